@@ -1,0 +1,62 @@
+# Every target does its own set-up: a fresh clone needs only Python 3.11 to 3.13.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+PIP    := $(BIN)/python -m pip --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help install test test-slow check format demo bench bench-quick clean
+
+help:
+	@echo "make demo         train the ladder of n-gram models on the demo text and print the table"
+	@echo "make test         run the tests (about ten minutes at most)"
+	@echo "make test-slow    run the long tests too"
+	@echo "make check        lint, format and type checks"
+	@echo "make format       apply the format"
+	@echo "make bench        measure against KenLM, print ratios, keep results/ (make bench-quick: a minute)"
+	@echo "make clean        remove the virtual environment and the caches"
+
+install: $(STAMP)
+
+# A virtual environment of another dependency list is thrown away, so that what passes here passes
+# on a fresh machine. torch is not in it: nothing of the base install may need torch.
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info[:2] <= (3, 13) else "unrolled needs Python 3.11 to 3.13, and $(PYTHON) is " + sys.version.split()[0] + "; say make PYTHON=python3.12")'
+	rm -rf $(VENV)
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev,text,demo]'
+	@# KenLM and pyctcdecode are peers to compare with: without them their tests and rows are skipped.
+	@# pyctcdecode declares numpy<2 but works with 2, hence --no-deps.
+	@{ $(PIP) install --quiet --constraint constraints.txt kenlm pygtrie \
+	   && $(PIP) install --quiet --constraint constraints.txt --no-deps pyctcdecode; } \
+	 || echo "kenlm or pyctcdecode did not install: the tests that compare with them are skipped"
+	@touch $(STAMP)
+
+test: $(STAMP)
+	$(BIN)/python -m pytest
+
+test-slow: $(STAMP)
+	$(BIN)/python -m pytest -m "slow or not slow"
+
+check: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+demo: $(STAMP)
+	$(BIN)/unrolled demo
+
+bench: $(STAMP)
+	$(BIN)/python benchmarks/run.py
+
+bench-quick: $(STAMP)
+	$(BIN)/python benchmarks/run.py --quick
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
