@@ -1,0 +1,322 @@
+"""Count the n-grams of a corpus by sorting it, once, for all orders up to n."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from unrolled.errors import SettingError, TextError
+from unrolled.ngram import counting_kernels as kernels
+from unrolled.ngram.packing import pack_words, unpack_words, word_bits
+from unrolled.threads import even_slices, run_slices
+from unrolled.vocabulary import BOS, EOS
+
+Array = np.ndarray[Any, Any]
+Report = Callable[[str], None]
+
+MAX_ORDER = 100
+MAX_TOKENS = 2**31 - 2**16
+SLICES = 64  # enough to share evenly and to stop soon; each holds whole first words
+
+
+@dataclass
+class NgramCounts:
+    """Every distinct n-gram of a corpus, as a trie whose nodes are numbered as in `trie_kernels`.
+
+    ``words`` is packed; ``first`` uint32 (nodes of orders < n, + 1) holds first children;
+    ``suffixes`` uint32 (G,) the node less its first word (order 1: unused). Counts of one order
+    are made when asked for, which keeps the peak of memory low; ``occurrences`` makes them.
+    """
+
+    order: int
+    vocabulary_size: int
+    levels: Array  # (order + 1,) int64
+    words: Array  # packed, uint64
+    bits: int
+    first: Array
+    suffixes: Array
+    occurrences: Callable[[int], Array]
+
+    def level(self, length: int) -> slice:
+        """Nodes of the n-grams of ``length`` words."""
+        return slice(int(self.levels[length - 1]), int(self.levels[length]))
+
+    def counts(self, length: int) -> Array:
+        """How often each n-gram of ``length`` words occurs, (G_length,) uint32."""
+        return self.occurrences(length)
+
+    def starting(self, length: int) -> tuple[int, int]:
+        """The nodes of ``length`` words that begin with <s>: a contiguous stretch."""
+        low, high = BOS, BOS + 1
+        for _ in range(length - 1):
+            low, high = int(self.first[low]), int(self.first[high])
+        return low, high
+
+    def adjusted_counts(self, length: int) -> Array:
+        """Counts that Kneser-Ney uses: of the highest order and after <s> as they occur,
+        otherwise the number of distinct words seen before (Chen and Goodman 1998, section 4.1.6).
+        """
+        if length == self.order:
+            return self.counts(length)
+        here, above = self.level(length), self.level(length + 1)
+        parents = self.suffixes[above]
+        result = np.zeros(here.stop - here.start, np.uint32)
+        kernels.count_shifted(parents, here.start, result)
+        low, high = self.starting(length)
+        if high > low:
+            result[low - here.start : high - here.start] = self.counts(length)[
+                low - here.start : high - here.start
+            ]
+        return result
+
+
+def count_ngrams(
+    ids: Array,
+    order: int,
+    vocabulary_size: int,
+    *,
+    threads: int = 2,
+    release: Callable[[], None] | None = None,
+    report: Report | None = None,
+) -> NgramCounts:
+    """Count all n-grams of 1 to ``order`` words.
+
+    Args:
+        ids: (T,) int32, every sentence as <s> words </s>.
+        order: longest n-gram, 1 to 100.
+        vocabulary_size: V; every id is below it.
+        release: called once ``ids`` is no longer needed, so that its owner can drop it.
+        report: called with the name of each stage as it begins.
+
+    Raises:
+        SettingError: an order out of range. TextError: no text, or too much for 32-bit places.
+    """
+    if not 1 <= order <= MAX_ORDER:
+        raise SettingError(f"order {order} is not between 1 and {MAX_ORDER}")
+    if ids.size == 0:
+        raise TextError("the corpus is empty: there is nothing to count")
+    if ids.size > MAX_TOKENS:
+        raise TextError(
+            f"the corpus has {ids.size} tokens and at most {MAX_TOKENS} fit in memory at once"
+        )
+    say = report or (lambda stage: None)
+    say("sorting n-grams")
+    positions, starts = _sort_by_word(ids, vocabulary_size, threads)
+    fresh = np.full(ids.size, order + 1, np.uint8)
+    fresh[starts[:-1][starts[:-1] < starts[1:]]] = 1
+    depth = np.empty(ids.size, np.uint8)
+    slices = _whole_words(starts)
+    nodes = np.zeros((len(slices), order), np.int64)
+    bits = word_bits(vocabulary_size)
+    run_slices(
+        kernels.sort_slice,
+        [
+            (ids, positions, fresh, depth, start, stop, order, bits, EOS, nodes[number])
+            for number, (start, stop) in enumerate(slices)
+        ],
+        threads,
+    )
+    # A word that never occurs still has a node of order 1: <unk>, or a word of a given list.
+    absent = np.flatnonzero(starts[:-1] == starts[1:])
+    levels, cursors = _number_slices(nodes, vocabulary_size)
+    say("linking n-grams")
+    words = _gather_words(ids, positions, fresh, depth, slices, cursors, levels, bits, threads)
+    size = ids.size
+    del ids
+    if release is not None:
+        release()
+    suffixes = _link_suffixes(
+        positions, fresh, depth, slices, cursors, levels, words, bits, threads, size
+    )
+    del positions
+    first = _first_children(fresh, depth, slices, cursors, levels, absent, threads)
+    return NgramCounts(
+        order,
+        vocabulary_size,
+        levels,
+        words,
+        bits,
+        first,
+        suffixes,
+        _occurrences(fresh, depth, slices, cursors, levels, starts, threads),
+    )
+
+
+def _sort_by_word(ids: Array, vocabulary_size: int, threads: int) -> tuple[Array, Array]:
+    """Places sorted by their word, equal ones in order, and each word's start (V + 1,)."""
+    stretches = even_slices(ids.size, threads)
+    counts = np.zeros((len(stretches), vocabulary_size), np.int64)
+    run_slices(
+        kernels.count_ids,
+        [(ids, *stretch, counts[number]) for number, stretch in enumerate(stretches)],
+        threads,
+    )
+    starts = np.zeros(vocabulary_size + 1, np.int64)
+    np.cumsum(counts.sum(axis=0), out=starts[1:])
+    cursors = starts[:-1] + np.cumsum(counts, axis=0) - counts
+    positions = np.empty(ids.size, np.uint32)
+    run_slices(
+        kernels.place_by_word,
+        [(ids, *stretch, cursors[number], positions) for number, stretch in enumerate(stretches)],
+        threads,
+    )
+    return positions, starts
+
+
+def _whole_words(starts: Array) -> list[tuple[int, int]]:
+    """About SLICES slices of the sorted places, cut only where a new first word begins."""
+    size = int(starts[-1])
+    cuts = np.searchsorted(starts, np.linspace(0, size, SLICES + 1))
+    borders = np.unique(np.append(starts[np.minimum(cuts, starts.size - 1)], [0, size]))
+    return [(int(low), int(high)) for low, high in zip(borders[:-1], borders[1:], strict=True)]
+
+
+def _number_slices(nodes: Array, vocabulary_size: int) -> tuple[Array, Array]:
+    """Levels, and the first node of each slice and length; of length 1 only words that occur."""
+    order = nodes.shape[1]
+    levels = np.zeros(order + 1, np.int64)
+    totals = nodes.sum(axis=0)
+    totals[0] = vocabulary_size
+    np.cumsum(totals, out=levels[1:])
+    if levels[-1] >= 2**32:
+        raise TextError(
+            f"the corpus has {levels[-1]} distinct n-grams and at most {2**32 - 1} fit one model",
+            hint="lower the order or prune",
+        )
+    cursors = levels[:-1] + np.cumsum(nodes, axis=0) - nodes
+    return levels, np.ascontiguousarray(cursors)
+
+
+def _gather_words(
+    ids: Array,
+    positions: Array,
+    fresh: Array,
+    depth: Array,
+    slices: list[tuple[int, int]],
+    cursors: Array,
+    levels: Array,
+    bits: int,
+    threads: int,
+) -> Array:
+    """The last word of every node, packed."""
+    words = np.empty(int(levels[-1]), np.int32)
+    run_slices(
+        kernels.write_words,
+        [
+            (ids, positions, fresh, depth, start, stop, cursors[number].copy(), words)
+            for number, (start, stop) in enumerate(slices)
+        ],
+        threads,
+    )
+    words[: int(levels[1])] = np.arange(int(levels[1]), dtype=np.int32)
+    return pack_words(words, bits, threads)
+
+
+def _link_suffixes(
+    positions: Array,
+    fresh: Array,
+    depth: Array,
+    slices: list[tuple[int, int]],
+    cursors: Array,
+    levels: Array,
+    words: Array,
+    bits: int,
+    threads: int,
+    size: int,
+) -> Array:
+    """Suffix node of every node; ``positions`` is overwritten."""
+    suffixes = np.zeros(int(levels[-1]), np.uint32)
+    order = levels.size - 1
+    if order > 1:
+        low, high = int(levels[1]), int(levels[2])
+        suffixes[low:high] = unpack_words(words, bits, low, high)
+    if order < 3:
+        return suffixes
+    stretches = even_slices(size, SLICES)
+    sorted_index = np.zeros(size + 1, np.uint32)  # one more: the last place has no next
+    run_slices(kernels.invert, [(positions, *cut, sorted_index) for cut in stretches], threads)
+    run_slices(kernels.follow, [(positions, *cut, sorted_index) for cut in stretches], threads)
+    numbers = sorted_index[:size]
+    for length in range(3, order + 1):
+        run_slices(
+            kernels.number_nodes,
+            [
+                (fresh, depth, start, stop, length - 1, cursors[piece, length - 2], numbers)
+                for piece, (start, stop) in enumerate(slices)
+            ],
+            threads,
+        )
+        run_slices(
+            kernels.write_suffixes,
+            [
+                (fresh, depth, *cut, length, cursors[piece, length - 1], positions, numbers, suffixes)
+                for piece, cut in enumerate(slices)
+            ],
+            threads,
+        )
+    return suffixes
+
+
+def _first_children(
+    fresh: Array,
+    depth: Array,
+    slices: list[tuple[int, int]],
+    cursors: Array,
+    levels: Array,
+    absent: Array,
+    threads: int,
+) -> Array:
+    """First child of every node shorter than the order, and one past the last node."""
+    inner, total, size = int(levels[-2]), int(levels[-1]), int(levels[1])
+    first = np.empty(inner + 1, np.uint32)
+    if inner:
+        run_slices(
+            kernels.write_first_children,
+            [
+                (fresh, depth, start, stop, cursors[piece].copy(), first)
+                for piece, (start, stop) in enumerate(slices)
+            ],
+            threads,
+        )
+        # Words that occur were numbered without gaps; open the gaps of those that do not.
+        present = np.ones(size, bool)
+        present[absent] = False
+        known = int(present.sum())
+        borders = np.append(first[:known], np.uint32(levels[2]))
+        children = np.zeros(size, np.int64)
+        children[present] = np.diff(borders.astype(np.int64))
+        first[:size] = levels[1] + np.cumsum(children) - children
+    first[inner] = total
+    return first
+
+
+def _occurrences(
+    fresh: Array,
+    depth: Array,
+    slices: list[tuple[int, int]],
+    cursors: Array,
+    levels: Array,
+    starts: Array,
+    threads: int,
+) -> Callable[[int], Array]:
+    """Counts of one order, made from the sorted corpus at each call."""
+
+    def occurrences(length: int) -> Array:
+        if length == 1:
+            return np.diff(starts).astype(np.uint32)
+        low, high = int(levels[length - 1]), int(levels[length])
+        counts = np.empty(high - low, np.uint32)
+        run_slices(
+            kernels.write_counts,
+            [
+                (fresh, depth, start, stop, length, cursors[piece, length - 1] - low, counts)
+                for piece, (start, stop) in enumerate(slices)
+            ],
+            threads,
+        )
+        return counts
+
+    return occurrences

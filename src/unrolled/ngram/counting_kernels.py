@@ -1,0 +1,297 @@
+"""Kernels that sort a corpus into its n-grams.
+
+The corpus is sorted as a suffix array that stops after ``order`` words: ``positions`` lists the
+places of the corpus so that equal n-grams lie together, and ``fresh[i]`` is the shortest length at
+which the words at ``positions[i]`` differ from those at ``positions[i - 1]``. With ``depth[i]``, the
+words left in the sentence, an n-gram of length k begins at i exactly where
+``fresh[i] <= k <= depth[i]``; its count is the distance to the next ``fresh <= k``.
+
+Slices that start at a new first word hold whole branches of the trie, so threads share nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from unrolled.ngram.trie_kernels import spread
+
+Array = np.ndarray[Any, Any]
+
+INSERTION_LIMIT = 40  # measured: below this an insertion sort beats clearing a histogram
+
+
+@njit(cache=True, nogil=True)
+def count_ids(ids: Array, start: int, stop: int, counts: Array) -> None:
+    """Add the ids of one stretch to ``counts`` (V,)."""
+    for place in range(start, stop):
+        counts[ids[place]] += 1
+
+
+@njit(cache=True, nogil=True)
+def place_by_word(ids: Array, start: int, stop: int, cursors: Array, positions: Array) -> None:
+    """Second half of a counting sort: each place goes to its word's cursor (V,), in order."""
+    for place in range(start, stop):
+        word = ids[place]
+        positions[cursors[word]] = place
+        cursors[word] += 1
+
+
+@njit(cache=True, nogil=True)
+def _radix_sort(items: Array, spare: Array, size: int, bits: int) -> bool:
+    """Sort ``items[:size]`` by the ``bits`` above bit 32, stably; True if the result is in spare."""
+    width = 8 if size < 4096 else 11
+    swapped = False
+    histogram = np.empty(1 << width, np.int64)
+    mask = np.uint64((1 << width) - 1)
+    for shift in range(32, 32 + bits, width):
+        histogram[:] = 0
+        for index in range(size):
+            histogram[(items[index] >> np.uint64(shift)) & mask] += 1
+        total = 0
+        for digit in range(histogram.size):
+            count = histogram[digit]
+            histogram[digit] = total
+            total += count
+        for index in range(size):
+            item = items[index]
+            digit = (item >> np.uint64(shift)) & mask
+            spare[histogram[digit]] = item
+            histogram[digit] += 1
+        items, spare = spare, items
+        swapped = not swapped
+    return swapped
+
+
+@njit(cache=True, nogil=True)
+def _crosses_end(ids: Array, place: int, length: int, end: int) -> bool:
+    """Whether a sentence ends inside the first ``length`` words at ``place``."""
+    for offset in range(length):
+        if ids[place + offset] == end:
+            return True
+    return False
+
+
+@njit(cache=True, nogil=True)
+def _sort_group(
+    ids: Array,
+    positions: Array,
+    fresh: Array,
+    start: int,
+    stop: int,
+    length: int,
+    bits: int,
+    items: Array,
+    spare: Array,
+) -> None:
+    """Sort positions[start:stop], equal in ``length - 1`` words, by their word number ``length``."""
+    size = stop - start
+    for index in range(size):
+        place = positions[start + index]
+        key = spread(ids[place + length - 1], bits)
+        items[index] = (np.uint64(key) << np.uint64(32)) | np.uint64(place)
+    if size <= INSERTION_LIMIT:
+        for index in range(1, size):
+            item = items[index]
+            hole = index
+            while hole > 0 and items[hole - 1] > item:
+                items[hole] = items[hole - 1]
+                hole -= 1
+            items[hole] = item
+        result = items
+    else:
+        result = spare if _radix_sort(items, spare, size, bits) else items
+    previous = result[0] >> np.uint64(32)
+    for index in range(size):
+        item = result[index]
+        positions[start + index] = np.uint32(item & np.uint64(0xFFFFFFFF))
+        key = item >> np.uint64(32)
+        if key != previous:
+            fresh[start + index] = length
+            previous = key
+
+
+@njit(cache=True, nogil=True)
+def sort_branch(
+    ids: Array,
+    positions: Array,
+    fresh: Array,
+    start: int,
+    stop: int,
+    order: int,
+    bits: int,
+    end: int,
+    items: Array,
+    spare: Array,
+) -> None:
+    """Sort positions[start:stop], which share the first word, by words 2 to ``order``.
+
+    Words 3 and up are sorted inside one bigram before the next, which keeps the text that
+    they touch in the cache.
+    """
+    if stop - start > 1 and order > 1 and ids[positions[start]] != end:
+        _sort_group(ids, positions, fresh, start, stop, 2, bits, items, spare)
+    left = start
+    while left < stop:
+        right = left + 1
+        while right < stop and fresh[right] > 2:
+            right += 1
+        for length in range(3, order + 1):
+            if right - left == 1:
+                break
+            low = left
+            while low < right:
+                high = low + 1
+                while high < right and fresh[high] >= length:
+                    high += 1
+                if high - low > 1 and not _crosses_end(ids, positions[low], length - 1, end):
+                    _sort_group(ids, positions, fresh, low, high, length, bits, items, spare)
+                low = high
+        left = right
+
+
+@njit(cache=True, nogil=True)
+def sort_slice(
+    ids: Array,
+    positions: Array,
+    fresh: Array,
+    depth: Array,
+    start: int,
+    stop: int,
+    order: int,
+    bits: int,
+    end: int,
+    nodes: Array,
+) -> None:
+    """Sort one slice of whole first words; fill ``depth`` and count ``nodes`` (order,) by length."""
+    largest = 0
+    left = start
+    while left < stop:
+        right = left + 1
+        while right < stop and fresh[right] != 1:
+            right += 1
+        largest = max(largest, right - left)
+        left = right
+    items = np.empty(largest, np.uint64)
+    spare = np.empty(largest if largest > INSERTION_LIMIT else 1, np.uint64)
+    left = start
+    while left < stop:
+        right = left + 1
+        while right < stop and fresh[right] != 1:
+            right += 1
+        sort_branch(ids, positions, fresh, left, right, order, bits, end, items, spare)
+        left = right
+    for index in range(start, stop):
+        place = positions[index]
+        length = 1
+        while length < order and ids[place + length - 1] != end:
+            length += 1
+        depth[index] = length
+        for k in range(fresh[index], length + 1):
+            nodes[k - 1] += 1
+
+
+@njit(cache=True, nogil=True)
+def write_words(
+    ids: Array,
+    positions: Array,
+    fresh: Array,
+    depth: Array,
+    start: int,
+    stop: int,
+    cursors: Array,
+    words: Array,
+) -> None:
+    """Last word of every n-gram of a slice; ``cursors`` (order,) hold the slice's first ids."""
+    for index in range(start, stop):
+        place = positions[index]
+        for k in range(fresh[index], depth[index] + 1):
+            words[cursors[k - 1]] = ids[place + k - 1]
+            cursors[k - 1] += 1
+
+
+@njit(cache=True, nogil=True)
+def write_first_children(
+    fresh: Array, depth: Array, start: int, stop: int, cursors: Array, first: Array
+) -> None:
+    """Id of the first child of every n-gram shorter than the order; children follow their parent."""
+    order = cursors.size
+    for index in range(start, stop):
+        for k in range(fresh[index], depth[index] + 1):
+            if k < order:
+                first[cursors[k - 1]] = cursors[k]
+            cursors[k - 1] += 1
+
+
+@njit(cache=True, nogil=True)
+def invert(positions: Array, start: int, stop: int, inverse: Array) -> None:
+    """inverse[positions[i]] = i."""
+    for index in range(start, stop):
+        inverse[positions[index]] = index
+
+
+@njit(cache=True, nogil=True)
+def follow(positions: Array, start: int, stop: int, inverse: Array) -> None:
+    """Replace each place by the sorted index of the place one word later, in place.
+
+    Inside one first word these indices mostly ascend, which makes the gathers that use them
+    run along the cache.
+    """
+    for index in range(start, stop):
+        positions[index] = inverse[positions[index] + 1]
+
+
+@njit(cache=True, nogil=True)
+def number_nodes(
+    fresh: Array, depth: Array, start: int, stop: int, length: int, node: int, numbers: Array
+) -> None:
+    """numbers[i] = id of the n-gram of ``length`` words at i, whose first in the slice is ``node``."""
+    node -= 1
+    for index in range(start, stop):
+        if fresh[index] <= length <= depth[index]:
+            node += 1
+        numbers[index] = node
+
+
+@njit(cache=True, nogil=True)
+def write_suffixes(
+    fresh: Array,
+    depth: Array,
+    start: int,
+    stop: int,
+    length: int,
+    node: int,
+    later: Array,
+    numbers: Array,
+    suffixes: Array,
+) -> None:
+    """Suffix id (the n-gram less its first word) of every n-gram of ``length`` words in the slice."""
+    for index in range(start, stop):
+        if fresh[index] <= length <= depth[index]:
+            suffixes[node] = numbers[later[index]]
+            node += 1
+
+
+@njit(cache=True, nogil=True)
+def write_counts(
+    fresh: Array, depth: Array, start: int, stop: int, length: int, node: int, counts: Array
+) -> None:
+    """How often each n-gram of ``length`` words of the slice occurs; counts[0] is node ``node``'s."""
+    index = start
+    while index < stop:
+        after = index + 1
+        while after < stop and fresh[after] > length:
+            after += 1
+        if depth[index] >= length:
+            counts[node] = after - index
+            node += 1
+        index = after
+
+
+@njit(cache=True, nogil=True)
+def count_shifted(suffixes: Array, base: int, counts: Array) -> None:
+    """counts[suffix - base] += 1 for every suffix."""
+    for index in range(suffixes.size):
+        counts[suffixes[index] - base] += 1

@@ -1,0 +1,339 @@
+"""From counts to an n-gram model: one pass an order, lowest first, for every smoothing method."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+
+from unrolled.errors import SettingError, TextError, UnrolledWarning
+from unrolled.ngram import estimation_kernels as kernels
+from unrolled.ngram.counting import NgramCounts
+from unrolled.ngram.smoothing import SMOOTHINGS, NoClosedForm, Smoothing, katz_ratios
+from unrolled.ngram.table import NgramTable
+from unrolled.threads import even_slices, run_slices
+from unrolled.vocabulary import BOS, UNK
+
+Array = np.ndarray[Any, Any]
+
+STRETCHES = 32
+
+
+@dataclass(frozen=True)
+class NgramConfig:
+    """Settings of `train_ngram`.
+
+    Attributes:
+        order: longest n-gram.
+        smoothing: a name of `smoothing.SMOOTHINGS`.
+        prune: an n-gram of order k is dropped when it occurs at most prune[k - 1] times; the last
+            value holds for all longer ones. Discounts come from the counts before.
+        discount_fallback: D(1), D(2), D(3+) where the text is too small for the formula.
+        strict: raise instead of falling back.
+        closed: the words of the text are all there will be: none of the mass goes to <unk>.
+        interpolate_unigrams: mix unigrams with the uniform distribution; otherwise all the
+            discounted mass of order 1 goes to <unk>.
+        vocabulary_pad: pretend that the vocabulary has at least this many words.
+        delta: what additive smoothing adds to each count.
+        backoff: the factor of stupid back-off.
+    """
+
+    order: int = 5
+    smoothing: str = "modified-kneser-ney"
+    prune: tuple[int, ...] = ()
+    discount_fallback: tuple[float, float, float] = (0.5, 1.0, 1.5)
+    strict: bool = False
+    closed: bool = False
+    interpolate_unigrams: bool = True
+    vocabulary_pad: int = 0
+    delta: float = 1.0
+    backoff: float = 0.4
+
+    def __post_init__(self) -> None:
+        if self.smoothing not in SMOOTHINGS:
+            raise SettingError(
+                f"there is no smoothing '{self.smoothing}'",
+                hint="choose one of " + ", ".join(SMOOTHINGS),
+            )
+        cutoffs = list(self.prune)
+        if any(low > high for low, high in zip(cutoffs, cutoffs[1:], strict=False)) or any(
+            cutoff < 0 for cutoff in cutoffs
+        ):
+            raise SettingError(
+                f"cut-offs {cutoffs} must not be negative and must not fall from order to order"
+            )
+        if len(cutoffs) > self.order:
+            raise SettingError(f"{len(cutoffs)} cut-offs are more than the order {self.order}")
+        if cutoffs and cutoffs[0] > 0:
+            raise SettingError(
+                "single words cannot be pruned", hint="use min_count to limit the vocabulary"
+            )
+        if not self.delta > 0:
+            raise SettingError(f"delta {self.delta} must be above 0")
+        if not 0 < self.backoff <= 1:
+            raise SettingError(f"the back-off factor {self.backoff} must be in (0, 1]")
+        if any(not 0 <= d <= k for k, d in enumerate(self.discount_fallback, 1)):
+            raise SettingError(
+                f"fallback discounts {self.discount_fallback} must lie in [0, 1], [0, 2], [0, 3]"
+            )
+
+    def cutoff(self, length: int) -> int:
+        """N-grams of ``length`` words that occur at most so often are dropped."""
+        if not self.prune:
+            return 0
+        return self.prune[min(length, len(self.prune)) - 1]
+
+
+@dataclass
+class Estimate:
+    """A model's table, and the discounts that made it, an order a row."""
+
+    table: NgramTable
+    discounts: list[list[float]] = field(default_factory=list)
+
+
+def estimate(
+    counts: NgramCounts,
+    config: NgramConfig,
+    *,
+    threads: int = 2,
+    report: Callable[[str], None] | None = None,
+) -> Estimate:
+    """Estimate the model that ``config`` asks for; consumes ``counts.suffixes``.
+
+    Raises:
+        TextError: with ``strict``, when a discount has no closed form; names order and count.
+    """
+    return _Estimator(counts, config, threads, report or (lambda stage: None)).run()
+
+
+class _Estimator:
+    """The passes over the orders, with what they share."""
+
+    def __init__(
+        self,
+        counts: NgramCounts,
+        config: NgramConfig,
+        threads: int,
+        report: Callable[[str], None],
+    ) -> None:
+        self.counts = counts
+        self.config = config
+        self.threads = threads
+        self.report = report
+        self.smoothing: Smoothing = SMOOTHINGS[config.smoothing]
+        self.suffixes = counts.suffixes
+        inner = int(counts.levels[-2])
+        if config.smoothing == "katz":  # its back-off weights need suffixes and probabilities both
+            self.probabilities = np.zeros(self.suffixes.size, np.float32)
+        else:
+            self.probabilities = self.suffixes.view(np.float32)
+        self.backoffs = np.ones(inner, np.float32)
+        self.discounts: list[list[float]] = []
+        self.predicted = counts.vocabulary_size - 1  # all words but <s>
+
+    def run(self) -> Estimate:
+        counts = self.counts
+        keep = self._keep()
+        for length in range(1, counts.order + 1):
+            self.report(f"estimating order {length}")
+            used = (
+                counts.adjusted_counts(length)
+                if self.smoothing.continuation
+                else counts.counts(length)
+            )
+            occurrences = counts.counts(length) if self.config.cutoff(length) else used
+            if length == 1:
+                self._unigrams(used)
+            elif self.config.smoothing == "katz":
+                self._katz(length, used, occurrences, keep)
+            elif self.config.smoothing == "stupid-backoff":
+                self._relative(length, used, occurrences)
+            else:
+                self._interpolate(length, used, occurrences)
+            if self.config.smoothing == "additive" and length < counts.order:
+                self._flatten(length)
+        return Estimate(self._table(keep), self.discounts)
+
+    def _keep(self) -> Array:
+        """Which nodes survive the cut-offs, (G,) bool."""
+        keep = np.ones(self.suffixes.size if self.config.prune else 0, bool)
+        if self.config.prune:
+            for length in range(2, self.counts.order + 1):
+                occurrences = self.counts.counts(length)
+                keep[self.counts.level(length)] = occurrences > self.config.cutoff(length)
+        return keep
+
+    def _discounts(self, length: int, used: Array) -> Array:
+        """D(0..3+) of one order, from its own counts of counts or from the fallback."""
+        formula = self.smoothing.discounts
+        if formula is None:
+            return np.zeros(4)
+        totals = self._count_of_counts(length, used)
+        try:
+            return formula(totals)
+        except NoClosedForm as lack:
+            self._fall_back(length, lack, f"discounts {self.config.discount_fallback}")
+            return np.array([0.0, *self.config.discount_fallback])
+
+    def _count_of_counts(self, length: int, used: Array) -> Array:
+        totals = np.zeros(8, np.int64)
+        kernels.count_of_counts(used, totals)
+        if length == 1:
+            totals[min(int(used[BOS]), 7)] -= int(used[BOS]) < 8  # <s> is never predicted
+        return totals
+
+    def _fall_back(self, length: int, lack: NoClosedForm, instead: str) -> None:
+        message = f"order {length}: {lack}, so {self.smoothing.title} has no closed form there"
+        if self.config.strict:
+            raise TextError(message, hint="use more text, or drop --strict")
+        warnings.warn(f"{message}; using {instead}", UnrolledWarning, stacklevel=4)
+
+    def _contexts(self, length: int) -> list[tuple[int, int]]:
+        """Stretches of the contexts of n-grams of ``length`` words."""
+        above = self.counts.level(length - 1)
+        cuts = even_slices(above.stop - above.start, STRETCHES)
+        return [(above.start + low, above.start + high) for low, high in cuts]
+
+    def _interpolate(self, length: int, used: Array, occurrences: Array) -> None:
+        discounts = self._discounts(length, used)
+        self.discounts.append(discounts[1:].tolist())
+        base = self.counts.level(length).start
+        extra = 0.0
+        if self.config.smoothing == "additive":
+            extra = self.config.delta * self._uniform_size()
+        shared = (
+            used,
+            occurrences,
+            self.config.cutoff(length),
+            base,
+            discounts,
+            self.smoothing.types_weight,
+            extra,
+            self.suffixes,
+            self.probabilities,
+            self.backoffs,
+        )
+        run_slices(
+            kernels.interpolate,
+            [(self.counts.first, *cut, *shared) for cut in self._contexts(length)],
+            self.threads,
+        )
+
+    def _katz(self, length: int, used: Array, occurrences: Array, keep: Array) -> None:
+        ratios = self._katz_ratios(length, used)
+        base, cutoff = self.counts.level(length).start, self.config.cutoff(length)
+        shared = (used, occurrences, cutoff, base, ratios, self.probabilities)
+        run_slices(
+            kernels.discount_ratios,
+            [(self.counts.first, *cut, *shared) for cut in self._contexts(length)],
+            self.threads,
+        )
+        marks = keep if keep.size else np.ones(self.suffixes.size, bool)
+        shared_marks = (marks, self.suffixes, self.probabilities, self.backoffs, self.predicted)
+        run_slices(
+            kernels.normalise,
+            [(self.counts.first, *cut, *shared_marks) for cut in self._contexts(length)],
+            self.threads,
+        )
+
+    def _katz_ratios(self, length: int, used: Array) -> Array:
+        try:
+            ratios = katz_ratios(self._count_of_counts(length, used))
+        except NoClosedForm as lack:
+            self._fall_back(length, lack, "the discounts of counts 1 to 3 as ratios")
+            ratios = np.ones(4)
+            ratios[0] = 0
+            for count, discount in enumerate(self.config.discount_fallback, 1):
+                ratios[min(count, 3)] = 1 - discount / count
+            ratios = np.append(ratios, 1.0)
+        self.discounts.append(ratios[1:-1].tolist())
+        return ratios
+
+    def _relative(self, length: int, used: Array, occurrences: Array) -> None:
+        """Stupid back-off: plain relative frequencies, one factor for every step back."""
+        self._interpolate(length, used, occurrences)
+        above = self.counts.level(length - 1)
+        self.backoffs[above] = self.config.backoff
+
+    def _uniform_size(self) -> int:
+        """Words that share the uniform distribution below order 1."""
+        return max(self.predicted, self.config.vocabulary_pad)
+
+    def _unigrams(self, used: Array) -> None:
+        """Order 1, in double precision: the vocabulary is small."""
+        used = used.astype(np.float64)
+        used[BOS] = 0
+        if self.config.closed and used[UNK] == 0:
+            self.predicted -= 1
+        total = used.sum()
+        extra = 0.0
+        if self.config.smoothing == "katz":
+            ratios = self._katz_ratios(1, used.astype(np.uint32))
+            kept = used * ratios[np.minimum(used, ratios.size - 1).astype(np.int64)]
+        else:
+            discounts = self._discounts(1, used.astype(np.uint32))
+            self.discounts.append(discounts[1:].tolist())
+            kept = np.maximum(used - discounts[np.minimum(used, 3).astype(np.int64)], 0)
+            if self.config.smoothing == "additive":
+                extra = self.config.delta * self._uniform_size()
+            extra += self.smoothing.types_weight * np.count_nonzero(used)
+        reserved = total - kept.sum() + extra
+        probabilities = kept / (total + extra)
+        if self.config.interpolate_unigrams:
+            probabilities += reserved / (total + extra) / self._uniform_size()
+        else:
+            probabilities[UNK] += reserved / (total + extra)
+        probabilities[BOS] = 0
+        if self.config.closed and used[UNK] == 0:
+            probabilities[UNK] = 0
+        self.probabilities[: used.size] = probabilities
+
+    def _flatten(self, length: int) -> None:
+        """Additive smoothing backs off to the uniform distribution at once (Lidstone's rule).
+
+        So every order below the highest becomes uniform, its contexts with weight 1, except
+        after <s>, where a shorter context is all the history there is.
+        """
+        self._set_except_starting(self.probabilities, length, 1 / self._uniform_size())
+        if length > 1:
+            self._set_except_starting(self.backoffs, length - 1, 1.0)
+
+    def _set_except_starting(self, values: Array, length: int, value: float) -> None:
+        here = self.counts.level(length)
+        low, high = self.counts.starting(length)
+        values[here.start : low] = value
+        values[high : here.stop] = value
+
+    def _table(self, keep: Array) -> NgramTable:
+        """Logarithms in place, and the n-grams that were kept."""
+        with np.errstate(divide="ignore"):
+            for values in (self.probabilities, self.backoffs):
+                cuts = even_slices(values.size, STRETCHES)
+                run_slices(_take_log, [(values[low:high],) for low, high in cuts], self.threads)
+        table = NgramTable(
+            self.counts.levels,
+            self.counts.words,
+            self.counts.bits,
+            self.counts.first,
+            self.probabilities,
+            self.backoffs,
+        )
+        return table.select(keep) if keep.size else table
+
+
+def _take_log(values: Array) -> None:
+    with np.errstate(divide="ignore"):
+        np.log(values, out=values)
+
+
+def config_from_dict(values: dict[str, Any]) -> NgramConfig:
+    """Settings read from a model file, unknown keys refused."""
+    known = {item.name for item in fields(NgramConfig)}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise SettingError(f"unknown setting '{unknown[0]}'", hint=f"known: {sorted(known)}")
+    return NgramConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})

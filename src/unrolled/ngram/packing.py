@@ -1,0 +1,44 @@
+"""Words as bit fields: wrappers that own sizes and threads for the kernels in `trie_kernels`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from unrolled.ngram import trie_kernels as kernels
+from unrolled.threads import even_slices, run_slices
+
+Array = np.ndarray[Any, Any]
+
+
+def word_bits(vocabulary_size: int) -> int:
+    """Bits of the largest word id.
+
+    >>> word_bits(10_000)
+    14
+    """
+    return max(int(vocabulary_size - 1).bit_length(), 1)
+
+
+def packed_size(count: int, bits: int) -> int:
+    """uint64 elements that hold ``count`` fields, with the spare one that `field` may read."""
+    return (count * bits + 63) // 64 + 1
+
+
+def pack_words(words: Array, bits: int, threads: int = 1) -> Array:
+    """(G,) int32 words to bit fields, spread as the trie stores them."""
+    packed = np.zeros(packed_size(words.size, bits), np.uint64)
+    run_slices(
+        kernels.pack_words,
+        [(words, *cut, bits, packed) for cut in even_slices(words.size, threads * 4, 64)],
+        threads,
+    )
+    return packed
+
+
+def unpack_words(packed: Array, bits: int, start: int, stop: int) -> Array:
+    """Words of nodes ``start`` to ``stop`` as (stop - start,) int32."""
+    words = np.empty(stop - start, np.int32)
+    kernels.unpack_words(packed, bits, pow(kernels.SPREADER, -1, 1 << bits), start, words)
+    return words

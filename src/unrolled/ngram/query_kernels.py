@@ -1,0 +1,158 @@
+"""Kernels that answer queries: scores of running text, and the next word's distribution.
+
+Text is scored a block of words at a time and an order at a time: whether words i-k..i are an n-gram
+depends only on whether i-k..i-1 and i-k+1..i are, so all searches of one order are independent and
+their cache misses overlap. A node's directory line and its probability are asked for as soon as the
+node is known, one order before they are used.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from unrolled.ngram.intrinsics import prefetch
+from unrolled.ngram.trie_kernels import backoff_rank, child_range, field, find_child, spread
+
+Array = np.ndarray[Any, Any]
+
+BATCH = 64
+BOS_ID = 1
+
+
+@njit(cache=True, nogil=True)
+def score(
+    levels: Array,
+    words: Array,
+    directory: Array,
+    ends: Array,
+    log_probs: Array,
+    backoffs: Array,
+    bits: int,
+    absent: float,
+    ids: Array,
+    state: Array,
+    scores: Array,
+    lengths: Array,
+) -> None:
+    """Log-probability of every word of ``ids`` (T,) given those before it.
+
+    Args:
+        levels to backoffs: the trie. bits: of a word's field.
+        absent: added for each context word dropped because the model never saw the context;
+            0 but for stupid back-off.
+        ids: (T,) int32; <s> begins a new sentence, scores 0 and has length 0; an id outside the
+            vocabulary counts as <unk>.
+        state: (order,) int64, read for the words before ids[0] and left as it is after ids[-1]:
+            the node of the last 1, 2, ... words, -1 where that n-gram is not in the model; the
+            last element is the number of words of context seen.
+        scores: (T,) float32 out. lengths: (T,) uint8 out, words of the n-gram that was found.
+    """
+    order = levels.size - 1
+    total = levels[order]
+    size = ids.size
+    paths = np.empty((order, BATCH + 1), np.int64)
+    ranges = np.empty((BATCH, 2), np.int64)
+    paths[:, 0] = -1
+    for k in range(order - 1):
+        node = state[k]
+        paths[k, 0] = node if 0 <= node < levels[order - 1] else -1
+    seen = state[order - 1]
+    for base in range(0, size, BATCH):
+        count = min(BATCH, size - base)
+        for i in range(count):
+            word = np.int64(ids[base + i])
+            if word < 0 or word >= levels[1]:
+                word = 0
+            paths[0, i + 1] = word
+            prefetch(directory, (word >> 6) << 2)
+        for k in range(1, order):
+            for i in range(count):
+                context = paths[k - 1, i]
+                paths[k, i + 1] = -1
+                ranges[i, 1] = 0
+                if context >= 0 and paths[k - 1, i + 1] >= 0 and paths[0, i + 1] != BOS_ID:
+                    low, high = child_range(directory, ends, total, context)
+                    ranges[i, 0] = low
+                    ranges[i, 1] = high
+                    guess = low + ((spread(paths[0, i + 1], bits) * (high - low)) >> bits)
+                    prefetch(words, guess * bits >> 6)
+            for i in range(count):
+                if ranges[i, 1] > 0:
+                    key = spread(paths[0, i + 1], bits)
+                    node = find_child(words, bits, ranges[i, 0], ranges[i, 1], key)
+                    paths[k, i + 1] = node
+                    if node >= 0 and k < order - 1:
+                        prefetch(directory, (node >> 6) << 2)
+                    if node >= 0:
+                        prefetch(log_probs, node)
+        for i in range(count):
+            if paths[0, i + 1] == BOS_ID:
+                scores[base + i] = 0.0
+                lengths[base + i] = 0
+                seen = 1
+                continue
+            length = 1
+            while length < order and paths[length, i + 1] >= 0:
+                length += 1
+            result = np.float64(log_probs[paths[length - 1, i + 1]])
+            for k in range(length, order):
+                context = paths[k - 1, i]
+                if context >= 0:
+                    rank = backoff_rank(directory, backoffs.size, context)
+                    if rank >= 0:
+                        result += backoffs[rank]
+                elif absent != 0 and k <= seen:
+                    result += absent
+            scores[base + i] = result
+            lengths[base + i] = length
+            seen += 1
+        for k in range(order):
+            paths[k, 0] = paths[k, count]
+    for k in range(order - 1):
+        state[k] = paths[k, 0]
+    state[order - 1] = seen
+
+
+@njit(cache=True, nogil=True)
+def next_distribution(
+    levels: Array,
+    words: Array,
+    directory: Array,
+    ends: Array,
+    log_probs: Array,
+    backoffs: Array,
+    bits: int,
+    inverse: int,
+    absent: float,
+    state: Array,
+    result: Array,
+) -> None:
+    """Log-probability of every word of the vocabulary after ``state``; result (V,) float32.
+
+    Starts from unigrams and, a context at a time, scales all words and overwrites the children.
+    """
+    order = levels.size - 1
+    total = levels[order]
+    mask = (1 << bits) - 1
+    for word in range(result.size):
+        result[word] = log_probs[word]
+    for k in range(order - 1):
+        context = state[k]
+        if context < 0 or context >= levels[order - 1]:
+            if absent != 0 and k < state[order - 1]:
+                for word in range(result.size):
+                    result[word] += absent
+            continue
+        rank = backoff_rank(directory, backoffs.size, context)
+        if rank >= 0 and backoffs[rank] != 0:
+            for word in range(result.size):
+                result[word] += backoffs[rank]
+        low, high = child_range(directory, ends, total, context)
+        for node in range(low, high):
+            word = (field(words, bits, node) * inverse) & mask
+            if word < result.size:
+                result[word] = log_probs[node]
+    result[BOS_ID] = -np.inf

@@ -1,0 +1,220 @@
+"""Kernels of the packed trie: bit fields, the child directory, and the search for a child.
+
+Nodes of all orders share one numbering: order 1 first, in vocabulary order, then order 2, and so on;
+inside an order, children lie in their parent's order, sorted by ``spread(word)``. Four arrays hold
+the shape:
+
+``words``      uint64, bit fields of ``bits`` bits, node j's is ``spread(its last word)``
+``directory``  uint64, four to a block of 64 nodes of orders 1 to n-1 (below)
+``ends``       uint32, one past the last child of each node with three children or more
+``levels``     int64 (order + 1,), the first node of each order, and the number of nodes
+
+A directory block: bit planes ``ones`` and ``twos`` code each node's children as 0, 1, 2 or 3, where
+3 means "look in ends", and 0 means neither children nor a back-off weight; then the first child of
+the block's first node, with the rank in ``ends`` in the upper half; then the rank in ``backoffs``.
+So a node's children are found with two popcounts and, mostly, one touched cache line, at 4 bits a
+node plus 32 for each node that has three children or more.
+
+Model files come from strangers: every index that is read from an array is checked before use.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from unrolled.ngram.intrinsics import leading_zeros, popcount
+
+Array = np.ndarray[Any, Any]
+
+SPREADER = 0x9E3779B1  # odd, near 2^32 / golden ratio
+BLOCK = 64
+ONE = np.uint64(1)
+LOW = np.uint64(0xFFFFFFFF)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def spread(word: int, bits: int) -> int:
+    """Bijection on ``bits``-bit numbers that spreads frequent (small) ids evenly.
+
+    Children sorted by it are near uniform in it, so interpolation finds one in about two probes.
+    """
+    return (np.int64(word) * SPREADER) & ((1 << bits) - 1)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def field(packed: Array, bits: int, index: int) -> int:
+    """Bit field number ``index``; the array ends in one spare element."""
+    bit = index * bits
+    low = packed[bit >> 6] >> np.uint64(bit & 63)
+    high = (packed[(bit >> 6) + 1] << ONE) << np.uint64(63 - (bit & 63))
+    return np.int64((low | high) & ((ONE << np.uint64(bits)) - ONE))
+
+
+@njit(cache=True, nogil=True)
+def pack_words(words: Array, start: int, stop: int, bits: int, packed: Array) -> None:
+    """Write spread(words[start:stop]) as bit fields; ``start`` is a multiple of 64."""
+    pending = np.uint64(0)
+    filled = 0
+    target = start * bits >> 6
+    for index in range(start, stop):
+        key = np.uint64(spread(words[index], bits))
+        pending |= key << np.uint64(filled)
+        filled += bits
+        if filled >= 64:
+            packed[target] = pending
+            target += 1
+            filled -= 64
+            pending = (key >> ONE) >> np.uint64(bits - filled - 1)
+    if filled > 0:
+        packed[target] = pending
+
+
+@njit(cache=True, nogil=True)
+def unpack_words(packed: Array, bits: int, inverse: int, start: int, words: Array) -> None:
+    """Words of nodes start, start + 1, ...; ``inverse`` undoes SPREADER modulo 2^bits."""
+    mask = (1 << bits) - 1
+    for index in range(words.size):
+        words[index] = (field(packed, bits, start + index) * inverse) & mask
+
+
+@njit(cache=True, nogil=True, inline="always")
+def child_range(directory: Array, ends: Array, total: int, node: int) -> tuple[int, int]:
+    """First child of a node of order < n and one past its last; the same number twice for none."""
+    block = (node >> 6) << 2
+    if block >= directory.size:
+        return 0, 0
+    here = ONE << np.uint64(node & 63)
+    ones = directory[block]
+    twos = directory[block + 1]
+    if (ones | twos) & here == np.uint64(0):
+        return 0, 0
+    below = here - ONE
+    start = np.int64(directory[block + 2] & LOW)
+    rank = np.int64(directory[block + 2] >> np.uint64(32))
+    before = ones & twos & below
+    if before != np.uint64(0):
+        rank += np.int64(popcount(before))
+        if rank > ends.size:
+            return 0, 0
+        start = np.int64(ends[rank - 1])
+        top = np.uint64(63) - leading_zeros(before)
+        below &= ~((np.uint64(2) << top) - ONE)
+    start += np.int64(popcount(ones & ~twos & below)) + 2 * np.int64(popcount(twos & ~ones & below))
+    if ones & twos & here == np.uint64(0):
+        stop = start + (1 if ones & here != np.uint64(0) else 2)
+    elif rank < ends.size:
+        stop = np.int64(ends[rank])
+    else:
+        return 0, 0
+    if stop > total or start > stop:
+        return 0, 0
+    return start, stop
+
+
+@njit(cache=True, nogil=True, inline="always")
+def backoff_rank(directory: Array, size: int, node: int) -> int:
+    """Place in ``backoffs`` (of ``size``) of a node's weight; -1 where the weight is log 1."""
+    block = (node >> 6) << 2
+    if block >= directory.size:
+        return -1
+    here = ONE << np.uint64(node & 63)
+    marked = directory[block] | directory[block + 1]
+    if marked & here == np.uint64(0):
+        return -1
+    rank = np.int64(directory[block + 3] & LOW) + np.int64(popcount(marked & (here - ONE)))
+    return rank if rank < size else -1
+
+
+@njit(cache=True, nogil=True)
+def find_child(words: Array, bits: int, start: int, stop: int, key: int) -> int:
+    """Node in [start, stop) whose spread word is ``key``, or -1; keys ascend there.
+
+    Two probes by interpolation (keys are near uniform), then halving, then a scan of a cache line.
+    """
+    size = stop - start
+    guess = start + ((key * size) >> bits)
+    for _ in range(2):
+        if stop - start <= 4:
+            break
+        found = field(words, bits, guess)
+        if found == key:
+            return guess
+        step = ((key - found) * size) >> bits
+        if found < key:
+            start = guess + 1
+            guess = min(start + step, stop - 1)
+        else:
+            stop = guess
+            guess = max(guess + step, start)
+    while stop - start > 4:
+        middle = (start + stop) >> 1
+        if field(words, bits, middle) <= key:
+            start = middle
+        else:
+            stop = middle
+    for node in range(start, stop):
+        if field(words, bits, node) == key:
+            return node
+    return -1
+
+
+@njit(cache=True, nogil=True)
+def count_large(first: Array, backoffs: Array) -> tuple[int, int]:
+    """How many nodes need an entry in ``ends`` and how many one in ``backoffs``."""
+    large = 0
+    marked = 0
+    for node in range(first.size - 1):
+        children = first[node + 1] - first[node]
+        if children > 2 or (children == 0 and backoffs[node] != 0):
+            large += 1
+        if children > 0 or backoffs[node] != 0:
+            marked += 1
+    return large, marked
+
+
+@njit(cache=True, nogil=True)
+def build_directory(
+    first: Array, backoffs: Array, directory: Array, ends: Array, kept: Array
+) -> None:
+    """Fill directory, ends and the kept back-off weights from plain offsets (nodes + 1,)."""
+    large = 0
+    marked = 0
+    for node in range(first.size - 1):
+        block = (node >> 6) << 2
+        if node & 63 == 0:
+            directory[block + 2] = np.uint64(first[node]) | (np.uint64(large) << np.uint64(32))
+            directory[block + 3] = np.uint64(marked)
+        here = ONE << np.uint64(node & 63)
+        children = first[node + 1] - first[node]
+        if children == 0 and backoffs[node] == 0:
+            continue
+        kept[marked] = backoffs[node]
+        marked += 1
+        if children != 2:
+            directory[block] |= here
+        if children != 1:
+            directory[block + 1] |= here
+        if children > 2 or children == 0:
+            ends[large] = first[node + 1]
+            large += 1
+
+
+@njit(cache=True, nogil=True)
+def read_directory(
+    directory: Array, ends: Array, total: int, start: int, counts: Array
+) -> None:
+    """Number of children of nodes start, start + 1, ...; out-of-range ones read as none."""
+    for index in range(counts.size):
+        low, high = child_range(directory, ends, total, start + index)
+        counts[index] = high - low
+
+
+@njit(cache=True, nogil=True)
+def read_backoffs(directory: Array, kept: Array, backoffs: Array) -> None:
+    """Back-off weight of every node of orders < n, log 1 where none is kept."""
+    for node in range(backoffs.size):
+        rank = backoff_rank(directory, kept.size, node)
+        backoffs[node] = kept[rank] if rank >= 0 else 0.0
