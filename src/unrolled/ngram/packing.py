@@ -42,3 +42,8 @@ def unpack_words(packed: Array, bits: int, start: int, stop: int) -> Array:
     words = np.empty(stop - start, np.int32)
     kernels.unpack_words(packed, bits, pow(kernels.SPREADER, -1, 1 << bits), start, words)
     return words
+
+
+def spread_words(words: Array, bits: int) -> Array:
+    """`trie_kernels.spread` of an array of words, (N,) int64."""
+    return (words.astype(np.int64) * kernels.SPREADER) & ((1 << bits) - 1)

@@ -41,3 +41,21 @@ def find_suffixes(
         else:
             suffixes[base + index] = node
     return missing
+
+
+@njit(cache=True, nogil=True)
+def find_nodes(
+    first: Array, packed: Array, bits: int, rows: Array, nodes: Array
+) -> None:
+    """Node of every row (N, k) of word ids, walking from its first word; -1 where it is missing."""
+    for index in range(rows.shape[0]):
+        node = np.int64(rows[index, 0])
+        for place in range(1, rows.shape[1]):
+            if node < 0 or node + 1 >= first.size:
+                node = -1
+                break
+            key = spread(rows[index, place], bits)
+            node = find_child(
+                packed, bits, np.int64(first[node]), np.int64(first[node + 1]), key
+            )
+        nodes[index] = node

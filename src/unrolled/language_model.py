@@ -1,0 +1,291 @@
+"""The protocol that all language models share, and everything that is written once on top of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+import unrolled
+from unrolled.errors import NotNormalisedError, SettingError
+from unrolled.vocabulary import BOS, EOS, UNK, Vocabulary
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from unrolled.corpus import TextOptions
+
+Array = np.ndarray[Any, Any]
+State = Any
+
+
+class LanguageModel(Protocol):
+    """What a model must offer; natural logarithms throughout."""
+
+    @property
+    def name(self) -> str:
+        """Short name for tables, such as ``modified-kneser-ney-5``."""
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The words, and their ids."""
+
+    @property
+    def normalised(self) -> bool:
+        """Whether scores are logarithms of probabilities."""
+
+    def log_probs(self, ids: Array) -> Array:
+        """Log-probability of each of ids (T,), sentences as <s> words </s>; 0 at <s>."""
+
+    def start(self) -> State:
+        """The state after <s>."""
+
+    def advance(self, state: State, word: int) -> State:
+        """The state after one more word; the given one stays as it is."""
+
+    def next_log_probs(self, state: State) -> Array:
+        """Log-probability of every word as the next one, (V,) float32; <s> has none."""
+
+
+@dataclass(frozen=True)
+class Perplexity:
+    """Sufficient statistics of an evaluation: sums, so that parts of a text add up.
+
+    ``tokens`` counts words and </s>, ``oov`` the words that the model does not know, of which
+    ``oov_log_prob`` is the share of ``log_prob``.
+    """
+
+    log_prob: float
+    tokens: int
+    sentences: int
+    oov: int
+    oov_log_prob: float
+    vocabulary: int
+    name: str
+    skip_oov: bool = False
+
+    @property
+    def perplexity(self) -> float:
+        """exp(- mean log-probability of a token); <s> is never predicted."""
+        log_prob, tokens = self.log_prob, self.tokens
+        if self.skip_oov:
+            log_prob, tokens = log_prob - self.oov_log_prob, tokens - self.oov
+        if tokens == 0 or log_prob == -math.inf:
+            return math.inf
+        return math.exp(min(-log_prob / tokens, 700.0))
+
+    @property
+    def bits_per_token(self) -> float:
+        """Cross-entropy in bits a token."""
+        return math.log2(self.perplexity)
+
+    def line(self) -> str:
+        """One line that says how the number came about.
+
+        >>> Perplexity(-10.0, 5, 1, 1, -4.0, 10, "additive-1").line()
+        'ppl 7.39 | 5 tokens | vocab 10 | oov 1 as <unk> | eos counted | additive-1 | unrolled 0.1'
+        """
+        treated = "" if self.oov == 0 else " skipped" if self.skip_oov else " as <unk>"
+        version = ".".join(unrolled.__version__.split(".")[:2])
+        return (
+            f"ppl {self.perplexity:.2f} | {self.tokens} tokens | vocab {self.vocabulary} | "
+            f"oov {self.oov}{treated} | eos counted | {self.name} | unrolled {version}"
+        )
+
+
+def require_normalised(model: LanguageModel, what: str) -> None:
+    """Refuse models whose scores are no probabilities.
+
+    Raises:
+        NotNormalisedError: the model is stupid back-off.
+    """
+    if not model.normalised:
+        raise NotNormalisedError(
+            f"{what} needs probabilities and the scores of {model.name} do not sum to one",
+            hint="use another smoothing, or only compare scores with `score` and `rank`",
+        )
+
+
+def evaluate(
+    model: LanguageModel,
+    sources: str | Sequence[str],
+    *,
+    options: TextOptions | None = None,
+    threads: int = 2,
+    skip_oov: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> Perplexity:
+    """Perplexity of a text.
+
+    Args:
+        sources: files, folders or "-" for standard input.
+        options: how to read them; by default as the model's training text was read.
+        threads: blocks of text scored side by side.
+        skip_oov: leave unknown words out of the mean; otherwise they count with the probability
+            of <unk>.
+        progress: called with the bytes read so far.
+
+    Raises:
+        TextError: text that cannot be read. NotNormalisedError: stupid back-off.
+    """
+    require_normalised(model, "perplexity")
+    from unrolled.corpus import read_blocks
+
+    given = options or getattr(model, "text_options", None)
+
+    def part(data: Any) -> tuple[float, int, int, int, float]:
+        encoded = model.vocabulary.encode_block(data, given)
+        scores = model.log_probs(encoded.ids)
+        log_prob = float(scores.sum(dtype=np.float64))
+        oov_log_prob = 0.0
+        if encoded.oov:
+            oov_log_prob = float(scores[encoded.ids == UNK].sum(dtype=np.float64))
+        tokens = encoded.ids.size - encoded.sentences
+        return log_prob, tokens, encoded.sentences, encoded.oov, oov_log_prob
+
+    totals = np.zeros(5)
+    with ThreadPoolExecutor(threads) as pool:
+        for result in _in_order(pool, part, read_blocks(sources, given), threads, progress):
+            totals += result
+    return Perplexity(
+        float(totals[0]), int(totals[1]), int(totals[2]), int(totals[3]), float(totals[4]),
+        len(model.vocabulary) - 1, model.name, skip_oov,
+    )  # fmt: skip
+
+
+def _in_order(
+    pool: ThreadPoolExecutor,
+    task: Callable[[Any], Any],
+    items: Iterable[Any],
+    threads: int,
+    progress: Callable[[int], None] | None = None,
+) -> Iterator[Any]:
+    """Results of ``task`` in the order of ``items``, reading only a few items ahead."""
+    waiting: list[Future[Any]] = []
+    read = 0
+    for item in items:
+        waiting.append(pool.submit(task, item))
+        if len(waiting) > threads:
+            yield waiting.pop(0).result()
+        if progress is not None:
+            read += len(item.data)
+            progress(read)
+    for future in waiting:
+        yield future.result()
+
+
+@dataclass(frozen=True)
+class Surprisal:
+    """One predicted token: its word, its sentence's number, and its log-probability."""
+
+    sentence: int
+    word: str
+    log_prob: float
+    oov: bool
+
+    @property
+    def bits(self) -> float:
+        """Surprisal, -log2 p."""
+        return -self.log_prob / math.log(2)
+
+
+def surprisals(model: LanguageModel, sentences: Iterable[str]) -> Iterator[Surprisal]:
+    """Every token's log-probability with its word as written, </s> included."""
+    for number, sentence in enumerate(sentences):
+        words = model.vocabulary.split(sentence)
+        ids = np.concatenate([[BOS], model.vocabulary.ids(words), [EOS]]).astype(np.int32)
+        scores = model.log_probs(ids)
+        for word, word_id, score in zip([*words, "</s>"], ids[1:], scores[1:], strict=True):
+            yield Surprisal(number, word, float(score), bool(word_id == UNK))
+
+
+def score_sentences(
+    model: LanguageModel, sentences: Sequence[str], *, eos: bool = True
+) -> Array:
+    """Log-probability of each sentence, (N,) float64; of stupid back-off a score."""
+    encoded = model.vocabulary.encode_sentences(sentences)
+    scores = model.log_probs(encoded)
+    if not eos:
+        scores = np.where(encoded == EOS, 0, scores)
+    starts = np.flatnonzero(encoded == BOS)
+    if starts.size == 0:
+        return np.zeros(0)
+    return np.add.reduceat(scores.astype(np.float64), starts)
+
+
+def rank(model: LanguageModel, sentences: Sequence[str]) -> list[tuple[float, str]]:
+    """Sentences by falling log-probability: which word order, which word, is likelier.
+
+    The lecture's example: p(the cat is small) > p(small the is cat).
+    """
+    scores = score_sentences(model, sentences)
+    places = np.argsort(-scores, kind="stable")
+    return [(float(scores[place]), sentences[place]) for place in places]
+
+
+def predict(model: LanguageModel, context: str, count: int = 10) -> list[tuple[str, float]]:
+    """The likeliest next words after the words of ``context`` (from <s>), with probabilities."""
+    require_normalised(model, "predict")
+    state = model.start()
+    for word in model.vocabulary.encode(context):
+        state = model.advance(state, int(word))
+    log_probs = model.next_log_probs(state)
+    best = np.argsort(-log_probs, kind="stable")[:count]
+    return [(model.vocabulary.word(int(word)), math.exp(log_probs[word])) for word in best]
+
+
+def generate(
+    model: LanguageModel,
+    *,
+    context: str = "",
+    max_words: int = 50,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    seed: int | None = None,
+) -> str:
+    """Draw a sentence word by word until </s>; <unk> is never drawn.
+
+    Args:
+        context: words to go on from. max_words: stop after so many new ones.
+        temperature: log-probabilities are divided by it; towards 0 the likeliest word wins.
+        top_k: draw among the likeliest so many only.
+        seed: the same seed gives the same sentence.
+
+    Raises:
+        SettingError: a temperature not above 0, or a top_k below 1.
+    """
+    require_normalised(model, "generate")
+    if not temperature > 0:
+        raise SettingError(f"temperature {temperature} must be above 0")
+    if top_k is not None and top_k < 1:
+        raise SettingError(f"top_k {top_k} must be at least 1")
+    random = np.random.default_rng(seed)
+    state = model.start()
+    words = list(model.vocabulary.split(context))
+    for word in model.vocabulary.encode(context):
+        state = model.advance(state, int(word))
+    for _ in range(max_words):
+        word = _draw(model.next_log_probs(state), temperature, top_k, random)
+        if word == EOS:
+            break
+        words.append(model.vocabulary.word(word))
+        state = model.advance(state, word)
+    return model.vocabulary.join(words)
+
+
+def _draw(
+    log_probs: Array, temperature: float, top_k: int | None, random: np.random.Generator
+) -> int:
+    weights = log_probs.astype(np.float64) / temperature
+    weights[UNK] = -np.inf
+    if top_k is not None and top_k < weights.size:
+        weights[np.argsort(-weights, kind="stable")[top_k:]] = -np.inf
+    top = weights.max()
+    if top == -np.inf:
+        return EOS  # nothing is possible here: maximum likelihood in an unseen context
+    probabilities = np.exp(weights - top)
+    return int(random.choice(weights.size, p=probabilities / probabilities.sum()))

@@ -1,0 +1,263 @@
+"""`NgramModel`: a trained n-gram model, queried one sentence at a time or a million."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from unrolled.errors import FormatError, SettingError
+from unrolled.language_model import require_normalised
+from unrolled.ngram import query_kernels as kernels
+from unrolled.ngram.trie import PackedTrie
+from unrolled.ngram.trie_kernels import SPREADER
+from unrolled.storage import ModelFile, load, write_model
+from unrolled.threads import run_slices
+from unrolled.vocabulary import BOS, EOS, UNK, Vocabulary
+
+if TYPE_CHECKING:
+    from unrolled.corpus import TextOptions
+
+Array = np.ndarray[Any, Any]
+
+KIND = "ngram"
+
+
+@dataclass(frozen=True)
+class TokenScores:
+    """What the model says of every token of some sentences, flat.
+
+    Attributes:
+        log_probs: (T,) float32, natural logarithms; 0 at <s>, which is not predicted.
+        lengths: (T,) uint8, words of the longest n-gram that was found; 0 at <s>.
+        ids: (T,) int32 tokens, each sentence as <s> words </s>.
+        starts: (N + 1,) int64 place of each sentence's <s>, and T.
+    """
+
+    log_probs: Array
+    lengths: Array
+    ids: Array
+    starts: Array
+
+    @property
+    def oov(self) -> Array:
+        """(T,) bool: words that the model does not know."""
+        return self.ids == UNK
+
+    @property
+    def sums(self) -> Array:
+        """(N,) float64 log-probability of each sentence, </s> included."""
+        if self.starts.size == 1:
+            return np.zeros(0)
+        return np.add.reduceat(self.log_probs, self.starts[:-1], dtype=np.float64)
+
+
+class NgramModel:
+    """A count-based language model: a packed trie and its vocabulary.
+
+    Threads may share one model; scoring releases the GIL.
+
+    >>> from unrolled import train_ngram
+    >>> model = train_ngram(["the cat sat", "the dog sat"], order=2, smoothing="witten-bell")
+    >>> model.score("the cat sat") > model.score("cat the sat")
+    True
+    """
+
+    def __init__(
+        self,
+        trie: PackedTrie,
+        vocabulary: Vocabulary,
+        config: dict[str, Any] | None = None,
+        provenance: dict[str, Any] | None = None,
+        path: str | None = None,
+    ) -> None:
+        if trie.vocabulary_size != len(vocabulary):
+            raise FormatError(
+                f"the model has {trie.vocabulary_size} unigrams and {len(vocabulary)} words"
+            )
+        self.trie = trie
+        self.vocabulary = vocabulary
+        self.config = dict(config or {})
+        self.provenance = dict(provenance or {})
+        self.path = path
+        self._arrays = trie.query_arrays()
+        smoothing = self.config.get("smoothing")
+        backoff = float(self.config.get("backoff", 0.4)) if smoothing == "stupid-backoff" else 1.0
+        self._absent = float(np.log(backoff)) if 0 < backoff <= 1 else 0.0
+
+    # -- what every language model has ---------------------------------------------------------
+
+    @property
+    def order(self) -> int:
+        """Longest n-gram."""
+        return self.trie.order
+
+    @property
+    def name(self) -> str:
+        """Smoothing and order, such as ``modified-kneser-ney-5``."""
+        return f"{self.config.get('smoothing', 'ngram')}-{self.order}"
+
+    @property
+    def normalised(self) -> bool:
+        """False for stupid back-off, whose scores are no probabilities."""
+        return self.config.get("smoothing") != "stupid-backoff"
+
+    @property
+    def text_options(self) -> TextOptions:
+        """How the training text was cut into tokens."""
+        from unrolled.corpus import TextOptions
+
+        return TextOptions.from_dict(self.config.get("text", {}))
+
+    def log_probs(self, ids: Array) -> Array:
+        """Log-probability of each of ids (T,) int, sentences as <s> words </s>; (T,) float32."""
+        return self._run(ids)[0]
+
+    def start(self, bos: bool = True) -> Array:
+        """State after <s>, or with no context: (order,) int64, to be treated as opaque."""
+        state = np.full(self.order, -1, np.int64)
+        state[-1] = 0
+        if bos:
+            if self.order > 1:
+                state[0] = BOS
+            state[-1] = 1
+        return state
+
+    def advance(self, state: Array, word: int) -> Array:
+        """State after one more word id."""
+        return self.step(state, word)[0]
+
+    def step(self, state: Array, word: int) -> tuple[Array, float, int]:
+        """State after a word id, the word's log-probability, and the length of n-gram used."""
+        after = state.copy()
+        ids = np.array([word], np.int32)
+        scores, lengths = np.empty(1, np.float32), np.empty(1, np.uint8)
+        kernels.score(*self._arrays, self._absent, ids, after, scores, lengths)
+        return after, float(scores[0]), int(lengths[0])
+
+    def next_log_probs(self, state: Array) -> Array:
+        """Log-probability of every word of the vocabulary as the next; (V,) float32."""
+        require_normalised(self, "the next word's distribution")
+        result = np.empty(self.trie.vocabulary_size, np.float32)
+        bits = self.trie.bits
+        inverse = pow(SPREADER, -1, 1 << bits)
+        kernels.next_distribution(*self._arrays, inverse, 0.0, state, result)
+        return result
+
+    # -- scoring text ----------------------------------------------------------------------------
+
+    def score(self, sentence: str | Sequence[str] | Array, *, bos: bool = True, eos: bool = True) -> float:
+        """Log-probability of one sentence: text, a list of words, or an array of ids.
+
+        Args:
+            bos: whether it begins a sentence. eos: whether </s> is predicted at its end.
+        """
+        ids = self._sentence_ids(sentence, eos)
+        state = self.start(bos)
+        scores, lengths = np.empty(ids.size, np.float32), np.empty(ids.size, np.uint8)
+        kernels.score(*self._arrays, self._absent, ids, state, scores, lengths)
+        return float(scores.sum(dtype=np.float64))
+
+    def scores(self, sentences: Sequence[str], *, threads: int = 2) -> Array:
+        """Log-probability of each of many sentences, (N,) float64."""
+        return self.token_scores(sentences, threads=threads).sums
+
+    def token_scores(self, sentences: Sequence[str], *, threads: int = 2) -> TokenScores:
+        """Log-probability, length used and OOV flag of every token of many sentences."""
+        threads = max(1, min(threads, len(sentences) // 1000))
+        step = max(-(-len(sentences) // threads), 1)
+        parts = run_slices(
+            self._token_scores,
+            [(sentences[low : low + step],) for low in range(0, max(len(sentences), 1), step)],
+            threads,
+        )
+        ids = np.concatenate([ids for ids, _, _ in parts])
+        return TokenScores(
+            np.concatenate([scores for _, scores, _ in parts]),
+            np.concatenate([lengths for _, _, lengths in parts]),
+            ids,
+            np.append(np.flatnonzero(ids == BOS), ids.size),
+        )
+
+    def _token_scores(self, sentences: Sequence[str]) -> tuple[Array, Array, Array]:
+        ids = self.vocabulary.encode_sentences(sentences, self.text_options)
+        return ids, *self._run(ids)
+
+    def _sentence_ids(self, sentence: str | Sequence[str] | Array, eos: bool) -> Array:
+        if isinstance(sentence, str):
+            ids = self.vocabulary.encode(sentence)
+        elif isinstance(sentence, np.ndarray):
+            ids = checked_ids(sentence)
+        else:
+            ids = self.vocabulary.ids(sentence)
+        return np.append(ids, np.int32(EOS)) if eos else ids
+
+    def _run(self, ids: Array) -> tuple[Array, Array]:
+        ids = checked_ids(ids)
+        scores, lengths = np.empty(ids.size, np.float32), np.empty(ids.size, np.uint8)
+        state = self.start(bos=False)
+        kernels.score(*self._arrays, self._absent, ids, state, scores, lengths)
+        return scores, lengths
+
+    # -- storage ---------------------------------------------------------------------------------
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write one ``.safetensors`` file; nothing is left behind when that fails."""
+        arrays = {f"trie.{name}": array for name, array in self.trie.arrays().items()}
+        arrays |= {f"vocabulary.{name}": array for name, array in self.vocabulary.arrays().items()}
+        write_model(
+            path, kind=KIND, config=self.config, arrays=arrays, provenance=self.provenance
+        )
+        self.path = os.fspath(path)
+
+    @classmethod
+    def from_file(cls, file: ModelFile) -> NgramModel:
+        """Model of an opened file, its arrays still on disk.
+
+        Raises:
+            FormatError: arrays that are missing or contradict each other.
+        """
+        where = str(file.path)
+        trie = PackedTrie.from_arrays(_under("trie.", file.arrays), where)
+        vocabulary = Vocabulary.from_arrays(_under("vocabulary.", file.arrays), where)
+        return cls(trie, vocabulary, file.config, file.provenance, where)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle by path: the receiver opens the same file."""
+        if self.path is None:
+            raise SettingError("a model is pickled by its path", hint="save it to a file first")
+        return load, (str(Path(self.path).absolute()),)
+
+    def __repr__(self) -> str:
+        sizes = [int(size) for size in np.diff(self.trie.levels)]
+        return f"NgramModel({self.name}, n-grams by order {sizes}, path={self.path!r})"
+
+
+def checked_ids(ids: Array) -> Array:
+    """Ids as contiguous int32.
+
+    Raises:
+        SettingError: an array of another kind or with several axes.
+    """
+    if ids.ndim != 1 or ids.dtype.kind not in "iu":
+        raise SettingError(
+            f"ids are {ids.dtype} with {ids.ndim} axes and must be integers with one axis"
+        )
+    return np.ascontiguousarray(ids, np.int32)
+
+
+def _under(prefix: str, arrays: dict[str, Array]) -> dict[str, Array]:
+    return {
+        name.removeprefix(prefix): array
+        for name, array in arrays.items()
+        if name.startswith(prefix)
+    }
+
+
+def settings_record(settings: Any, text: TextOptions) -> dict[str, Any]:
+    """What a model file keeps of how it was made."""
+    return {**asdict(settings), "text": text.to_dict()}
