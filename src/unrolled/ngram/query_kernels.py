@@ -14,7 +14,15 @@ import numpy as np
 from numba import njit
 
 from unrolled.ngram.intrinsics import prefetch
-from unrolled.ngram.trie_kernels import backoff_rank, child_range, field, find_child, spread
+from unrolled.ngram.trie_kernels import (
+    backoff_at,
+    backoff_rank,
+    child_range,
+    field,
+    find_child,
+    log_prob_at,
+    spread,
+)
 
 Array = np.ndarray[Any, Any]
 
@@ -28,8 +36,11 @@ def score(
     words: Array,
     directory: Array,
     ends: Array,
+    unigrams: Array,
     log_probs: Array,
     backoffs: Array,
+    log_prob_book: Array,
+    backoff_book: Array,
     bits: int,
     absent: float,
     ids: Array,
@@ -40,7 +51,7 @@ def score(
     """Log-probability of every word of ``ids`` (T,) given those before it.
 
     Args:
-        levels to backoffs: the trie. bits: of a word's field.
+        levels to backoff_book: the trie. bits: of a word's field.
         absent: added for each context word dropped because the model never saw the context;
             0 but for stupid back-off.
         ids: (T,) int32; <s> begins a new sentence, scores 0 and has length 0; an id outside the
@@ -75,6 +86,7 @@ def score(
                 ranges[i, 1] = 0
                 if context >= 0 and paths[k - 1, i + 1] >= 0 and paths[0, i + 1] != BOS_ID:
                     low, high = child_range(directory, ends, total, context)
+                    low = max(low, levels[1])  # only a damaged file has words as children
                     ranges[i, 0] = low
                     ranges[i, 1] = high
                     guess = low + ((spread(paths[0, i + 1], bits) * (high - low)) >> bits)
@@ -87,7 +99,7 @@ def score(
                     if node >= 0 and k < order - 1:
                         prefetch(directory, (node >> 6) << 2)
                     if node >= 0:
-                        prefetch(log_probs, node)
+                        prefetch(log_probs, node - levels[1])
         for i in range(count):
             if paths[0, i + 1] == BOS_ID:
                 scores[base + i] = 0.0
@@ -97,13 +109,18 @@ def score(
             length = 1
             while length < order and paths[length, i + 1] >= 0:
                 length += 1
-            result = np.float64(log_probs[paths[length - 1, i + 1]])
+            node = paths[length - 1, i + 1]
+            if length == 1:
+                result = np.float64(unigrams[node])
+            else:
+                result = np.float64(
+                    log_prob_at(log_probs, log_prob_book, length, node - levels[1])
+                )
             for k in range(length, order):
                 context = paths[k - 1, i]
                 if context >= 0:
-                    rank = backoff_rank(directory, backoffs.size, context)
-                    if rank >= 0:
-                        result += backoffs[rank]
+                    rank = backoff_rank(directory, context)
+                    result += backoff_at(backoffs, backoff_book, rank)
                 elif absent != 0 and k <= seen:
                     result += absent
             scores[base + i] = result
@@ -122,8 +139,11 @@ def next_distribution(
     words: Array,
     directory: Array,
     ends: Array,
+    unigrams: Array,
     log_probs: Array,
     backoffs: Array,
+    log_prob_book: Array,
+    backoff_book: Array,
     bits: int,
     inverse: int,
     absent: float,
@@ -138,7 +158,7 @@ def next_distribution(
     total = levels[order]
     mask = (1 << bits) - 1
     for word in range(result.size):
-        result[word] = log_probs[word]
+        result[word] = unigrams[word]
     for k in range(order - 1):
         context = state[k]
         if context < 0 or context >= levels[order - 1]:
@@ -146,13 +166,13 @@ def next_distribution(
                 for word in range(result.size):
                     result[word] += absent
             continue
-        rank = backoff_rank(directory, backoffs.size, context)
-        if rank >= 0 and backoffs[rank] != 0:
+        weight = backoff_at(backoffs, backoff_book, backoff_rank(directory, context))
+        if weight != 0:
             for word in range(result.size):
-                result[word] += backoffs[rank]
+                result[word] += weight
         low, high = child_range(directory, ends, total, context)
-        for node in range(low, high):
+        for node in range(max(low, levels[1]), high):
             word = (field(words, bits, node) * inverse) & mask
             if word < result.size:
-                result[word] = log_probs[node]
+                result[word] = log_prob_at(log_probs, log_prob_book, k + 2, node - levels[1])
     result[BOS_ID] = -np.inf

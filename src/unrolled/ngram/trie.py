@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,19 +16,38 @@ from unrolled.ngram.table import NgramTable
 Array = np.ndarray[Any, Any]
 
 
+# Stored arrays: name -> (dtype, axes). The books exist in quantised models only.
+_PLAIN = {
+    "levels": (np.int64, 1),
+    "words": (np.uint64, 1),
+    "directory": (np.uint64, 1),
+    "ends": (np.uint32, 1),
+    "unigrams": (np.float32, 1),
+    "log_probs": (np.float32, 1),
+    "backoffs": (np.float32, 1),
+}
+_QUANTISED = _PLAIN | {
+    "log_probs": (np.uint8, 1),
+    "backoffs": (np.uint64, 1),
+    "log_prob_book": (np.float32, 2),
+    "backoff_book": (np.float32, 1),
+}
+CODES = 256
+
+
 @dataclass(frozen=True)
 class PackedTrie:
-    """Arrays of a model, laid out as `trie_kernels` describes.
-
-    ``log_probs`` (G,) and ``backoffs`` (marked nodes,) are float32 natural logarithms.
-    """
+    """Arrays of a model, laid out as `trie_kernels` describes; logarithms are natural."""
 
     levels: Array
     words: Array
     directory: Array
     ends: Array
+    unigrams: Array
     log_probs: Array
     backoffs: Array
+    log_prob_book: Array = field(default_factory=lambda: np.empty((0, CODES), np.float32))
+    backoff_book: Array = field(default_factory=lambda: np.empty(0, np.float32))
 
     @property
     def order(self) -> int:
@@ -45,9 +64,18 @@ class PackedTrie:
         """Bits of a word's field."""
         return word_bits(self.vocabulary_size)
 
+    @property
+    def quantised(self) -> bool:
+        """Whether probabilities are 8-bit codes."""
+        return self.log_probs.dtype == np.uint8
+
+    def query_arrays(self) -> tuple[Any, ...]:
+        """The arguments by which every query kernel takes a model, in their order."""
+        return (*(getattr(self, name) for name in _QUANTISED), self.bits)
+
     def arrays(self) -> dict[str, Array]:
         """What a model file stores, by name."""
-        return {name: getattr(self, name) for name in _DTYPES}
+        return {name: getattr(self, name) for name in (_QUANTISED if self.quantised else _PLAIN)}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, Array], where: str) -> PackedTrie:
@@ -56,35 +84,46 @@ class PackedTrie:
         Raises:
             FormatError: a missing array, a wrong type, or sizes that contradict each other.
         """
-        for name, dtype in _DTYPES.items():
+        wanted = _QUANTISED if "log_prob_book" in arrays else _PLAIN
+        for name, (dtype, axes) in wanted.items():
             if name not in arrays:
                 raise FormatError(f"the model lacks its array '{name}'", where=where)
-            if arrays[name].ndim != 1 or arrays[name].dtype != dtype:
+            if arrays[name].ndim != axes or arrays[name].dtype != dtype:
                 raise FormatError(
                     f"array '{name}' is {arrays[name].dtype} with {arrays[name].ndim} axes, "
-                    f"not {np.dtype(dtype)} with one",
+                    f"not {np.dtype(dtype)} with {axes}",
                     where=where,
                 )
-        trie = cls(**{name: arrays[name] for name in _DTYPES})
-        levels = trie.levels
-        if levels.size < 2 or levels[0] != 0 or levels[1] < 1 or np.any(np.diff(levels) < 0):
-            raise FormatError("the sizes of the orders do not ascend from 0", where=where)
-        if levels[-1] >= 2**32:
-            raise FormatError(f"{levels[-1]} n-grams are more than {2**32 - 1}", where=where)
-        inner, total = int(levels[-2]), int(levels[-1])
-        wanted = {
-            "words": packed_size(total, trie.bits),
-            "directory": _directory_size(inner),
-            "log_probs": total,
-        }
-        for name, size in wanted.items():
-            if arrays[name].size != size:
-                raise FormatError(
-                    f"array '{name}' has {arrays[name].size} elements, not {size}", where=where
-                )
-        if trie.ends.size > inner or trie.backoffs.size > inner:
-            raise FormatError("more back-off weights or ends than contexts", where=where)
+        trie = cls(**{name: arrays[name] for name in wanted})
+        trie._check_sizes(where)
         return trie
+
+    def _check_sizes(self, where: str) -> None:
+        levels = self.levels
+        if levels.size < 2 or levels[0] != 0 or levels[1] < 3 or np.any(np.diff(levels) < 0):
+            raise FormatError("the sizes of the orders do not ascend from 0", where=where)
+        inner, total = int(levels[-2]), int(levels[-1])
+        if total >= 2**32:
+            raise FormatError(f"{total} n-grams are more than {2**32 - 1}", where=where)
+        shapes: dict[str, tuple[int, ...]] = {
+            "words": (packed_size(total, self.bits),),
+            "directory": (_directory_size(inner),),
+            "unigrams": (self.vocabulary_size,),
+            "log_probs": (total - self.vocabulary_size,),
+        }
+        most = inner
+        if self.quantised:
+            shapes["log_prob_book"] = (self.order - 1, CODES)
+            shapes["backoff_book"] = (1 << kernels.BACKOFF_BITS,)
+            most = packed_size(inner, kernels.BACKOFF_BITS)
+        for name, shape in shapes.items():
+            if getattr(self, name).shape != shape:
+                raise FormatError(
+                    f"array '{name}' has the shape {getattr(self, name).shape}, not {shape}",
+                    where=where,
+                )
+        if self.ends.size > inner or self.backoffs.size > most:
+            raise FormatError("there are more back-off weights or ends than contexts", where=where)
 
     def children_counts(self) -> Array:
         """Number of children of every node of orders below the highest, int64."""
@@ -99,28 +138,29 @@ class PackedTrie:
             FormatError: the directory does not give every node one parent.
         """
         counts = self.children_counts()
-        inner = counts.size
-        starts = np.zeros(inner + 1, np.int64)
-        np.cumsum(counts, out=starts[1:])
-        first = starts + self.levels[1]
-        if first[-1] != self.levels[-1] or np.any(first[self.levels[:-1]] != self.levels[1:]):
+        first = np.zeros(counts.size + 1, np.int64)
+        np.cumsum(counts, out=first[1:])
+        first += self.levels[1]
+        if np.any(first[self.levels[:-1]] != self.levels[1:]):
             raise FormatError("the model's directory contradicts its sizes: the file is damaged")
-        backoffs = np.zeros(inner, np.float32)
-        kernels.read_backoffs(self.directory, self.backoffs, backoffs)
+        backoffs = np.zeros(counts.size, np.float32)
+        kernels.read_backoffs(self.directory, self.backoffs, self.backoff_book, backoffs)
         return NgramTable(
-            np.array(self.levels), np.array(self.words), self.bits, first.astype(np.uint32),
-            np.array(self.log_probs), backoffs,
-        )  # fmt: skip
+            levels=np.array(self.levels),
+            words=np.array(self.words),
+            bits=self.bits,
+            first=first.astype(np.uint32),
+            log_probs=np.concatenate([self.unigrams, *self._longer_log_probs()]),
+            backoffs=backoffs,
+        )
 
-
-_DTYPES: dict[str, type] = {
-    "levels": np.int64,
-    "words": np.uint64,
-    "directory": np.uint64,
-    "ends": np.uint32,
-    "log_probs": np.float32,
-    "backoffs": np.float32,
-}
+    def _longer_log_probs(self) -> list[Array]:
+        """Log-probabilities of orders 2 and up, decoded, an order an array."""
+        borders = self.levels[1:] - self.levels[1]
+        parts = [self.log_probs[low:high] for low, high in zip(borders, borders[1:], strict=False)]
+        if self.quantised:
+            return [book[codes] for book, codes in zip(self.log_prob_book, parts, strict=True)]
+        return parts
 
 
 def _directory_size(nodes: int) -> int:
@@ -128,10 +168,19 @@ def _directory_size(nodes: int) -> int:
 
 
 def pack(table: NgramTable) -> PackedTrie:
-    """Pack plain arrays; ``table.first`` and ``table.backoffs`` may be dropped afterwards."""
+    """Pack plain arrays; the result shares their words and log-probabilities."""
     large, marked = kernels.count_large(table.first, table.backoffs)
     directory = np.zeros(_directory_size(table.inner), np.uint64)
     ends = np.zeros(large, np.uint32)
     backoffs = np.zeros(marked, np.float32)
     kernels.build_directory(table.first, table.backoffs, directory, ends, backoffs)
-    return PackedTrie(table.levels, table.words, directory, ends, table.log_probs, backoffs)
+    size = int(table.levels[1])
+    return PackedTrie(
+        levels=table.levels,
+        words=table.words,
+        directory=directory,
+        ends=ends,
+        unigrams=table.log_probs[:size],
+        log_probs=table.log_probs[size:],
+        backoffs=backoffs,
+    )

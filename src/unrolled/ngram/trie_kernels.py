@@ -8,6 +8,10 @@ the shape:
 ``directory``  uint64, four to a block of 64 nodes of orders 1 to n-1 (below)
 ``ends``       uint32, one past the last child of each node with three children or more
 ``levels``     int64 (order + 1,), the first node of each order, and the number of nodes
+``unigrams``   float32 (V,), log-probabilities of order 1
+``log_probs``  of the other nodes: float32, or uint8 codes into a row of ``log_prob_book`` an order
+``backoffs``   of the nodes that have one, in order: float32, or bit fields that are codes into
+               ``backoff_book``
 
 A directory block: bit planes ``ones`` and ``twos`` code each node's children as 0, 1, 2 or 3, where
 3 means "look in ends", and 0 means neither children nor a back-off weight; then the first child of
@@ -23,7 +27,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
+from numba import njit, types
+from numba.extending import overload
 
 from unrolled.ngram.intrinsics import leading_zeros, popcount
 
@@ -31,6 +36,7 @@ Array = np.ndarray[Any, Any]
 
 SPREADER = 0x9E3779B1  # odd, near 2^32 / golden ratio
 BLOCK = 64
+BACKOFF_BITS = 9  # fewest that keep quantised contexts within 1e-3 of summing to one
 ONE = np.uint64(1)
 LOW = np.uint64(0xFFFFFFFF)
 
@@ -115,8 +121,8 @@ def child_range(directory: Array, ends: Array, total: int, node: int) -> tuple[i
 
 
 @njit(cache=True, nogil=True, inline="always")
-def backoff_rank(directory: Array, size: int, node: int) -> int:
-    """Place in ``backoffs`` (of ``size``) of a node's weight; -1 where the weight is log 1."""
+def backoff_rank(directory: Array, node: int) -> int:
+    """Place in ``backoffs`` of a node's weight; -1 where the weight is log 1."""
     block = (node >> 6) << 2
     if block >= directory.size:
         return -1
@@ -124,8 +130,52 @@ def backoff_rank(directory: Array, size: int, node: int) -> int:
     marked = directory[block] | directory[block + 1]
     if marked & here == np.uint64(0):
         return -1
-    rank = np.int64(directory[block + 3] & LOW) + np.int64(popcount(marked & (here - ONE)))
-    return rank if rank < size else -1
+    return np.int64(directory[block + 3] & LOW) + np.int64(popcount(marked & (here - ONE)))
+
+
+def log_prob_at(log_probs: Array, book: Array, length: int, index: int) -> float:
+    """Log-probability number ``index`` (node - V), of an n-gram of ``length`` words >= 2."""
+    raise NotImplementedError  # compiled by `_log_prob_at`
+
+
+@overload(log_prob_at)
+def _log_prob_at(log_probs: Any, book: Any, length: Any, index: Any) -> Any:
+    if log_probs.dtype == types.uint8:
+
+
+        def coded(log_probs: Any, book: Any, length: Any, index: Any) -> Any:
+            return book[length - 2, log_probs[index]]
+
+        return coded
+
+    def plain(log_probs: Any, book: Any, length: Any, index: Any) -> Any:
+        return log_probs[index]
+
+    return plain
+
+
+def backoff_at(backoffs: Array, book: Array, rank: int) -> float:
+    """Back-off weight number ``rank``; log 1 for -1 and for what lies outside the array."""
+    raise NotImplementedError  # compiled by `_backoff_at`
+
+
+@overload(backoff_at)
+def _backoff_at(backoffs: Any, book: Any, rank: Any) -> Any:
+    if backoffs.dtype == types.uint64:
+
+        def coded(backoffs: Any, book: Any, rank: Any) -> Any:
+            if rank < 0 or ((rank + 1) * BACKOFF_BITS >> 6) + 1 >= backoffs.size:
+                return np.float32(0.0)
+            return book[field(backoffs, BACKOFF_BITS, rank)]
+
+        return coded
+
+    def plain(backoffs: Any, book: Any, rank: Any) -> Any:
+        if rank < 0 or rank >= backoffs.size:
+            return np.float32(0.0)
+        return backoffs[rank]
+
+    return plain
 
 
 @njit(cache=True, nogil=True)
@@ -213,8 +263,7 @@ def read_directory(
 
 
 @njit(cache=True, nogil=True)
-def read_backoffs(directory: Array, kept: Array, backoffs: Array) -> None:
+def read_backoffs(directory: Array, kept: Array, book: Array, backoffs: Array) -> None:
     """Back-off weight of every node of orders < n, log 1 where none is kept."""
     for node in range(backoffs.size):
-        rank = backoff_rank(directory, kept.size, node)
-        backoffs[node] = kept[rank] if rank >= 0 else 0.0
+        backoffs[node] = backoff_at(kept, book, backoff_rank(directory, node))
