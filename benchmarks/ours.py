@@ -1,0 +1,93 @@
+"""Unrolled's side: every command line and Python call that the benchmarks measure, in one place."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.measure import BenchmarkError, Run, run_command
+
+Array = np.ndarray[Any, Any]
+
+# The same as the installed script `unrolled`, whatever the virtual environment.
+_UNROLLED = (sys.executable, "-c", "from unrolled.cli import main; main()")
+
+
+def unrolled(*words: str | Path, cache: Path | None = None) -> Run:
+    """Run the command line; ``cache`` is another folder for compiled kernels."""
+    environment = None if cache is None else {**os.environ, "NUMBA_CACHE_DIR": str(cache)}
+    return run_command([*_UNROLLED, *words], environment=environment)
+
+
+def train(
+    text: Path,
+    model: Path,
+    *,
+    order: int,
+    threads: int,
+    prune: Sequence[int] = (),
+    cache: Path | None = None,
+) -> Run:
+    """Text to a usable binary model."""
+    pruning = ["--prune", " ".join(map(str, prune))] if prune else []
+    settings = ["--order", str(order), "--threads", str(threads), *pruning]
+    return unrolled("train", "ngram", text, "-o", model, *settings, cache=cache)
+
+
+def convert(
+    model: Path, target: Path, *, bits: int | None = None, cache: Path | None = None
+) -> Run:
+    """A model to ARPA (by the name of the target), to a quantised model, or back."""
+    quantise = ["--quantize", str(bits)] if bits else []
+    return unrolled("convert", model, target, *quantise, cache=cache)
+
+
+def evaluate(model: Path, text: Path, *, threads: int, cache: Path | None = None) -> Run:
+    """Score a text for its perplexity only."""
+    return unrolled("evaluate", model, text, "--threads", str(threads), cache=cache)
+
+
+def perplexity(run: Run) -> tuple[float, int]:
+    """Perplexity and predicted tokens that `unrolled evaluate` printed."""
+    ppl = re.search(r"ppl (\S+)", run.stdout)
+    tokens = re.search(r"(\d+) tokens", run.stdout)
+    if ppl is None or tokens is None:
+        raise BenchmarkError(f"unrolled evaluate printed no perplexity: {run.stdout[-200:]}")
+    return float(ppl[1]), int(tokens[1])
+
+
+def load(model: Path) -> Any:
+    """The model as a Python user opens it."""
+    import unrolled
+
+    return unrolled.load(model)
+
+
+def token_scores(model: Any, texts: Sequence[str], threads: int) -> tuple[Array, Array, Array]:
+    """Log-probabilities, lengths used and OOV flags of every token of a list of sentences."""
+    found = model.token_scores(texts, threads=threads)
+    return found.log_probs, found.lengths, found.oov
+
+
+def predicted(model: Any, texts: Sequence[str], threads: int) -> tuple[Array, Array, Array]:
+    """`token_scores` without the places of <s>, which other tools do not list."""
+    found = model.token_scores(texts, threads=threads)
+    keep = np.ones(found.ids.size, bool)
+    keep[found.starts[:-1]] = False
+    return found.log_probs[keep], found.lengths[keep], found.oov[keep]
+
+
+def sums(model: Any, texts: Sequence[str], threads: int) -> Any:
+    """The log-probability of every sentence."""
+    return model.scores(texts, threads=threads)
+
+
+def score(model: Any, text: str) -> float:
+    """One sentence."""
+    return float(model.score(text))
