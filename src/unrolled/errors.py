@@ -1,4 +1,4 @@
-"""Every error that a user can cause: one sentence that says where, what is wrong, and what to do."""
+"""Every error that a user can cause: one sentence on where, what is wrong, and what to do."""
 
 from __future__ import annotations
 

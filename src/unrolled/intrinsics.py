@@ -1,0 +1,60 @@
+"""Instructions that Numba offers under no name: eight bytes at once, trailing zeros, prefetch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import extending
+from numba.core import cgutils, types
+
+# Numba's own type of it takes the typing context for an argument of the caller's.
+intrinsic: Any = extending.intrinsic
+
+
+def _address(target: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
+    structure = target.make_array(array_type)(target, builder, array)
+    return builder.gep(structure.data, [index])
+
+
+@intrinsic
+def eight_bytes(_context: Any, array: Any, index: Any) -> Any:
+    """``array[index : index + 8]`` of a uint8 array as one little-endian uint64; aligned or not.
+
+    The caller must have checked that all eight are inside.
+    """
+
+    def build(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        address = _address(target, builder, signature.args[0], *arguments)
+        wide = builder.bitcast(address, ir.IntType(64).as_pointer())
+        return builder.load(wide, align=1)
+
+    return types.uint64(array, types.int64), build
+
+
+@intrinsic
+def trailing_zeros(_context: Any, _bits: Any) -> Any:
+    """Zeros below the lowest one of a uint64; 64 for zero."""
+
+    def build(_target: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
+
+    return types.uint64(types.uint64), build
+
+
+@intrinsic
+def prefetch(_context: Any, array: Any, _index: Any) -> Any:
+    """Ask for the cache line of ``array[index]``; never faults, whatever the index."""
+
+    def build(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        address = _address(target, builder, signature.args[0], *arguments)
+        byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [byte, word, word, word])
+        instruction = cgutils.get_or_insert_function(  # type: ignore[no-untyped-call]
+            builder.module, kind, "llvm.prefetch.p0"
+        )
+        read, keep, data = (ir.Constant(word, value) for value in (0, 3, 1))
+        builder.call(instruction, [builder.bitcast(address, byte), read, keep, data])
+        return target.get_dummy_value()
+
+    return types.void(array, types.int64), build

@@ -1,0 +1,300 @@
+"""Blocks of whole lines from plain and compressed files, folders, stdin, JSONL and Parquet."""
+
+from __future__ import annotations
+
+import bz2
+import contextlib
+import gzip
+import json
+import lzma
+import os
+import sys
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from unrolled.errors import MissingExtraError, TextError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+BLOCK_BYTES = 8 << 20
+MAX_LINE = 1 << 30
+_COMPRESSED = {".gz": "gzip", ".bz2": "bzip2", ".xz": "xz", ".zst": "Zstandard"}
+_JSON_LINES = {".jsonl", ".ndjson"}
+_DAMAGE = (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, OSError)
+_DEFAULT_FIELD = "text"
+
+Sources = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some whole lines of one source.
+
+    Attributes:
+        data: the bytes, each line but perhaps the last of a source with its newline.
+        source: the name to show.
+        first_line: number of the first line, from 1; a row for Parquet.
+        offset: bytes of the source, uncompressed, before this block.
+        consumed: bytes of the file, compressed as it is, read since the last block; for progress.
+        lines: the source's line or row of each line, for formats where they differ.
+    """
+
+    data: bytes
+    source: str
+    first_line: int
+    offset: int = 0
+    consumed: int = 0
+    lines: npt.NDArray[np.int64] | None = None
+
+    def place(self, line: int) -> str:
+        """``source:number`` of a line of the block, counted from 0."""
+        if self.lines is not None:
+            number = int(self.lines[min(line, self.lines.size - 1)]) if self.lines.size else 1
+        else:
+            number = self.first_line + line
+        return f"{self.source}:{number}"
+
+
+def files_of(sources: Sources) -> list[Path | None]:
+    """The files of some sources in their order, None for standard input (``-``).
+
+    A folder stands for all files in it and below, in the order of their names; those that begin
+    with a dot are left out.
+
+    Raises:
+        TextError: when one does not exist or a folder has no file.
+    """
+    if isinstance(sources, (str, os.PathLike)):
+        sources = [sources]
+    files: list[Path | None] = []
+    for source in sources:
+        path = Path(source)
+        if str(source) == "-":
+            files.append(None)
+        elif path.is_dir():
+            inside = sorted(file for file in path.rglob("*") if _is_visible(file, path))
+            if not inside:
+                raise TextError("the folder has no files", where=str(source))
+            files.extend(inside)
+        elif path.exists():
+            files.append(path)
+        else:
+            raise TextError("there is no such file or folder", where=str(source))
+    if not files:
+        raise TextError("no text was given", hint="Name a file, a folder, or - for standard input")
+    return files
+
+
+def source_bytes(sources: Sources) -> int | None:
+    """Bytes of all files, as they are on disk, for progress; None where one has no size."""
+    files = files_of(sources)
+    if any(file is None or not file.is_file() for file in files):
+        return None
+    return sum(file.stat().st_size for file in files if file is not None)
+
+
+def raw_blocks(sources: Sources, field: str | None = None) -> Iterator[Block]:
+    """Blocks of some 8 MiB, neither checked nor changed, of all sources; see files_of.
+
+    The suffix of a file decides: ``.gz .bz2 .xz .zst`` are decompressed, ``.jsonl`` and
+    ``.ndjson`` give the string ``field`` of each object, ``.parquet`` a column.
+
+    Raises:
+        TextError: when a source cannot be read or is broken, with its place.
+    """
+    for path in files_of(sources):
+        name = "<stdin>" if path is None else str(path)
+        suffixes = [] if path is None else [suffix.lower() for suffix in path.suffixes]
+        packed = suffixes.pop() if suffixes and suffixes[-1] in _COMPRESSED else None
+        kind = suffixes[-1] if suffixes else ""
+        if path is not None and kind == ".parquet" and packed is None:
+            yield from _parquet_blocks(path, field or _DEFAULT_FIELD)
+            continue
+        blocks = _line_blocks(path, name, packed)
+        yield from _json_blocks(blocks, field or _DEFAULT_FIELD) if kind in _JSON_LINES else blocks
+
+
+def _is_visible(file: Path, folder: Path) -> bool:
+    hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
+    return not hidden and file.is_file()
+
+
+def _line_blocks(path: Path | None, name: str, packed: str | None) -> Iterator[Block]:
+    line, offset, told = 1, 0, 0
+    with contextlib.ExitStack() as stack:
+        try:
+            raw = sys.stdin.buffer if path is None else stack.enter_context(_opened(path))
+            read = _reader(raw, packed)
+            for data in _whole_lines(read, name):
+                at = raw.tell() if path is not None and path.is_file() else offset + len(data)
+                yield Block(data, name, line, offset, at - told)
+                told, offset, line = at, offset + len(data), line + data.count(b"\n")
+        except _DAMAGE as error:
+            raise _damaged(error, name, packed) from None
+
+
+def _opened(path: Path) -> IO[bytes]:
+    return path.open("rb", buffering=0)
+
+
+def _reader(raw: IO[bytes], packed: str | None) -> Callable[[int], bytes]:
+    if packed == ".gz":
+        return gzip.GzipFile(fileobj=raw).read
+    if packed == ".bz2":
+        return bz2.BZ2File(raw).read
+    if packed == ".xz":
+        return lzma.LZMAFile(raw).read
+    if packed == ".zst":
+        return _zstandard_reader(raw)
+    return raw.read
+
+
+def _zstandard_reader(raw: IO[bytes]) -> Callable[[int], bytes]:
+    try:
+        import zstandard
+    except ImportError:
+        raise MissingExtraError("text", "zstandard") from None
+
+    def pieces() -> Iterator[bytes]:
+        # The package's stream reader takes a cut file for a whole one; this object knows its end.
+        # Small bites bound what a malicious frame can blow up to.
+        frame = zstandard.ZstdDecompressor().decompressobj()
+        begun, waiting = False, b""
+        while bite := waiting or raw.read(4096):
+            if frame.eof:
+                frame = zstandard.ZstdDecompressor().decompressobj()
+            begun = True
+            try:
+                piece = frame.decompress(bite)
+            except zstandard.ZstdError as error:
+                raise zlib.error(str(error)) from None
+            waiting = frame.unused_data if frame.eof else b""
+            if piece:
+                yield piece
+        if begun and not frame.eof:
+            raise EOFError
+
+    stream = pieces()
+
+    def read(size: int) -> bytes:
+        parts, have = [], 0
+        while have < size and (piece := next(stream, b"")):
+            parts.append(piece)
+            have += len(piece)
+        return b"".join(parts)
+
+    return read
+
+
+def _whole_lines(read: Callable[[int], bytes], name: str) -> Iterator[bytes]:
+    """Cut what ``read`` gives into blocks that end at a newline; a UTF-8 signature is dropped."""
+    waiting: list[bytes] = []
+    have = 0
+    first = True
+    while data := read(BLOCK_BYTES):
+        if first:
+            data, first = data.removeprefix(b"\xef\xbb\xbf"), False
+        end = data.rfind(b"\n") + 1
+        if end == 0 or have + len(data) < BLOCK_BYTES // 8:  # pipes give small pieces
+            waiting.append(data)
+            have += len(data)
+            if have > MAX_LINE:
+                what = f"a line has more than {MAX_LINE} bytes"
+                raise TextError(what, where=name, hint="Put newlines into it")
+            continue
+        yield b"".join([*waiting, data[:end]])
+        waiting, have = [data[end:]], len(data) - end
+    rest = b"".join(waiting)
+    if rest:
+        yield rest
+
+
+def _damaged(error: BaseException, name: str, packed: str | None) -> TextError:
+    if isinstance(error, OSError) and error.errno is not None:
+        return TextError(f"the file cannot be read ({error.strerror})", where=name)
+    kind = _COMPRESSED[packed] if packed else "text"
+    if isinstance(error, EOFError) or "ended before" in str(error):
+        return TextError(f"the {kind} file ends too early", where=name, hint="Fetch it again")
+    return TextError(f"the {kind} file is broken ({error})", where=name, hint="Fetch it again")
+
+
+def _json_blocks(blocks: Iterator[Block], field: str) -> Iterator[Block]:
+    import numpy as np
+
+    for block in blocks:
+        texts: list[str] = []
+        numbers: list[int] = []
+        for rank, line in enumerate(block.data.split(b"\n")):
+            if line and not line.isspace():
+                text = _json_field(line, field, block, rank)
+                texts.append(text)
+                numbers += [block.first_line + rank] * (text.count("\n") + 1)
+        data = "".join(f"{text}\n" for text in texts).encode(errors="surrogatepass")
+        lines = np.array(numbers, np.int64)
+        yield Block(data, block.source, block.first_line, block.offset, block.consumed, lines)
+
+
+def _json_field(line: bytes, field: str, block: Block, rank: int) -> str:
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        detail = getattr(error, "msg", None) or type(error).__name__
+        raise TextError(f"the line is not JSON ({detail})", where=block.place(rank)) from None
+    if not isinstance(record, dict):
+        raise TextError("the line is JSON but not an object", where=block.place(rank))
+    value = record.get(field)
+    if not isinstance(value, str):
+        found = ", ".join(sorted(map(repr, record))[:8]) or "none"
+        what = "is not a string" if field in record else f"is missing among the fields {found}"
+        raise TextError(
+            f"the field {field!r} {what}", where=block.place(rank), hint="Name it with --field"
+        )
+    return value
+
+
+def _parquet_blocks(path: Path, column: str) -> Iterator[Block]:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise MissingExtraError("text", "pyarrow") from None
+    name = str(path)
+    try:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            schema = file.schema_arrow
+            if column not in schema.names:
+                found = ", ".join(map(repr, schema.names[:8]))
+                raise TextError(
+                    f"the column {column!r} is missing among {found}",
+                    where=name,
+                    hint="Name it with --field",
+                )
+            kind = schema.field(column).type
+            if not (pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind)):
+                raise TextError(f"the column {column!r} is {kind}, not string", where=name)
+            yield from _row_blocks(file, name, column)
+    except (pyarrow.ArrowException, OSError) as error:
+        detail = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        raise TextError(f"the Parquet file is broken ({detail})", where=name) from None
+
+
+def _row_blocks(file: Any, name: str, column: str) -> Iterator[Block]:
+    import numpy as np
+
+    row, offset = 1, 0
+    for batch in file.iter_batches(batch_size=4096, columns=[column]):
+        texts = batch.column(0).to_pylist()
+        if None in texts:
+            raise TextError(
+                f"the column {column!r} has no value", where=f"{name}:{row + texts.index(None)}"
+            )
+        counts = [text.count("\n") + 1 for text in texts]
+        lines = np.repeat(np.arange(row, row + len(texts), dtype=np.int64), counts)
+        data = "".join(f"{text}\n" for text in texts).encode(errors="surrogatepass")
+        yield Block(data, name, row, offset, 0, lines)
+        row, offset = row + len(texts), offset + len(data)
