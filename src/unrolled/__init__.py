@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from unrolled.corpus import Corpus as Corpus
-    from unrolled.corpus import TextOptions as TextOptions
     from unrolled.corpus import read_corpus as read_corpus
     from unrolled.errors import FormatError as FormatError
     from unrolled.errors import MissingExtraError as MissingExtraError
@@ -24,6 +23,19 @@ if TYPE_CHECKING:
     from unrolled.errors import TextError as TextError
     from unrolled.errors import UnrolledError as UnrolledError
     from unrolled.errors import UnrolledWarning as UnrolledWarning
+    from unrolled.language_model import LanguageModel as LanguageModel
+    from unrolled.language_model import Perplexity as Perplexity
+    from unrolled.language_model import evaluate as evaluate
+    from unrolled.language_model import generate as generate
+    from unrolled.language_model import predict as predict
+    from unrolled.language_model import rank as rank
+    from unrolled.language_model import surprisals as surprisals
+    from unrolled.ngram.estimation import NgramConfig as NgramConfig
+    from unrolled.ngram.model import NgramModel as NgramModel
+    from unrolled.ngram.quantisation import quantise as quantise
+    from unrolled.ngram.training import train_ngram as train_ngram
+    from unrolled.storage import load as load
+    from unrolled.tokens import TextOptions as TextOptions
     from unrolled.vocabulary import Vocabulary as Vocabulary
 
 __version__ = "0.1.0"
@@ -32,15 +44,27 @@ __version__ = "0.1.0"
 _HOMES = {
     "Corpus": "corpus",
     "FormatError": "errors",
+    "LanguageModel": "language_model",
     "MissingExtraError": "errors",
+    "NgramConfig": "ngram.estimation",
+    "NgramModel": "ngram.model",
     "NotNormalisedError": "errors",
+    "Perplexity": "language_model",
     "SettingError": "errors",
     "TextError": "errors",
-    "TextOptions": "corpus",
+    "TextOptions": "tokens",
     "UnrolledError": "errors",
     "UnrolledWarning": "errors",
     "Vocabulary": "vocabulary",
+    "evaluate": "language_model",
+    "generate": "language_model",
+    "load": "storage",
+    "predict": "language_model",
+    "quantise": "ngram.quantisation",
+    "rank": "language_model",
     "read_corpus": "corpus",
+    "surprisals": "language_model",
+    "train_ngram": "ngram.training",
 }
 
 __all__ = sorted([*_HOMES, "__version__"])

@@ -1,9 +1,9 @@
 """Numba kernels from bytes to word ids, on one open-addressing hash table.
 
-The table is four arrays: ``text``, the words back to back; ``offsets``, where each begins; ``slots``,
-a power of two of them, each ``fingerprint << 32 | id + 1`` or 0 where empty; and, while words are
-being counted, ``counts``. The fingerprint settles nearly every probe without a look at the word, and
-since ids go by frequency the words that are looked at lie together in cache.
+The table is four arrays: ``text``, the words back to back; ``offsets``, where each begins;
+``slots``, a power of two of them, each ``fingerprint << 32 | id + 1`` or 0 where empty; and, while
+words are being counted, ``counts``. The fingerprint settles nearly every probe without a look at
+the word, and since ids go by frequency the words that are looked at lie together in cache.
 
 Models come from files, so no content of these arrays is trusted: an id is compared with the number
 of words and both of its offsets with the size of the text before use, and a probe gives up after

@@ -17,7 +17,7 @@ def _address(target: Any, builder: Any, array_type: Any, array: Any, index: Any)
     return builder.gep(structure.data, [index])
 
 
-@intrinsic
+@intrinsic  # type: ignore[untyped-decorator]
 def eight_bytes(_context: Any, array: Any, index: Any) -> Any:
     """``array[index : index + 8]`` of a uint8 array as one little-endian uint64; aligned or not.
 
@@ -32,7 +32,7 @@ def eight_bytes(_context: Any, array: Any, index: Any) -> Any:
     return types.uint64(array, types.int64), build
 
 
-@intrinsic
+@intrinsic  # type: ignore[untyped-decorator]
 def trailing_zeros(_context: Any, _bits: Any) -> Any:
     """Zeros below the lowest one of a uint64; 64 for zero."""
 
@@ -42,7 +42,7 @@ def trailing_zeros(_context: Any, _bits: Any) -> Any:
     return types.uint64(types.uint64), build
 
 
-@intrinsic
+@intrinsic  # type: ignore[untyped-decorator]
 def prefetch(_context: Any, array: Any, _index: Any) -> Any:
     """Ask for the cache line of ``array[index]``; never faults, whatever the index."""
 
