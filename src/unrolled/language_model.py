@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -12,15 +11,19 @@ import numpy as np
 
 import unrolled
 from unrolled.errors import NotNormalisedError, SettingError
+from unrolled.threads import run_ahead
 from unrolled.vocabulary import BOS, EOS, UNK, Vocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from unrolled.corpus import TextOptions
+    from unrolled.corpus import Block, TextOptions
+    from unrolled.text_sources import Sources
 
 Array = np.ndarray[Any, Any]
 State = Any
+
+_SPACES = {ord(mark): " " for mark in "\0\t\r\n"}
 
 
 class LanguageModel(Protocol):
@@ -37,6 +40,10 @@ class LanguageModel(Protocol):
     @property
     def normalised(self) -> bool:
         """Whether scores are logarithms of probabilities."""
+
+    @property
+    def text_options(self) -> TextOptions:
+        """How the training text was cut into tokens; other text is cut alike."""
 
     def log_probs(self, ids: Array) -> Array:
         """Log-probability of each of ids (T,), sentences as <s> words </s>; 0 at <s>."""
@@ -112,7 +119,7 @@ def require_normalised(model: LanguageModel, what: str) -> None:
 
 def evaluate(
     model: LanguageModel,
-    sources: str | Sequence[str],
+    sources: Sources,
     *,
     options: TextOptions | None = None,
     threads: int = 2,
@@ -127,7 +134,7 @@ def evaluate(
         threads: blocks of text scored side by side.
         skip_oov: leave unknown words out of the mean; otherwise they count with the probability
             of <unk>.
-        progress: called with the bytes read so far.
+        progress: called with the tokens scored since the last call.
 
     Raises:
         TextError: text that cannot be read. NotNormalisedError: stupid back-off.
@@ -135,10 +142,12 @@ def evaluate(
     require_normalised(model, "perplexity")
     from unrolled.corpus import read_blocks
 
-    given = options or getattr(model, "text_options", None)
+    given = options or model.text_options
 
-    def part(data: Any) -> tuple[float, int, int, int, float]:
-        encoded = model.vocabulary.encode_block(data, given)
+    def part(block: Block) -> tuple[float, int, int, int, float]:
+        encoded = model.vocabulary.encode_block(
+            block.data, specials=given.specials, place=block.place
+        )
         scores = model.log_probs(encoded.ids)
         log_prob = float(scores.sum(dtype=np.float64))
         oov_log_prob = 0.0
@@ -148,34 +157,57 @@ def evaluate(
         return log_prob, tokens, encoded.sentences, encoded.oov, oov_log_prob
 
     totals = np.zeros(5)
-    with ThreadPoolExecutor(threads) as pool:
-        for result in _in_order(pool, part, read_blocks(sources, given), threads, progress):
-            totals += result
-    return Perplexity(
-        float(totals[0]), int(totals[1]), int(totals[2]), int(totals[3]), float(totals[4]),
-        len(model.vocabulary) - 1, model.name, skip_oov,
-    )  # fmt: skip
-
-
-def _in_order(
-    pool: ThreadPoolExecutor,
-    task: Callable[[Any], Any],
-    items: Iterable[Any],
-    threads: int,
-    progress: Callable[[int], None] | None = None,
-) -> Iterator[Any]:
-    """Results of ``task`` in the order of ``items``, reading only a few items ahead."""
-    waiting: list[Future[Any]] = []
-    read = 0
-    for item in items:
-        waiting.append(pool.submit(task, item))
-        if len(waiting) > threads:
-            yield waiting.pop(0).result()
+    for result in run_ahead(part, read_blocks(sources, given), threads):
+        totals += result
         if progress is not None:
-            read += len(item.data)
-            progress(read)
-    for future in waiting:
-        yield future.result()
+            progress(int(result[1]))
+    log_prob, tokens, sentences, oov, oov_log_prob = totals.tolist()
+    return Perplexity(
+        log_prob,
+        int(tokens),
+        int(sentences),
+        int(oov),
+        oov_log_prob,
+        len(model.vocabulary) - 1,
+        model.name,
+        skip_oov,
+    )
+
+
+def encode_sentences(
+    vocabulary: Vocabulary, sentences: Sequence[str], options: TextOptions
+) -> Array:
+    """Ids of many sentences, each as <s> words </s>, (T,) int32; a newline in one is a space."""
+    from unrolled.corpus import tokenise
+
+    text = "\n".join(sentences)
+    if text.count("\n") != len(sentences) - 1:
+        text = "\n".join(sentence.replace("\n", " ") for sentence in sentences)
+    if not sentences:
+        return np.zeros(0, np.int32)
+    data = tokenise(text + "\n", options)
+    ids: Array = vocabulary.encode_block(data, specials="keep").ids
+    return ids
+
+
+def words_of(sentence: str, options: TextOptions) -> list[str]:
+    """The tokens of one sentence."""
+    from unrolled.corpus import tokenise
+
+    text = tokenise(sentence, options).decode(errors="replace").translate(_SPACES)
+    return [word for word in text.split(" ") if word]
+
+
+def text_of(words: Sequence[str], options: TextOptions) -> str:
+    """Tokens put together as people write them."""
+    if options.tokens == "word":
+        return " ".join(words)
+    if options.tokens == "byte":
+        raw = (
+            bytes([int(word[3:5], 16)]) if len(word) == 6 else word.encode() for word in words
+        )
+        words = [b"".join(raw).decode(errors="replace")]
+    return "".join(words).replace("\u2581", " ").strip()
 
 
 @dataclass(frozen=True)
@@ -196,7 +228,7 @@ class Surprisal:
 def surprisals(model: LanguageModel, sentences: Iterable[str]) -> Iterator[Surprisal]:
     """Every token's log-probability with its word as written, </s> included."""
     for number, sentence in enumerate(sentences):
-        words = model.vocabulary.split(sentence)
+        words = words_of(sentence, model.text_options)
         ids = np.concatenate([[BOS], model.vocabulary.ids(words), [EOS]]).astype(np.int32)
         scores = model.log_probs(ids)
         for word, word_id, score in zip([*words, "</s>"], ids[1:], scores[1:], strict=True):
@@ -207,7 +239,7 @@ def score_sentences(
     model: LanguageModel, sentences: Sequence[str], *, eos: bool = True
 ) -> Array:
     """Log-probability of each sentence, (N,) float64; of stupid back-off a score."""
-    encoded = model.vocabulary.encode_sentences(sentences)
+    encoded = encode_sentences(model.vocabulary, sentences, model.text_options)
     scores = model.log_probs(encoded)
     if not eos:
         scores = np.where(encoded == EOS, 0, scores)
@@ -231,7 +263,7 @@ def predict(model: LanguageModel, context: str, count: int = 10) -> list[tuple[s
     """The likeliest next words after the words of ``context`` (from <s>), with probabilities."""
     require_normalised(model, "predict")
     state = model.start()
-    for word in model.vocabulary.encode(context):
+    for word in model.vocabulary.ids(words_of(context, model.text_options)):
         state = model.advance(state, int(word))
     log_probs = model.next_log_probs(state)
     best = np.argsort(-log_probs, kind="stable")[:count]
@@ -265,8 +297,8 @@ def generate(
         raise SettingError(f"top_k {top_k} must be at least 1")
     random = np.random.default_rng(seed)
     state = model.start()
-    words = list(model.vocabulary.split(context))
-    for word in model.vocabulary.encode(context):
+    words = words_of(context, model.text_options)
+    for word in model.vocabulary.ids(words):
         state = model.advance(state, int(word))
     for _ in range(max_words):
         word = _draw(model.next_log_probs(state), temperature, top_k, random)
@@ -274,7 +306,7 @@ def generate(
             break
         words.append(model.vocabulary.word(word))
         state = model.advance(state, word)
-    return model.vocabulary.join(words)
+    return text_of(words, model.text_options)
 
 
 def _draw(

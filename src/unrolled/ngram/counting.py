@@ -79,7 +79,6 @@ def count_ngrams(
     vocabulary_size: int,
     *,
     threads: int = 2,
-    release: Callable[[], None] | None = None,
     report: Report | None = None,
 ) -> NgramCounts:
     """Count all n-grams of 1 to ``order`` words.
@@ -88,7 +87,6 @@ def count_ngrams(
         ids: (T,) int32, every sentence as <s> words </s>.
         order: longest n-gram, 1 to 100.
         vocabulary_size: V; every id is below it.
-        release: called once ``ids`` is no longer needed, so that its owner can drop it.
         report: called with the name of each stage as it begins.
 
     Raises:
@@ -125,9 +123,7 @@ def count_ngrams(
     say("linking n-grams")
     words = _gather_words(ids, positions, fresh, depth, slices, cursors, levels, bits, threads)
     size = ids.size
-    del ids
-    if release is not None:
-        release()
+    del ids  # often the last reference to the largest array
     suffixes = _link_suffixes(
         positions, fresh, depth, slices, cursors, levels, words, bits, threads, size
     )

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from unrolled.errors import FormatError, SettingError
-from unrolled.language_model import require_normalised
+from unrolled.language_model import encode_sentences, require_normalised, words_of
 from unrolled.ngram import query_kernels as kernels
 from unrolled.ngram.trie import PackedTrie
 from unrolled.ngram.trie_kernels import SPREADER
@@ -62,7 +63,8 @@ class NgramModel:
     Threads may share one model; scoring releases the GIL.
 
     >>> from unrolled import train_ngram
-    >>> model = train_ngram(["the cat sat", "the dog sat"], order=2, smoothing="witten-bell")
+    >>> texts = ["the cat sat", "the dog sat"]
+    >>> model = train_ngram(texts=texts, order=2, smoothing="witten-bell")
     >>> model.score("the cat sat") > model.score("cat the sat")
     True
     """
@@ -107,11 +109,25 @@ class NgramModel:
         return self.config.get("smoothing") != "stupid-backoff"
 
     @property
+    def vocabulary_predicted(self) -> int:
+        """Words that have a probability: all but <s>, and <unk> only where it has some mass."""
+        return len(self.vocabulary) - 1 - int(self.trie.unigrams[UNK] == -np.inf)
+
+    @cached_property
     def text_options(self) -> TextOptions:
-        """How the training text was cut into tokens."""
+        """How the training text was cut into tokens; other text is cut alike.
+
+        Raises:
+            FormatError: the file asks for options that this version does not know.
+        """
         from unrolled.corpus import TextOptions
 
-        return TextOptions.from_dict(self.config.get("text", {}))
+        try:
+            return TextOptions(**self.config.get("text", {}))
+        except (TypeError, SettingError) as error:
+            raise FormatError(
+                f"the model's text options are not understood: {error}", where=self.path
+            ) from None
 
     def log_probs(self, ids: Array) -> Array:
         """Log-probability of each of ids (T,) int, sentences as <s> words </s>; (T,) float32."""
@@ -184,12 +200,16 @@ class NgramModel:
         )
 
     def _token_scores(self, sentences: Sequence[str]) -> tuple[Array, Array, Array]:
-        ids = self.vocabulary.encode_sentences(sentences, self.text_options)
+        ids = encode_sentences(self.vocabulary, sentences, self.text_options)
         return ids, *self._run(ids)
 
     def _sentence_ids(self, sentence: str | Sequence[str] | Array, eos: bool) -> Array:
         if isinstance(sentence, str):
-            ids = self.vocabulary.encode(sentence)
+            options = self.text_options
+            if options.tokens == "word" and not options.lower:
+                ids = self.vocabulary.encode(sentence)
+            else:
+                ids = self.vocabulary.ids(words_of(sentence, options))
         elif isinstance(sentence, np.ndarray):
             ids = checked_ids(sentence)
         else:
@@ -257,7 +277,3 @@ def _under(prefix: str, arrays: dict[str, Array]) -> dict[str, Array]:
         if name.startswith(prefix)
     }
 
-
-def settings_record(settings: Any, text: TextOptions) -> dict[str, Any]:
-    """What a model file keeps of how it was made."""
-    return {**asdict(settings), "text": text.to_dict()}

@@ -28,10 +28,16 @@ def packed_size(count: int, bits: int) -> int:
 
 def pack_words(words: Array, bits: int, threads: int = 1) -> Array:
     """(G,) int32 words to bit fields, spread as the trie stores them."""
-    packed = np.zeros(packed_size(words.size, bits), np.uint64)
+    return pack_fields(words, bits, factor=kernels.SPREADER, threads=threads)
+
+
+def pack_fields(values: Array, bits: int, *, factor: int = 1, threads: int = 1) -> Array:
+    """(N,) numbers to fields of ``bits`` bits, each multiplied by ``factor`` modulo 2^bits."""
+    values = np.ascontiguousarray(values, np.int32)
+    packed = np.zeros(packed_size(values.size, bits), np.uint64)
     run_slices(
-        kernels.pack_words,
-        [(words, *cut, bits, packed) for cut in even_slices(words.size, threads * 4, 64)],
+        kernels.pack_fields,
+        [(values, *cut, factor, bits, packed) for cut in even_slices(values.size, threads * 4, 64)],
         threads,
     )
     return packed

@@ -59,3 +59,205 @@ def find_nodes(
                 packed, bits, np.int64(first[node]), np.int64(first[node + 1]), key
             )
         nodes[index] = node
+
+
+@njit(cache=True, nogil=True)
+def relative_entropies(
+    first: Array,
+    start: int,
+    stop: int,
+    suffixes: Array,
+    log_probs: Array,
+    marginals: Array,
+    history: Array,
+    changes: Array,
+) -> None:
+    """What leaving out one n-gram does to the perplexity, as a share of it (Stolcke 1998, eq. 5):
+
+    D = - p(h) (p(w|h) [log p(w|h') + log b' - log p(w|h)] + [log b' - log b] (1 - sum p(v|h)))
+
+    with b' = (1 - sum p(v|h) + p(w|h)) / (1 - sum p(v|h') + p(w|h')), and the share exp(D) - 1.
+
+    For the children of contexts ``start`` to ``stop``. ``history`` holds the contexts' log p(h)
+    and gets the children's, where these are contexts: that of h plus ``marginals`` of the child.
+    """
+    for context in range(start, stop):
+        low = np.int64(first[context])
+        high = np.int64(first[context + 1])
+        left = 1.0
+        lower = 1.0
+        for child in range(low, high):
+            left -= np.exp(np.float64(log_probs[child]))
+            lower -= np.exp(np.float64(log_probs[suffixes[child]]))
+        left = max(left, 0.0)
+        lower = max(lower, 0.0)
+        weight = np.exp(np.float64(history[context]))
+        for child in range(low, high):
+            if child < history.size:
+                history[child] = history[context] + marginals[child]
+            given = np.float64(log_probs[child])
+            backed = np.float64(log_probs[suffixes[child]])
+            p = np.exp(given)
+            q = np.exp(backed)
+            change = 0.0
+            if q > 0:
+                if p > 0:
+                    change -= p * (backed + np.log((left + p) / (lower + q)) - given)
+                if left > 0 and lower > 0:
+                    change -= left * (np.log1p(p / left) - np.log1p(q / lower))
+            elif p > 0:
+                change = np.inf
+            if weight > 0:
+                changes[child] = np.expm1(max(change, 0.0) * weight)
+            else:
+                changes[child] = 0.0
+
+
+@njit(cache=True, nogil=True)
+def raise_shorter(first: Array, start: int, stop: int, suffixes: Array, values: Array) -> None:
+    """Raise each n-gram's value to at least those of its children and of what it is a suffix of.
+
+    For contexts ``start`` to ``stop``, whose children's values are final.
+    """
+    for context in range(start, stop):
+        most = values[context]
+        for child in range(np.int64(first[context]), np.int64(first[context + 1])):
+            value = values[child]
+            most = max(most, value)
+            if value > values[suffixes[child]]:
+                values[suffixes[child]] = value
+        values[context] = max(most, values[context])
+
+
+@njit(cache=True, nogil=True)
+def renew_backoffs(
+    first: Array,
+    start: int,
+    stop: int,
+    keep: Array,
+    suffixes: Array,
+    log_probs: Array,
+    backoffs: Array,
+    predicted: int,
+    every: bool,
+) -> None:
+    """Log back-off weights that make contexts sum to one again once only ``keep`` is left:
+
+    b(h) = (1 - sum of p(w|h)) / (1 - sum of p(w|h')), over the children w that stay.
+
+    Contexts that lose no child stay as they are unless ``every``. One that has all ``predicted``
+    words as children, or more than all the mass, gets its children scaled instead.
+    """
+    for context in range(start, stop):
+        low = np.int64(first[context])
+        high = np.int64(first[context + 1])
+        left = 1.0
+        lower = 1.0
+        kept = 0
+        for child in range(low, high):
+            if keep[child]:
+                left -= np.exp(np.float64(log_probs[child]))
+                lower -= np.exp(np.float64(log_probs[suffixes[child]]))
+                kept += 1
+        if kept == high - low and not every:
+            continue
+        if kept == 0:
+            backoffs[context] = 0.0
+        elif kept >= predicted or left < 0 or lower < 1e-7:
+            backoffs[context] = -np.inf
+            for child in range(low, high):
+                log_probs[child] -= np.log(1.0 - left)
+        elif left == 0:
+            backoffs[context] = -np.inf
+        else:
+            backoffs[context] = np.log(left / lower)
+
+
+@njit(cache=True, nogil=True)
+def class_mass(
+    first: Array,
+    start: int,
+    stop: int,
+    packed: Array,
+    bits: int,
+    marked: Array,
+    suffixes: Array,
+    above: Array,
+    log_probs: Array,
+    backoffs: Array,
+    mass: Array,
+) -> None:
+    """mass[h] = the probability, after contexts ``start`` to ``stop``, of all marked words together.
+
+    ``marked`` (2^bits,) bool goes by the words' fields; ``above`` holds, for each of these
+    contexts, the mass after its suffix.
+    """
+    for context in range(start, stop):
+        weight = np.exp(np.float64(backoffs[context]))
+        total = above[context - start] * weight
+        for child in range(np.int64(first[context]), np.int64(first[context + 1])):
+            if marked[field(packed, bits, child)]:
+                total += np.exp(np.float64(log_probs[child]))
+                total -= np.exp(np.float64(log_probs[suffixes[child]])) * weight
+        mass[context] = max(total, 0.0)
+
+
+@njit(cache=True, nogil=True)
+def list_children(
+    first: Array,
+    packed: Array,
+    bits: int,
+    inverse: int,
+    nodes: Array,
+    start: int,
+    stop: int,
+    mapping: Array,
+    new_bits: int,
+    keys: Array,
+) -> int:
+    """Keys of the children that ``nodes[start:stop]`` of one trie have, in the words of another.
+
+    A key is (number of the parent in the stretch) << new_bits | spread(new word). ``nodes`` are
+    NONE where the trie has no such n-gram, ``mapping`` (V,) is -1 for words that are left out.
+    Returns the number of keys.
+    """
+    mask = (1 << bits) - 1
+    size = 0
+    for index in range(start, stop):
+        node = np.int64(nodes[index])
+        if node + 1 >= first.size:
+            continue
+        for child in range(np.int64(first[node]), np.int64(first[node + 1])):
+            word = mapping[(field(packed, bits, child) * inverse) & mask]
+            if word >= 0:
+                key = np.int64(spread(word, new_bits)) | ((index - start) << new_bits)
+                keys[size] = key
+                size += 1
+    return size
+
+
+@njit(cache=True, nogil=True)
+def find_children(
+    first: Array,
+    packed: Array,
+    bits: int,
+    nodes: Array,
+    parents: Array,
+    words: Array,
+    start: int,
+    stop: int,
+    found: Array,
+) -> None:
+    """found[i] = child of ``nodes[parents[i]]`` by ``words[i]``, for i from ``start`` to ``stop``.
+
+    NONE where the trie lacks the n-gram or its context, or where the word is -1.
+    """
+    none = found.dtype.type(0xFFFFFFFF)
+    for index in range(start, stop):
+        found[index] = none
+        node = np.int64(nodes[parents[index]])
+        if node + 1 < first.size and words[index] >= 0:
+            low, high = np.int64(first[node]), np.int64(first[node + 1])
+            child = find_child(packed, bits, low, high, spread(words[index], bits))
+            if child >= 0:
+                found[index] = child

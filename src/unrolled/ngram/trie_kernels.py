@@ -60,13 +60,17 @@ def field(packed: Array, bits: int, index: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def pack_words(words: Array, start: int, stop: int, bits: int, packed: Array) -> None:
-    """Write spread(words[start:stop]) as bit fields; ``start`` is a multiple of 64."""
+def pack_fields(values: Array, start: int, stop: int, factor: int, bits: int, packed: Array) -> None:
+    """Write values[start:stop] as bit fields; ``start`` is a multiple of 64.
+
+    ``factor`` multiplies each first, modulo 2^bits: SPREADER for words, 1 for plain numbers.
+    """
+    mask = (1 << bits) - 1
     pending = np.uint64(0)
     filled = 0
     target = start * bits >> 6
     for index in range(start, stop):
-        key = np.uint64(spread(words[index], bits))
+        key = np.uint64((np.int64(values[index]) * factor) & mask)
         pending |= key << np.uint64(filled)
         filled += bits
         if filled >= 64:

@@ -1,0 +1,158 @@
+"""`train_ngram`: from text to a model that can be queried."""
+
+from __future__ import annotations
+
+import tempfile
+import zlib
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from unrolled.corpus import Corpus, TextOptions, read_corpus
+from unrolled.errors import SettingError, TextError
+from unrolled.ngram.counting import NgramCounts, count_ngrams
+from unrolled.ngram.estimation import NgramConfig, estimate
+from unrolled.ngram.model import NgramModel
+from unrolled.ngram.trie import pack
+from unrolled.vocabulary import UNK
+
+if TYPE_CHECKING:
+    from unrolled.text_sources import Sources
+    from unrolled.vocabulary import Vocabulary
+
+Array = np.ndarray[Any, Any]
+Report = Callable[[str], None]
+
+
+def train_ngram(
+    sources: Sources | None = None,
+    *,
+    texts: Iterable[str] | None = None,
+    options: TextOptions | None = None,
+    vocabulary: Vocabulary | None = None,
+    min_count: int = 0,
+    max_size: int | None = None,
+    words: Iterable[str] | None = None,
+    threads: int = 2,
+    report: Report | None = None,
+    progress: Callable[[int], None] | None = None,
+    **settings: Any,
+) -> NgramModel:
+    """Train an n-gram model; modified Kneser-Ney of order 5 unless ``settings`` say otherwise.
+
+    Args:
+        sources: files, folders or "-"; or instead
+        texts: sentences.
+        options: how text becomes tokens; the model keeps them for later texts.
+        vocabulary, min_count, max_size, words: limits of the vocabulary, see `read_corpus`.
+        threads: used for reading, sorting and estimating.
+        report: called with the name of each stage as it begins.
+        progress: called with the bytes read since the last call.
+        **settings: those of `NgramConfig`.
+
+    Raises:
+        TextError: text that cannot be read, an empty one, or with ``strict`` one too small for
+            its discounts. SettingError: a setting that is unknown or not allowed.
+
+    >>> model = train_ngram(texts=["a b", "a c"], order=2, smoothing="additive", delta=0.5)
+    >>> round(model.score("a b"), 3)
+    -1.946
+    """
+    config = ngram_config(settings)
+    if (sources is None) == (texts is None):
+        raise SettingError("give either files or texts to train on")
+    limits: dict[str, Any] = {
+        "options": options or TextOptions(),
+        "vocabulary": vocabulary,
+        "min_count": min_count,
+        "max_size": max_size,
+        "words": words,
+        "threads": threads,
+        "progress": progress,
+    }
+    say = report or (lambda stage: None)
+    say("reading text")
+    # The corpus is handed on without a name here, so that its ids can be dropped once counted.
+    return train_on_corpus(
+        read_corpus(sources, **limits) if texts is None else _read_texts(texts, limits),
+        config,
+        options=limits["options"],
+        threads=threads,
+        report=report,
+    )
+
+
+def ngram_config(settings: dict[str, Any]) -> NgramConfig:
+    """Settings by name.
+
+    Raises:
+        SettingError: an unknown name, with the nearest known one.
+    """
+    import difflib
+
+    known = [item.name for item in fields(NgramConfig)]
+    for name in settings:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f"did you mean {near[0]}" if near else "known are " + ", ".join(known)
+            raise SettingError(f"there is no setting '{name}'", hint=hint)
+    return NgramConfig(**settings)
+
+
+def train_on_corpus(
+    corpus: Corpus,
+    config: NgramConfig,
+    *,
+    options: TextOptions | None = None,
+    threads: int = 2,
+    report: Report | None = None,
+) -> NgramModel:
+    """Count and estimate a corpus that has been read."""
+    if corpus.tokens == 0:
+        raise TextError("the text is empty: there is nothing to count")
+    vocabulary = corpus.vocabulary
+    provenance = {
+        "text": {
+            "tokens": corpus.tokens,
+            "sentences": corpus.sentences,
+            "unknown": int(corpus.word_counts[UNK]),
+            "ids_crc32": f"{zlib.crc32(memoryview(corpus.ids).cast('B')):08x}",
+        }
+    }
+    ids = [corpus.ids]
+    del corpus
+    counts = count_ngrams(ids.pop(), config.order, len(vocabulary), threads=threads, report=report)
+    return model_from_counts(
+        counts, vocabulary, config, options=options, provenance=provenance, threads=threads,
+        report=report,
+    )  # fmt: skip
+
+
+def model_from_counts(
+    counts: NgramCounts,
+    vocabulary: Vocabulary,
+    config: NgramConfig,
+    *,
+    options: TextOptions | None = None,
+    provenance: dict[str, Any] | None = None,
+    threads: int = 2,
+    report: Report | None = None,
+) -> NgramModel:
+    """Estimate a model from counts, however they were made."""
+    result = estimate(counts, config, threads=threads, report=report)
+    settings = {**asdict(config), "text": asdict(options or TextOptions())}
+    made = {**(provenance or {}), "discounts": result.discounts}
+    return NgramModel(pack(result.table), vocabulary, settings, made)
+
+
+def _read_texts(texts: Iterable[str], limits: dict[str, Any]) -> Corpus:
+    """Read sentences through a file, so that they are treated as any other text is."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "texts.txt")
+        with path.open("w", encoding="utf-8", newline="\n") as file:
+            for text in texts:
+                file.write(text.replace("\n", " ") + "\n")
+        return read_corpus(path, **limits)
