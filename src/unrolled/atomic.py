@@ -1,0 +1,226 @@
+"""Files that appear whole or not at all: written under a temporary name, renamed at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import gzip
+import io
+import os
+import secrets
+import shutil
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+from unrolled.errors import SettingError, UnrolledError
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+_BUFFER_BYTES = 1 << 20
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+
+
+@contextlib.contextmanager
+def atomic_write(
+    path: str | os.PathLike[str],
+    *,
+    compress: bool | None = None,
+    size: int | None = None,
+    sync: bool = False,
+) -> Iterator[BinaryIO]:
+    """Open `path` for writing so that it changes only when the block ends without an exception.
+
+    The bytes go to a hidden temporary file in the same folder, which is renamed over `path` at the
+    end. On any exception, Ctrl-C and a full disk included, it is removed, and what stood at `path`
+    before stays as it was. A symbolic link is followed; an existing file's permissions are kept.
+    A device or a pipe (``/dev/stdout``) cannot be renamed over and is written directly.
+
+    Args:
+        path: the file to make; its folder must exist.
+        compress: gzip it, at level 1, which is several times faster than the usual level 9; None
+            means: if the name ends in ``.gz``.
+        size: bytes that will be written, where known; only the message of a full disk uses it.
+        sync: wait until the bytes are on the disk, so that the file survives a power cut.
+
+    Yields:
+        A buffered binary file. It can seek, unless it is compressed, a device or a pipe.
+
+    Raises:
+        SettingError: `path` is a folder, its folder is missing, or one of them may not be written.
+        UnrolledError: writing fails, as on a full disk.
+
+    >>> import tempfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> path = Path(folder.name) / "notes.txt"
+    >>> with atomic_write(path) as file:
+    ...     _ = file.write(b"whole")
+    ...     path.exists()
+    False
+    >>> path.read_bytes()
+    b'whole'
+    >>> folder.cleanup()
+    """
+    shown = os.fspath(path)
+    if compress is None:
+        compress = shown.endswith(".gz")
+    mode = check_target(shown)
+    target = Path(os.path.realpath(shown))
+    if mode is not None and not stat.S_ISREG(mode):
+        with _open(Path(shown), "w", shown, size) as raw, _layers(raw, compress) as file:
+            yield file
+        return
+    # Not named after the target: a name that is nearly too long would become too long.
+    temporary = target.with_name(f".unrolled-{secrets.token_hex(6)}.tmp")
+    try:
+        with _open(temporary, "x", shown, size) as raw, _layers(raw, compress, sync) as file:
+            yield file
+        _replace(temporary, target, mode, shown)
+        if sync:
+            _sync_folder(target.parent)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+def check_target(shown: str) -> int | None:
+    """Refuse a path that cannot be written, before hours of work are spent on its content.
+
+    Returns:
+        The mode of what is there (`os.stat_result.st_mode`), or None if nothing is.
+
+    Raises:
+        SettingError: as in `atomic_write`.
+    """
+    if not shown or "\0" in shown:
+        raise SettingError(f"{shown!r} is not a file name", hint="Give the file to write a name")
+    try:
+        mode = Path(shown).stat().st_mode
+    except FileNotFoundError:
+        mode = None
+    except OSError as error:
+        raise SettingError(f"cannot be written: {reason(error)}", where=shown) from error
+    if shown.endswith(("/", os.sep)) or (mode is not None and stat.S_ISDIR(mode)):
+        raise SettingError("is a folder", where=shown, hint="Name the file to write in it")
+    folder = Path(os.path.realpath(shown)).parent
+    if not folder.is_dir():
+        raise SettingError(f"the folder {folder} does not exist", where=shown, hint="Make it first")
+    # The rename would replace a read-only file too, and whoever made it so will not like that.
+    forbidden = Path(shown) if mode is not None and not os.access(shown, os.W_OK) else None
+    if forbidden is None and not os.access(folder, os.W_OK | os.X_OK):
+        forbidden = None if mode is not None and not stat.S_ISREG(mode) else folder
+    if forbidden is not None:
+        raise SettingError(f"{forbidden} may not be written by this user", where=shown)
+    return mode
+
+
+def reason(error: OSError) -> str:
+    """What the operating system says is wrong, in lower case and without number and path."""
+    return (error.strerror or type(error).__name__).lower()
+
+
+class _Target(io.FileIO):
+    """The file underneath: turns the operating system's errors into sentences.
+
+    It does so here, not in `atomic_write`, because an OSError of the block's own making (a corpus
+    that cannot be read) must not be reported as a failure of this file.
+    """
+
+    def __init__(self, path: Path, mode: str, shown: str, size: int | None) -> None:
+        super().__init__(path, mode)
+        self.failed: UnrolledError | None = None
+        self.abandoned = False
+        self._shown = shown
+        self._size = size
+        self._written = 0
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        if self.abandoned or self.failed:
+            # The layers above flush what they hold when they are closed: into nothing.
+            return memoryview(data).nbytes
+        try:
+            count = super().write(data)
+        except BrokenPipeError:
+            self.abandoned = True  # `| head` is no failure: the command line ends quietly on it
+            raise
+        except OSError as error:
+            self.failed = self._sentence(error)
+            raise self.failed from error
+        self._written += count
+        return count
+
+    def _sentence(self, error: OSError) -> UnrolledError:
+        """What a failed write means to the user."""
+        if error.errno not in _FULL:
+            return UnrolledError(f"cannot be written: {reason(error)}", where=self._shown)
+        needed = f"{self._size:,} bytes are needed" if self._size else "more bytes are needed"
+        folder = Path(os.path.realpath(self._shown)).parent
+        free = ""
+        with contextlib.suppress(OSError):
+            # The temporary file will be gone: its bytes count as free again.
+            free = f" and {shutil.disk_usage(folder).free + self._written:,} are free"
+        return UnrolledError(
+            f"the disk is full: {needed}{free} in {folder}",
+            where=self._shown,
+            hint="Free some space or write to another disk",
+        )
+
+
+def _open(path: Path, mode: str, shown: str, size: int | None) -> _Target:
+    """Open the file to write; an existing one is refused in mode ``x``."""
+    try:
+        return _Target(path, mode, shown, size)
+    except OSError as error:
+        raise SettingError(f"cannot be written: {reason(error)}", where=shown) from error
+
+
+@contextlib.contextmanager
+def _layers(raw: _Target, compress: bool, sync: bool = False) -> Iterator[BinaryIO]:
+    """Buffer, and compression if asked for; flushed at the end, or thrown away on an exception."""
+    with contextlib.ExitStack() as closing:
+        buffered = closing.enter_context(io.BufferedWriter(raw, _BUFFER_BYTES))
+        top: BinaryIO = buffered
+        if compress:
+            # No name and no time inside, so that equal content makes equal files.
+            packed = closing.enter_context(
+                gzip.GzipFile(filename="", mode="wb", compresslevel=1, fileobj=buffered, mtime=0)
+            )
+            # A GzipFile takes microseconds a call, which hurts when the lines are short.
+            raw_packed = cast("io.RawIOBase", packed)  # it has all that BufferedWriter calls
+            top = closing.enter_context(io.BufferedWriter(raw_packed, _BUFFER_BYTES))
+        try:
+            yield top
+            top.flush()
+            if compress:
+                packed.close()
+            buffered.flush()
+            if raw.failed is not None:
+                raise raw.failed  # the block caught it, and the file is broken nevertheless
+            if sync:
+                os.fsync(raw.fileno())
+        except BaseException:
+            raw.abandoned = True
+            raise
+
+
+def _replace(temporary: Path, target: Path, mode: int | None, shown: str) -> None:
+    """Rename the finished file over its target."""
+    try:
+        if mode is not None:
+            temporary.chmod(stat.S_IMODE(mode))
+        temporary.replace(target)
+    except OSError as error:
+        raise UnrolledError(f"cannot be replaced: {reason(error)}", where=shown) from error
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the rename itself survive a power cut."""
+    with contextlib.suppress(OSError):  # Windows cannot open a folder; there it is not needed
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
