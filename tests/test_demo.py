@@ -21,6 +21,7 @@ def test_the_text_is_cut_into_whole_chapters(tmp_path):
     assert all(0.06 < part / sum(words) < 0.09 for part in words[1:])
     assert texts[0].startswith("in the beginning god created the heavens and the earth .\n")
     assert all(text == text.lower() and "`" not in text and "\n\n" not in text for text in texts)
+    assert not any(character.isdigit() for text in texts for character in text)
     # The seventh chapter, Genesis 7, is the first for validation, and whole.
     assert texts[1].startswith("yahweh said to noah , ")
     assert texts[1].splitlines()[23].startswith("the waters prevailed on the earth")
