@@ -23,9 +23,7 @@ _VALID, _TEST = {6, 19, 33}, {12, 26, 39}
 # The heading of the next psalm stands at the end of a verse.
 _HEADING = re.compile(r"\s+(?:BOOK [IV]+\s+)?Psalm \d+\b.*", re.DOTALL)
 _CLITIC = r"n't\b|'(?:s|ll|re|ve|d|m)\b"
-_BEFORE  # The heading of the next psalm stands at the end of a verse.
-_HEADING = re.compile(r"\s+(?:BOOK [IV]+\s+)?Psalm \d+\b.*", re.DOTALL)
-_CLITIC = re.compile(rf"(?<=\w)(?={_CLITIC})")
+_BEFORE_CLITIC = re.compile(rf"(?<=\w)(?={_CLITIC})")
 _TOKEN = re.compile(rf"{_CLITIC}|[^\W_]+(?:-[^\W_]+)*|[^\w\s]")
 
 
@@ -71,9 +69,8 @@ def _tokenised(verse: str) -> str:
     >>> _tokenised('He didn`t say, "The sons` wives of God`s men-servants."')
     'he did n\\'t say , " the sons \\' wives of god \\'s men-servants . "'
     """
-    text = (
-        _HEADING.sub("", verse).lower().replace("`", "'")
-    )  # the package writes every apostrophe as a backtick
+    # The package writes every apostrophe as a backtick.
+    text = _HEADING.sub("", verse).lower().replace("`", "'")
     return " ".join(_TOKEN.findall(_BEFORE_CLITIC.sub(" ", text)))
 
 
