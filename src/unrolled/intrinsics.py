@@ -1,4 +1,4 @@
-"""Instructions that Numba offers under no name: eight bytes at once, trailing zeros, prefetch."""
+"""Instructions that Numba offers under no name: bits counted, eight bytes at once, prefetch."""
 
 from __future__ import annotations
 
@@ -38,6 +38,26 @@ def trailing_zeros(_context: Any, _bits: Any) -> Any:
 
     def build(_target: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
+
+    return types.uint64(types.uint64), build
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def leading_zeros(_context: Any, _bits: Any) -> Any:
+    """Zeros above the highest one of a uint64; 64 for zero."""
+
+    def build(_target: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        return builder.ctlz(arguments[0], ir.Constant(ir.IntType(1), 0))
+
+    return types.uint64(types.uint64), build
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def popcount(_context: Any, _bits: Any) -> Any:
+    """Number of ones in a uint64."""
+
+    def build(_target: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        return builder.ctpop(arguments[0])
 
     return types.uint64(types.uint64), build
 

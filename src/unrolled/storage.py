@@ -55,7 +55,7 @@ from unrolled.model_header import (
 Array: TypeAlias = npt.NDArray[Any]
 Source: TypeAlias = Array | Iterable[Array]
 
-_PIECE_BYTES = 8 << 20  # two threads share a piece while it is in the cache
+_PIECE_BYTES = 16 << 20  # large enough that handing it to the second thread costs nothing
 _WIDEST = np.dtype("<f8")
 
 # Kind -> what makes a model of the opened file; imported only when such a file is loaded.

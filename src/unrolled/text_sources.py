@@ -207,7 +207,7 @@ def _whole_lines(read: Callable[[int], bytes], name: str) -> Iterator[bytes]:
                 what = f"a line has more than {MAX_LINE} bytes"
                 raise TextError(what, where=name, hint="Put newlines into it")
             continue
-        yield b"".join([*waiting, data[:end]])
+        yield b"".join([*waiting, memoryview(data)[:end]])
         waiting, have = [data[end:]], len(data) - end
     rest = b"".join(waiting)
     if rest:

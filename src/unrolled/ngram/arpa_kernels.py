@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from unrolled.encoding import find, recall, remember, scan
+from unrolled.encoding import look_up, recall, scan
 from unrolled.ngram.trie_kernels import field
 
 LN10 = math.log(10.0)
@@ -141,10 +141,10 @@ def parse_lines(
             elif spelled:
                 ids[row, 0], ids[row, 1] = start, at
             else:
-                word = recall(recent, hashed, at - start)
-                if word < 0:
-                    word = find(data, start, at, hashed, text, offsets, slots, words)
-                    remember(recent, hashed, at - start, word)
+                note = recall(recent, hashed)
+                word = look_up(
+                    data, start, at, hashed, note, text, offsets, slots, words, recent
+                )
                 ids[row, place] = word
                 plain = word >= 0
         weight = 0.0

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unrolled.atomic import reason
-from unrolled.errors import FormatError, TextError
+from unrolled.errors import FormatError
 from unrolled.file_kinds import HEAD_BYTES, TEXT, recognise
-from unrolled.text_sources import decompressed, read_damage
+from unrolled.text_sources import _DAMAGE, _damaged, _reader
 
 BLOCK_BYTES = 4 << 20
 MAX_LINE = 64 << 20
@@ -80,8 +80,6 @@ class ArpaText:
                     self._outside(lines)
                 self._line += lines.count(b"\n")
                 at = end
-        if self._section == "before":
-            self._no_data(b"")
         if self._section != _END:
             raise FormatError(
                 "the file ends without \\end\\, so something is missing",
@@ -206,15 +204,13 @@ class ArpaText:
             why = reason(error) if isinstance(error, OSError) else str(error)
             raise FormatError(f"cannot be read: {why}", where=self.path) from None
         packed = next((_MAGIC[m] for m in _MAGIC if magic.startswith(m)), None)
-        reader = decompressed(raw, packed)
+        reader = _reader(raw, packed)
 
         def read(size: int) -> bytes:
             try:
                 data = reader(size)
-            except Exception as error:
-                damage: TextError | None = read_damage(error, self.path, packed)
-                if damage is None:
-                    raise
+            except _DAMAGE as error:
+                damage = _damaged(error, self.path, packed)
                 raise FormatError(damage.what, where=damage.where, hint=damage.hint) from None
             if self._progress is not None:
                 self._progress(raw.tell())

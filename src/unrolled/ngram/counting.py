@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from unrolled.vocabulary import BOS, EOS
 
 Array = np.ndarray[Any, Any]
 Report = Callable[[str], None]
+Occurrences = Callable[[int, int | None], Array]
 
 MAX_ORDER = 100
 MAX_TOKENS = 2**31 - 2**16
@@ -28,7 +30,8 @@ class NgramCounts:
 
     ``words`` is packed; ``first`` uint32 (nodes of orders < n, + 1) holds first children;
     ``suffixes`` uint32 (G,) the node less its first word (order 1: unused). Counts of one order
-    are made when asked for, which keeps the peak of memory low; ``occurrences`` makes them.
+    are made when asked for, which keeps the peak of memory low: ``occurrences(length, word)``
+    makes those of all n-grams of that length or, given a word, of those that begin with it.
     """
 
     order: int
@@ -38,7 +41,7 @@ class NgramCounts:
     bits: int
     first: Array
     suffixes: Array
-    occurrences: Callable[[int], Array]
+    occurrences: Occurrences | None
 
     def level(self, length: int) -> slice:
         """Nodes of the n-grams of ``length`` words."""
@@ -46,7 +49,16 @@ class NgramCounts:
 
     def counts(self, length: int) -> Array:
         """How often each n-gram of ``length`` words occurs, (G_length,) uint32."""
-        return self.occurrences(length)
+        return self._made(length, None)
+
+    def release(self) -> None:
+        """Drop what counts are made from; they can no longer be asked for."""
+        self.occurrences = None
+
+    def _made(self, length: int, word: int | None) -> Array:
+        if self.occurrences is None:
+            raise RuntimeError("the counts were released")
+        return self.occurrences(length, word)
 
     def starting(self, length: int) -> tuple[int, int]:
         """The nodes of ``length`` words that begin with <s>: a contiguous stretch."""
@@ -67,9 +79,7 @@ class NgramCounts:
         kernels.count_shifted(parents, here.start, result)
         low, high = self.starting(length)
         if high > low:
-            result[low - here.start : high - here.start] = self.counts(length)[
-                low - here.start : high - here.start
-            ]
+            result[low - here.start : high - here.start] = self._made(length, BOS)
         return result
 
 
@@ -109,14 +119,8 @@ def count_ngrams(
     slices = _whole_words(starts)
     nodes = np.zeros((len(slices), order), np.int64)
     bits = word_bits(vocabulary_size)
-    run_slices(
-        kernels.sort_slice,
-        [
-            (ids, positions, fresh, depth, start, stop, order, bits, EOS, nodes[number])
-            for number, (start, stop) in enumerate(slices)
-        ],
-        threads,
-    )
+    _sort_slices(ids, positions, fresh, depth, slices, starts, nodes, bits, threads)
+    say("gathering n-grams")
     # A word that never occurs still has a node of order 1: <unk>, or a word of a given list.
     absent = np.flatnonzero(starts[:-1] == starts[1:])
     levels, cursors = _number_slices(nodes, vocabulary_size)
@@ -137,7 +141,7 @@ def count_ngrams(
         bits,
         first,
         suffixes,
-        _occurrences(fresh, depth, slices, cursors, levels, starts, threads),
+        _occurrences(fresh, depth, slices, cursors, levels, starts, first, threads),
     )
 
 
@@ -160,6 +164,33 @@ def _sort_by_word(ids: Array, vocabulary_size: int, threads: int) -> tuple[Array
         threads,
     )
     return positions, starts
+
+
+def _sort_slices(
+    ids: Array,
+    positions: Array,
+    fresh: Array,
+    depth: Array,
+    slices: list[tuple[int, int]],
+    starts: Array,
+    nodes: Array,
+    bits: int,
+    threads: int,
+) -> None:
+    """Sort every slice, each thread in scratch of its own that outlives its slices."""
+    largest = int(np.diff(starts).max())
+    scratch: SimpleQueue[tuple[Array, Array]] = SimpleQueue()
+    for _ in range(threads):
+        scratch.put((np.empty(largest, np.uint64), np.empty(largest, np.uint64)))
+
+    def sort(number: int, start: int, stop: int) -> None:
+        pair = scratch.get()
+        kernels.sort_slice(
+            ids, positions, fresh, depth, start, stop, bits, EOS, nodes[number], *pair
+        )
+        scratch.put(pair)
+
+    run_slices(sort, [(number, *cut) for number, cut in enumerate(slices)], threads)
 
 
 def _whole_words(starts: Array) -> list[tuple[int, int]]:
@@ -296,20 +327,28 @@ def _occurrences(
     cursors: Array,
     levels: Array,
     starts: Array,
+    first: Array,
     threads: int,
-) -> Callable[[int], Array]:
+) -> Occurrences:
     """Counts of one order, made from the sorted corpus at each call."""
 
-    def occurrences(length: int) -> Array:
+    def occurrences(length: int, word: int | None) -> Array:
         if length == 1:
-            return np.diff(starts).astype(np.uint32)
+            counts = np.diff(starts).astype(np.uint32)
+            return counts if word is None else counts[word : word + 1]
         low, high = int(levels[length - 1]), int(levels[length])
+        pieces = [(*cut, int(cursors[piece, length - 1])) for piece, cut in enumerate(slices)]
+        if word is not None:
+            low, high = word, word + 1
+            for _ in range(length - 1):
+                low, high = int(first[low]), int(first[high])
+            pieces = [(int(starts[word]), int(starts[word + 1]), low)]
         counts = np.empty(high - low, np.uint32)
         run_slices(
             kernels.write_counts,
             [
-                (fresh, depth, start, stop, length, cursors[piece, length - 1] - low, counts)
-                for piece, (start, stop) in enumerate(slices)
+                (fresh, depth, start, stop, length, node - low, counts)
+                for start, stop, node in pieces
             ],
             threads,
         )

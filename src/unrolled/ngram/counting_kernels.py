@@ -16,10 +16,12 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from unrolled.intrinsics import prefetch
 from unrolled.ngram.trie_kernels import spread
 
 Array = np.ndarray[Any, Any]
 
+AHEAD = 16  # entries between asking for a cache line and using it
 INSERTION_LIMIT = 40  # measured: below this an insertion sort beats clearing a histogram
 
 
@@ -89,6 +91,7 @@ def _sort_group(
     """Sort positions[start:stop], equal in ``length - 1`` words, by their word number ``length``."""
     size = stop - start
     for index in range(size):
+        prefetch(ids, np.int64(positions[start + min(index + AHEAD, size - 1)]) + length)
         place = positions[start + index]
         key = spread(ids[place + length - 1], bits)
         items[index] = (np.uint64(key) << np.uint64(32)) | np.uint64(place)
@@ -160,22 +163,17 @@ def sort_slice(
     depth: Array,
     start: int,
     stop: int,
-    order: int,
     bits: int,
     end: int,
     nodes: Array,
+    items: Array,
+    spare: Array,
 ) -> None:
-    """Sort one slice of whole first words; fill ``depth`` and count ``nodes`` (order,) by length."""
-    largest = 0
-    left = start
-    while left < stop:
-        right = left + 1
-        while right < stop and fresh[right] != 1:
-            right += 1
-        largest = max(largest, right - left)
-        left = right
-    items = np.empty(largest, np.uint64)
-    spare = np.empty(largest if largest > INSERTION_LIMIT else 1, np.uint64)
+    """Sort one slice of whole first words; fill ``depth`` and count ``nodes`` (order,) by length.
+
+    ``items`` and ``spare`` are scratch for the places of the most frequent word.
+    """
+    order = nodes.size
     left = start
     while left < stop:
         right = left + 1
@@ -184,6 +182,7 @@ def sort_slice(
         sort_branch(ids, positions, fresh, left, right, order, bits, end, items, spare)
         left = right
     for index in range(start, stop):
+        prefetch(ids, np.int64(positions[min(index + AHEAD, stop - 1)]))
         place = positions[index]
         length = 1
         while length < order and ids[place + length - 1] != end:
@@ -206,6 +205,7 @@ def write_words(
 ) -> None:
     """Last word of every n-gram of a slice; ``cursors`` (order,) hold the slice's first ids."""
     for index in range(start, stop):
+        prefetch(ids, np.int64(positions[min(index + AHEAD, stop - 1)]))
         place = positions[index]
         for k in range(fresh[index], depth[index] + 1):
             words[cursors[k - 1]] = ids[place + k - 1]
@@ -229,6 +229,7 @@ def write_first_children(
 def invert(positions: Array, start: int, stop: int, inverse: Array) -> None:
     """inverse[positions[i]] = i."""
     for index in range(start, stop):
+        prefetch(inverse, np.int64(positions[min(index + AHEAD, stop - 1)]))
         inverse[positions[index]] = index
 
 
@@ -240,6 +241,7 @@ def follow(positions: Array, start: int, stop: int, inverse: Array) -> None:
     run along the cache.
     """
     for index in range(start, stop):
+        prefetch(inverse, np.int64(positions[min(index + AHEAD, stop - 1)]) + 1)
         positions[index] = inverse[positions[index] + 1]
 
 
@@ -269,6 +271,7 @@ def write_suffixes(
 ) -> None:
     """Suffix id (the n-gram less its first word) of every n-gram of ``length`` words in the slice."""
     for index in range(start, stop):
+        prefetch(numbers, np.int64(later[min(index + AHEAD, stop - 1)]))
         if fresh[index] <= length <= depth[index]:
             suffixes[node] = numbers[later[index]]
             node += 1
@@ -294,4 +297,5 @@ def write_counts(
 def count_shifted(suffixes: Array, base: int, counts: Array) -> None:
     """counts[suffix - base] += 1 for every suffix."""
     for index in range(suffixes.size):
+        prefetch(counts, np.int64(suffixes[min(index + AHEAD, suffixes.size - 1)]) - base)
         counts[suffixes[index] - base] += 1

@@ -102,7 +102,7 @@ def estimate(
     threads: int = 2,
     report: Callable[[str], None] | None = None,
 ) -> Estimate:
-    """Estimate the model that ``config`` asks for; consumes ``counts.suffixes``.
+    """Estimate the model that ``config`` asks for; uses up ``counts``.
 
     Raises:
         TextError: with ``strict``, when a discount has no closed form; names order and count.
@@ -146,6 +146,8 @@ class _Estimator:
                 else counts.counts(length)
             )
             occurrences = counts.counts(length) if self.config.cutoff(length) else used
+            if length == counts.order:
+                counts.release()
             if length == 1:
                 self._unigrams(used)
             elif self.config.smoothing == "katz":
@@ -156,6 +158,7 @@ class _Estimator:
                 self._interpolate(length, used, occurrences)
             if self.config.smoothing == "additive" and length < counts.order:
                 self._flatten(length)
+            del used, occurrences  # before the next order's are made
         return Estimate(self._table(keep), self.discounts)
 
     def _keep(self) -> Array:

@@ -12,7 +12,11 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from unrolled.intrinsics import prefetch
+
 Array = np.ndarray[Any, Any]
+
+AHEAD = 16  # children between asking for a cache line and using it
 
 
 @njit(cache=True, nogil=True)
@@ -45,12 +49,14 @@ def interpolate(
     the whole count of those cut off (occurrences <= cutoff), types_weight * kinds, and extra.
     ``discounts`` (4,) holds D(0), D(1), D(2), D(3 and more).
     """
+    last = suffixes.size - 1
     for context in range(start, stop):
         low = np.int64(first[context])
         high = np.int64(first[context + 1])
         total = 0.0
         reserved = extra
         for child in range(low - base, high - base):
+            prefetch(probabilities, np.int64(suffixes[min(child + base + AHEAD, last)]))
             count = np.int64(counts[child])
             total += count
             if occurrences[child] > cutoff:

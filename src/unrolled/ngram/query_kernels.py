@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from unrolled.ngram.intrinsics import prefetch
+from unrolled.intrinsics import prefetch
 from unrolled.ngram.trie_kernels import (
     backoff_at,
     backoff_rank,

@@ -55,7 +55,7 @@ def modified_discounts(totals: Array) -> Array:
     >>> modified_discounts(np.array([0, 100, 40, 20, 12])).round(3).tolist()
     [0.0, 0.556, 1.167, 1.667]
     """
-    _need(totals, (1, 2, 3, 4))
+    _need(totals, (1, 2, 3))
     ratio = totals[1] / (totals[1] + 2 * totals[2])
     result = np.zeros(4)
     for k in (1, 2, 3):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from unrolled.ngram.trie_kernels import find_child, spread
+from unrolled.ngram.trie_kernels import field, find_child, spread
 
 Array = np.ndarray[Any, Any]
 
@@ -228,10 +228,9 @@ def list_children(
         if node + 1 >= first.size:
             continue
         for child in range(np.int64(first[node]), np.int64(first[node + 1])):
-            word = mapping[(field(packed, bits, child) * inverse) & mask]
-            if word >= 0:
-                key = np.int64(spread(word, new_bits)) | ((index - start) << new_bits)
-                keys[size] = key
+            word = (field(packed, bits, child) * inverse) & mask
+            if word < mapping.size and mapping[word] >= 0:
+                keys[size] = ((index - start) << new_bits) | spread(mapping[word], new_bits)
                 size += 1
     return size
 
@@ -250,14 +249,44 @@ def find_children(
 ) -> None:
     """found[i] = child of ``nodes[parents[i]]`` by ``words[i]``, for i from ``start`` to ``stop``.
 
-    NONE where the trie lacks the n-gram or its context, or where the word is -1.
+    NONE, 2^32 - 1, where the trie lacks the n-gram or its context, or where the word is -1.
     """
-    none = found.dtype.type(0xFFFFFFFF)
     for index in range(start, stop):
-        found[index] = none
+        found[index] = np.uint32(0xFFFFFFFF)
         node = np.int64(nodes[parents[index]])
         if node + 1 < first.size and words[index] >= 0:
             low, high = np.int64(first[node]), np.int64(first[node + 1])
             child = find_child(packed, bits, low, high, spread(words[index], bits))
             if child >= 0:
                 found[index] = child
+
+
+@njit(cache=True, nogil=True)
+def back_off(
+    nodes: Array,
+    parents: Array,
+    start: int,
+    stop: int,
+    parent_nodes: Array,
+    suffixes: Array,
+    base: int,
+    log_probs: Array,
+    backoffs: Array,
+    shorter: Array,
+    result: Array,
+) -> None:
+    """result[i] = what one model gives n-gram i of an order, for i from ``start`` to ``stop``.
+
+    Its own log-probability if it has the n-gram (``nodes``), else that of the suffix (``shorter``,
+    whose first is node ``base``) and the back-off weight of the context, if it has that.
+    """
+    for index in range(start, stop):
+        node = np.int64(nodes[index])
+        if node < log_probs.size:
+            result[index] = log_probs[node]
+            continue
+        value = shorter[np.int64(suffixes[index]) - base]
+        context = np.int64(parent_nodes[parents[index]])
+        if context < backoffs.size:
+            value += backoffs[context]
+        result[index] = value

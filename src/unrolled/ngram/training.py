@@ -145,7 +145,7 @@ def model_from_counts(
     result = estimate(counts, config, threads=threads, report=report)
     settings = {**asdict(config), "text": asdict(options or TextOptions())}
     made = {**(provenance or {}), "discounts": result.discounts}
-    return NgramModel(pack(result.table), vocabulary, settings, made)
+    return NgramModel(pack(result.table, consume=True), vocabulary, settings, made)
 
 
 def _read_texts(texts: Iterable[str], limits: dict[str, Any]) -> Corpus:

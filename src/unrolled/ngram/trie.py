@@ -167,12 +167,16 @@ def _directory_size(nodes: int) -> int:
     return 4 * (-(-nodes // kernels.BLOCK))
 
 
-def pack(table: NgramTable) -> PackedTrie:
-    """Pack plain arrays; the result shares their words and log-probabilities."""
+def pack(table: NgramTable, *, consume: bool = False) -> PackedTrie:
+    """Pack plain arrays; the result shares their words and log-probabilities.
+
+    Args:
+        consume: write the weights that are kept over ``table.backoffs``, to save their memory.
+    """
     large, marked = kernels.count_large(table.first, table.backoffs)
     directory = np.zeros(_directory_size(table.inner), np.uint64)
     ends = np.zeros(large, np.uint32)
-    backoffs = np.zeros(marked, np.float32)
+    backoffs = table.backoffs if consume else np.zeros(marked, np.float32)
     kernels.build_directory(table.first, table.backoffs, directory, ends, backoffs)
     size = int(table.levels[1])
     return PackedTrie(
@@ -182,5 +186,5 @@ def pack(table: NgramTable) -> PackedTrie:
         ends=ends,
         unigrams=table.log_probs[:size],
         log_probs=table.log_probs[size:],
-        backoffs=backoffs,
+        backoffs=backoffs[:marked],
     )

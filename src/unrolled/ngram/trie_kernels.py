@@ -30,7 +30,7 @@ import numpy as np
 from numba import njit, types
 from numba.extending import overload
 
-from unrolled.ngram.intrinsics import leading_zeros, popcount
+from unrolled.intrinsics import leading_zeros, popcount
 
 Array = np.ndarray[Any, Any]
 

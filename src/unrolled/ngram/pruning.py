@@ -1,0 +1,421 @@
+"""Make an existing model smaller: by relative entropy, to a size, or to a list of words.
+
+All of it works on any model, one from an ARPA file too. A pruned model sums to one again, and
+weights of contexts that lose nothing stay as they are, bit for bit.
+
+>>> from unrolled import train_ngram
+>>> texts = ["the cat sat on the mat", "the dog sat on the cat", "a dog ran"]
+>>> model = train_ngram(texts=texts, order=3, smoothing="witten-bell")
+>>> [int(size) for size in np.diff(model.trie.levels)]
+[11, 14, 14]
+>>> [int(size) for size in np.diff(entropy_prune(model, 0.01).trie.levels)]
+[11, 12, 4]
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from unrolled.errors import FormatError, SettingError
+from unrolled.language_model import require_normalised
+from unrolled.ngram import surgery_kernels as kernels
+from unrolled.ngram.model import NgramModel
+from unrolled.ngram.packing import packed_size, spread_words
+from unrolled.ngram.quantisation import quantise
+from unrolled.ngram.table import NgramTable
+from unrolled.ngram.trie import pack
+from unrolled.ngram.trie_kernels import BACKOFF_BITS, BLOCK
+from unrolled.ngram.union import (
+    NONE,
+    Part,
+    Union,
+    conditional_log_probs,
+    known_ids,
+    locate,
+    unite,
+)
+from unrolled.threads import even_slices, run_slices
+from unrolled.vocabulary import BOS, EOS, UNK, Vocabulary
+
+Array = np.ndarray[Any, Any]
+Report = Callable[[str], None]
+
+STRETCHES = 32
+REMOVED = ("unknown", "renormalise")
+
+
+def entropy_prune(
+    model: NgramModel,
+    threshold: float,
+    *,
+    history: NgramModel | None = None,
+    threads: int = 2,
+    report: Report | None = None,
+) -> NgramModel:
+    """Drop the n-grams without which the model's perplexity grows by less than a share.
+
+    Stolcke, "Entropy-based pruning of backoff language models" (1998), eq. 5: the relative entropy
+    D between the model with the n-gram and the one without, in closed form; the n-gram goes if
+    exp(D) - 1 < threshold, as for SRILM's ``ngram -prune``. p(h) is the chain rule's product of
+    the model's own probabilities, with p(</s>) for <s>.
+
+    Differs from SRILM: the suffix of an n-gram that stays, stays too (here every n-gram's suffix is
+    in the model), so at the same threshold a few more short n-grams are left.
+
+    Args:
+        threshold: the share, about 1e-9 to 1e-6; at 0 nothing goes.
+        history: a model that p(h) is taken from instead. Kneser-Ney's short n-grams count contexts,
+            not words, so p(h) of a Kneser-Ney model is wrong and it prunes badly by itself (Chelba,
+            Brants, Neveitt and Xu 2010); a Witten-Bell or Katz model of the same text, of one order
+            less, serves it better.
+        report: called with the name of each stage as it begins.
+
+    Raises:
+        SettingError: a negative threshold. NotNormalisedError: stupid back-off.
+    """
+    if not threshold >= 0:
+        raise SettingError(f"the threshold {threshold} must be 0 or more")
+    table, suffixes, values = _measured(model, history, threads, report)
+    keep = values >= threshold
+    made = {"threshold": threshold, "history": history.name if history else "its own"}
+    return _pruned(model, table, suffixes, keep, ("pruned", made), threads, report)
+
+
+def prune_to_size(
+    model: NgramModel,
+    *,
+    ngrams: int | None = None,
+    megabytes: float | None = None,
+    history: NgramModel | None = None,
+    threads: int = 2,
+    report: Report | None = None,
+) -> NgramModel:
+    """Drop the n-grams that matter least, as `entropy_prune` does, until the model fits.
+
+    Args:
+        ngrams: how many to keep, of all orders together, single words included: exactly so many.
+        megabytes: or the largest file that `NgramModel.save` may write, in 10^6 bytes.
+        history, threads, report: as for `entropy_prune`.
+
+    Raises:
+        SettingError: neither or both sizes, or one that not even the single words fit.
+        NotNormalisedError: stupid back-off.
+    """
+    if (ngrams is None) == (megabytes is None):
+        raise SettingError("give either a number of n-grams or megabytes to prune to")
+    words = len(model.vocabulary)
+    if ngrams is not None and ngrams < words:
+        raise SettingError(
+            f"{ngrams} n-grams are fewer than the model's {words} words, which pruning keeps",
+            hint="filter the vocabulary first",
+        )
+    table, suffixes, values = _measured(model, history, threads, report)
+    # Stable, and shorter n-grams have smaller numbers: any first part of this order is closed.
+    ranks = np.argsort(-values, kind="stable")
+    keep = np.zeros(values.size, bool)
+    if ngrams is not None:
+        keep[ranks[:ngrams]] = True
+    else:
+        keep[ranks[: _count_that_fits(model, table, ranks, float(megabytes or 0))]] = True
+    del ranks
+    dropped = values[~keep]
+    made = {
+        "threshold": float(dropped.max(initial=0.0)),
+        "history": history.name if history else "its own",
+    }
+    return _pruned(model, table, suffixes, keep, ("pruned", made), threads, report)
+
+
+def _measured(
+    model: NgramModel, history: NgramModel | None, threads: int, report: Report | None
+) -> tuple[NgramTable, Array, Array]:
+    """The model's table, its suffixes, and what keeps each n-gram: the largest share that depends
+    on it, by itself or as context or suffix of another; (G,) float32."""
+    require_normalised(model, "pruning")
+    say = report or (lambda stage: None)
+    say("unpacking the model")
+    table, suffixes = opened(model)
+    marginals = table.log_probs
+    if history is not None:
+        say("asking the history model")
+        marginals = _marginals(table, suffixes, model, history, threads)
+    past = np.empty(table.inner, np.float32)
+    first_words = table.level(1)
+    past[: first_words.stop] = marginals[first_words][: past.size]
+    if past.size:
+        past[BOS] = past[EOS]  # a sentence begins as often as one ends
+    values = np.full(int(table.levels[-1]), np.inf, np.float32)
+    for length in range(2, table.order + 1):
+        say(f"relative entropies of order {length}")
+        shared = (suffixes, table.log_probs, marginals, past, values)
+        run_slices(
+            kernels.relative_entropies,
+            [(table.first, *cut, *shared) for cut in contexts(table, length)],
+            threads,
+        )
+    for length in range(table.order, 2, -1):
+        above = table.level(length - 1)
+        kernels.raise_shorter(table.first, above.start, above.stop, suffixes, values)
+    return table, suffixes, values
+
+
+def _marginals(
+    table: NgramTable, suffixes: Array, model: NgramModel, history: NgramModel, threads: int
+) -> Array:
+    """Another model's log-probability of each n-gram's last word after the others, (G,) float32."""
+    require_normalised(history, "the history of pruning")
+    own, _ = opened(history)
+    inverse = history.vocabulary.ids(list(model.vocabulary))  # unknown words as its <unk>
+    part = Part(own, known_ids(history.vocabulary, model.vocabulary), inverse)
+    nodes = locate(table, part, threads=threads)
+    levels = conditional_log_probs(table, suffixes, own, inverse, nodes, threads=threads)
+    return np.concatenate(list(levels))
+
+
+def opened(model: NgramModel) -> tuple[NgramTable, Array]:
+    """A model's table, in which <s> is never predicted, and its suffixes.
+
+    Raises:
+        FormatError: a damaged model.
+    """
+    table = model.trie.unpack()
+    for length in range(1, table.order + 1):
+        words = table.last_words(length)
+        if words.size and words.max() >= len(model.vocabulary):
+            raise FormatError(f"an n-gram of {length} words has a word outside the vocabulary",
+                              where=model.path)  # fmt: skip
+        # ARPA files give <s> a log-probability of 0 or -99: it would count in the sums.
+        table.log_probs[np.flatnonzero(words == BOS) + table.level(length).start] = -np.inf
+    return table, table.suffixes()
+
+
+def contexts(table: NgramTable, length: int) -> list[tuple[int, int]]:
+    """Stretches of the contexts of n-grams of ``length`` words."""
+    above = table.level(length - 1)
+    cuts = even_slices(above.stop - above.start, STRETCHES)
+    return [(above.start + low, above.start + high) for low, high in cuts]
+
+
+def renew_backoffs(
+    table: NgramTable, suffixes: Array, keep: Array | None, predicted: int, threads: int
+) -> None:
+    """Make every context sum to one, or those alone that lose a child to ``keep`` (G,) bool."""
+    marks = np.ones(int(table.levels[-1]), bool) if keep is None else keep
+    for length in range(2, table.order + 1):
+        shared = (marks, suffixes, table.log_probs, table.backoffs, predicted, keep is None)
+        run_slices(
+            kernels.renew_backoffs,
+            [(table.first, *cut, *shared) for cut in contexts(table, length)],
+            threads,
+        )
+
+
+def _pruned(
+    model: NgramModel,
+    table: NgramTable,
+    suffixes: Array,
+    keep: Array,
+    made: tuple[str, dict[str, Any]],
+    threads: int,
+    report: Report | None,
+) -> NgramModel:
+    if report is not None:
+        report("renewing back-off weights")
+    renew_backoffs(table, suffixes, keep, model.vocabulary_predicted, threads)
+    return remade(model, table.select(keep), model.vocabulary, made)
+
+
+def remade(
+    model: NgramModel, table: NgramTable, vocabulary: Vocabulary, made: tuple[str, dict[str, Any]]
+) -> NgramModel:
+    """A model that came from another by surgery, quantised if that was; its past is noted."""
+    table = _trimmed(table)
+    config = {**model.config, "order": table.order}
+    config.pop("quantised", None)
+    past = [*model.provenance.get("surgery", []), {made[0]: made[1]}]
+    provenance = {**model.provenance, "surgery": past}
+    result = NgramModel(pack(table), vocabulary, config, provenance)
+    return quantise(result) if model.trie.quantised else result
+
+
+def _trimmed(table: NgramTable) -> NgramTable:
+    """Without the highest orders if they have no n-grams left."""
+    order = max(int(np.searchsorted(table.levels, table.levels[-1])), 1)
+    if order == table.order:
+        return table
+    levels = table.levels[: order + 1]
+    inner = int(levels[-2])
+    return replace(
+        table, levels=levels, first=table.first[: inner + 1], backoffs=table.backoffs[:inner]
+    )
+
+
+# -- to a size -------------------------------------------------------------------------------------
+
+
+def _count_that_fits(
+    model: NgramModel, table: NgramTable, ranks: Array, megabytes: float
+) -> int:
+    """The most n-grams, in the order of ``ranks``, whose model file has at most so many bytes."""
+    target = megabytes * 1e6
+    low, high = len(model.vocabulary), ranks.size
+    least = _file_size(model, table, ranks[:low])
+    if least > target:
+        raise SettingError(
+            f"{megabytes} MB are too few: the words alone take {least / 1e6:.2f} MB",
+            hint="filter the vocabulary first",
+        )
+    most = _file_size(model, table, ranks)
+    if most <= target:
+        return high
+    # The size grows nearly in line with the number, so interpolation ends in a few steps.
+    while high - low > 1 and most - least > 1000:
+        middle = low + int((target - least) / (most - least) * (high - low))
+        middle = min(max(middle, low + 1), high - 1)
+        size = _file_size(model, table, ranks[:middle])
+        if size <= target:
+            low, least = middle, size
+            if target - size < 1000:
+                break
+        else:
+            high, most = middle, size
+    return low
+
+
+def _file_size(model: NgramModel, table: NgramTable, kept: Array) -> float:
+    """Bytes of the file of a model with only the n-grams ``kept``, within some hundred."""
+    keep = np.zeros(int(table.levels[-1]), bool)
+    keep[kept] = True
+    places = np.zeros(keep.size + 1, np.uint32)
+    np.cumsum(keep, out=places[1:])
+    children = np.diff(places[table.first])
+    inner = int(np.count_nonzero(keep[: table.inner]))
+    marked = int(np.count_nonzero(children))
+    longer = kept.size - len(model.vocabulary)
+    if model.trie.quantised:
+        numbers = longer + 8 * packed_size(marked, BACKOFF_BITS) + 1024 * (table.order + 1)
+    else:
+        numbers = 4 * longer + 4 * marked
+    tree = 8 * packed_size(kept.size, table.bits) + 32 * (-(-inner // BLOCK))
+    tree += 4 * int(np.count_nonzero(children > 2))
+    fixed = sum(array.nbytes for array in model.vocabulary.arrays().values())
+    fixed += 4 * len(model.vocabulary) + 8000 + len(json.dumps([model.config, model.provenance]))
+    return numbers + tree + fixed
+
+
+# -- to a vocabulary -------------------------------------------------------------------------------
+
+
+def filter_vocabulary(
+    model: NgramModel,
+    words: Iterable[str],
+    *,
+    removed: str = "unknown",
+    threads: int = 2,
+    report: Report | None = None,
+) -> NgramModel:
+    """Keep only the n-grams whose words are all in a list; <unk>, <s> and </s> stay.
+
+    With ``removed="unknown"`` the words removed become unknown words: after every context that
+    stays, the probability of <unk> is exactly what <unk> and they had together, so that sentences
+    of words kept score as before and each context still sums to one. Where some of them followed a
+    context, one n-gram, "context <unk>", takes their place: no model grows.
+    With ``removed="renormalise"`` their probability goes to the words that are left: single words
+    are divided by what remains, and back-off weights make up for longer n-grams.
+
+    Differs from SRILM and KenLM: SRILM's ``-limit-vocab`` does the second, KenLM's ``filter`` drops
+    n-grams and leaves the rest as it is, which sums to less than one.
+
+    Args:
+        words: words to keep; those that the model lacks are left out of account.
+
+    Raises:
+        SettingError: another value of ``removed``, or no word that the model has.
+        NotNormalisedError: stupid back-off.
+    """
+    if removed not in REMOVED:
+        raise SettingError(f"removed is {removed!r}, allowed are {', '.join(REMOVED)}")
+    require_normalised(model, "filtering the vocabulary")
+    say = report or (lambda stage: None)
+    say("unpacking the model")
+    table, suffixes = opened(model)
+    stays = np.zeros(len(model.vocabulary), bool)
+    stays[model.vocabulary.ids(list(words))] = True
+    if not stays[EOS + 1 :].any():
+        raise SettingError("the model has none of the words to keep")
+    stays[: EOS + 1] = True
+    kept = np.flatnonzero(stays)
+    vocabulary = Vocabulary.from_words(model.vocabulary.words(kept))
+    mapping = np.where(stays, np.cumsum(stays) - 1, UNK if removed == "unknown" else -1)
+    part = Part(table, mapping.astype(np.int32), kept.astype(np.int32))
+    union = unite([part], kept.size, threads=threads, report=say)
+    say("renewing probabilities")
+    result = _taken_over(union, table)
+    if removed == "unknown":
+        mass = _unknown_mass(table, suffixes, ~stays, threads)
+        _give_to_unknown(result, union.nodes[0], mass)
+    else:
+        left = np.exp(result.log_probs[: kept.size].astype(np.float64)).sum()
+        result.log_probs[: kept.size] -= np.log(left)
+        predicted = kept.size - 1 - int(result.log_probs[UNK] == -np.inf)
+        renew_backoffs(result, result.suffixes(), None, predicted, threads)
+    made = {"words": int(kept.size), "removed": removed}
+    return remade(model, result, vocabulary, ("filtered", made))
+
+
+def _taken_over(union: Union, table: NgramTable) -> NgramTable:
+    """The table of a union of one, with what the n-grams had; log 1 for new ones."""
+    nodes = union.nodes[0]
+    log_probs = np.zeros(nodes.size, np.float32)
+    had = nodes != NONE
+    log_probs[had] = table.log_probs[nodes[had]]
+    inner = nodes[: int(union.levels[-2])]
+    backoffs = np.zeros(inner.size, np.float32)
+    had = inner < table.inner
+    backoffs[had] = table.backoffs[inner[had]]
+    return NgramTable(union.levels, union.words, union.bits, union.first, log_probs, backoffs)
+
+
+def _unknown_mass(table: NgramTable, suffixes: Array, gone: Array, threads: int) -> Array:
+    """Probability of <unk> and all words ``gone`` (V,) after each context: (inner,) float64.
+
+    One more at the end: without any context.
+    """
+    unknown = gone.copy()
+    unknown[UNK] = True
+    fields = np.zeros(1 << table.bits, bool)
+    fields[spread_words(np.flatnonzero(unknown), table.bits)] = True
+    alone = np.exp(table.log_probs[: gone.size][unknown].astype(np.float64)).sum()
+    mass = np.full(table.inner + 1, alone)
+    for length in range(2, table.order + 1):
+        here = table.level(length - 1)
+        cuts = contexts(table, length)
+        above = mass[suffixes[here]] if length > 2 else np.full(gone.size, alone)
+        shared = (table.log_probs, table.backoffs, mass)
+        run_slices(
+            kernels.class_mass,
+            [
+                (
+                    table.first, *cut, table.words, table.bits, fields, suffixes,
+                    above[cut[0] - here.start : cut[1] - here.start], *shared,
+                )
+                for cut in cuts
+            ],
+            threads,
+        )  # fmt: skip
+    return mass
+
+
+def _give_to_unknown(result: NgramTable, nodes: Array, mass: Array) -> None:
+    """Set the probability of <unk> wherever the table has it."""
+    with np.errstate(divide="ignore"):
+        result.log_probs[UNK] = np.log(mass[-1])
+        for length in range(2, result.order + 1):
+            here = np.flatnonzero(result.last_words(length) == UNK)
+            context = nodes[result.parents(length)[here]]
+            result.log_probs[here + result.level(length).start] = np.log(mass[context])
