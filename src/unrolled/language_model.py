@@ -113,7 +113,7 @@ def require_normalised(model: LanguageModel, what: str) -> None:
     if not model.normalised:
         raise NotNormalisedError(
             f"{what} needs probabilities and the scores of {model.name} do not sum to one",
-            hint="use another smoothing, or only compare scores with `score` and `rank`",
+            hint="Use another smoothing, or only compare scores with `score` and `rank`",
         )
 
 

@@ -23,6 +23,7 @@ class Shape:
 
     ``sources[k - 1]`` (G_k,) int64: row of the given n-grams that node ``levels[k - 1] + i`` is,
     -1 for an n-gram that was added because a longer one needs it as context or suffix.
+    ``places[k - 1]``: the other way round, i of each row of the given n-grams and the added ones.
     """
 
     levels: Array
@@ -30,22 +31,24 @@ class Shape:
     bits: int
     first: Array
     sources: list[Array]
+    places: list[Array]
 
 
-def arrange(grams: list[Array], vocabulary_size: int) -> Shape:
+def arrange(grams: list[Array], vocabulary_size: int, *, merge: bool = False) -> Shape:
     """Number n-grams as a trie, adding the contexts and suffixes that are missing.
 
     Args:
         grams: for each order k from 2, (G_k, k) int32 word ids, oldest first, in any order.
             Order 1 is the whole vocabulary and is not given.
         vocabulary_size: V.
+        merge: an n-gram may be given several times; its source is the first.
 
     Raises:
-        FormatError: an n-gram is given twice.
+        FormatError: without ``merge``, an n-gram is given twice.
     """
     given = [rows.shape[0] for rows in grams]
     while True:
-        shape, missing = _number(grams, vocabulary_size, given)
+        shape, missing = _number(grams, vocabulary_size, given, merge)
         if not missing:
             return shape
         for length, rows in missing.items():
@@ -53,14 +56,14 @@ def arrange(grams: list[Array], vocabulary_size: int) -> Shape:
 
 
 def _number(
-    grams: list[Array], vocabulary_size: int, given: list[int]
+    grams: list[Array], vocabulary_size: int, given: list[int], merge: bool
 ) -> tuple[Shape, dict[int, Array]]:
     """Number the n-grams; or, at the first order where some lack a context or suffix, say which."""
     bits = word_bits(vocabulary_size)
     words = [np.arange(vocabulary_size, dtype=np.int32)]
     first = [np.array([vocabulary_size], np.uint32)]  # one past the children of all orders so far
     levels = [0, vocabulary_size]
-    sources = [np.arange(vocabulary_size)]
+    sources, landed = [np.arange(vocabulary_size)], [np.arange(vocabulary_size)]
     for length, rows in enumerate(grams, 2):
         packed = pack_words(np.concatenate(words), bits)
         walk = np.concatenate(first)
@@ -71,30 +74,37 @@ def _number(
             lacking.append(rows[suffixes < 0, 1:])
         absent = np.concatenate(lacking)
         if absent.size:
-            return _shape(levels, words, bits, first, sources), {
-                length - 1: np.unique(absent, axis=0)
-            }
+            shape = _shape(levels, words, bits, first, sources, landed)
+            return shape, {length - 1: np.unique(absent, axis=0)}
         keys = (parents << bits) | spread_words(rows[:, -1], bits)
         places = np.argsort(keys, kind="stable")
         keys = keys[places]
-        twice = np.flatnonzero(keys[1:] == keys[:-1])
-        if twice.size:
-            ids = rows[places[twice[0]]].tolist()
+        fresh = np.append(True, keys[1:] != keys[:-1])[: keys.size]
+        if not merge and not fresh.all():
+            ids = rows[places[np.argmin(fresh)]].tolist()
             raise FormatError(f"an n-gram of {length} words is given twice (word ids {ids})")
+        landed.append(np.empty_like(places))
+        landed[-1][places] = np.cumsum(fresh) - 1
+        places = places[fresh]
         words.append(rows[places, -1])
-        children = np.bincount(parents - levels[-2], minlength=levels[-1] - levels[-2])
+        children = np.bincount(parents[places] - levels[-2], minlength=levels[-1] - levels[-2])
         first[-1] = (levels[-1] + np.cumsum(children) - children).astype(np.uint32)
-        levels.append(levels[-1] + rows.shape[0])
+        levels.append(levels[-1] + places.size)
         first.append(np.array([levels[-1]], np.uint32))
         sources.append(np.where(places < given[length - 2], places, -1))
-    return _shape(levels, words, bits, first, sources), {}
+    return _shape(levels, words, bits, first, sources, landed), {}
 
 
 def _shape(
-    levels: list[int], words: list[Array], bits: int, first: list[Array], sources: list[Array]
+    levels: list[int],
+    words: list[Array],
+    bits: int,
+    first: list[Array],
+    sources: list[Array],
+    places: list[Array],
 ) -> Shape:
     packed = pack_words(np.concatenate(words), bits)
-    return Shape(np.array(levels, np.int64), packed, bits, np.concatenate(first), sources)
+    return Shape(np.array(levels, np.int64), packed, bits, np.concatenate(first), sources, places)
 
 
 def _nodes(first: Array, packed: Array, bits: int, rows: Array) -> Array:

@@ -211,7 +211,7 @@ def _number_slices(nodes: Array, vocabulary_size: int) -> tuple[Array, Array]:
     if levels[-1] >= 2**32:
         raise TextError(
             f"the corpus has {levels[-1]} distinct n-grams and at most {2**32 - 1} fit one model",
-            hint="lower the order or prune",
+            hint="Lower the order or prune",
         )
     cursors = levels[:-1] + np.cumsum(nodes, axis=0) - nodes
     return levels, np.ascontiguousarray(cursors)

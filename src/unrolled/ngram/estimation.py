@@ -56,7 +56,7 @@ class NgramConfig:
         if self.smoothing not in SMOOTHINGS:
             raise SettingError(
                 f"there is no smoothing '{self.smoothing}'",
-                hint="choose one of " + ", ".join(SMOOTHINGS),
+                hint="Choose one of " + ", ".join(SMOOTHINGS),
             )
         cutoffs = list(self.prune)
         if any(low > high for low, high in zip(cutoffs, cutoffs[1:], strict=False)) or any(
@@ -69,7 +69,7 @@ class NgramConfig:
             raise SettingError(f"{len(cutoffs)} cut-offs are more than the order {self.order}")
         if cutoffs and cutoffs[0] > 0:
             raise SettingError(
-                "single words cannot be pruned", hint="use min_count to limit the vocabulary"
+                "single words cannot be pruned", hint="Use min_count to limit the vocabulary"
             )
         if not self.delta > 0:
             raise SettingError(f"delta {self.delta} must be above 0")
@@ -192,7 +192,7 @@ class _Estimator:
     def _fall_back(self, length: int, lack: NoClosedForm, instead: str) -> None:
         message = f"order {length}: {lack}, so {self.smoothing.title} has no closed form there"
         if self.config.strict:
-            raise TextError(message, hint="use more text, or drop --strict")
+            raise TextError(message, hint="Use more text, or drop --strict")
         warnings.warn(f"{message}; using {instead}", UnrolledWarning, stacklevel=4)
 
     def _contexts(self, length: int) -> list[tuple[int, int]]:
@@ -338,5 +338,5 @@ def config_from_dict(values: dict[str, Any]) -> NgramConfig:
     known = {item.name for item in fields(NgramConfig)}
     unknown = sorted(set(values) - known)
     if unknown:
-        raise SettingError(f"unknown setting '{unknown[0]}'", hint=f"known: {sorted(known)}")
+        raise SettingError(f"unknown setting '{unknown[0]}'", hint=f"Known: {sorted(known)}")
     return NgramConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})

@@ -109,6 +109,11 @@ class NgramModel:
         return self.config.get("smoothing") != "stupid-backoff"
 
     @property
+    def parameters(self) -> int:
+        """Probabilities and back-off weights."""
+        return int(self.trie.levels[-1]) + self.trie.backoff_count
+
+    @property
     def vocabulary_predicted(self) -> int:
         """Words that have a probability: all but <s>, and <unk> only where it has some mass."""
         return len(self.vocabulary) - 1 - int(self.trie.unigrams[UNK] == -np.inf)
@@ -249,7 +254,7 @@ class NgramModel:
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle by path: the receiver opens the same file."""
         if self.path is None:
-            raise SettingError("a model is pickled by its path", hint="save it to a file first")
+            raise SettingError("a model is pickled by its path", hint="Save it to a file first")
         return load, (str(Path(self.path).absolute()),)
 
     def __repr__(self) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from unrolled.errors import SettingError
 from unrolled.ngram import quantisation_kernels as kernels
 from unrolled.ngram.model import NgramModel
 from unrolled.ngram.packing import pack_fields
@@ -24,6 +25,16 @@ Array = np.ndarray[Any, Any]
 
 SMALL = 0.125  # back-off weights below are spaced evenly in their logarithm, above in themselves
 SAMPLE = 2_000_000  # probabilities that an order's book is made from
+
+
+def check_bits(bits: int | None) -> None:
+    """Refuse any width but the one there is.
+
+    Raises:
+        SettingError: another number of bits than 8.
+    """
+    if bits not in (None, 8):
+        raise SettingError(f"probabilities cannot be quantised to {bits} bits, only to 8")
 
 
 def quantise(model: NgramModel, *, threads: int = 2) -> NgramModel:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +31,7 @@ def train_ngram(
     sources: Sources | None = None,
     *,
     texts: Iterable[str] | None = None,
+    weights: Sequence[int] | None = None,
     options: TextOptions | None = None,
     vocabulary: Vocabulary | None = None,
     min_count: int = 0,
@@ -46,6 +47,7 @@ def train_ngram(
     Args:
         sources: files, folders or "-"; or instead
         texts: sentences.
+        weights: a whole number for each source, which counts as if it stood there so many times.
         options: how text becomes tokens; the model keeps them for later texts.
         vocabulary, min_count, max_size, words: limits of the vocabulary, see `read_corpus`.
         threads: used for reading, sorting and estimating.
@@ -77,12 +79,25 @@ def train_ngram(
     say("reading text")
     # The corpus is handed on without a name here, so that its ids can be dropped once counted.
     return train_on_corpus(
-        read_corpus(sources, **limits) if texts is None else _read_texts(texts, limits),
+        read_corpus(_repeated(sources, weights), **limits) if texts is None else _read_texts(texts, limits),
         config,
         options=limits["options"],
         threads=threads,
         report=report,
     )
+
+
+def _repeated(sources: Any, weights: Sequence[int] | None) -> Any:
+    """Each source as often as its weight says."""
+    if weights is None:
+        return sources
+    given = [sources] if isinstance(sources, (str, Path)) else list(sources)
+    if len(weights) != len(given) or any(weight < 1 for weight in weights):
+        raise SettingError(
+            f"weights {list(weights)} must be whole numbers above 0, one for each of the "
+            f"{len(given)} sources"
+        )
+    return [source for source, weight in zip(given, weights, strict=True) for _ in range(weight)]
 
 
 def ngram_config(settings: dict[str, Any]) -> NgramConfig:
@@ -97,7 +112,7 @@ def ngram_config(settings: dict[str, Any]) -> NgramConfig:
     for name in settings:
         if name not in known:
             near = difflib.get_close_matches(name, known, 1)
-            hint = f"did you mean {near[0]}" if near else "known are " + ", ".join(known)
+            hint = f"Did you mean {near[0]}" if near else "Known are " + ", ".join(known)
             raise SettingError(f"there is no setting '{name}'", hint=hint)
     return NgramConfig(**settings)
 

@@ -12,6 +12,7 @@ from unrolled.errors import FormatError
 from unrolled.ngram import trie_kernels as kernels
 from unrolled.ngram.packing import packed_size, word_bits
 from unrolled.ngram.table import NgramTable
+from unrolled.vocabulary import readonly
 
 Array = np.ndarray[Any, Any]
 
@@ -69,9 +70,21 @@ class PackedTrie:
         """Whether probabilities are 8-bit codes."""
         return self.log_probs.dtype == np.uint8
 
+    @property
+    def backoff_count(self) -> int:
+        """Nodes with a back-off weight of their own."""
+        if not self.quantised:
+            return int(self.backoffs.size)
+        planes = self.directory.reshape(-1, 4)[:, :2]
+        return int(np.bitwise_count(planes[:, 0] | planes[:, 1]).sum(dtype=np.int64))
+
     def query_arrays(self) -> tuple[Any, ...]:
-        """The arguments by which every query kernel takes a model, in their order."""
-        return (*(getattr(self, name) for name in _QUANTISED), self.bits)
+        """The arguments by which every query kernel takes a model, in their order.
+
+        All are read-only, as those of a mapped file are, so that kernels are compiled for one
+        kind of array only.
+        """
+        return (*(readonly(getattr(self, name)) for name in _QUANTISED), self.bits)
 
     def arrays(self) -> dict[str, Array]:
         """What a model file stores, by name."""

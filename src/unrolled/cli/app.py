@@ -1,0 +1,50 @@
+"""The commands of ``unrolled``; each loads what it needs only when it is called."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from unrolled.cli import compare, models, query, train
+
+app = typer.Typer(
+    name="unrolled",
+    help="Language models from counts to recurrent nets: train, evaluate, compare, convert.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(train.app, name="train")
+app.command()(train.count)
+for command in (
+    query.evaluate,
+    query.score,
+    query.rank,
+    query.predict,
+    query.generate,
+    models.info,
+    models.convert,
+    models.prune,
+    models.mix,
+    compare.compare,
+    compare.demo,
+):
+    app.command()(command)
+app.command("filter")(models.filter_words)
+
+
+@app.callback(invoke_without_command=True)
+def version(
+    show: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Language models from counts to recurrent nets: train, evaluate, compare, convert."""
+    if show:
+        import unrolled
+
+        typer.echo(f"unrolled {unrolled.__version__}")
+        raise typer.Exit

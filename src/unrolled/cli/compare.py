@@ -1,0 +1,94 @@
+"""``unrolled compare`` and ``unrolled demo``: a ladder of models on one text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from unrolled.cli import options as shared
+
+Text = Annotated[str, typer.Argument(show_default=False)]
+Folder = Annotated[
+    Path | None, typer.Option("--output", "-o", help="Keep the models and results.json here.")
+]
+
+
+def compare(
+    train: Text,
+    valid: Text,
+    test: Text,
+    output: Folder = None,
+    min_count: Annotated[
+        int,
+        typer.Option(
+            help="Words that come fewer times are <unk>, so that every model has met unknown words.",
+            min=1,
+        ),
+    ] = 2,
+    only: Annotated[
+        str, typer.Option(help="Train only these models, by name, parted by commas.")
+    ] = "",
+    tokens: shared.Tokens = "word",
+    lower: shared.Lower = False,
+    invalid: shared.Invalid = "error",
+    specials: shared.Specials = "unknown",
+    field: shared.Field = None,
+    threads: shared.Threads = 2,
+) -> None:
+    """Train a ladder of models on one text and print the table of perplexities.
+
+    Example:
+
+        unrolled compare train.txt valid.txt test.txt --output ladder/
+    """
+    options = shared.text_options(
+        tokens=tokens, lower=lower, invalid=invalid, specials=specials, field=field
+    )
+    _climb((train, valid, test), output, options, min_count, only, threads)
+
+
+def demo(output: Folder = None, threads: shared.Threads = 2) -> None:
+    """The ladder on a text that is already there: the World English Bible.
+
+    Example:
+
+        unrolled demo --output demo/
+    """
+    import tempfile
+
+    from unrolled.demo import demo_text
+
+    with tempfile.TemporaryDirectory() as folder:
+        texts = demo_text(output / "text" if output else Path(folder))
+        train, valid, test = (str(path) for path in texts)
+        _climb((train, valid, test), output, shared.text_options(), 2, "", threads)
+
+
+def _climb(
+    texts: tuple[str, str, str],
+    output: Path | None,
+    options: object,
+    min_count: int,
+    only: str,
+    threads: int,
+) -> None:
+    import sys
+
+    from unrolled.corpus import TextOptions
+    from unrolled.ladder import climb, format_table
+
+    assert isinstance(options, TextOptions)
+    result = climb(
+        *texts,
+        output=output,
+        options=options,
+        min_count=min_count,
+        only=[name.strip() for name in only.split(",") if name.strip()],
+        threads=threads,
+        report=lambda line: print(line, file=sys.stderr, flush=True),
+    )
+    print(format_table(result))
+    if output:
+        print(f"models and results.json are in {output}", file=sys.stderr)

@@ -1,0 +1,88 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from unrolled.corpus import TextOptions
+
+Texts = Annotated[
+    list[str],
+    typer.Argument(
+        help="Text files, folders, or - for standard input; .gz .bz2 .xz .zst .jsonl .parquet too.",
+        show_default=False,
+    ),
+]
+ModelPath = Annotated[
+    str, typer.Argument(help="A model file (.safetensors) or an ARPA file.", show_default=False)
+]
+Output = Annotated[
+    Path, typer.Option("--output", "-o", help="Where to write.", show_default=False)
+]
+Threads = Annotated[int, typer.Option(help="Threads.", min=1)]
+Tokens = Annotated[
+    str, typer.Option(help="word, char, byte, or a SentencePiece .model file.")
+]
+Lower = Annotated[bool, typer.Option("--lower", help="Lower-case the text first.")]
+Invalid = Annotated[
+    str, typer.Option(help="What is not UTF-8: error, or replace it by U+FFFD.")
+]
+Specials = Annotated[
+    str,
+    typer.Option(
+        help="Literal <unk> <s> </s> in the text: unknown (<unk> is the unknown word, the others "
+        "are refused), error, skip, or keep."
+    ),
+]
+Field = Annotated[
+    str | None, typer.Option(help="Field of JSONL or column of Parquet.", show_default="text")
+]
+MinCount = Annotated[
+    int, typer.Option(help="Words that come fewer times become <unk>.", min=0)
+]
+VocabularySize = Annotated[
+    int | None, typer.Option(help="Keep only so many of the most frequent words.", min=1)
+]
+Vocabulary = Annotated[
+    Path | None, typer.Option(help="Keep only the words of this file, one a line.")
+]
+
+
+def text_options(**given: Any) -> TextOptions:
+    """Text options from the command line."""
+    from unrolled.corpus import TextOptions
+
+    return TextOptions(**given)
+
+
+def read_words(path: Path | None) -> list[str] | None:
+    """Words of a list, one a line.
+
+    Raises:
+        TextError: the file cannot be read.
+    """
+    if path is None:
+        return None
+    from unrolled.corpus import iter_sentences
+
+    return [line.strip() for line in iter_sentences(str(path)) if line.strip()]
+
+
+def numbers(text: str | None, kind: type[int] | type[float], option: str) -> tuple[Any, ...]:
+    """Numbers parted by spaces or commas.
+
+    Raises:
+        SettingError: something else is among them.
+    """
+    from unrolled.errors import SettingError
+
+    try:
+        return tuple(kind(part) for part in (text or "").replace(",", " ").split())
+    except ValueError:
+        raise SettingError(
+            f"{option} is '{text}' and must be {kind.__name__} numbers such as '0 0 1'"
+        ) from None

@@ -1,0 +1,108 @@
+"""Progress on stderr: a bar on a terminal, plain lines when piped, nothing for quick work."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any
+
+QUIET_SECONDS = 2.0
+
+
+class Stages:
+    """Names of stages as they begin, with seconds so far; and a bar while text is read."""
+
+    def __init__(self, total_bytes: int = 0) -> None:
+        self.began = time.monotonic()
+        self.total_bytes = total_bytes
+        self.read = 0
+        self.terminal = sys.stderr.isatty()
+        self._drawn = 0.0
+        self._held: list[str] = []
+        self._open = False
+
+    def __enter__(self) -> Stages:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._close()
+
+    def stage(self, name: str) -> None:
+        """A stage begins."""
+        self._close()
+        self._say(f"{self._clock()} {name}")
+
+    def bytes_read(self, count: int) -> None:
+        """So many more bytes of the input were read."""
+        self.read += count
+        now = time.monotonic()
+        if now - self._drawn < (0.2 if self.terminal else 10.0) or now - self.began < QUIET_SECONDS:
+            return
+        rate = self.read / (now - self.began)
+        text = f"{self._clock()} {self.read / 1e6:.0f} MB read, {rate / 1e6:.0f} MB/s"
+        if self.total_bytes:
+            left = max(self.total_bytes - self.read, 0) / rate
+            text += f", {100 * self.read / self.total_bytes:.0f} %, {left:.0f} s left"
+        self._draw(text)
+
+    def tokens_scored(self, count: int) -> None:
+        """So many more tokens were scored."""
+        self.read += count
+        now = time.monotonic()
+        if now - self._drawn < (0.2 if self.terminal else 10.0) or now - self.began < QUIET_SECONDS:
+            return
+        rate = self.read / (now - self.began)
+        self._draw(f"{self._clock()} {self.read:,} tokens, {rate:,.0f} tokens/s")
+
+    def _draw(self, text: str) -> None:
+        self._drawn = time.monotonic()
+        if self.terminal:
+            print(f"\r{text}\033[K", end="", file=sys.stderr, flush=True)
+            self._open = True
+        else:
+            self._say(text)
+
+    def _clock(self) -> str:
+        return f"[{time.monotonic() - self.began:6.1f} s]"
+
+    def _say(self, text: str) -> None:
+        # Quick work passes in silence: the first lines are shown once two seconds have gone.
+        self._held.append(text)
+        if time.monotonic() - self.began >= QUIET_SECONDS:
+            for line in self._held:
+                print(line, file=sys.stderr, flush=True)
+            self._held.clear()
+
+    def _close(self) -> None:
+        if self._open:
+            print(file=sys.stderr)
+            self._open = False
+
+
+@contextmanager
+def compiling_announced() -> Iterator[None]:
+    """Say so, once, when kernels have to be compiled: the first use after installation."""
+    from numba.core import event
+
+    class Announcer(event.Listener):
+        said = False
+
+        def on_start(self, event: Any) -> None:
+            if not self.said:
+                self.said = True
+                print(
+                    "note: compiling kernels, once after installation (some seconds) ...",
+                    file=sys.stderr,
+                    flush=True,
+                )
+
+        def on_end(self, event: Any) -> None:
+            pass
+
+    with event.install_listener("numba:compile", Announcer()):
+        yield
