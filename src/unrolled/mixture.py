@@ -55,7 +55,7 @@ def em_weights(
 
     >>> fit = em_weights(np.log([[0.9, 0.9, 0.1], [0.1, 0.1, 0.9]]))
     >>> fit.weights.round(3).tolist(), round(fit.perplexities[-1], 3)
-    ([0.708, 0.292], 1.764)
+    ([0.708, 0.292], 1.89)
     """
     log_probs, weights = _checked(log_probs, start)
     best = log_probs.max(axis=0)

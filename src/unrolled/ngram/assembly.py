@@ -23,7 +23,7 @@ class Shape:
 
     ``sources[k - 1]`` (G_k,) int64: row of the given n-grams that node ``levels[k - 1] + i`` is,
     -1 for an n-gram that was added because a longer one needs it as context or suffix.
-    ``places[k - 1]``: the other way round, i of each row of the given n-grams and the added ones.
+    ``places[k - 1]``, made for ``merge``: the other way round, i of each row given or added.
     """
 
     levels: Array
@@ -83,8 +83,9 @@ def _number(
         if not merge and not fresh.all():
             ids = rows[places[np.argmin(fresh)]].tolist()
             raise FormatError(f"an n-gram of {length} words is given twice (word ids {ids})")
-        landed.append(np.empty_like(places))
-        landed[-1][places] = np.cumsum(fresh) - 1
+        if merge:
+            landed.append(np.empty_like(places))
+            landed[-1][places] = np.cumsum(fresh) - 1
         places = places[fresh]
         words.append(rows[places, -1])
         children = np.bincount(parents[places] - levels[-2], minlength=levels[-1] - levels[-2])

@@ -22,7 +22,7 @@ from unrolled.errors import SettingError, TextError
 from unrolled.language_model import require_normalised
 from unrolled.mixture import WeightFit, em_weights
 from unrolled.ngram.model import NgramModel, checked_ids
-from unrolled.ngram.pruning import opened, renew_backoffs
+from unrolled.ngram.surgery import opened, renew_backoffs
 from unrolled.ngram.table import NgramTable
 from unrolled.ngram.trie import pack
 from unrolled.ngram.union import Part, conditional_log_probs, known_ids, unite
@@ -187,7 +187,8 @@ def _log_mean(log_probs: Sequence[Array], weights: Array) -> Array:
     for values, weight in zip(log_probs, weights, strict=True):
         total += weight * np.exp(values, dtype=np.float64)
     with np.errstate(divide="ignore"):
-        return np.log(total)
+        result: Array = np.log(total)
+    return result
 
 
 def _united_vocabulary(
@@ -226,7 +227,8 @@ def _checked_weights(weights: Sequence[float] | Array, count: int) -> Array:
         raise SettingError(f"{shares.size} weights were given for {count} models")
     if not shares.min() >= 0 or not abs(shares.sum() - 1) < 1e-3:
         raise SettingError(f"the weights {shares.tolist()} must be at least 0 and sum to 1")
-    return shares / shares.sum()
+    normalised: Array = shares / shares.sum()
+    return normalised
 
 
 def _check_models(models: Sequence[NgramModel]) -> None:
@@ -238,5 +240,5 @@ def _check_models(models: Sequence[NgramModel]) -> None:
             raise SettingError(
                 f"the models cut text differently: {models[0].text_options} and "
                 f"{model.text_options}",
-                hint="mix models of the same tokens and case",
+                hint="Mix models of the same tokens and case",
             )

@@ -9,43 +9,33 @@ weights of contexts that lose nothing stay as they are, bit for bit.
 >>> [int(size) for size in np.diff(model.trie.levels)]
 [11, 14, 14]
 >>> [int(size) for size in np.diff(entropy_prune(model, 0.01).trie.levels)]
-[11, 12, 4]
+[11, 14, 3]
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from unrolled.errors import FormatError, SettingError
+from unrolled.errors import SettingError
 from unrolled.language_model import require_normalised
 from unrolled.ngram import surgery_kernels as kernels
+from unrolled.ngram.frequencies import foreign_frequencies, own_frequencies
 from unrolled.ngram.model import NgramModel
 from unrolled.ngram.packing import packed_size, spread_words
-from unrolled.ngram.quantisation import quantise
+from unrolled.ngram.surgery import contexts, opened, remade, renew_backoffs
 from unrolled.ngram.table import NgramTable
-from unrolled.ngram.trie import pack
 from unrolled.ngram.trie_kernels import BACKOFF_BITS, BLOCK
-from unrolled.ngram.union import (
-    NONE,
-    Part,
-    Union,
-    conditional_log_probs,
-    known_ids,
-    locate,
-    unite,
-)
-from unrolled.threads import even_slices, run_slices
-from unrolled.vocabulary import BOS, EOS, UNK, Vocabulary
+from unrolled.ngram.union import NONE, Part, Union, unite
+from unrolled.threads import run_slices
+from unrolled.vocabulary import EOS, UNK, Vocabulary
 
 Array = np.ndarray[Any, Any]
 Report = Callable[[str], None]
 
-STRETCHES = 32
 REMOVED = ("unknown", "renormalise")
 
 
@@ -53,7 +43,7 @@ def entropy_prune(
     model: NgramModel,
     threshold: float,
     *,
-    history: NgramModel | None = None,
+    history: NgramModel | str = "stationary",
     threads: int = 2,
     report: Report | None = None,
 ) -> NgramModel:
@@ -61,29 +51,28 @@ def entropy_prune(
 
     Stolcke, "Entropy-based pruning of backoff language models" (1998), eq. 5: the relative entropy
     D between the model with the n-gram and the one without, in closed form; the n-gram goes if
-    exp(D) - 1 < threshold, as for SRILM's ``ngram -prune``. p(h) is the chain rule's product of
-    the model's own probabilities, with p(</s>) for <s>.
+    exp(D) - 1 < threshold, as for SRILM's ``ngram -prune``.
 
     Differs from SRILM: the suffix of an n-gram that stays, stays too (here every n-gram's suffix is
-    in the model), so at the same threshold a few more short n-grams are left.
+    in the model), so at the same threshold a few more short n-grams are left; and p(h) is the
+    model's stationary frequency of h (see `frequencies`), unless ``history`` is "chain".
 
     Args:
         threshold: the share, about 1e-9 to 1e-6; at 0 nothing goes.
-        history: a model that p(h) is taken from instead. Kneser-Ney's short n-grams count contexts,
-            not words, so p(h) of a Kneser-Ney model is wrong and it prunes badly by itself (Chelba,
-            Brants, Neveitt and Xu 2010); a Witten-Bell or Katz model of the same text, of one order
-            less, serves it better.
+        history: where p(h) comes from: "stationary", by far the better for Kneser-Ney models;
+            "chain", the chain rule's product of Stolcke and SRILM; or another model of the same
+            text, by its chain rule (SRILM's ``-prune-history-lm``).
         report: called with the name of each stage as it begins.
 
     Raises:
-        SettingError: a negative threshold. NotNormalisedError: stupid back-off.
+        SettingError: a negative threshold, or another history. NotNormalisedError: stupid back-off.
     """
     if not threshold >= 0:
         raise SettingError(f"the threshold {threshold} must be 0 or more")
     table, suffixes, values = _measured(model, history, threads, report)
     keep = values >= threshold
-    made = {"threshold": threshold, "history": history.name if history else "its own"}
-    return _pruned(model, table, suffixes, keep, ("pruned", made), threads, report)
+    operation = {"pruned": {"threshold": threshold, "history": _name(history)}}
+    return _pruned(model, table, suffixes, keep, operation, threads, report)
 
 
 def prune_to_size(
@@ -91,14 +80,15 @@ def prune_to_size(
     *,
     ngrams: int | None = None,
     megabytes: float | None = None,
-    history: NgramModel | None = None,
+    history: NgramModel | str = "stationary",
     threads: int = 2,
     report: Report | None = None,
 ) -> NgramModel:
     """Drop the n-grams that matter least, as `entropy_prune` does, until the model fits.
 
     Args:
-        ngrams: how many to keep, of all orders together, single words included: exactly so many.
+        ngrams: how many to keep, of all orders together, single words included: exactly so many
+            are left, or all if there are fewer.
         megabytes: or the largest file that `NgramModel.save` may write, in 10^6 bytes.
         history, threads, report: as for `entropy_prune`.
 
@@ -112,27 +102,27 @@ def prune_to_size(
     if ngrams is not None and ngrams < words:
         raise SettingError(
             f"{ngrams} n-grams are fewer than the model's {words} words, which pruning keeps",
-            hint="filter the vocabulary first",
+            hint="Filter the vocabulary first",
         )
     table, suffixes, values = _measured(model, history, threads, report)
     # Stable, and shorter n-grams have smaller numbers: any first part of this order is closed.
     ranks = np.argsort(-values, kind="stable")
+    if ngrams is None:
+        ngrams = _count_that_fits(model, table, ranks, float(megabytes or 0))
     keep = np.zeros(values.size, bool)
-    if ngrams is not None:
-        keep[ranks[:ngrams]] = True
-    else:
-        keep[ranks[: _count_that_fits(model, table, ranks, float(megabytes or 0))]] = True
+    keep[ranks[:ngrams]] = True
     del ranks
-    dropped = values[~keep]
-    made = {
-        "threshold": float(dropped.max(initial=0.0)),
-        "history": history.name if history else "its own",
-    }
-    return _pruned(model, table, suffixes, keep, ("pruned", made), threads, report)
+    threshold = float(values[~keep].max(initial=0.0))
+    operation = {"pruned": {"threshold": threshold, "history": _name(history)}}
+    return _pruned(model, table, suffixes, keep, operation, threads, report)
+
+
+def _name(history: NgramModel | str) -> str:
+    return history if isinstance(history, str) else history.name
 
 
 def _measured(
-    model: NgramModel, history: NgramModel | None, threads: int, report: Report | None
+    model: NgramModel, history: NgramModel | str, threads: int, report: Report | None
 ) -> tuple[NgramTable, Array, Array]:
     """The model's table, its suffixes, and what keeps each n-gram: the largest share that depends
     on it, by itself or as context or suffix of another; (G,) float32."""
@@ -140,19 +130,15 @@ def _measured(
     say = report or (lambda stage: None)
     say("unpacking the model")
     table, suffixes = opened(model)
-    marginals = table.log_probs
-    if history is not None:
-        say("asking the history model")
-        marginals = _marginals(table, suffixes, model, history, threads)
-    past = np.empty(table.inner, np.float32)
-    first_words = table.level(1)
-    past[: first_words.stop] = marginals[first_words][: past.size]
-    if past.size:
-        past[BOS] = past[EOS]  # a sentence begins as often as one ends
+    say("counting on contexts")
+    if isinstance(history, str):
+        past = own_frequencies(table, suffixes, history, threads=threads)
+    else:
+        past = foreign_frequencies(table, suffixes, model.vocabulary, history, threads=threads)
     values = np.full(int(table.levels[-1]), np.inf, np.float32)
     for length in range(2, table.order + 1):
         say(f"relative entropies of order {length}")
-        shared = (suffixes, table.log_probs, marginals, past, values)
+        shared = (suffixes, table.log_probs, past, values)
         run_slices(
             kernels.relative_entropies,
             [(table.first, *cut, *shared) for cut in contexts(table, length)],
@@ -164,103 +150,25 @@ def _measured(
     return table, suffixes, values
 
 
-def _marginals(
-    table: NgramTable, suffixes: Array, model: NgramModel, history: NgramModel, threads: int
-) -> Array:
-    """Another model's log-probability of each n-gram's last word after the others, (G,) float32."""
-    require_normalised(history, "the history of pruning")
-    own, _ = opened(history)
-    inverse = history.vocabulary.ids(list(model.vocabulary))  # unknown words as its <unk>
-    part = Part(own, known_ids(history.vocabulary, model.vocabulary), inverse)
-    nodes = locate(table, part, threads=threads)
-    levels = conditional_log_probs(table, suffixes, own, inverse, nodes, threads=threads)
-    return np.concatenate(list(levels))
-
-
-def opened(model: NgramModel) -> tuple[NgramTable, Array]:
-    """A model's table, in which <s> is never predicted, and its suffixes.
-
-    Raises:
-        FormatError: a damaged model.
-    """
-    table = model.trie.unpack()
-    for length in range(1, table.order + 1):
-        words = table.last_words(length)
-        if words.size and words.max() >= len(model.vocabulary):
-            raise FormatError(f"an n-gram of {length} words has a word outside the vocabulary",
-                              where=model.path)  # fmt: skip
-        # ARPA files give <s> a log-probability of 0 or -99: it would count in the sums.
-        table.log_probs[np.flatnonzero(words == BOS) + table.level(length).start] = -np.inf
-    return table, table.suffixes()
-
-
-def contexts(table: NgramTable, length: int) -> list[tuple[int, int]]:
-    """Stretches of the contexts of n-grams of ``length`` words."""
-    above = table.level(length - 1)
-    cuts = even_slices(above.stop - above.start, STRETCHES)
-    return [(above.start + low, above.start + high) for low, high in cuts]
-
-
-def renew_backoffs(
-    table: NgramTable, suffixes: Array, keep: Array | None, predicted: int, threads: int
-) -> None:
-    """Make every context sum to one, or those alone that lose a child to ``keep`` (G,) bool."""
-    marks = np.ones(int(table.levels[-1]), bool) if keep is None else keep
-    for length in range(2, table.order + 1):
-        shared = (marks, suffixes, table.log_probs, table.backoffs, predicted, keep is None)
-        run_slices(
-            kernels.renew_backoffs,
-            [(table.first, *cut, *shared) for cut in contexts(table, length)],
-            threads,
-        )
-
-
 def _pruned(
     model: NgramModel,
     table: NgramTable,
     suffixes: Array,
     keep: Array,
-    made: tuple[str, dict[str, Any]],
+    operation: dict[str, Any],
     threads: int,
     report: Report | None,
 ) -> NgramModel:
     if report is not None:
         report("renewing back-off weights")
     renew_backoffs(table, suffixes, keep, model.vocabulary_predicted, threads)
-    return remade(model, table.select(keep), model.vocabulary, made)
-
-
-def remade(
-    model: NgramModel, table: NgramTable, vocabulary: Vocabulary, made: tuple[str, dict[str, Any]]
-) -> NgramModel:
-    """A model that came from another by surgery, quantised if that was; its past is noted."""
-    table = _trimmed(table)
-    config = {**model.config, "order": table.order}
-    config.pop("quantised", None)
-    past = [*model.provenance.get("surgery", []), {made[0]: made[1]}]
-    provenance = {**model.provenance, "surgery": past}
-    result = NgramModel(pack(table), vocabulary, config, provenance)
-    return quantise(result) if model.trie.quantised else result
-
-
-def _trimmed(table: NgramTable) -> NgramTable:
-    """Without the highest orders if they have no n-grams left."""
-    order = max(int(np.searchsorted(table.levels, table.levels[-1])), 1)
-    if order == table.order:
-        return table
-    levels = table.levels[: order + 1]
-    inner = int(levels[-2])
-    return replace(
-        table, levels=levels, first=table.first[: inner + 1], backoffs=table.backoffs[:inner]
-    )
+    return remade(model, table.select(keep), model.vocabulary, operation)
 
 
 # -- to a size -------------------------------------------------------------------------------------
 
 
-def _count_that_fits(
-    model: NgramModel, table: NgramTable, ranks: Array, megabytes: float
-) -> int:
+def _count_that_fits(model: NgramModel, table: NgramTable, ranks: Array, megabytes: float) -> int:
     """The most n-grams, in the order of ``ranks``, whose model file has at most so many bytes."""
     target = megabytes * 1e6
     low, high = len(model.vocabulary), ranks.size
@@ -268,7 +176,7 @@ def _count_that_fits(
     if least > target:
         raise SettingError(
             f"{megabytes} MB are too few: the words alone take {least / 1e6:.2f} MB",
-            hint="filter the vocabulary first",
+            hint="Filter the vocabulary first",
         )
     most = _file_size(model, table, ranks)
     if most <= target:
@@ -364,8 +272,8 @@ def filter_vocabulary(
         result.log_probs[: kept.size] -= np.log(left)
         predicted = kept.size - 1 - int(result.log_probs[UNK] == -np.inf)
         renew_backoffs(result, result.suffixes(), None, predicted, threads)
-    made = {"words": int(kept.size), "removed": removed}
-    return remade(model, result, vocabulary, ("filtered", made))
+    operation = {"filtered": {"words": int(kept.size), "removed": removed}}
+    return remade(model, result, vocabulary, operation)
 
 
 def _taken_over(union: Union, table: NgramTable) -> NgramTable:

@@ -29,13 +29,9 @@ def find_suffixes(
     missing = 0
     for index in range(parents.size):
         context = suffixes[parents[index]]
-        node = find_child(
-            packed,
-            bits,
-            np.int64(first[context]),
-            np.int64(first[context + 1]),
-            spread(words[index], bits),
-        )
+        low: Any = np.int64(first[context])
+        high: Any = np.int64(first[context + 1])
+        node = find_child(packed, bits, low, high, spread(words[index], bits))
         if node < 0:
             missing += 1
         else:
@@ -44,20 +40,18 @@ def find_suffixes(
 
 
 @njit(cache=True, nogil=True)
-def find_nodes(
-    first: Array, packed: Array, bits: int, rows: Array, nodes: Array
-) -> None:
+def find_nodes(first: Array, packed: Array, bits: int, rows: Array, nodes: Array) -> None:
     """Node of every row (N, k) of word ids, walking from its first word; -1 where it is missing."""
     for index in range(rows.shape[0]):
-        node = np.int64(rows[index, 0])
+        node: Any = np.int64(rows[index, 0])
         for place in range(1, rows.shape[1]):
             if node < 0 or node + 1 >= first.size:
                 node = -1
                 break
             key = spread(rows[index, place], bits)
-            node = find_child(
-                packed, bits, np.int64(first[node]), np.int64(first[node + 1]), key
-            )
+            low: Any = np.int64(first[node])
+            high: Any = np.int64(first[node + 1])
+            node = find_child(packed, bits, low, high, key)
         nodes[index] = node
 
 
@@ -68,7 +62,6 @@ def relative_entropies(
     stop: int,
     suffixes: Array,
     log_probs: Array,
-    marginals: Array,
     history: Array,
     changes: Array,
 ) -> None:
@@ -78,8 +71,7 @@ def relative_entropies(
 
     with b' = (1 - sum p(v|h) + p(w|h)) / (1 - sum p(v|h') + p(w|h')), and the share exp(D) - 1.
 
-    For the children of contexts ``start`` to ``stop``. ``history`` holds the contexts' log p(h)
-    and gets the children's, where these are contexts: that of h plus ``marginals`` of the child.
+    For the children of contexts ``start`` to ``stop``; ``history`` holds p(h).
     """
     for context in range(start, stop):
         low = np.int64(first[context])
@@ -91,10 +83,8 @@ def relative_entropies(
             lower -= np.exp(np.float64(log_probs[suffixes[child]]))
         left = max(left, 0.0)
         lower = max(lower, 0.0)
-        weight = np.exp(np.float64(history[context]))
+        weight = np.float64(history[context])
         for child in range(low, high):
-            if child < history.size:
-                history[child] = history[context] + marginals[child]
             given = np.float64(log_probs[child])
             backed = np.float64(log_probs[suffixes[child]])
             p = np.exp(given)
@@ -111,6 +101,44 @@ def relative_entropies(
                 changes[child] = np.expm1(max(change, 0.0) * weight)
             else:
                 changes[child] = 0.0
+
+
+@njit(cache=True, nogil=True)
+def excesses(
+    first: Array,
+    start: int,
+    stop: int,
+    suffixes: Array,
+    log_probs: Array,
+    backoffs: Array,
+    values: Array,
+) -> None:
+    """values[child] = p(w|h) - b(h) p(w|h') for the children of contexts ``start`` to ``stop``."""
+    for context in range(start, stop):
+        backoff = np.float64(backoffs[context])
+        for child in range(np.int64(first[context]), np.int64(first[context + 1])):
+            backed = backoff + log_probs[suffixes[child]]
+            values[child] = np.exp(np.float64(log_probs[child])) - np.exp(backed)
+
+
+@njit(cache=True, nogil=True)
+def send_to_suffixes(
+    first: Array,
+    start: int,
+    stop: int,
+    suffixes: Array,
+    values: Array,
+    weights: Array,
+    result: Array,
+) -> None:
+    """Add weights[h] * values[child] to each child's suffix, for contexts ``start`` to ``stop``.
+
+    The suffixes are of the contexts' order: ``result`` begins at node ``start``.
+    """
+    for context in range(start, stop):
+        weight = weights[context]
+        for child in range(np.int64(first[context]), np.int64(first[context + 1])):
+            result[np.int64(suffixes[child]) - start] += weight * values[child]
 
 
 @njit(cache=True, nogil=True)
@@ -187,7 +215,7 @@ def class_mass(
     backoffs: Array,
     mass: Array,
 ) -> None:
-    """mass[h] = the probability, after contexts ``start`` to ``stop``, of all marked words together.
+    """mass[h] = probability, after contexts ``start`` to ``stop``, of all marked words together.
 
     ``marked`` (2^bits,) bool goes by the words' fields; ``above`` holds, for each of these
     contexts, the mass after its suffix.
@@ -255,7 +283,8 @@ def find_children(
         found[index] = np.uint32(0xFFFFFFFF)
         node = np.int64(nodes[parents[index]])
         if node + 1 < first.size and words[index] >= 0:
-            low, high = np.int64(first[node]), np.int64(first[node + 1])
+            low: Any = np.int64(first[node])
+            high: Any = np.int64(first[node + 1])
             child = find_child(packed, bits, low, high, spread(words[index], bits))
             if child >= 0:
                 found[index] = child

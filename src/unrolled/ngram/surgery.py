@@ -1,0 +1,87 @@
+"""Open a model, change its n-grams, close it again: what pruning, filtering and mixing share."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from unrolled.errors import FormatError
+from unrolled.ngram import surgery_kernels as kernels
+from unrolled.ngram.model import NgramModel
+from unrolled.ngram.quantisation import quantise
+from unrolled.ngram.table import NgramTable
+from unrolled.ngram.trie import pack
+from unrolled.threads import even_slices, run_slices
+from unrolled.vocabulary import BOS, Vocabulary
+
+Array = np.ndarray[Any, Any]
+
+STRETCHES = 32
+
+
+def opened(model: NgramModel) -> tuple[NgramTable, Array]:
+    """A model's table, in which <s> is never predicted, and its suffixes.
+
+    Raises:
+        FormatError: a damaged model.
+    """
+    table = model.trie.unpack()
+    for length in range(1, table.order + 1):
+        words = table.last_words(length)
+        if words.size and words.max() >= len(model.vocabulary):
+            raise FormatError(
+                f"an n-gram of {length} words has a word outside the vocabulary", where=model.path
+            )
+        # ARPA files give <s> a log-probability of 0 or -99: it would count in the sums.
+        table.log_probs[np.flatnonzero(words == BOS) + table.level(length).start] = -np.inf
+    return table, table.suffixes()
+
+
+def contexts(table: NgramTable, length: int) -> list[tuple[int, int]]:
+    """Stretches of the contexts of n-grams of ``length`` words."""
+    above = table.level(length - 1)
+    cuts = even_slices(above.stop - above.start, STRETCHES)
+    return [(above.start + low, above.start + high) for low, high in cuts]
+
+
+def renew_backoffs(
+    table: NgramTable, suffixes: Array, keep: Array | None, predicted: int, threads: int
+) -> None:
+    """Make every context sum to one, or those alone that lose a child to ``keep`` (G,) bool.
+
+    ``predicted`` words have a probability: a context that has them all needs no back-off.
+    """
+    marks = np.ones(int(table.levels[-1]), bool) if keep is None else keep
+    for length in range(2, table.order + 1):
+        shared = (marks, suffixes, table.log_probs, table.backoffs, predicted, keep is None)
+        run_slices(
+            kernels.renew_backoffs,
+            [(table.first, *cut, *shared) for cut in contexts(table, length)],
+            threads,
+        )
+
+
+def remade(
+    model: NgramModel, table: NgramTable, vocabulary: Vocabulary, operation: dict[str, Any]
+) -> NgramModel:
+    """What became of a model, quantised if that was; the operation joins its provenance."""
+    table = _trimmed(table)
+    config = {**model.config, "order": table.order}
+    config.pop("quantised", None)
+    past = [*model.provenance.get("surgery", []), operation]
+    result = NgramModel(pack(table), vocabulary, config, {**model.provenance, "surgery": past})
+    return quantise(result) if model.trie.quantised else result
+
+
+def _trimmed(table: NgramTable) -> NgramTable:
+    """Without the highest orders if they have no n-grams left."""
+    order = max(int(np.searchsorted(table.levels, table.levels[-1])), 1)
+    if order == table.order:
+        return table
+    levels = table.levels[: order + 1]
+    inner = int(levels[-2])
+    return replace(
+        table, levels=levels, first=table.first[: inner + 1], backoffs=table.backoffs[:inner]
+    )
