@@ -15,6 +15,7 @@ from unrolled.ngram.table import NgramTable
 Array = np.ndarray[Any, Any]
 
 LOG_ZERO = np.float32(-np.inf)
+MOST_ADDED = 100_000  # or as many as are given: one 100-gram alone has 4,850 shorter ones inside it
 
 
 @dataclass
@@ -44,14 +45,22 @@ def arrange(grams: list[Array], vocabulary_size: int, *, merge: bool = False) ->
         merge: an n-gram may be given several times; its source is the first.
 
     Raises:
-        FormatError: without ``merge``, an n-gram is given twice.
+        FormatError: without ``merge``, an n-gram is given twice; or so many contexts and suffixes
+            are missing that this is no model, and adding them could fill the memory.
     """
     given = [rows.shape[0] for rows in grams]
+    added, most = 0, max(sum(given), MOST_ADDED)
     while True:
         shape, missing = _number(grams, vocabulary_size, given, merge)
         if not missing:
             return shape
         for length, rows in missing.items():
+            added += rows.shape[0]
+            if added > most:
+                raise FormatError(
+                    f"n-grams lack so many contexts and suffixes, more than {most}, that parts of "
+                    "the model must be missing"
+                )
             grams[length - 2] = np.concatenate([grams[length - 2], rows])
 
 
