@@ -158,6 +158,18 @@ def test_chunks_are_laid_end_to_end(tmp_path: Path) -> None:
     assert_same(read_model(path, verify=True).arrays, want)
 
 
+def test_one_array_may_serve_for_all_chunks(tmp_path: Path) -> None:
+    def chunks() -> Iterator[Any]:
+        chunk = np.empty(3 << 20, np.int32)
+        for number in range(5):
+            chunk[:] = number
+            yield chunk
+
+    path = write(tmp_path / "model.safetensors", a=chunks())
+    array = read_model(path, verify=True).arrays["a"]
+    assert (array[:: 3 << 20] == range(5)).all()
+
+
 def test_chunks_need_no_memory(tmp_path: Path) -> None:
     count = 64
     tracemalloc.start()

@@ -25,8 +25,9 @@ import mmap
 import os
 import stat
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
@@ -55,7 +56,8 @@ from unrolled.model_header import (
 Array: TypeAlias = npt.NDArray[Any]
 Source: TypeAlias = Array | Iterable[Array]
 
-_PIECE_BYTES = 16 << 20  # large enough that handing it to the second thread costs nothing
+_PIECE_BYTES = 4 << 20
+_PIECES_BEHIND = 16  # on a busy machine the two threads seldom run at the same time
 _WIDEST = np.dtype("<f8")
 
 # Kind -> what makes a model of the opened file; imported only when such a file is loaded.
@@ -187,9 +189,12 @@ def write_model(
         if not file.seekable():
             raise SettingError("is a pipe, and a model needs a file", where=shown)
         file.write(bytes(space))
-        entries = tuple(_write_arrays(file, arrays, pool))
+        sums = _Sums(pool)
+        entries = tuple(_write_arrays(file, arrays, sums))
+        sums.wait()
+        summed = (replace(entry, crc32=sums.crc32.get(entry.name, 0)) for entry in entries)
         file.seek(0)
-        file.write(render(replace(header, entries=entries), space))
+        file.write(render(replace(header, entries=tuple(summed)), space))
 
 
 def read_model(path: str | os.PathLike[str], *, verify: bool = False) -> ModelFile:
@@ -308,7 +313,29 @@ def _mapped(mapped: mmap.mmap, start: int, entry: Entry) -> Array:
     return np.frombuffer(mapped, entry.dtype, count, start + entry.begin).reshape(entry.shape)
 
 
-def _write_arrays(file: BinaryIO, arrays: Mapping[str, Source], pool: Executor) -> Iterator[Entry]:
+class _Sums:
+    """CRC-32 of each array, summed in a second thread that may fall a few pieces behind."""
+
+    def __init__(self, pool: Executor) -> None:
+        self.crc32: dict[str, int] = {}
+        self._pool = pool
+        self._waiting: deque[Future[None]] = deque()
+
+    def add(self, name: str, piece: memoryview) -> None:
+        """Sum the next piece of that array, soon."""
+        self._waiting.append(self._pool.submit(self._add, name, piece))
+        self.wait(_PIECES_BEHIND)
+
+    def wait(self, behind: int = 0) -> None:
+        """Wait until no more than so many pieces are to be summed."""
+        while len(self._waiting) > behind:
+            self._waiting.popleft().result()
+
+    def _add(self, name: str, piece: memoryview) -> None:
+        self.crc32[name] = zlib.crc32(piece, self.crc32.get(name, 0))
+
+
+def _write_arrays(file: BinaryIO, arrays: Mapping[str, Source], sums: _Sums) -> Iterator[Entry]:
     """Write all arrays and fillers, and tell where they lie."""
     end = 0
     fillers = 0
@@ -319,16 +346,15 @@ def _write_arrays(file: BinaryIO, arrays: Mapping[str, Source], pool: Executor) 
             yield filler
             end = filler.end
             fillers += 1
-        entry = _write_array(file, Entry(name, _WIDEST, (), end, 0), source, pool)
+        entry = _write_array(file, Entry(name, _WIDEST, (), end, 0), source, sums)
         yield entry
         end = entry.end
 
 
-def _write_array(file: BinaryIO, blank: Entry, source: Source, pool: Executor) -> Entry:
-    """Write one array while `pool` sums it; `blank` tells its name and begin."""
+def _write_array(file: BinaryIO, blank: Entry, source: Source, sums: _Sums) -> Entry:
+    """Write one array, of which `blank` tells the name and the begin."""
     shape: tuple[int, ...] | None = None
     dtype = _WIDEST
-    crc = 0
     whole = isinstance(source, np.ndarray)
     for chunk in [source] if isinstance(source, np.ndarray) else source:
         if shape is None:
@@ -339,12 +365,13 @@ def _write_array(file: BinaryIO, blank: Entry, source: Source, pool: Executor) -
         if not whole and not shape:
             raise SettingError(f"the chunks of the array {blank.name!r} have no axis to join")
         for piece in _pieces(chunk, dtype):
-            summed = pool.submit(zlib.crc32, piece, crc)
+            sums.add(blank.name, piece)
             file.write(piece)
-            crc = summed.result()
+        if not whole:
+            sums.wait()  # whoever makes the chunks may use one array for all of them
     if shape is None:
         raise SettingError(f"the array {blank.name!r} has no chunks", hint="Give one of length 0")
-    return replace(blank, dtype=dtype, shape=shape, crc32=crc)
+    return replace(blank, dtype=dtype, shape=shape)
 
 
 def _stored_dtype(name: str, array: object) -> np.dtype[Any]:
