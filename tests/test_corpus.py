@@ -164,6 +164,10 @@ def test_marks_in_the_text_are_refused_with_their_line(write, vocabulary, thread
 
 
 def test_bytes_that_are_not_utf8_are_refused_or_replaced(write, monkeypatch):
+    large = "Zoë\n".encode() * 20_000
+    assert read_corpus(write(large)).tokens == 40_000
+    with pytest.raises(TextError, match=r"text.txt:20001: byte 0xff at offset 100000 is not"):
+        read_corpus(write(large + b"\xff"))
     monkeypatch.setattr(sources_module, "BLOCK_BYTES", 64)
     path = write(b"ok line\n" * 50 + b"caf\xe9 au lait\n")
     message = r"text.txt:51: byte 0xe9 at offset 403 is not UTF-8. Convert it, .*--invalid replace"
@@ -176,6 +180,20 @@ def test_bytes_that_are_not_utf8_are_refused_or_replaced(write, monkeypatch):
     for bad in (b"\xed\xa0\x80", b"\xc0\x80", b"\xf5\x80\x80\x80", b"a\xe2\x96"):
         with pytest.raises(TextError, match="is not UTF-8"):
             read_corpus(write(bad))
+
+
+@given(st.binary(max_size=40) | st.text(max_size=20).map(str.encode), st.integers(0, 9))
+@settings(max_examples=500, deadline=None)
+def test_what_is_utf8_is_as_python_says(data, ahead):
+    from unrolled.encoding import first_invalid
+
+    data = b"x" * ahead + data
+    try:
+        data.decode()
+        expected = -1
+    except UnicodeDecodeError as error:
+        expected = error.start
+    assert first_invalid(np.frombuffer(data, np.uint8)) == expected
 
 
 # Tokens
