@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import lzma
 import os
 import pickle
 import re
@@ -427,6 +429,8 @@ ARPA = b"\n\\data\\\nngram 1=0\n\n\\1-grams:\n\n\\end\\\n"
         ("lm.safetensors", ARPA),  # a wrong name, but no doubt
         ("lm.lm", gzip.compress(ARPA)),
         ("lm.arpa", b"the cat\n"),  # the ARPA reader says at which line it goes wrong
+        ("lm.arpa.bz2", bz2.compress(ARPA)),
+        ("lm.arpa.xz", lzma.compress(ARPA)),
         ("LM.ARPA.GZ", gzip.compress(b"the cat\n")),
     ],
 )
@@ -444,6 +448,8 @@ def test_load_knows_arpa(tmp_path: Path, name: str, content: bytes) -> None:
         ("lm.arpa", b"mmap lm http://kheafield.com/code format version 5\n\0", "KenLM binary"),
         ("lm.binary", b"mmap lm http://kheafield.com/code format version 5\n\0", "KenLM binary"),
         ("corpus.txt", b"the cat\n", "is not a model but plain text. To train a model on it: "),
+        ("lm.arpa", b"PAR1\x15\x04", "is not a model but a Parquet table"),
+        ("lm.xz", lzma.compress(ARPA), "xz-compressed data. Unpack it first with unxz"),
         ("corpus.gz", gzip.compress(b"the cat\n"), "is not a model but gzip-compressed data"),
         ("lm.safetensors", os.urandom(7) + b"\xff" * 100, "is not a model: its first bytes are"),
     ],

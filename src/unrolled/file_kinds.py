@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 HEAD_BYTES = 1 << 16  # as many first bytes as the functions here want to see
 ARPA = "an ARPA text model"
-GZIP = "gzip-compressed data"
 TEXT = "plain text"
+COMPRESSED = tuple(f"{name}-compressed data" for name in ("gzip", "bzip2", "xz", "Zstandard"))
 
 
 class FileKind(NamedTuple):
@@ -35,10 +35,10 @@ _SIGNATURES: dict[bytes, FileKind] = {
     b"PK\x05\x06": FileKind("an empty zip archive", _NO_PICKLE),
     **{bytes([0x80, n]): FileKind("a Python pickle", _NO_PICKLE) for n in range(2, 6)},
     b"\x93NUMPY": FileKind("a NumPy array file", _NOT_TEXT),
-    b"\x1f\x8b": FileKind(GZIP, f"{_UNPACK} gunzip"),
-    b"BZh": FileKind("bzip2-compressed data", f"{_UNPACK} bunzip2"),
-    b"\xfd7zXZ\x00": FileKind("xz-compressed data", f"{_UNPACK} unxz"),
-    b"\x28\xb5\x2f\xfd": FileKind("Zstandard-compressed data", f"{_UNPACK} unzstd"),
+    b"\x1f\x8b": FileKind(COMPRESSED[0], f"{_UNPACK} gunzip"),
+    b"BZh": FileKind(COMPRESSED[1], f"{_UNPACK} bunzip2"),
+    b"\xfd7zXZ\x00": FileKind(COMPRESSED[2], f"{_UNPACK} unxz"),
+    b"\x28\xb5\x2f\xfd": FileKind(COMPRESSED[3], f"{_UNPACK} unzstd"),
     b"7z\xbc\xaf\x27\x1c": FileKind("a 7-Zip archive", f"{_UNPACK} 7z x"),
     b"\x89HDF\r\n\x1a\n": FileKind("an HDF5 file, such as a Keras model", _NOT_TEXT),
     b"GGUF": FileKind("a GGUF model", _NOT_TEXT),

@@ -23,6 +23,7 @@ import datetime
 import importlib
 import mmap
 import os
+import re
 import stat
 import zlib
 from collections import deque
@@ -38,7 +39,7 @@ import numpy.typing as npt
 from unrolled import __version__
 from unrolled.atomic import atomic_write, reason
 from unrolled.errors import FormatError, SettingError
-from unrolled.file_kinds import GZIP, HEAD_BYTES, TEXT, is_arpa, recognise
+from unrolled.file_kinds import COMPRESSED, HEAD_BYTES, TEXT, is_arpa, recognise
 from unrolled.model_header import (
     ALIGNMENT,
     DTYPE_NAMES,
@@ -237,7 +238,9 @@ def read_model(path: str | os.PathLike[str], *, verify: bool = False) -> ModelFi
 
 
 def load(path: str | os.PathLike[str], *, verify: bool = False) -> Any:
-    """Open a model of any kind: a ``.safetensors`` file of unrolled or an ARPA file (``.gz`` too).
+    """Open a model of any kind: a ``.safetensors`` file of unrolled or an ARPA file.
+
+    ARPA files may be compressed; by anything but gzip only if they are named so (``.arpa.xz``).
 
     Args:
         path: the file.
@@ -271,8 +274,8 @@ def _is_arpa(where: str, head: bytes) -> bool:
     if is_arpa(head):
         return True
     kind = recognise(head)
-    named = where.lower().endswith((".arpa", ".arpa.gz"))
-    return named and kind is not None and kind.what in (TEXT, GZIP)
+    named = re.search(r"\.arpa(\.gz|\.bz2|\.xz|\.zst)?$", where, re.IGNORECASE) is not None
+    return named and kind is not None and kind.what in (TEXT, *COMPRESSED)
 
 
 def _imported(place: str) -> Callable[[Any], Any]:
