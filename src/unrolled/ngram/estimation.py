@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
@@ -35,7 +36,7 @@ class NgramConfig:
         strict: raise instead of falling back.
         closed: the words of the text are all there will be: none of the mass goes to <unk>.
         interpolate_unigrams: mix unigrams with the uniform distribution; otherwise all the
-            discounted mass of order 1 goes to <unk>.
+            discounted mass of order 1 goes to <unk> (additive smoothing mixes them anyhow).
         vocabulary_pad: pretend that the vocabulary has at least this many words.
         delta: what additive smoothing adds to each count.
         backoff: the factor of stupid back-off.
@@ -71,13 +72,27 @@ class NgramConfig:
             raise SettingError(
                 "single words cannot be pruned", hint="Use min_count to limit the vocabulary"
             )
-        if not self.delta > 0:
-            raise SettingError(f"delta {self.delta} must be above 0")
+        if not 0 < self.delta < math.inf:
+            raise SettingError(f"delta {self.delta} must be above 0 and finite")
         if not 0 < self.backoff <= 1:
             raise SettingError(f"the back-off factor {self.backoff} must be in (0, 1]")
-        if any(not 0 <= d <= k for k, d in enumerate(self.discount_fallback, 1)):
+        self._check_fallback()
+        if not self.interpolate_unigrams and (self.closed or self.vocabulary_pad):
             raise SettingError(
-                f"fallback discounts {self.discount_fallback} must lie in [0, 1], [0, 2], [0, 3]"
+                "without interpolated unigrams all the mass that is left goes to <unk>, so the "
+                "vocabulary can be neither closed nor padded"
+            )
+
+    def _check_fallback(self) -> None:
+        discounts = self.discount_fallback
+        if len(discounts) != 3 or any(not 0 <= d <= k for k, d in enumerate(discounts, 1)):
+            raise SettingError(
+                f"fallback discounts {discounts} must be three, in [0, 1], [0, 2] and [0, 3]"
+            )
+        if self.smoothing == "katz" and any(d == k for k, d in enumerate(discounts, 1)):
+            raise SettingError(
+                f"fallback discounts {discounts} must be below 1, 2 and 3 for katz, which would "
+                "give words that were seen no probability at all"
             )
 
     def cutoff(self, length: int) -> int:
@@ -153,9 +168,9 @@ class _Estimator:
             elif self.config.smoothing == "katz":
                 self._katz(length, used, occurrences, keep)
             elif self.config.smoothing == "stupid-backoff":
-                self._relative(length, used, occurrences)
+                self._relative(length, used)
             else:
-                self._interpolate(length, used, occurrences)
+                self._interpolate(length, used, occurrences, self.config.cutoff(length))
             if self.config.smoothing == "additive" and length < counts.order:
                 self._flatten(length)
             del used, occurrences  # before the next order's are made
@@ -201,7 +216,7 @@ class _Estimator:
         cuts = even_slices(above.stop - above.start, STRETCHES)
         return [(above.start + low, above.start + high) for low, high in cuts]
 
-    def _interpolate(self, length: int, used: Array, occurrences: Array) -> None:
+    def _interpolate(self, length: int, used: Array, occurrences: Array, cutoff: int) -> None:
         discounts = self._discounts(length, used)
         self.discounts.append(discounts[1:].tolist())
         base = self.counts.level(length).start
@@ -211,7 +226,7 @@ class _Estimator:
         shared = (
             used,
             occurrences,
-            self.config.cutoff(length),
+            cutoff,
             base,
             discounts,
             self.smoothing.types_weight,
@@ -256,9 +271,9 @@ class _Estimator:
         self.discounts.append(ratios[1:-1].tolist())
         return ratios
 
-    def _relative(self, length: int, used: Array, occurrences: Array) -> None:
+    def _relative(self, length: int, used: Array) -> None:
         """Stupid back-off: plain relative frequencies, one factor for every step back."""
-        self._interpolate(length, used, occurrences)
+        self._interpolate(length, used, used, cutoff=0)  # what is cut off gives nothing to others
         above = self.counts.level(length - 1)
         self.backoffs[above] = self.config.backoff
 
@@ -286,7 +301,7 @@ class _Estimator:
             extra += self.smoothing.types_weight * np.count_nonzero(used)
         reserved = total - kept.sum() + extra
         probabilities = kept / (total + extra)
-        if self.config.interpolate_unigrams:
+        if self.config.interpolate_unigrams or self.config.smoothing == "additive":
             probabilities += reserved / (total + extra) / self._uniform_size()
         else:
             probabilities[UNK] += reserved / (total + extra)
@@ -301,7 +316,10 @@ class _Estimator:
         So every order below the highest becomes uniform, its contexts with weight 1, except
         after <s>, where a shorter context is all the history there is.
         """
+        impossible = self.probabilities[UNK] == 0
         self._set_except_starting(self.probabilities, length, 1 / self._uniform_size())
+        if length == 1 and impossible:
+            self.probabilities[UNK] = 0  # the vocabulary is closed
         if length > 1:
             self._set_except_starting(self.backoffs, length - 1, 1.0)
 

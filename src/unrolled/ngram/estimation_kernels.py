@@ -65,9 +65,9 @@ def interpolate(
             else:
                 reserved += count
         total += extra
-        if total <= 0:
-            backoffs[context] = 1.0
-            continue
+        if total <= 0:  # no children; or </s> before all of them, which no longer n-gram holds
+            reserved = 1.0
+            total = 1.0
         gamma = reserved / total
         backoffs[context] = gamma
         for child in range(low - base, high - base):
