@@ -12,6 +12,7 @@ import numpy as np
 from unrolled.errors import SettingError, TextError
 from unrolled.ngram import counting_kernels as kernels
 from unrolled.ngram.packing import pack_words, unpack_words, word_bits
+from unrolled.ngram.table import MAX_ORDER
 from unrolled.threads import even_slices, run_slices
 from unrolled.vocabulary import BOS, EOS
 
@@ -19,7 +20,6 @@ Array = np.ndarray[Any, Any]
 Report = Callable[[str], None]
 Occurrences = Callable[[int, int | None], Array]
 
-MAX_ORDER = 100
 MAX_TOKENS = 2**31 - 2**16
 SLICES = 64  # enough to share evenly and to stop soon; each holds whole first words
 
@@ -94,22 +94,18 @@ def count_ngrams(
     """Count all n-grams of 1 to ``order`` words.
 
     Args:
-        ids: (T,) int32, every sentence as <s> words </s>.
+        ids: (T,) int32, every sentence as <s> words </s>. Further <s> and </s> inside begin and
+            end sentences too.
         order: longest n-gram, 1 to 100.
         vocabulary_size: V; every id is below it.
         report: called with the name of each stage as it begins.
 
     Raises:
-        SettingError: an order out of range. TextError: no text, or too much for 32-bit places.
+        SettingError: an order, ids or a number of threads out of range. TextError: no text, or
+            too much for 32-bit places.
     """
-    if not 1 <= order <= MAX_ORDER:
-        raise SettingError(f"order {order} is not between 1 and {MAX_ORDER}")
-    if ids.size == 0:
-        raise TextError("the corpus is empty: there is nothing to count")
-    if ids.size > MAX_TOKENS:
-        raise TextError(
-            f"the corpus has {ids.size} tokens and at most {MAX_TOKENS} fit in memory at once"
-        )
+    _check(ids, order, vocabulary_size, threads)
+    ids = np.ascontiguousarray(ids, np.int32)
     say = report or (lambda stage: None)
     say("sorting n-grams")
     positions, starts = _sort_by_word(ids, vocabulary_size, threads)
@@ -143,6 +139,24 @@ def count_ngrams(
         suffixes,
         _occurrences(fresh, depth, slices, cursors, levels, starts, first, threads),
     )
+
+
+def _check(ids: Array, order: int, vocabulary_size: int, threads: int) -> None:
+    """Refuse what the kernels, which check no bounds, could not sort."""
+    if not 1 <= order <= MAX_ORDER:
+        raise SettingError(f"order {order} is not between 1 and {MAX_ORDER}")
+    if threads < 1:
+        raise SettingError(f"threads is {threads}, allowed are 1 and more")
+    if ids.size == 0:
+        raise TextError("the corpus is empty: there is nothing to count")
+    if ids.size > MAX_TOKENS:
+        raise TextError(
+            f"the corpus has {ids.size} tokens and at most {MAX_TOKENS} fit in memory at once"
+        )
+    if ids[-1] != EOS or ids.min() < 0 or ids.max() >= vocabulary_size:
+        raise SettingError(
+            f"ids must lie in 0 to {vocabulary_size - 1}, and the last one be {EOS}, </s>"
+        )
 
 
 def _sort_by_word(ids: Array, vocabulary_size: int, threads: int) -> tuple[Array, Array]:
@@ -185,10 +199,12 @@ def _sort_slices(
 
     def sort(number: int, start: int, stop: int) -> None:
         pair = scratch.get()
-        kernels.sort_slice(
-            ids, positions, fresh, depth, start, stop, bits, EOS, nodes[number], *pair
-        )
-        scratch.put(pair)
+        try:
+            kernels.sort_slice(
+                ids, positions, fresh, depth, start, stop, bits, BOS, EOS, nodes[number], *pair
+            )
+        finally:
+            scratch.put(pair)
 
     run_slices(sort, [(number, *cut) for number, cut in enumerate(slices)], threads)
 

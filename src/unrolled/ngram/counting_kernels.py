@@ -164,6 +164,7 @@ def sort_slice(
     start: int,
     stop: int,
     bits: int,
+    begin: int,
     end: int,
     nodes: Array,
     items: Array,
@@ -185,7 +186,11 @@ def sort_slice(
         prefetch(ids, np.int64(positions[min(index + AHEAD, stop - 1)]))
         place = positions[index]
         length = 1
-        while length < order and ids[place + length - 1] != end:
+        word = ids[place]
+        while length < order and word != end:
+            word = ids[place + length]
+            if word == begin:  # only where text holds a literal <s>: it begins a sentence
+                break
             length += 1
         depth[index] = length
         for k in range(fresh[index], length + 1):

@@ -7,9 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from unrolled.errors import FormatError
 from unrolled.ngram.packing import pack_words, unpack_words
 
 Array = np.ndarray[Any, Any]
+
+MAX_ORDER = 100
 
 
 @dataclass
@@ -64,7 +67,11 @@ class NgramTable:
         return grams
 
     def suffixes(self) -> Array:
-        """Node of every n-gram less its first word, (G,) uint32; zero for order 1."""
+        """Node of every n-gram less its first word, (G,) uint32; zero for order 1.
+
+        Raises:
+            FormatError: some n-gram's suffix is no n-gram: the table comes from a damaged file.
+        """
         from unrolled.ngram import surgery_kernels
 
         result = np.zeros(int(self.levels[-1]), np.uint32)
@@ -74,9 +81,14 @@ class NgramTable:
             if length == 2:
                 result[here] = words
             else:
-                surgery_kernels.find_suffixes(
+                missing = surgery_kernels.find_suffixes(
                     self.first, self.words, self.bits, parents, words, result, here.start
                 )
+                if missing:
+                    raise FormatError(
+                        f"{missing} n-grams of order {length} lack the shorter n-gram that they "
+                        "end in: the file is damaged"
+                    )
         return result
 
     def select(self, keep: Array) -> NgramTable:

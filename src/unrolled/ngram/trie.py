@@ -11,7 +11,7 @@ import numpy as np
 from unrolled.errors import FormatError
 from unrolled.ngram import trie_kernels as kernels
 from unrolled.ngram.packing import packed_size, word_bits
-from unrolled.ngram.table import NgramTable
+from unrolled.ngram.table import MAX_ORDER, NgramTable
 from unrolled.vocabulary import readonly
 
 Array = np.ndarray[Any, Any]
@@ -34,6 +34,7 @@ _QUANTISED = _PLAIN | {
     "backoff_book": (np.float32, 1),
 }
 CODES = 256
+MOST = 500.0  # largest log back-off weight that is believed; e^500 still has a square
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,9 @@ class PackedTrie:
 
     def _check_sizes(self, where: str) -> None:
         levels = self.levels
-        if levels.size < 2 or levels[0] != 0 or levels[1] < 3 or np.any(np.diff(levels) < 0):
+        if not 2 <= levels.size <= MAX_ORDER + 1:
+            raise FormatError(f"the order {levels.size - 1} is not 1 to {MAX_ORDER}", where=where)
+        if levels[0] != 0 or levels[1] < 3 or np.any(levels[1:] < levels[:-1]):
             raise FormatError("the sizes of the orders do not ascend from 0", where=where)
         inner, total = int(levels[-2]), int(levels[-1])
         if total >= 2**32:
@@ -148,7 +151,8 @@ class PackedTrie:
         """The same model as plain arrays.
 
         Raises:
-            FormatError: the directory does not give every node one parent.
+            FormatError: the directory does not give every node one parent, some word is not in
+                the vocabulary, or some number is no logarithm of a probability.
         """
         counts = self.children_counts()
         first = np.zeros(counts.size + 1, np.int64)
@@ -158,7 +162,7 @@ class PackedTrie:
             raise FormatError("the model's directory contradicts its sizes: the file is damaged")
         backoffs = np.zeros(counts.size, np.float32)
         kernels.read_backoffs(self.directory, self.backoffs, self.backoff_book, backoffs)
-        return NgramTable(
+        table = NgramTable(
             levels=np.array(self.levels),
             words=np.array(self.words),
             bits=self.bits,
@@ -166,6 +170,8 @@ class PackedTrie:
             log_probs=np.concatenate([self.unigrams, *self._longer_log_probs()]),
             backoffs=backoffs,
         )
+        _check_contents(table)
+        return table
 
     def _longer_log_probs(self) -> list[Array]:
         """Log-probabilities of orders 2 and up, decoded, an order an array."""
@@ -174,6 +180,19 @@ class PackedTrie:
         if self.quantised:
             return [book[codes] for book, codes in zip(self.log_prob_book, parts, strict=True)]
         return parts
+
+
+def _check_contents(table: NgramTable) -> None:
+    """Refuse a table on which no kernel could work."""
+    size = int(table.levels[1])
+    for length in range(1, table.order + 1):
+        words = table.last_words(length)
+        if np.any(words >= size) or (length == 1 and np.any(words != np.arange(size))):
+            raise FormatError(f"words of order {length} are out of place: the file is damaged")
+    if not np.all(table.log_probs <= 0.01):  # NaN too; rounding leaves a sure word just above 0
+        raise FormatError("there are log-probabilities above 0 or NaN: the file is damaged")
+    if not np.all(table.backoffs <= MOST):
+        raise FormatError("there are back-off weights beyond belief: the file is damaged")
 
 
 def _directory_size(nodes: int) -> int:
