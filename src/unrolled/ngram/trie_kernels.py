@@ -168,7 +168,7 @@ def _backoff_at(backoffs: Any, book: Any, rank: Any) -> Any:
     if backoffs.dtype == types.uint64:
 
         def coded(backoffs: Any, book: Any, rank: Any) -> Any:
-            if rank < 0 or ((rank + 1) * BACKOFF_BITS >> 6) + 1 >= backoffs.size:
+            if rank < 0 or (rank * BACKOFF_BITS >> 6) + 1 >= backoffs.size:
                 return np.float32(0.0)
             return book[field(backoffs, BACKOFF_BITS, rank)]
 
