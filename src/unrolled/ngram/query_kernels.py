@@ -20,6 +20,7 @@ from unrolled.ngram.trie_kernels import (
     child_range,
     field,
     find_child,
+    guess_child,
     log_prob_at,
     spread,
 )
@@ -28,6 +29,7 @@ Array = np.ndarray[Any, Any]
 
 BATCH = 64
 BOS_ID = 1
+WIDE = 100  # children among which the first guess seldom falls into the right cache line
 
 
 @njit(cache=True, nogil=True)
@@ -64,8 +66,10 @@ def score(
     order = levels.size - 1
     total = levels[order]
     size = ids.size
-    paths = np.empty((order, BATCH + 1), np.int64)
-    ranges = np.empty((BATCH, 2), np.int64)
+    paths = np.empty((order, BATCH + 1), np.int64)  # node of the k + 1 words that end there
+    ranks = np.full((order, BATCH), -1, np.int64)  # of the back-off weight of the k + 1 words before
+    starts = np.zeros(BATCH, np.int64)
+    stops = np.zeros(BATCH, np.int64)
     paths[:, 0] = -1
     for k in range(order - 1):
         node = state[k]
@@ -83,23 +87,34 @@ def score(
             for i in range(count):
                 context = paths[k - 1, i]
                 paths[k, i + 1] = -1
-                ranges[i, 1] = 0
-                if context >= 0 and paths[k - 1, i + 1] >= 0 and paths[0, i + 1] != BOS_ID:
+                stops[i] = 0
+                if context < 0 or paths[0, i + 1] == BOS_ID:
+                    continue
+                ranks[k - 1, i] = backoff_rank(directory, context)
+                prefetch(backoffs, ranks[k - 1, i])
+                if paths[k - 1, i + 1] >= 0:
                     low, high = child_range(directory, ends, total, context)
                     low = max(low, levels[1])  # only a damaged file has words as children
-                    ranges[i, 0] = low
-                    ranges[i, 1] = high
-                    guess = low + ((spread(paths[0, i + 1], bits) * (high - low)) >> bits)
+                    starts[i] = low
+                    stops[i] = high
+                    guess = guess_child(bits, low, high, spread(paths[0, i + 1], bits))
                     prefetch(words, guess * bits >> 6)
             for i in range(count):
-                if ranges[i, 1] > 0:
+                if stops[i] - starts[i] > WIDE:  # ask for the line of the second guess too
+                    low, high = starts[i], stops[i]
                     key = spread(paths[0, i + 1], bits)
-                    node = find_child(words, bits, ranges[i, 0], ranges[i, 1], key)
+                    guess = guess_child(bits, low, high, key)
+                    guess += ((key - field(words, bits, guess)) * (high - low)) >> bits
+                    prefetch(words, guess * bits >> 6)
+            for i in range(count):
+                if stops[i] > starts[i]:
+                    key = spread(paths[0, i + 1], bits)
+                    node = find_child(words, bits, starts[i], stops[i], key)
                     paths[k, i + 1] = node
-                    if node >= 0 and k < order - 1:
-                        prefetch(directory, (node >> 6) << 2)
                     if node >= 0:
                         prefetch(log_probs, node - levels[1])
+                        if k < order - 1:
+                            prefetch(directory, (node >> 6) << 2)
         for i in range(count):
             if paths[0, i + 1] == BOS_ID:
                 scores[base + i] = 0.0
@@ -117,10 +132,8 @@ def score(
                     log_prob_at(log_probs, log_prob_book, length, node - levels[1])
                 )
             for k in range(length, order):
-                context = paths[k - 1, i]
-                if context >= 0:
-                    rank = backoff_rank(directory, context)
-                    result += backoff_at(backoffs, backoff_book, rank)
+                if paths[k - 1, i] >= 0:
+                    result += backoff_at(backoffs, backoff_book, ranks[k - 1, i])
                 elif absent != 0 and k <= seen:
                     result += absent
             scores[base + i] = result

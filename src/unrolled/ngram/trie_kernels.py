@@ -182,36 +182,44 @@ def _backoff_at(backoffs: Any, book: Any, rank: Any) -> Any:
     return plain
 
 
+@njit(cache=True, nogil=True, inline="always")
+def guess_child(bits: int, start: int, stop: int, key: int) -> int:
+    """Where a key that is uniform among the children [start, stop) would lie."""
+    return start + ((key * (stop - start)) >> bits)
+
+
 @njit(cache=True, nogil=True)
 def find_child(words: Array, bits: int, start: int, stop: int, key: int) -> int:
     """Node in [start, stop) whose spread word is ``key``, or -1; keys ascend there.
 
-    Two probes by interpolation (keys are near uniform), then halving, then a scan of a cache line.
+    Keys are near uniform, so a guess by interpolation and a second one from there come within
+    some n^(1/4) places; then steps that double bracket the key, and the last few places, which
+    share a cache line, are scanned.
     """
     size = stop - start
-    guess = start + ((key * size) >> bits)
-    for _ in range(2):
-        if stop - start <= 4:
-            break
+    guess = guess_child(bits, start, stop, key)
+    stride = 0
+    while stop - start > 6:
         found = field(words, bits, guess)
         if found == key:
             return guess
-        step = ((key - found) * size) >> bits
+        if stride == 0:
+            step = ((key - found) * size) >> bits
+        else:
+            step = stride if found < key else -stride
+        stride = 4 + 2 * stride
         if found < key:
             start = guess + 1
-            guess = min(start + step, stop - 1)
+            guess += max(step, 1)
         else:
             stop = guess
-            guess = max(guess + step, start)
-    while stop - start > 4:
-        middle = (start + stop) >> 1
-        if field(words, bits, middle) <= key:
-            start = middle
-        else:
-            stop = middle
+            guess += min(step, -1)
+        if guess < start or guess >= stop:
+            guess = (start + stop) >> 1
     for node in range(start, stop):
-        if field(words, bits, node) == key:
-            return node
+        found = field(words, bits, node)
+        if found >= key:
+            return node if found == key else -1
     return -1
 
 
