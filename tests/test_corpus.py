@@ -161,6 +161,9 @@ def test_marks_in_the_text_are_refused_with_their_line(write, vocabulary, thread
         read_corpus(write("<unk>"), vocabulary=vocabulary, options=TextOptions(specials="error"))
     skipped = read_corpus(write("a <s> <unk>\n"), options=TextOptions(specials="skip"))
     assert skipped.ids.tolist() == [1, 3, 2]
+    kept = read_corpus(write("a <s> <unk>\n"), options=TextOptions(specials="keep"))
+    assert kept.ids.tolist() == [1, 3, 1, 0, 2] and kept.word_counts.tolist() == [1, 2, 1, 1]
+    assert (kept.sentences, kept.tokens, kept.oov) == (1, 4, 0)
 
 
 def test_bytes_that_are_not_utf8_are_refused_or_replaced(write, monkeypatch):
@@ -185,7 +188,7 @@ def test_bytes_that_are_not_utf8_are_refused_or_replaced(write, monkeypatch):
 @given(st.binary(max_size=40) | st.text(max_size=20).map(str.encode), st.integers(0, 9))
 @settings(max_examples=500, deadline=None)
 def test_what_is_utf8_is_as_python_says(data, ahead):
-    from unrolled.encoding import first_invalid
+    from unrolled.text_kernels import first_invalid
 
     data = b"x" * ahead + data
     try:

@@ -133,8 +133,12 @@ def _encoded(
         return _Piece(_set_apart(got.ids), worker, got.sentences, got.oov)
 
     pieces = _on_threads(read_blocks(sources, options), encode, threads, progress)
-    oov = sum(piece.oov for piece in pieces)
-    return _joined(pieces, vocabulary, None, oov)
+    oov, sentences = sum(piece.oov for piece in pieces), sum(piece.sentences for piece in pieces)
+    counts = np.zeros(len(vocabulary), np.int64)
+    for piece in pieces:
+        counts += np.bincount(piece.ids, minlength=len(vocabulary))
+    ids = _joined(pieces, None)
+    return Corpus(ids, vocabulary, sentences, ids.size - sentences, oov, counts)
 
 
 def _counted(
@@ -156,17 +160,22 @@ def _counted(
         except ForbiddenMark as mark:
             data = np.frombuffer(block.data, np.uint8)
             raise mark_error(data, mark.position, options.specials, block.place) from None
-        return _Piece(_set_apart(ids), worker, first_new=first, stop_new=table.words)
+        sentences = table.last_sentences
+        return _Piece(_set_apart(ids), worker, sentences, first_new=first, stop_new=table.words)
 
     pieces = _on_threads(read_blocks(sources, options), count, threads, progress)
     table, maps = _merged(tables, pieces)
-
     table.stop_counting()
     order = _kept(table, *limits)
     ranks = np.zeros(table.words, np.int32)
     ranks[order] = np.arange(order.size, dtype=np.int32)
     oov = int(table.counts[3:][ranks[3:] == 0].sum())
-    return _joined(pieces, table.vocabulary(order), [ranks[map_] for map_ in maps], oov)
+    sentences = sum(piece.sentences for piece in pieces)
+    counts = np.zeros(order.size, np.int64)
+    np.add.at(counts, ranks, table.counts)
+    counts[[BOS, EOS]] += sentences
+    ids = _joined(pieces, [ranks[merged] for merged in maps])
+    return Corpus(ids, table.vocabulary(order), sentences, ids.size - sentences, oov, counts)
 
 
 def _merged(
@@ -190,8 +199,8 @@ def _merged(
             ids = merged.count(new, SPECIAL_POLICIES["keep"])
             maps[piece.worker][piece.first_new : piece.stop_new] = ids[1:-1]
     merged.counts[:] = 0
-    for table, ids in zip(tables, maps, strict=True):
-        merged.counts[ids] += table.counts
+    for table, known in zip(tables, maps, strict=True):
+        merged.counts[known] += table.counts
     return merged, maps
 
 
@@ -219,26 +228,20 @@ def _set_apart(ids: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
 
 
 def _joined(
-    pieces: list[_Piece],
-    vocabulary: Vocabulary,
-    ranks: list[npt.NDArray[np.int32]] | None,
-    oov: int,
-) -> Corpus:
+    pieces: list[_Piece], ranks: list[npt.NDArray[np.int32]] | None
+) -> npt.NDArray[np.int32]:
     """All pieces in one array, each dropped once copied, so that memory never holds them twice."""
     ids = np.empty(sum(piece.ids.size for piece in pieces), np.int32)
-    counts = np.zeros(len(vocabulary), np.int64)
     at = 0
-    for rank, piece in enumerate(pieces):
+    for number, piece in enumerate(pieces):
         part = ids[at : at + piece.ids.size]
         if ranks is None:
             part[:] = piece.ids
         else:
             np.take(ranks[piece.worker], piece.ids, out=part, mode="clip")
-        counts += np.bincount(part, minlength=len(vocabulary))
         at += part.size
-        pieces[rank] = _Piece(ids[:0])
-    sentences = int(counts[BOS])
-    return Corpus(ids, vocabulary, sentences, ids.size - sentences, oov, counts)
+        pieces[number] = _Piece(ids[:0])
+    return ids
 
 
 def _on_threads(

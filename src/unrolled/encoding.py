@@ -18,6 +18,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from numba import njit
 
 from unrolled.intrinsics import eight_bytes, prefetch, trailing_zeros
@@ -54,15 +55,21 @@ def splits(byte: Any) -> Any:
     return byte <= 32 and (byte == 32 or byte == 10 or byte == 13 or byte == 9 or byte == 0)
 
 
+@njit(nogil=True)
+def last_bytes(data: Any, at: Any) -> Any:
+    """As window, for fewer than eight bytes: apart, since it is rare and slow to compile inline."""
+    bits = _NONE
+    for behind in range(data.size - at):
+        bits |= np.uint64(data[at + behind]) << np.uint64(8 * behind)
+    return bits
+
+
 @leaf
 def window(data: Any, at: Any) -> Any:
     """Eight bytes from ``at`` on as one number, zeros past the end; at must not be negative."""
     if at + 8 <= data.size:
         return eight_bytes(data, at)
-    bits = _NONE
-    for behind in range(data.size - at):
-        bits |= np.uint64(data[at + behind]) << np.uint64(8 * behind)
-    return bits
+    return last_bytes(data, at)
 
 
 @leaf
@@ -253,6 +260,7 @@ def count_lines(
     offsets: Any,
     slots: Any,
     counts: Any,
+    seen: Any,
     recent: Any,
     policy: Any,
     out: Any,
@@ -263,8 +271,12 @@ def count_lines(
     the table, bytes in its text, and the bytes that the next word needs. Returns 0 when the block
     is done; 1 when the table must grow first, to be called again; 2 at a forbidden mark; 3 when
     too many words collide; 4 where the arrays do not fit one another.
+
+    ``seen`` are views of text, offsets and slots that cannot be written: the leaves that read them
+    then compile for one type, here and in encode_lines, which halves the time.
     """
     batch, hashes = np.empty((3, _BATCH), np.int64), np.empty(_BATCH, np.uint64)
+    seen_text, seen_offsets, seen_slots = seen
     at, written, begun, lines, words, filled = (
         state[0], state[1], state[2], state[3], state[4], state[5],
     )  # fmt: skip
@@ -272,7 +284,7 @@ def count_lines(
     if not (0 <= at and 0 <= written and 3 <= words <= full and 0 <= filled <= text.size):
         return 4
     while at < data.size:
-        found, at = scan_batch(data, at, slots, recent, batch, hashes)
+        found, at = scan_batch(data, at, seen_slots, recent, batch, hashes)
         for token in range(found):
             start, stop, word = batch[0, token], batch[1, token], batch[2, token]
             code = 0
@@ -289,7 +301,9 @@ def count_lines(
                 begun = 0
                 continue
             if code == 0 and (word < 0 or word >= words):
-                word = find(data, start, stop, hashes[token], text, offsets, slots, words)
+                word = find(
+                    data, start, stop, hashes[token], seen_text, seen_offsets, seen_slots, words
+                )
                 remember(recent, hashes[token], stop - start, word)
             if word < 3 and code == 0:
                 if word < 0:
@@ -336,22 +350,36 @@ def count_lines(
 
 
 @kernel
-def index_words(text: Any, offsets: Any, slots: Any) -> Any:
-    """Enter every word into empty slots; the id of the first word that cannot be entered, or -1.
-
-    A word cannot be entered when it is there already, holds what splits words, or collides too
-    often.
-    """
+def enter_words(text: Any, offsets: Any, slots: Any, seen: Any) -> Any:
+    """As index_words; ``seen`` is a view of ``slots`` that cannot be written, for the leaves."""
     for word in range(offsets.size - 1):
         start, stop = np.int64(offsets[word]), np.int64(offsets[word + 1])
         if start >= stop or stop > text.size:
             return word
-        end, hashed = scan(text[start:stop], 0)
-        place = -1 - find(text, start, stop, hashed, text, offsets, slots, word)
-        if end != stop - start or place < 0 or place >= slots.size:
+        hashed = _SEED
+        for at in range(start, stop, 8):
+            bits = window(text, at)
+            if at + 8 > stop:
+                bits &= (_ONE << np.uint64(8 * (stop - at))) - _ONE
+            hashed = mixed(hashed, bits)
+        place = -1 - find(text, start, stop, hashed, text, offsets, seen, word)
+        if place < 0 or place >= slots.size:
             return word
         slots[place] = (hashed >> _S32 << _S32) | np.uint64(word + 1)
     return -1
+
+
+def index_words(
+    text: npt.NDArray[np.uint8], offsets: npt.NDArray[np.uint32], slots: npt.NDArray[np.uint64]
+) -> int:
+    """Enter every word into empty slots; the id of the first word that cannot be entered, or -1.
+
+    A word cannot be entered when it is there already, is empty, or collides too often. ``text`` and
+    ``offsets`` must be read-only, as ``vocabulary.readonly`` makes them.
+    """
+    seen = slots.view()
+    seen.flags.writeable = False
+    return int(enter_words(text, offsets, slots, seen))
 
 
 @kernel
@@ -373,88 +401,3 @@ def lay_out(text: Any, offsets: Any, order: Any, gap: Any, out: Any, out_offsets
             filled += 1
         out_offsets[rank + 1] = filled
     return True
-
-
-@kernel
-def spell(data: Any, characters: Any, out: Any) -> Any:
-    """Write each character, or each byte, as a word of its own; returns the bytes written, or -1.
-
-    White space other than the newline becomes U+2581, a carriage return before a newline is
-    dropped, and a byte outside printable ASCII, where bytes are asked for, becomes like ``<0xE2>``.
-    ``data`` must be UTF-8 where characters are asked for, or they come out in some other cut.
-    """
-    written, size = 0, data.size
-    for at in range(size):
-        byte = data[at]
-        if written + 8 > out.size:
-            return -1
-        if byte == 10:
-            out[written] = 10
-            written += 1
-            continue
-        if byte == 13 and (at + 1 == size or data[at + 1] == 10):
-            continue
-        follows = characters and (byte & 0xC0) == 0x80  # inside a character
-        if written > 0 and out[written - 1] != 10 and not follows:
-            out[written] = 32
-            written += 1
-        if splits(byte):
-            out[written], out[written + 1], out[written + 2] = 0xE2, 0x96, 0x81
-            written += 3
-        elif characters or 32 < byte < 127:
-            out[written] = byte
-            written += 1
-        else:
-            for rank in range(6):
-                digit = 0
-                if rank == 3:
-                    digit = byte >> 4
-                elif rank == 4:
-                    digit = byte & 15
-                if rank == 0:
-                    letter = 60  # <
-                elif rank == 1:
-                    letter = 48  # 0
-                elif rank == 2:
-                    letter = 120  # x
-                elif rank == 5:
-                    letter = 62  # >
-                else:
-                    letter = 48 + digit if digit < 10 else 55 + digit
-                out[written + rank] = letter
-            written += 6
-    return written
-
-
-@kernel
-def first_invalid(data: Any) -> Any:
-    """Position of the first sequence that is not UTF-8 (RFC 3629, section 4), or -1."""
-    at, size = 0, data.size
-    while at < size:
-        if at + 8 <= size and eight_bytes(data, at) & _TOPS == _NONE:
-            at += 8
-            continue
-        byte = data[at]
-        if byte < 0x80:
-            at += 1
-            continue
-        low, high = 0x80, 0xBF  # what may follow the first byte
-        if 0xC2 <= byte <= 0xDF:
-            more = 1
-        elif 0xE0 <= byte <= 0xEF:
-            more = 2
-            low = 0xA0 if byte == 0xE0 else 0x80  # no longer form than needed
-            high = 0x9F if byte == 0xED else 0xBF  # no surrogates
-        elif 0xF0 <= byte <= 0xF4:
-            more = 3
-            low = 0x90 if byte == 0xF0 else 0x80
-            high = 0x8F if byte == 0xF4 else 0xBF  # nothing above U+10FFFF
-        else:
-            return at
-        if at + more >= size or not low <= data[at + 1] <= high:
-            return at
-        for behind in range(2, more + 1):
-            if data[at + behind] & 0xC0 != 0x80:
-                return at
-        at += more + 1
-    return -1

@@ -116,7 +116,7 @@ def _checked(block: Block, invalid: str) -> bytes:
     if data.isascii():
         return data
     if len(data) >= 1 << 16:  # the kernel is four times faster, once it is loaded
-        from unrolled.encoding import first_invalid
+        from unrolled.text_kernels import first_invalid
 
         if first_invalid(readonly(np.frombuffer(data, np.uint8))) < 0:
             return data
@@ -155,7 +155,7 @@ def _lowered_run(match: re.Match[bytes]) -> bytes:
 
 
 def _spelt(data: bytes, characters: bool) -> bytes:
-    from unrolled.encoding import spell
+    from unrolled.text_kernels import spell
 
     out = np.empty(7 * len(data) + 8, np.uint8)
     written = spell(readonly(np.frombuffer(data, np.uint8)), characters, out)

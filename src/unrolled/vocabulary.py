@@ -74,8 +74,12 @@ class Vocabulary:
     def _indexed(self) -> npt.NDArray[np.uint64]:
         from unrolled import encoding
 
-        slots = np.zeros(max(1 << (2 * len(self) - 1).bit_length(), 16), np.uint64)
-        bad = encoding.index_words(self._text, self._offsets, slots)
+        separators = np.isin(self._text, np.frombuffer(_SEPARATORS, np.uint8))
+        if separators.any():
+            bad = int(np.searchsorted(self._offsets, int(separators.argmax()), side="right")) - 1
+        else:
+            slots = np.zeros(max(1 << (2 * len(self) - 1).bit_length(), 16), np.uint64)
+            bad = encoding.index_words(self._text, self._offsets, slots)
         if bad >= 0:
             word = self.word(bad)
             raise SettingError(

@@ -28,6 +28,8 @@ class ForbiddenMark(Exception):  # noqa: N818  (caught and reported with its pla
 class WordTable:
     """Words with their counts, ids by first appearance, the specials first.
 
+    ``last_sentences`` are the lines of the block counted last.
+
     >>> table = WordTable()
     >>> table.count(b"a rose is a rose\\n", encoding.MARKS_STOP).tolist()
     [1, 3, 4, 5, 3, 4, 2]
@@ -42,11 +44,11 @@ class WordTable:
         self._offsets[1:4] = (5, 8, 12)
         self._counts = np.zeros(1 << 13, np.int64)
         self._slots = np.zeros(1 << 14, np.uint64)
-        encoding.index_words(readonly(self._text), readonly(self._offsets[:4]), self._slots)
         self._recent = np.zeros(2 * encoding.RECENT, np.uint64)
         self._out = np.empty(0, np.int32)
         self.words = 3
-        self.sentences = 0
+        self._index()
+        self.last_sentences = 0
         self._filled = len(SPECIALS)
 
     @property
@@ -74,6 +76,7 @@ class WordTable:
                 self._offsets,
                 self._slots,
                 self._counts,
+                (readonly(self._text), readonly(self._offsets), readonly(self._slots)),
                 self._recent,
                 policy,
                 self._out,
@@ -86,7 +89,7 @@ class WordTable:
             raise ForbiddenMark(int(state[0]))
         if code != 0:
             raise TextError("too many words of the text collide in the hash table")
-        self.sentences += int(state[3])
+        self.last_sentences = int(state[3])
         return self._out[: int(state[1])]
 
     def _grow(self, needed: int) -> None:
@@ -103,9 +106,12 @@ class WordTable:
             self._counts = _longer(self._counts, 2 * self._counts.size)
         if 2 * self.words + 2 > self._slots.size:
             self._slots = np.zeros(2 * self._slots.size, np.uint64)
-            offsets = readonly(self._offsets[: self.words + 1])
-            if encoding.index_words(readonly(self._text), offsets, self._slots) >= 0:
-                raise TextError("too many words of the text collide in the hash table")
+            self._index()
+
+    def _index(self) -> None:
+        text, offsets = readonly(self._text), readonly(self._offsets[: self.words + 1])
+        if encoding.index_words(text, offsets, self._slots) >= 0:
+            raise TextError("too many words of the text collide in the hash table")
 
     def stop_counting(self) -> None:
         """Give back the memory that only ``count`` needs; it must not be called again."""
