@@ -88,7 +88,7 @@ def format_counts(
         for level in range(length - 2, -1, -1):
             while first[path[level] + 1] <= path[level + 1]:
                 path[level] += 1
-        room = COUNT_ROOM
+        room: Any = COUNT_ROOM
         for level in range(length):
             word = (field(packed, bits, path[level]) * inverse) & mask
             room += np.int64(offsets[word + 1]) - np.int64(offsets[word]) + 1

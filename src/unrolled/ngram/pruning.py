@@ -212,8 +212,9 @@ def _file_size(model: NgramModel, table: NgramTable, kept: Array) -> float:
     tree = 8 * packed_size(kept.size, table.bits) + 32 * (-(-inner // BLOCK))
     tree += 4 * int(np.count_nonzero(children > 2))
     fixed = sum(array.nbytes for array in model.vocabulary.arrays().values())
-    fixed += 4 * len(model.vocabulary) + 8000 + len(json.dumps([model.config, model.provenance]))
-    return numbers + tree + fixed
+    fixed += 4 * len(model.vocabulary) + len(json.dumps([model.config, model.provenance]))
+    header = 4500 if model.trie.quantised else 3800  # by the number of arrays, and some to spare
+    return numbers + tree + fixed + header
 
 
 # -- to a vocabulary -------------------------------------------------------------------------------

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from unrolled.errors import FormatError
 from unrolled.ngram import surgery_kernels as kernels
 from unrolled.ngram.model import NgramModel
 from unrolled.ngram.quantisation import quantise
@@ -19,6 +18,7 @@ from unrolled.vocabulary import BOS, Vocabulary
 Array = np.ndarray[Any, Any]
 
 STRETCHES = 32
+ROUNDING = 1e-5
 
 
 def opened(model: NgramModel) -> tuple[NgramTable, Array]:
@@ -29,13 +29,9 @@ def opened(model: NgramModel) -> tuple[NgramTable, Array]:
     """
     table = model.trie.unpack()
     for length in range(1, table.order + 1):
-        words = table.last_words(length)
-        if words.size and words.max() >= len(model.vocabulary):
-            raise FormatError(
-                f"an n-gram of {length} words has a word outside the vocabulary", where=model.path
-            )
         # ARPA files give <s> a log-probability of 0 or -99: it would count in the sums.
-        table.log_probs[np.flatnonzero(words == BOS) + table.level(length).start] = -np.inf
+        places = np.flatnonzero(table.last_words(length) == BOS)
+        table.log_probs[places + table.level(length).start] = -np.inf
     return table, table.suffixes()
 
 
@@ -54,13 +50,23 @@ def renew_backoffs(
     ``predicted`` words have a probability: a context that has them all needs no back-off.
     """
     marks = np.ones(int(table.levels[-1]), bool) if keep is None else keep
+    total = float(np.exp(table.log_probs[table.level(1)], dtype=np.float64).sum())
+    if abs(total - 1) > ROUNDING:
+        total = 1.0  # a padded vocabulary: the rest belongs to words that are not in it
+    sums = np.empty(table.inner)
     for length in range(2, table.order + 1):
-        shared = (marks, suffixes, table.log_probs, table.backoffs, predicted, keep is None)
+        above = table.level(length - 1)
+        whole = sums[suffixes[above]] if length > 2 else np.full(above.stop, total)
+        shared = (marks, suffixes, table.log_probs, table.backoffs)
         run_slices(
             kernels.renew_backoffs,
-            [(table.first, *cut, *shared) for cut in contexts(table, length)],
+            [
+                (table.first, low, high, *shared, whole[low - above.start : high - above.start],
+                 sums, predicted, keep is None)
+                for low, high in contexts(table, length)
+            ],
             threads,
-        )
+        )  # fmt: skip
 
 
 def remade(

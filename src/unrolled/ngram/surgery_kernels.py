@@ -166,12 +166,17 @@ def renew_backoffs(
     suffixes: Array,
     log_probs: Array,
     backoffs: Array,
+    whole: Array,
+    sums: Array,
     predicted: int,
     every: bool,
 ) -> None:
     """Log back-off weights that make contexts sum to one again once only ``keep`` is left:
 
-    b(h) = (1 - sum of p(w|h)) / (1 - sum of p(w|h')), over the children w that stay.
+    b(h) = (1 - sum of p(w|h)) / (S(h') - sum of p(w|h')), over the children w that stay.
+
+    ``whole[context - start]`` is S(h'), which all words after the suffix sum to: not quite 1, as
+    numbers are rounded, and where few words are left b can be large. ``sums`` gets S(h).
 
     Contexts that lose no child stay as they are unless ``every``. One that has all ``predicted``
     words as children, or more than all the mass, gets its children scaled instead.
@@ -180,25 +185,26 @@ def renew_backoffs(
         low = np.int64(first[context])
         high = np.int64(first[context + 1])
         left = 1.0
-        lower = 1.0
+        lower = np.float64(whole[context - start])
         kept = 0
         for child in range(low, high):
             if keep[child]:
                 left -= np.exp(np.float64(log_probs[child]))
                 lower -= np.exp(np.float64(log_probs[suffixes[child]]))
                 kept += 1
-        if kept == high - low and not every:
-            continue
-        if kept == 0:
-            backoffs[context] = 0.0
-        elif kept >= predicted or left < 0 or lower < 1e-7:
-            backoffs[context] = -np.inf
-            for child in range(low, high):
-                log_probs[child] -= np.log(1.0 - left)
-        elif left == 0:
-            backoffs[context] = -np.inf
-        else:
-            backoffs[context] = np.log(left / lower)
+        if kept < high - low or every:
+            if kept == 0:
+                backoffs[context] = 0.0
+            elif kept >= predicted or left < 0 or lower < 1e-7:
+                backoffs[context] = -np.inf
+                for child in range(low, high):
+                    log_probs[child] -= np.log(1.0 - left)
+                left = 0.0
+            elif left == 0:
+                backoffs[context] = -np.inf
+            else:
+                backoffs[context] = np.log(left / lower)
+        sums[context] = 1.0 - left + np.exp(np.float64(backoffs[context])) * max(lower, 0.0)
 
 
 @njit(cache=True, nogil=True)
