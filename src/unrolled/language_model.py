@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 import unrolled
-from unrolled.errors import NotNormalisedError, SettingError
+from unrolled.errors import FormatError, NotNormalisedError, SettingError
 from unrolled.threads import run_ahead
 from unrolled.vocabulary import BOS, EOS, UNK, Vocabulary
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 State = Any
 
+ROUNDING = 0.01  # what sums of float32 may lift the logarithm of a sure thing above 0
 _SPACES = {ord(mark): " " for mark in "\0\t\r\n"}
 
 
@@ -62,11 +63,12 @@ class LanguageModel(Protocol):
 class Perplexity:
     """Sufficient statistics of an evaluation: sums, so that parts of a text add up.
 
-    ``tokens`` counts words and </s>, ``oov`` the words that the model does not know, of which
-    ``oov_log_prob`` is the share of ``log_prob``.
+    ``tokens`` counts words and </s>, ``oov`` the words among them that the model does not know.
+    ``known_log_prob`` is the log-probability of all others, ``oov_log_prob`` that of the unknown,
+    apart because it may be -inf.
     """
 
-    log_prob: float
+    known_log_prob: float
     tokens: int
     sentences: int
     oov: int
@@ -76,24 +78,33 @@ class Perplexity:
     skip_oov: bool = False
 
     @property
-    def perplexity(self) -> float:
-        """exp(- mean log-probability of a token); <s> is never predicted."""
+    def log_prob(self) -> float:
+        """Log-probability of all tokens."""
+        return self.known_log_prob + self.oov_log_prob
+
+    @property
+    def cross_entropy(self) -> float:
+        """- mean log-probability of a token, in nats; <s> is never predicted."""
         log_prob, tokens = self.log_prob, self.tokens
         if self.skip_oov:
-            log_prob, tokens = log_prob - self.oov_log_prob, tokens - self.oov
-        if tokens == 0 or log_prob == -math.inf:
-            return math.inf
-        return math.exp(min(-log_prob / tokens, 700.0))
+            log_prob, tokens = self.known_log_prob, tokens - self.oov
+        return -log_prob / tokens if tokens > 0 else math.inf
+
+    @property
+    def perplexity(self) -> float:
+        """exp(cross-entropy)."""
+        entropy = self.cross_entropy
+        return math.exp(min(entropy, 700.0)) if entropy < math.inf else math.inf
 
     @property
     def bits_per_token(self) -> float:
         """Cross-entropy in bits a token."""
-        return math.log2(self.perplexity)
+        return self.cross_entropy / math.log(2)
 
     def line(self) -> str:
         """One line that says how the number came about.
 
-        >>> Perplexity(-10.0, 5, 1, 1, -4.0, 10, "additive-1").line()
+        >>> Perplexity(-6.0, 5, 1, 1, -4.0, 10, "additive-1").line()
         'ppl 7.39 | 5 tokens | vocab 10 | oov 1 as <unk> | eos counted | additive-1 | unrolled 0.1'
         """
         treated = "" if self.oov == 0 else " skipped" if self.skip_oov else " as <unk>"
@@ -114,6 +125,18 @@ def require_normalised(model: LanguageModel, what: str) -> None:
         raise NotNormalisedError(
             f"{what} needs probabilities and the scores of {model.name} do not sum to one",
             hint="Use another smoothing, or only compare scores with `score` and `rank`",
+        )
+
+
+def require_log_probs(values: Array) -> None:
+    """Refuse what only a damaged model file gives.
+
+    Raises:
+        FormatError: NaN, or a value above 0 by more than rounding.
+    """
+    if not np.all(values <= ROUNDING):
+        raise FormatError(
+            "the model gives log-probabilities that are NaN or above 0: its file is damaged"
         )
 
 
@@ -138,6 +161,7 @@ def evaluate(
 
     Raises:
         TextError: text that cannot be read. NotNormalisedError: stupid back-off.
+        FormatError: the model's numbers are no log-probabilities.
     """
     require_normalised(model, "perplexity")
     from unrolled.corpus import read_blocks
@@ -149,21 +173,24 @@ def evaluate(
             block.data, specials=given.specials, place=block.place
         )
         scores = model.log_probs(encoded.ids)
-        log_prob = float(scores.sum(dtype=np.float64))
+        require_log_probs(scores)
         oov_log_prob = 0.0
         if encoded.oov:
-            oov_log_prob = float(scores[encoded.ids == UNK].sum(dtype=np.float64))
+            unknown = encoded.ids == UNK
+            oov_log_prob = float(scores[unknown].sum(dtype=np.float64))
+            scores = np.where(unknown, 0, scores)
+        known_log_prob = float(scores.sum(dtype=np.float64))
         tokens = encoded.ids.size - encoded.sentences
-        return log_prob, tokens, encoded.sentences, encoded.oov, oov_log_prob
+        return known_log_prob, tokens, encoded.sentences, encoded.oov, oov_log_prob
 
     totals = np.zeros(5)
     for result in run_ahead(part, read_blocks(sources, given), threads):
         totals += result
         if progress is not None:
             progress(int(result[1]))
-    log_prob, tokens, sentences, oov, oov_log_prob = totals.tolist()
+    known_log_prob, tokens, sentences, oov, oov_log_prob = totals.tolist()
     return Perplexity(
-        log_prob,
+        known_log_prob,
         int(tokens),
         int(sentences),
         int(oov),
@@ -177,9 +204,15 @@ def evaluate(
 def encode_sentences(
     vocabulary: Vocabulary, sentences: Sequence[str], options: TextOptions
 ) -> Array:
-    """Ids of many sentences, each as <s> words </s>, (T,) int32; a newline in one is a space."""
+    """Ids of many sentences, each as <s> words </s>, (T,) int32; a newline in one is a space.
+
+    Raises:
+        SettingError: one text instead of a list of them.
+    """
     from unrolled.corpus import tokenise
 
+    if isinstance(sentences, str):
+        raise SettingError("sentences is one text", hint="give a list of them, or use score")
     text = "\n".join(sentences)
     if text.count("\n") != len(sentences) - 1:
         text = "\n".join(sentence.replace("\n", " ") for sentence in sentences)
@@ -188,6 +221,17 @@ def encode_sentences(
     data = tokenise(text + "\n", options)
     ids: Array = vocabulary.encode_block(data, specials="keep").ids
     return ids
+
+
+def sentence_starts(
+    vocabulary: Vocabulary, sentences: Sequence[str], options: TextOptions, ids: Array
+) -> Array:
+    """Where each sentence of ``encode_sentences`` begins in ``ids``, and T; (N + 1,) int64."""
+    starts = np.flatnonzero(ids == BOS)
+    if starts.size != len(sentences):  # some text holds a literal <s>
+        sizes = [encode_sentences(vocabulary, [sentence], options).size for sentence in sentences]
+        starts = np.cumsum(sizes) - sizes
+    return np.append(starts, ids.size)
 
 
 def words_of(sentence: str, options: TextOptions) -> list[str]:
@@ -241,12 +285,13 @@ def score_sentences(
     """Log-probability of each sentence, (N,) float64; of stupid back-off a score."""
     encoded = encode_sentences(model.vocabulary, sentences, model.text_options)
     scores = model.log_probs(encoded)
-    if not eos:
-        scores = np.where(encoded == EOS, 0, scores)
-    starts = np.flatnonzero(encoded == BOS)
-    if starts.size == 0:
+    starts = sentence_starts(model.vocabulary, sentences, model.text_options, encoded)
+    if starts.size == 1:
         return np.zeros(0)
-    return np.add.reduceat(scores.astype(np.float64), starts)
+    if not eos:
+        scores[starts[1:] - 1] = 0
+    sums: Array = np.add.reduceat(scores, starts[:-1], dtype=np.float64)
+    return sums
 
 
 def rank(model: LanguageModel, sentences: Sequence[str]) -> list[tuple[float, str]]:
@@ -260,13 +305,22 @@ def rank(model: LanguageModel, sentences: Sequence[str]) -> list[tuple[float, st
 
 
 def predict(model: LanguageModel, context: str, count: int = 10) -> list[tuple[str, float]]:
-    """The likeliest next words after the words of ``context`` (from <s>), with probabilities."""
+    """The likeliest next words after the words of ``context`` (from <s>), with probabilities.
+
+    Words that are impossible there are left out, so there may be fewer than ``count``.
+
+    Raises:
+        SettingError: a count below 1. NotNormalisedError: stupid back-off.
+    """
     require_normalised(model, "predict")
+    if count < 1:
+        raise SettingError(f"count {count} must be at least 1")
     state = model.start()
     for word in model.vocabulary.ids(words_of(context, model.text_options)):
         state = model.advance(state, int(word))
     log_probs = model.next_log_probs(state)
     best = np.argsort(-log_probs, kind="stable")[:count]
+    best = best[log_probs[best] > -np.inf]
     return [(model.vocabulary.word(int(word)), math.exp(log_probs[word])) for word in best]
 
 
@@ -288,11 +342,12 @@ def generate(
         seed: the same seed gives the same sentence.
 
     Raises:
-        SettingError: a temperature not above 0, or a top_k below 1.
+        SettingError: a temperature that is not above 0 and finite, or a top_k below 1.
+        NotNormalisedError: stupid back-off.
     """
     require_normalised(model, "generate")
-    if not temperature > 0:
-        raise SettingError(f"temperature {temperature} must be above 0")
+    if not 0 < temperature < math.inf:
+        raise SettingError(f"temperature {temperature} must be above 0 and finite")
     if top_k is not None and top_k < 1:
         raise SettingError(f"top_k {top_k} must be at least 1")
     random = np.random.default_rng(seed)
@@ -312,12 +367,13 @@ def generate(
 def _draw(
     log_probs: Array, temperature: float, top_k: int | None, random: np.random.Generator
 ) -> int:
-    weights = log_probs.astype(np.float64) / temperature
+    weights = log_probs.astype(np.float64)
     weights[UNK] = -np.inf
     if top_k is not None and top_k < weights.size:
         weights[np.argsort(-weights, kind="stable")[top_k:]] = -np.inf
     top = weights.max()
     if top == -np.inf:
         return EOS  # nothing is possible here: maximum likelihood in an unseen context
-    probabilities = np.exp(weights - top)
+    with np.errstate(over="ignore"):  # a tiny temperature makes all but the best impossible
+        probabilities = np.exp((weights - top) / temperature)
     return int(random.choice(weights.size, p=probabilities / probabilities.sum()))

@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unrolled.errors import FormatError, SettingError
-from unrolled.language_model import encode_sentences, require_normalised, words_of
+from unrolled.language_model import (
+    encode_sentences,
+    require_log_probs,
+    require_normalised,
+    sentence_starts,
+    words_of,
+)
 from unrolled.ngram import query_kernels as kernels
 from unrolled.ngram.trie import PackedTrie
 from unrolled.ngram.trie_kernels import SPREADER
@@ -54,7 +60,8 @@ class TokenScores:
         """(N,) float64 log-probability of each sentence, </s> included."""
         if self.starts.size == 1:
             return np.zeros(0)
-        return np.add.reduceat(self.log_probs, self.starts[:-1], dtype=np.float64)
+        sums: Array = np.add.reduceat(self.log_probs, self.starts[:-1], dtype=np.float64)
+        return sums
 
 
 class NgramModel:
@@ -161,12 +168,17 @@ class NgramModel:
         return after, float(scores[0]), int(lengths[0])
 
     def next_log_probs(self, state: Array) -> Array:
-        """Log-probability of every word of the vocabulary as the next; (V,) float32."""
+        """Log-probability of every word of the vocabulary as the next; (V,) float32.
+
+        Raises:
+            NotNormalisedError: stupid back-off. FormatError: the file is damaged.
+        """
         require_normalised(self, "the next word's distribution")
         result = np.empty(self.trie.vocabulary_size, np.float32)
         bits = self.trie.bits
         inverse = pow(SPREADER, -1, 1 << bits)
         kernels.next_distribution(*self._arrays, inverse, 0.0, state, result)
+        require_log_probs(result)
         return result
 
     # -- scoring text ----------------------------------------------------------------------------
@@ -201,7 +213,7 @@ class NgramModel:
             np.concatenate([scores for _, scores, _ in parts]),
             np.concatenate([lengths for _, _, lengths in parts]),
             ids,
-            np.append(np.flatnonzero(ids == BOS), ids.size),
+            sentence_starts(self.vocabulary, sentences, self.text_options, ids),
         )
 
     def _token_scores(self, sentences: Sequence[str]) -> tuple[Array, Array, Array]:

@@ -8,6 +8,7 @@ and a child moves by a few codes where that brings the sum nearer to one. Unigra
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,10 @@ from unrolled.threads import even_slices, run_slices
 
 Array = np.ndarray[Any, Any]
 
-SMALL = 0.125  # back-off weights below are spaced evenly in their logarithm, above in themselves
+NEAR = 0.04  # how far the logarithm of a back-off weight may be off
+SURE = 64  # codes of an order for probabilities above LIKELY
+LIKELY = math.log(0.1)
+LEAST_DOUBT = 1e-3  # what a probability that high leaves to other words hardly matters
 SAMPLE = 2_000_000  # probabilities that an order's book is made from
 
 
@@ -56,14 +60,14 @@ def quantised_trie(table: NgramTable, *, threads: int = 2) -> PackedTrie:
     rounded = table.log_probs.copy()  # what a reader of the codes will see
     codes = np.zeros(rounded.size - size, np.uint8)
     books = np.zeros((table.order - 1, CODES), np.float32)
-    backoff_book = _backoff_book(table.backoffs)
+    backoff_book = _backoff_book(table, suffixes)
     backoff_codes = np.zeros(table.inner, np.uint16)
-    totals = np.ones(table.inner, np.float32)
+    sums = np.ones((table.inner, 2), np.float32)
     for length in range(2, table.order + 1):
         here, above = table.level(length), table.level(length - 1)
         books[length - 2] = _book(table.log_probs[here])
-        shared = (suffixes, rounded, codes, size, books[length - 2])
-        weights = (table.backoffs, backoff_book, backoff_codes, totals)
+        shared = (suffixes, table.log_probs, rounded, codes, size, books[length - 2])
+        weights = (table.backoffs, backoff_book, backoff_codes, sums)
         cuts = even_slices(above.stop - above.start, 32)
         run_slices(
             kernels.round_contexts,
@@ -74,8 +78,6 @@ def quantised_trie(table: NgramTable, *, threads: int = 2) -> PackedTrie:
             threads,
         )
     plain = pack(table)
-    kept = np.diff(table.first.astype(np.int64)) > 0
-    kept |= table.backoffs != 0
     return PackedTrie(
         levels=plain.levels,
         words=plain.words,
@@ -83,39 +85,76 @@ def quantised_trie(table: NgramTable, *, threads: int = 2) -> PackedTrie:
         ends=plain.ends,
         unigrams=plain.unigrams,
         log_probs=codes,
-        backoffs=pack_fields(backoff_codes[kept], BACKOFF_BITS),
+        backoffs=pack_fields(backoff_codes[_marked(table)], BACKOFF_BITS),
         log_prob_book=books,
         backoff_book=backoff_book,
     )
 
 
+def _marked(table: NgramTable) -> Array:
+    """Contexts that have a back-off weight in a trie, (contexts,) bool."""
+    return (np.diff(table.first.astype(np.int64)) > 0) | (table.backoffs != 0)
+
+
 def _book(log_probs: Array) -> Array:
-    """(256,) ascending log-probabilities: log 0 first, then means of equally full bins."""
+    """(256,) ascending log-probabilities: log 0 first, the largest last.
+
+    A value that fills a bin alone has a code of its own (counts are whole numbers, so that some
+    methods give few distinct values); the others share bins of equally many, each coded as its
+    mean. SURE codes go to high probabilities, evenly in the log odds: one word that takes nearly
+    all the mass leaves little with which to balance the sum.
+    """
     step = max(log_probs.size // SAMPLE, 1)
-    finite = np.sort(log_probs[::step].astype(np.float64))
-    finite = np.append(finite[np.isfinite(finite)], log_probs.max(initial=-1e30))
-    bins = np.array_split(finite, CODES - 1)
-    means = [np.log(np.exp(values).mean()) if values.size else finite[-1] for values in bins]
-    with np.errstate(invalid="ignore"):
-        return np.maximum.accumulate(np.array([-np.inf, *means])).astype(np.float32)
+    finite = log_probs[np.isfinite(log_probs)]
+    if finite.size == 0:
+        return np.append([-np.inf], np.zeros(CODES - 1)).astype(np.float32)
+    most = float(finite.max())
+    values, counts = np.unique(finite[::step], return_counts=True)
+    sure = _logistic(np.linspace(_log_odds(LIKELY), _log_odds(most), SURE)) if most > LIKELY else []
+    exact = np.zeros(values.size, bool)
+    room = CODES - 2 - len(sure)
+    while True:
+        left = counts[~exact].sum()
+        heavy = ~exact & (counts * max(room - exact.sum(), 1) > left)
+        if not heavy.any():
+            break
+        exact |= heavy
+    rest = np.repeat(values[~exact].astype(np.float64), counts[~exact])
+    bins = np.array_split(rest, max(room - int(exact.sum()), 1))
+    means = [np.log(np.exp(part).mean()) for part in bins if part.size]
+    book = np.unique(np.concatenate([values[exact], means, sure, [most]]).astype(np.float32))
+    book = np.append(book, np.full(CODES - 1 - book.size, book[-1]))
+    return np.append(np.float32(-np.inf), book)
 
 
-def _backoff_book(backoffs: Array) -> Array:
-    """(512,) ascending log back-off weights from log 0 to the largest: denser where mass is."""
-    weights = np.exp(backoffs.astype(np.float64))
-    positive = weights[weights > 0]
-    least = min(float(positive.min(initial=SMALL)), SMALL / 2)
-    most = max(float(weights.max(initial=1.0)), 1.0)
-    large = 40 if most > 1 else 0
-    small = 40
-    middle = (1 << BACKOFF_BITS) - 1 - small - large
-    grid = np.concatenate(
-        [
-            [0.0],
-            np.geomspace(least, SMALL, small, endpoint=False),
-            np.linspace(SMALL, 1.0, middle),
-            np.geomspace(1.0, most, large + 1)[1:],
-        ]
-    )
-    with np.errstate(divide="ignore"):
-        return np.log(grid).astype(np.float32)
+def _log_odds(log_prob: float) -> float:
+    return log_prob - math.log(max(-math.expm1(log_prob), LEAST_DOUBT))
+
+
+def _logistic(log_odds: Array) -> Array:
+    """Log-probabilities of some log odds."""
+    return -np.logaddexp(0, -log_odds)
+
+
+def _backoff_book(table: NgramTable, suffixes: Array) -> Array:
+    """(512,) ascending log back-off weights, log 0 first: the fewest that are near enough to all.
+
+    A weight may be off by a few percent, and by as little as moves its context's sum by CLOSE.
+    Both bounds are widened together until the codes suffice.
+    """
+    left = np.zeros(table.inner, np.float32)
+    kernels.left_over(table.first, suffixes, table.log_probs, table.backoffs, left)
+    known = np.flatnonzero(np.isfinite(table.backoffs) & _marked(table))
+    known = known[:: max(known.size // SAMPLE, 1)]
+    exact, left = table.backoffs[known].astype(np.float64), left[known]
+    size, widened = 1 << BACKOFF_BITS, 1.0
+    codes = np.full(size, max(table.backoffs.max(initial=0.0), 0.0), np.float32)
+    codes[0] = -np.inf
+    while True:
+        slack = widened * np.minimum(kernels.CLOSE / np.maximum(left, kernels.CLOSE), NEAR)
+        places = np.argsort(exact + slack)
+        found = kernels.stab((exact - slack)[places], (exact + slack)[places], codes[1:])
+        if found < size:
+            codes[1 + found :] = max(codes[found], 0.0)
+            return codes
+        widened *= 1.2

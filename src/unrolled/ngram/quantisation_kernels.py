@@ -9,7 +9,43 @@ from numba import njit
 
 Array = np.ndarray[Any, Any]
 
-CLOSE = 5e-4  # a context that sums to one so nearly is left as it is
+CLOSE = 5e-4  # a context whose sum is so nearly right is left as it is
+PAIRS = 16  # children of a context that are moved together with another
+
+
+@njit(cache=True, nogil=True)
+def left_over(
+    first: Array, suffixes: Array, log_probs: Array, backoffs: Array, left: Array
+) -> None:
+    """left[h] = b(h) (1 - sum of p(w|h') over the children w of h), what the weight accounts for."""
+    for context in range(left.size):
+        room = 1.0
+        for child in range(np.int64(first[context]), np.int64(first[context + 1])):
+            room -= np.exp(np.float64(log_probs[suffixes[child]]))
+        left[context] = np.exp(np.float64(backoffs[context])) * room
+
+
+@njit(cache=True, nogil=True)
+def stab(lows: Array, highs: Array, points: Array) -> int:
+    """The fewest points such that each interval [lows[i], highs[i]] holds one; ``highs`` ascend.
+
+    Returns their number, above ``points.size`` if they do not fit. Each lies in the middle of what
+    its intervals have in common.
+    """
+    found = 0
+    low = np.inf
+    high = -np.inf
+    for index in range(lows.size):
+        if lows[index] <= high:
+            low = max(low, lows[index])
+        else:
+            low = lows[index]
+            high = highs[index]
+            found += 1
+            if found > points.size:
+                break
+        points[found - 1] = (low + high) / 2
+    return found
 
 
 @njit(cache=True, nogil=True)
@@ -29,15 +65,14 @@ def _nearest(book: Array, value: float) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _weigh(book: Array, least: int, mass: float, room: float) -> tuple[int, float]:
-    """Best back-off code for children that sum to ``mass``, and the context's sum less one."""
-    wanted = (1.0 - mass) / room
+def _weigh(book: Array, least: int, missing: float, room: float) -> tuple[int, float]:
+    """Back-off code that best fills what the children leave, and by how much it is too much."""
     code = least
-    if wanted > 0:
-        code = max(_nearest(book, np.log(wanted)), least)
-    best = np.exp(np.float64(book[code])) * room + mass - 1.0
+    if missing > 0:
+        code = max(_nearest(book, np.log(missing / room)), least)
+    best = np.exp(np.float64(book[code])) * room - missing
     for other in range(max(code - 1, least), min(code + 2, book.size)):
-        excess = np.exp(np.float64(book[other])) * room + mass - 1.0
+        excess = np.exp(np.float64(book[other])) * room - missing
         if abs(excess) < abs(best):  # the nearest logarithm need not be the nearest weight
             best = excess
             code = other
@@ -45,16 +80,15 @@ def _weigh(book: Array, least: int, mass: float, room: float) -> tuple[int, floa
 
 
 @njit(cache=True, nogil=True)
-def _settle(
-    codes: Array, values: Array, book: Array, least: int, mass: float, room: float, reach: int
-) -> tuple[int, float, float]:
-    """Move the one child whose move by up to ``reach`` codes brings the sum nearest to one.
+def _move_one(
+    codes: Array, values: Array, book: Array, least: int, missing: float, room: float, reach: int
+) -> tuple[int, int, float]:
+    """The child and its code, up to ``reach`` away, that bring the sum nearest; the excess then.
 
-    Returns the back-off code, the children's sum and the excess after the move. The first move
-    that is near enough will do; small moves are tried first.
+    Child -1 if none does better by a tenth. The first move that is near enough will do; small
+    moves are tried first.
     """
-    code, excess = _weigh(book, least, mass, room)
-    child, child_code, best = -1, 0, abs(excess)
+    child, child_code, best = -1, 0, abs(_weigh(book, least, missing, room)[1])
     for step in range(1, reach + 1):
         for index in range(codes.size):
             old = np.int64(codes[index])
@@ -64,18 +98,59 @@ def _settle(
                 change = values[other] - values[old]
                 if abs(change) < 0.1 * CLOSE:
                     continue
-                left = abs(_weigh(book, least, mass + change, room)[1])
+                left = abs(_weigh(book, least, missing - change, room)[1])
                 if left < 0.9 * best:
                     child, child_code, best = index, other, left
             if best <= CLOSE:
+                return child, child_code, best
+    return child, child_code, best
+
+
+@njit(cache=True, nogil=True)
+def _move_two(
+    codes: Array, values: Array, book: Array, least: int, missing: float, room: float, reach: int
+) -> float:
+    """Move one child so that another's best move brings the sum nearest; return what is missing."""
+    best = abs(_weigh(book, least, missing, room)[1])
+    child, child_code = -1, 0
+    for index in range(min(codes.size, PAIRS)):
+        old = np.int64(codes[index])
+        for other in range(max(old - reach, 1), min(old + reach + 1, values.size)):
+            if old == 0 or best <= CLOSE:
                 break
-        if best <= CLOSE:
-            break
+            codes[index] = other
+            changed = missing - (values[other] - values[old])
+            left = _move_one(codes, values, book, least, changed, room, reach)[2]
+            codes[index] = old
+            if left < best:
+                child, child_code, best = index, other, left
     if child >= 0:
-        mass += values[child_code] - values[codes[child]]
+        missing -= values[child_code] - values[codes[child]]
         codes[child] = child_code
-        code, excess = _weigh(book, least, mass, room)
-    return code, mass, excess
+    return missing
+
+
+@njit(cache=True, nogil=True)
+def _settle(
+    codes: Array, values: Array, book: Array, least: int, missing: float, room: float
+) -> tuple[int, float]:
+    """Move children by a few codes until the context is near enough to its sum.
+
+    Returns the back-off code and the excess.
+    """
+    code, excess = _weigh(book, least, missing, room)
+    for attempt in range(16):
+        if abs(excess) <= CLOSE:
+            break
+        if attempt == 12:
+            missing = _move_two(codes, values, book, least, missing, room, 24)
+        reach = 4 if attempt < 6 else 40
+        child, child_code, best = _move_one(codes, values, book, least, missing, room, reach)
+        if child >= 0:
+            missing -= values[child_code] - values[codes[child]]
+            codes[child] = child_code
+            code, excess = _weigh(book, least, missing, room)
+    return code, excess
 
 
 @njit(cache=True, nogil=True)
@@ -84,6 +159,7 @@ def round_contexts(
     start: int,
     stop: int,
     suffixes: Array,
+    exact: Array,
     rounded: Array,
     codes: Array,
     vocabulary: int,
@@ -91,46 +167,47 @@ def round_contexts(
     backoffs: Array,
     backoff_book: Array,
     backoff_codes: Array,
-    totals: Array,
+    sums: Array,
 ) -> None:
     """Codes of the children of contexts ``start`` to ``stop``, and of the contexts' weights.
 
-    ``rounded`` (G,) holds exact log-probabilities of this order, and for shorter n-grams what
-    their codes stand for; the children's are replaced by what their codes stand for. ``totals``
-    (contexts,) is what each context sums to once rounded, read of the shorter contexts, so that
-    their small errors do not add up.
+    ``exact`` and ``rounded`` (G,) hold log-probabilities, the latter for shorter n-grams what
+    their codes stand for; the children's are put in. ``sums`` (contexts, 2) holds what each
+    context sums to, exactly and once rounded, read of the shorter contexts, so that their small
+    errors do not add up. Single words are taken to sum to one.
     """
     values = np.exp(book.astype(np.float64))
     for context in range(start, stop):
         low = np.int64(first[context])
         high = np.int64(first[context + 1])
-        total = 1.0 if context < vocabulary else np.float64(totals[suffixes[context]])
-        if low == high:
-            code = _nearest(backoff_book, backoffs[context])
-            backoff_codes[context] = code
-            totals[context] = total * np.exp(np.float64(backoff_book[code]))
-            continue
+        room = 1.0
+        exact_room = 1.0
+        if context >= vocabulary:
+            exact_room = np.float64(sums[suffixes[context], 0])
+            room = np.float64(sums[suffixes[context], 1])
         here = codes[low - vocabulary : high - vocabulary]
+        target = 0.0
         mass = 0.0
-        room = total
         for child in range(low, high):
-            here[child - low] = _nearest(book, rounded[child])
-            mass += values[here[child - low]]
+            code = _nearest(book, exact[child])
+            here[child - low] = code
+            rounded[child] = book[code]
+            mass += values[code]
+            target += np.exp(np.float64(exact[child]))
             room -= np.exp(np.float64(rounded[suffixes[child]]))
-        room = max(room, 1e-7)
+            exact_room -= np.exp(np.float64(exact[suffixes[child]]))
+        target += np.exp(np.float64(backoffs[context])) * exact_room
         least = 0 if backoffs[context] == -np.inf else 1
-        backoff_code, excess = _weigh(backoff_book, least, mass, room)
-        for attempt in range(12):
-            if abs(excess) <= CLOSE:
-                break
-            reach = 4 if attempt < 6 else 40
-            before = abs(excess)
-            backoff_code, mass, excess = _settle(
-                here, values, backoff_book, least, mass, room, reach
+        if low == high:
+            backoff_code = _nearest(backoff_book, backoffs[context])
+            excess = np.exp(np.float64(backoff_book[backoff_code])) * room - target
+        else:
+            room = max(room, 1e-7)
+            backoff_code, excess = _settle(
+                here, values, backoff_book, least, target - mass, room
             )
-            if abs(excess) == before and reach == 40:
-                break
+            for child in range(low, high):
+                rounded[child] = book[here[child - low]]
         backoff_codes[context] = backoff_code
-        totals[context] = 1.0 + excess
-        for child in range(low, high):
-            rounded[child] = book[codes[child - vocabulary]]
+        sums[context, 0] = target
+        sums[context, 1] = target + excess
