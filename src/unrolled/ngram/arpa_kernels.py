@@ -12,16 +12,16 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from unrolled.encoding import look_up, recall, scan
+from unrolled.encoding import find, same, scan
 from unrolled.ngram.trie_kernels import field
 
 LN10 = math.log(10.0)
 LOWEST = np.float32(-np.inf)
-MOST_BACKOFF = 99.0  # log10; with more, sums of back-off weights could overflow to NaN
+MOST_BACKOFF = 217.0  # log10 of e^500, what trie.py believes; sums with more could overflow
 EXACT = 22  # 10^22 is the largest power of ten that a float64 holds exactly
 _POWERS = 10.0 ** np.arange(EXACT + 1)
 _TENS = 10 ** np.arange(19)
-_BLOCK_LINE = 64  # bytes that the two numbers of a line and its ends take at most
+_LINE = 64  # bytes that both numbers of a line, the tabs and the newline take at most
 
 leaf = njit(nogil=True)
 kernel = njit(nogil=True, cache=True)
@@ -53,7 +53,7 @@ def parse_number(data: Any, at: Any) -> Any:
     negative = data[at] == 45
     if negative:
         at += 1
-    digits, power, fraction = 0, 0, 0
+    digits, power, fraction = np.int64(0), np.int64(0), np.int64(0)
     mantissa = np.uint64(0)
     while True:
         digit = np.int64(data[at]) - 48
@@ -62,17 +62,17 @@ def parse_number(data: Any, at: Any) -> Any:
             digits += 1
             power -= fraction
         elif digit == -2 and fraction == 0:
-            fraction = 1
+            fraction = np.int64(1)
         else:
             break
         at += 1
     if data[at] == 101 or data[at] == 69:
         at += 1
-        sign = 1
+        sign = np.int64(1)
         if data[at] == 45 or data[at] == 43:
             sign = 44 - np.int64(data[at])
             at += 1
-        exponent, begin = 0, at
+        exponent, begin = np.int64(0), at
         while 48 <= data[at] <= 57 and exponent < 1000:
             exponent = exponent * 10 + np.int64(data[at]) - 48
             at += 1
@@ -99,7 +99,8 @@ def parse_lines(
     text: Any,
     offsets: Any,
     slots: Any,
-    recent: Any,
+    hashes: Any,
+    above: Any,
     ids: Any,
     log_probs: Any,
     backoffs: Any,
@@ -112,7 +113,7 @@ def parse_lines(
             the last row. A line that is not plain stops the kernel, with its beginning as position.
         text, offsets, slots: the vocabulary; without slots the lines are unigrams, and their two
             columns of ids get where the word begins and ends in data.
-        recent: words met lately, see `unrolled.encoding.recall`.
+        hashes: (k,) uint64, above: (2, k) int64 zeros; memory of the line above.
         ids: (R, k) int32, log_probs: (R,) float32 natural logarithms. backoffs: (R,) too, or (0,)
             where no weight but 0 is plain. All are filled from row state[2] on.
     """
@@ -141,12 +142,20 @@ def parse_lines(
             elif spelled:
                 ids[row, 0], ids[row, 1] = start, at
             else:
-                note = recall(recent, hashed)
-                word = look_up(
-                    data, start, at, hashed, note, text, offsets, slots, words, recent
-                )
+                # Files are sorted, so a word is often the one above it; of words of at most eight
+                # bytes no two have the same hash, so those are not even compared.
+                word = above[1, place]
+                if (
+                    hashed != hashes[place]
+                    or at - start != above[0, place]
+                    or (at - start > 8 and not same(data, start, at, text, offsets, word))
+                ):
+                    hashes[place] = hashed
+                    word = find(data, start, at, hashed, text, offsets, slots, words)
+                    above[0, place] = at - start if word >= 0 else -1
+                    above[1, place] = word
+                    plain = word >= 0
                 ids[row, place] = word
-                plain = word >= 0
         weight = 0.0
         if plain:
             at = skip_blanks(data, at)
@@ -187,7 +196,7 @@ def shortest(size: Any, kept: Any, power: Any) -> Any:
     ``size`` is what they should be near, with 10^power its first digit. Nine digits always do:
     they are 10 times finer than float32. Six are tried too, as seven can miss 0.1 by one.
     """
-    number, scale = 0, 0
+    number, scale = np.int64(0), np.int64(0)
     for digits in range(7, 10):
         scale = digits - 1 - power
         number = np.int64(np.rint(size * _POWERS[scale]))
@@ -217,7 +226,7 @@ def write_number(log: Any, out: Any, at: Any) -> Any:
         out[at] = 48
         return at + 1
     power = np.int64(math.floor(math.log10(size)))
-    exponent = 0
+    exponent = np.int64(0)
     if power < -6 or power > 5:  # then as digits times a power of ten
         exponent = power
         number, scale = np.int64(np.rint(size / 10.0 ** np.float64(power) * 1e8)), 8
@@ -237,7 +246,7 @@ def write_number(log: Any, out: Any, at: Any) -> Any:
     if exponent != 0:
         out[at] = 101
         out[at + 1] = 45 if exponent < 0 else 43
-        at = write_digits(abs(exponent), 2, out, at + 2)
+        at = write_digits(abs(exponent), np.int64(2), out, at + 2)
     return at
 
 
@@ -271,12 +280,12 @@ def format_lines(
     length = path.size
     mask = (1 << bits) - 1
     words = offsets.size - 1
-    at = 0
+    at = np.int64(0)  # a plain 0 has a type of its own, for which write_number compiles again
     while path[length - 1] < stop:
         for level in range(length - 2, -1, -1):
             while first[path[level] + 1] <= path[level + 1]:
                 path[level] += 1
-        room = _BLOCK_LINE
+        room = np.int64(_LINE)
         for level in range(length):
             word = (field(packed, bits, path[level]) * inverse) & mask
             if word >= words or not (0 <= offsets[word] <= offsets[word + 1] <= text.size):

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from unrolled.errors import FormatError, UnrolledWarning
-from unrolled.ngram.arpa_rows import Lines, RowReader, Rows, line_of
+from unrolled.ngram.arpa_rows import RowReader, Rows, line_of
 from unrolled.ngram.arpa_text import ArpaText, shown
 from unrolled.ngram.assembly import assemble
 from unrolled.ngram.model import NgramModel
@@ -57,6 +57,8 @@ class ArpaReader:
         except FormatError as error:
             self._explain(error, [ids for ids, _, _ in longer])
             raise
+        # Where weights do not fit, an n-gram that was added could get a probability above 1.
+        np.minimum(table.log_probs, 0, out=table.log_probs)
         provenance = {"arpa": Path(self.path).name}
         config = {"smoothing": SMOOTHING, "order": self.text.order}
         return NgramModel(pack(table), words.vocabulary, config, provenance, self.path)
@@ -148,7 +150,7 @@ class ArpaReader:
 
 
 class Unigrams:
-    """The vocabulary of a file, ``<unk>``, ``<s>`` and ``</s>`` first, with what it has of each word.
+    """The vocabulary of a file, ``<unk>``, ``<s>``, ``</s>`` first, with what it has of each word.
 
     Attributes:
         vocabulary: V words.
@@ -240,10 +242,8 @@ class Unigrams:
         }
         for id, how in added.items():
             if rows[id] >= self._given:
-                warnings.warn(
-                    UnrolledWarning(f"{self._path}: there is no {SPECIALS[id]}; it was added {how}"),
-                    stacklevel=2,
-                )
+                what = f"{self._path}: there is no {SPECIALS[id]}; it was added {how}"
+                warnings.warn(UnrolledWarning(what), stacklevel=2)
 
 
 def _joined(parts: list[Array]) -> Array:

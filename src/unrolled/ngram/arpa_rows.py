@@ -1,9 +1,10 @@
-"""The n-gram lines of an ARPA file: pieces of a section to arrays, odd and broken lines included."""
+"""The n-gram lines of an ARPA file: pieces of a section to arrays, odd and broken lines too."""
 
 from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,6 @@ from unrolled.vocabulary import Vocabulary, readonly
 
 Array = np.ndarray[Any, Any]
 
-RECENT = 2048  # words met lately, found without their hash slots
 ROUNDING = 1e-5  # log10; what rounding may lift a log-probability above 0
 _TOKEN = re.compile(rb"[^\t\n\r ]+")
 _NUMBER = re.compile(rb"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?inf(inity)?|[+-]?nan", re.I)
@@ -99,17 +99,18 @@ class RowReader:
         if piece.order > 1 and self._other_unk and b"<UNK>" in data:
             data = _OTHER_UNK.sub(b"<unk>", data)
         # A line takes two bytes a word, and two more; so blank lines allocate nothing.
-        most = min(data.count(b"\n"), len(data) // (2 * piece.order + 2))
+        most = min(piece.lines, len(data) // (2 * piece.order + 2))
         columns = 2 if piece.order == 1 else piece.order
         ids = np.empty((most, columns), np.int32)
         log_probs = np.empty(most, np.float32)
         backoffs = np.empty(0 if piece.order == self.order else most, np.float32)
         table = self._table if piece.order > 1 else tuple(part[:0] for part in self._table)
-        recent = np.zeros(2 * RECENT, np.uint64)
+        memory = np.zeros(columns, np.uint64), np.zeros((2, columns), np.int64)
         block = np.frombuffer(data, np.uint8)
         state = np.zeros(4, np.int64)
+        kernel: Callable[..., None] = parse_lines
         while True:
-            parse_lines(block, state, *table, recent, ids, log_probs, backoffs)
+            kernel(block, state, *table, *memory, ids, log_probs, backoffs)
             if state[0] >= len(data):
                 break
             self._odd_line(piece, data, state, (ids, log_probs, backoffs))
@@ -237,7 +238,7 @@ def _weight(token: bytes, order: int) -> float:
     value = _number(token, f"after {_words(order)} a back-off weight")
     if value > MOST_BACKOFF:
         raise FormatError(
-            f"the back-off weight {shown(token)} is above {MOST_BACKOFF:g}, far more than any model has"
+            f"the back-off weight {shown(token)} is above {MOST_BACKOFF:g}, which no model needs"
         )
     return _natural(value)
 

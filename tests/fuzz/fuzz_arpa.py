@@ -1,0 +1,181 @@
+"""Fuzz the reading of ARPA files: broken ones must end in a FormatError, and in nothing else.
+
+    python tests/fuzz/fuzz_arpa.py --seconds 60 --seed 1 [--model FILE.arpa ...]
+
+Each round breaks a good file (a tiny one made here, or one of ``--model``) in one to four random
+places. What is read nevertheless must answer questions with numbers, and survive being written and
+read again; only that its numbers make some probability larger than 1 may be said later. A file that
+raises anything else, or hangs, is kept in ``--keep`` and named, and the exit code is 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import faulthandler
+import gzip
+import random
+import sys
+import tempfile
+import time
+import warnings
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from unrolled.errors import FormatError
+from unrolled.ngram.arpa import read_arpa, write_arpa
+
+ROUND_SECONDS = 20.0
+SMALL = b"""\\data\\
+ngram 1=6
+ngram 2=4
+ngram 3=2
+
+\\1-grams:
+-1.2041\t<unk>\t0
+-99\t<s>\t-0.30103
+-0.7\t</s>\t0
+-0.8\tthe\t-0.2
+-0.9\tcat\t-0.1
+-1.1e0\tis-a-long-word\t-0.05
+
+\\2-grams:
+-0.3\t<s> the\t-0.01
+-0.4\tthe cat\t-0.02
+-0.5\tcat </s>\t0
+-0.6\tcat is-a-long-word\t0
+
+\\3-grams:
+-0.25\t<s> the cat
+-0.35\tthe cat </s>
+
+\\end\\
+"""
+PIECES = [
+    *(b"0 -0 1 -1 99 200 -99 1e9 -1e-40 -1e400 nan -inf inf 0x1p1 1e -. .5 ngram".split()),
+    *(b"<s> </s> <unk> <UNK> the cat \\data\\ \\end\\ \\1-grams: \\2-grams: \\9-grams:".split()),
+    *(b"18446744073709551616 4294967296 2147483648 -9223372036854775809 1=1 2=0 4=0".split()),
+    *(b"\n", b"\n\n", b"\t", b" ", b"  ", b"\r\n", b"\r", b"\0", b"\xff", b"\xc3", b"\xef\xbb\xbf"),
+    *(b"\v", b"\xe2\x80\xa8", b"=", b"#", b"\\", b"\n\\", b"x" * 70_000, b"9" * 400, b"\n" * 5000),
+]
+
+
+def mutate(data: bytes, rng: random.Random) -> bytes:
+    """Break a file in one to four places, by bytes or by lines."""
+    for _ in range(rng.randint(1, 4)):
+        data = _mutate_lines(data, rng) if rng.random() < 0.5 else _mutate_bytes(data, rng)
+    return gzip.compress(data, 1) if rng.random() < 0.05 else data
+
+
+def _mutate_bytes(data: bytes, rng: random.Random) -> bytes:
+    raw = bytearray(data)
+    at = rng.randrange(len(raw) + 1)
+    length = rng.choice([1, 1, 1, 2, 5, 30])
+    match rng.randrange(6):
+        case 0:
+            raw[at : at + 1] = bytes([rng.randrange(256)])
+        case 1:
+            del raw[at : at + length]
+        case 2:
+            raw[at:at] = raw[at : at + length]
+        case 3:
+            raw[at:at] = rng.choice(PIECES)
+        case 4:
+            raw[at : at + length] = rng.choice(PIECES)
+        case 5:
+            if rng.random() < 0.2:
+                del raw[at:]
+    return bytes(raw)
+
+
+def _mutate_lines(data: bytes, rng: random.Random) -> bytes:
+    lines = data.split(b"\n")
+    at, other = rng.randrange(len(lines)), rng.randrange(len(lines))
+    words = lines[at].replace(b"\t", b" ").split(b" ")
+    match rng.randrange(7):
+        case 0:
+            lines[at], lines[other] = lines[other], lines[at]
+        case 1:
+            lines.insert(at, lines[other])
+        case 2:
+            del lines[at]
+        case 3:
+            words[rng.randrange(len(words))] = rng.choice(PIECES)
+            lines[at] = b"\t".join(words)
+        case 4:
+            words.insert(rng.randrange(len(words) + 1), rng.choice(PIECES))
+            lines[at] = b" ".join(words)
+        case 5:
+            lines[at:at] = lines[at : at + rng.randrange(8)]
+        case 6:
+            low, high = sorted((at, other))
+            lines = lines[:low] + lines[high:] + lines[low:high]
+    return b"\n".join(lines)
+
+
+def attempt(path: Path) -> str:
+    """Read a broken file and ask what it holds; what came of it, for the summary."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            model = read_arpa(path)
+        except FormatError as error:
+            if "\n" in str(error) or str(path) not in str(error):
+                raise AssertionError(f"no path or two lines in the message: {error}") from error
+            return "refused"
+    scores = [model.score(text) for text in ("the cat is small", "", "<s> is-a-long-word cat </s>")]
+    with contextlib.suppress(FormatError):  # the numbers of a line may not fit those of another
+        scores += model.next_log_probs(model.advance(model.start(), 3)).tolist()
+    if np.isnan(scores).any():
+        raise AssertionError("a score is not a number")
+    written = path.with_name("written.arpa")
+    write_arpa(model, written)
+    again = read_arpa(written)
+    # Log zero is written as -99 and read as that number, so it alone may differ.
+    same = model.trie.log_probs == again.trie.log_probs
+    if again.vocabulary != model.vocabulary or not np.all(same | np.isinf(model.trie.log_probs)):
+        raise AssertionError("the model changes when it is written and read again")
+    return "read"
+
+
+def fuzz(seconds: float, seed: int, models: list[Path], keep: Path) -> dict[str, int]:
+    """Break files for some seconds; raises what the first failing file raised."""
+    outcomes = {"refused": 0, "read": 0}
+    rng = random.Random(seed)
+    good = [path.read_bytes() for path in models] or [SMALL]
+    deadline = time.monotonic() + seconds
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name) / "broken.arpa"
+        while time.monotonic() < deadline:
+            path.write_bytes(data := mutate(rng.choice(good), rng))
+            faulthandler.dump_traceback_later(ROUND_SECONDS, exit=True)
+            try:
+                outcomes[attempt(path)] += 1
+            except BaseException:
+                keep.mkdir(parents=True, exist_ok=True)
+                kept = keep / f"arpa-{zlib.crc32(data):08x}.arpa"
+                kept.write_bytes(data)
+                print(f"seed {seed}: this file fails and was kept: {kept}", file=sys.stderr)
+                raise
+            finally:
+                faulthandler.cancel_dump_traceback_later()
+    return outcomes
+
+
+def main() -> None:
+    """Read the options and fuzz."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--model", type=Path, action="append", default=[])
+    parser.add_argument("--keep", type=Path, default=Path("fuzz-failures"))
+    options = parser.parse_args()
+    faulthandler.enable()
+    outcomes = fuzz(options.seconds, options.seed, options.model, options.keep)
+    print(", ".join(f"{count} files {outcome}" for outcome, count in outcomes.items()))
+
+
+if __name__ == "__main__":
+    main()
