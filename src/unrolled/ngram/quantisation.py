@@ -107,7 +107,7 @@ def _book(log_probs: Array) -> Array:
     step = max(log_probs.size // SAMPLE, 1)
     finite = log_probs[np.isfinite(log_probs)]
     if finite.size == 0:
-        return np.append([-np.inf], np.zeros(CODES - 1)).astype(np.float32)
+        return _filled(np.zeros(1), CODES)
     most = float(finite.max())
     values, counts = np.unique(finite[::step], return_counts=True)
     sure = _logistic(np.linspace(_log_odds(LIKELY), _log_odds(most), SURE)) if most > LIKELY else []
@@ -122,9 +122,15 @@ def _book(log_probs: Array) -> Array:
     rest = np.repeat(values[~exact].astype(np.float64), counts[~exact])
     bins = np.array_split(rest, max(room - int(exact.sum()), 1))
     means = [np.log(np.exp(part).mean()) for part in bins if part.size]
-    book = np.unique(np.concatenate([values[exact], means, sure, [most]]).astype(np.float32))
-    book = np.append(book, np.full(CODES - 1 - book.size, book[-1]))
-    return np.append(np.float32(-np.inf), book)
+    return _filled(np.concatenate([values[exact], means, sure, [most]]), CODES)
+
+
+def _filled(log_values: Array, size: int) -> Array:
+    """A book of ``size`` codes: log 0, these values, and what is free spread evenly below e^most."""
+    book = np.unique(log_values.astype(np.float32))
+    spare = np.arange(1, size - book.size) / (size - book.size)
+    book = np.sort(np.append(book, np.log(spare) + book[-1]))
+    return np.append(-np.inf, book).astype(np.float32)
 
 
 def _log_odds(log_prob: float) -> float:
@@ -148,13 +154,11 @@ def _backoff_book(table: NgramTable, suffixes: Array) -> Array:
     known = known[:: max(known.size // SAMPLE, 1)]
     exact, left = table.backoffs[known].astype(np.float64), left[known]
     size, widened = 1 << BACKOFF_BITS, 1.0
-    codes = np.full(size, max(table.backoffs.max(initial=0.0), 0.0), np.float32)
-    codes[0] = -np.inf
+    codes = np.empty(size - 2, np.float32)
     while True:
         slack = widened * np.minimum(kernels.CLOSE / np.maximum(left, kernels.CLOSE), NEAR)
         places = np.argsort(exact + slack)
-        found = kernels.stab((exact - slack)[places], (exact + slack)[places], codes[1:])
-        if found < size:
-            codes[1 + found :] = max(codes[found], 0.0)
-            return codes
+        found = kernels.stab((exact - slack)[places], (exact + slack)[places], codes)
+        if found <= codes.size:
+            return _filled(np.append(codes[:found], 0.0), size)
         widened *= 1.2
