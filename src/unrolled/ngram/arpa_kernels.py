@@ -21,6 +21,7 @@ MOST_BACKOFF = 217.0  # log10 of e^500, what trie.py believes; sums with more co
 EXACT = 22  # 10^22 is the largest power of ten that a float64 holds exactly
 _POWERS = 10.0 ** np.arange(EXACT + 1)
 _TENS = 10 ** np.arange(19)
+_FULL = np.uint64(10**18)  # one more digit still fits into 64 bits
 _LINE = 64  # bytes that both numbers of a line, the tabs and the newline take at most
 
 leaf = njit(nogil=True)
@@ -45,10 +46,10 @@ def skip_blanks(data: Any, at: Any) -> Any:
 def parse_number(data: Any, at: Any) -> Any:
     """The decimal at ``at`` and where it ends; -1 as its end where it is for Python to read.
 
-    At most 19 digits and a power of ten from -22 to 22: then digits and power are exact, and the
-    float64 is the nearest to what is written (Clinger, "How to read floating point numbers
-    accurately", 1990), or for more than 53 bits of digits within an ulp or two of it; if those
-    could change the float32 that is kept, Python reads it.
+    With at most 53 bits of digits and a power of ten from -22 to 22 both are exact, so that their
+    quotient is the float64 nearest to what is written (Clinger, "How to read floating point
+    numbers accurately", 1990). With more it is an ulp or two off; where that could change the
+    float32 that is kept, and where the power is out of reach, Python reads it.
     """
     negative = data[at] == 45
     if negative:
@@ -58,9 +59,12 @@ def parse_number(data: Any, at: Any) -> Any:
     while True:
         digit = np.int64(data[at]) - 48
         if 0 <= digit <= 9:
-            mantissa = mantissa * np.uint64(10) + np.uint64(digit)
             digits += 1
-            power -= fraction
+            if mantissa < _FULL:
+                mantissa = mantissa * np.uint64(10) + np.uint64(digit)
+                power -= fraction
+            else:
+                power += 1 - fraction
         elif digit == -2 and fraction == 0:
             fraction = np.int64(1)
         else:
@@ -81,13 +85,15 @@ def parse_number(data: Any, at: Any) -> Any:
         power += sign * exponent
     byte = data[at]
     plain = byte == 9 or byte == 32 or byte == 10 or byte == 13
-    if not plain or digits == 0 or digits > 19 or power < -EXACT or power > EXACT:
+    if not plain or digits == 0 or power < -2 * EXACT or power > EXACT:
         return 0.0, -1
     value = np.float64(mantissa)
+    exact = mantissa >> np.uint64(53) == np.uint64(0) and power >= -EXACT
+    if power < -EXACT:
+        value /= _POWERS[EXACT]
+        power += EXACT
     value = value / _POWERS[-power] if power < 0 else value * _POWERS[power]
-    if mantissa >> np.uint64(53) != np.uint64(0) and natural(value * (1 - 4e-16)) != natural(
-        value * (1 + 4e-16)
-    ):
+    if not exact and natural(value * (1 - 1e-15)) != natural(value * (1 + 1e-15)):
         return 0.0, -1
     return -value if negative else value, at
 
