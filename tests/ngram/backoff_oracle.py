@@ -152,6 +152,8 @@ def sentences(seed: int, count: int = 40, words: int = 9) -> list[str]:
 
 
 @functools.cache
-def small_model(seed: int = 0, order: int = 3, smoothing: str = "witten-bell", **settings):
+def small_model(
+    seed: int = 0, order: int = 3, smoothing: str = "witten-bell", words: int = 9
+) -> NgramModel:
     """A model of `sentences`."""
-    return train_ngram(texts=sentences(seed), order=order, smoothing=smoothing, **settings)
+    return train_ngram(texts=sentences(seed, words=words), order=order, smoothing=smoothing)

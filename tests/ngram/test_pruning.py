@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from tests.ngram.backoff_oracle import (
     BackoffModel,
     closure,
@@ -18,6 +18,7 @@ from tests.ngram.backoff_oracle import (
     small_model,
     worst_sum,
 )
+
 from unrolled import load, train_ngram
 from unrolled.errors import FormatError, NotNormalisedError, SettingError
 from unrolled.ngram.arpa import read_arpa, write_arpa
@@ -161,7 +162,7 @@ def test_threads_do_not_matter(threads):
 
 def test_another_model_may_tell_the_history():
     model = small_model(smoothing="modified-kneser-ney")
-    other = train_ngram(texts=sentences(0)[:30] + ["other words here"], order=2,
+    other = train_ngram(texts=[*sentences(0)[:30], "other words here"], order=2,
                         smoothing="witten-bell")  # fmt: skip
     oracle, past = BackoffModel.of(model), BackoffModel.of(other)
 
@@ -195,7 +196,7 @@ def test_smaller_sizes_are_nested_and_agree_with_thresholds():
     model = small_model(2)
     total = int(model.trie.levels[-1])
     sizes = [prune_to_size(model, ngrams=total - cut) for cut in (0, 30, 60, 90)]
-    for large, small in zip(sizes, sizes[1:], strict=False):
+    for large, small in itertools.pairwise(sizes):
         assert ngrams(small) < ngrams(large)
         threshold = small.provenance["surgery"][-1]["pruned"]["threshold"]
         assert ngrams(entropy_prune(model, threshold * 1.0001)) <= ngrams(small)

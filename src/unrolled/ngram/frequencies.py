@@ -3,14 +3,14 @@
 Stolcke 1998 takes the chain rule's product p(h1) p(h2|h1) ... of the model's own probabilities. For
 Kneser-Ney that is wrong: its short n-grams tell in how many contexts a word comes, not how often
 (Chelba, Brants, Neveitt and Xu, "Study on interaction between entropy pruning and Kneser-Ney
-smoothing", 2010). But its longest n-grams know how often, and they imply how often the short ones
-come: text drawn from the model has them at its stationary frequencies, which Kneser-Ney makes equal
-to those of its own text. So the stationary frequencies are found, by letting each order's frequency
-flow on, word by word, until little changes.
+smoothing", 2010). But its longest n-grams do know how often, and imply it for the short ones: text
+drawn from the model has each context at its stationary frequency, which for Kneser-Ney is about
+that of the training text, by its design. So the next word of a text is drawn again and again, for
+all contexts at once, until their frequencies hardly change.
 
 Measured, perplexity of the Penn Treebank's test text (closed vocabulary), modified Kneser-Ney
 5-grams pruned from 2.3 M to 1 M, 622 k and 300 k n-grams: by the chain rule 143.4, 148.3, 161.8;
-by stationary frequencies 142.5, 145.9, 155.8; by the chain rule of a second, Witten-Bell model
+by stationary frequencies 142.5, 145.7, 155.0; by the chain rule of a second, Witten-Bell model
 142.3, 145.1, 154.4. Witten-Bell and Katz models, too, prune better by stationary frequencies.
 """
 
@@ -24,24 +24,21 @@ from unrolled.errors import SettingError
 from unrolled.language_model import require_normalised
 from unrolled.ngram import surgery_kernels as kernels
 from unrolled.ngram.model import NgramModel
-from unrolled.ngram.surgery import contexts, opened
+from unrolled.ngram.surgery import opened
 from unrolled.ngram.table import NgramTable
 from unrolled.ngram.union import Part, conditional_log_probs, known_ids, locate
-from unrolled.threads import run_slices
 from unrolled.vocabulary import BOS, EOS, Vocabulary
 
 Array = np.ndarray[Any, Any]
 
 WAYS = ("stationary", "chain")
-PASSES = 6  # measured: after 3 the pruned model is 0.4 % worse, after 16 it is 0.2 % better
+STEPS = 8  # measured on the smallest model above: 156.5 after 3, 155.2 after 6, 154.6 after 24
 
 
-def own_frequencies(
-    table: NgramTable, suffixes: Array, way: str = "stationary", *, threads: int = 2
-) -> Array:
-    """Expected number of times a token of text ends each context, (inner,) float64.
+def own_frequencies(table: NgramTable, suffixes: Array, way: str = "stationary") -> Array:
+    """Share of a text's places at which each context stands, (inner,) float64.
 
-    <s> counts as often as </s>. An n-gram model of order 1 has no contexts: zeros.
+    A place is a word or </s>; <s> stands as often as </s>. Order 1 has no contexts.
 
     Args:
         way: "stationary" or "chain", see above.
@@ -53,7 +50,7 @@ def own_frequencies(
         raise SettingError(f"the history is {way!r}, allowed are {', '.join(WAYS)}, or a model")
     frequencies = _chained(table, table.log_probs)
     if way == "stationary" and table.order > 1:
-        _settle(table, suffixes, frequencies, threads)
+        _settle(table, suffixes, frequencies)
     return frequencies
 
 
@@ -96,45 +93,38 @@ def _chained(table: NgramTable, log_probs: Array) -> Array:
     return result
 
 
-def _settle(table: NgramTable, suffixes: Array, frequencies: Array, threads: int) -> None:
-    """Move frequencies to the stationary ones, in place.
+def _settle(table: NgramTable, suffixes: Array, frequencies: Array) -> None:
+    """Move frequencies to the stationary ones, in place."""
+    probabilities = np.exp(table.log_probs)
+    for _ in range(STEPS):
+        frequencies[:] = _step(table, suffixes, probabilities, frequencies)
 
-    A text's next word turns context h into (h w) less its first word. With f the frequencies, each
-    n-gram (h w) of an order gets, from the contexts (v h) of that order:
 
-        f(h w) = sum over v of f(v h) [p(w|v h) - b(v h) p(w|h)]        where (v h w) is an n-gram
-               + p(w|h) [f(h) + sum over v of f(v h) (b(v h) - 1)]
+def _step(table: NgramTable, suffixes: Array, probabilities: Array, frequencies: Array) -> Array:
+    """Frequencies of the contexts of a text, one word later, (inner,) float64.
+
+    Longest n-grams first. What is in a context h, less what is in its extensions (v h), and what
+    these pass on as they back off, is A(h); it predicts w by p(w|h). Where (v h w) is an n-gram,
+    its own frequency counts instead of what (v h) would pass on:
+
+        A(h)   = f(h) + sum over contexts (v h) of [b(v h) A(v h) - f(v h)]
+        F(h w) = p(w|h) A(h) + sum over n-grams (v h w) of [F(v h w) - p(w|h) b(v h) A(v h)]
     """
-    values = np.empty(int(table.levels[-1]), np.float32)
-    for length in range(2, table.order + 1):
-        shared = (suffixes, table.log_probs, table.backoffs, values)
-        cuts = contexts(table, length)
-        run_slices(kernels.excesses, [(table.first, *cut, *shared) for cut in cuts], threads)
-    lost = np.expm1(table.backoffs, dtype=np.float64)
-    for _ in range(PASSES):
-        for length in range(1, table.order):
-            here = table.level(length)
-            fresh = np.zeros(here.stop - here.start)
-            shared = (suffixes, values, frequencies, fresh)
-            kernels.send_to_suffixes(table.first, here.start, here.stop, *shared)
-            backed = frequencies[here] * lost[here]
-            probabilities = np.exp(table.log_probs[here], dtype=np.float64)
-            if length == 1:
-                fresh += probabilities * (1 + backed.sum())
-                _renormalise(fresh)
-            else:
-                above = table.level(length - 1)
-                size = above.stop - above.start
-                passed = np.bincount(suffixes[here] - above.start, backed, minlength=size)
-                passed += frequencies[above]
-                fresh += probabilities * passed[table.parents(length) - above.start]
-                np.maximum(fresh, 0, out=fresh)  # lower orders need not agree with higher ones
-            frequencies[here] = fresh
-
-
-def _renormalise(single: Array) -> None:
-    """Words and </s> together come once a token, and a sentence begins as often as one ends."""
-    np.maximum(single, 0, out=single)
+    fresh = np.zeros(table.inner)
+    passing = frequencies.copy()
+    lost = 0.0
+    for length in range(table.order, 1, -1):
+        above = table.level(length - 1)
+        lost = kernels.flow_down(
+            table.first, above.start, above.stop, suffixes, probabilities, table.backoffs,
+            frequencies, passing, fresh,
+        )  # fmt: skip
+    # Without a context: all text but the ends of sentences, from where nothing is drawn.
+    lost -= float(np.exp(table.backoffs[EOS])) * passing[EOS] - frequencies[EOS]
+    single = fresh[table.level(1)]
+    single += probabilities[table.level(1)] * (1 + lost)
+    np.maximum(fresh, 0, out=fresh)  # on the way, orders may disagree
     single[BOS] = 0
     single /= max(single.sum(), 1e-300)
-    single[BOS] = single[EOS]
+    single[BOS] = single[EOS]  # a sentence begins as often as one ends
+    return fresh

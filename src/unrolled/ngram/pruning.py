@@ -132,7 +132,7 @@ def _measured(
     table, suffixes = opened(model)
     say("counting on contexts")
     if isinstance(history, str):
-        past = own_frequencies(table, suffixes, history, threads=threads)
+        past = own_frequencies(table, suffixes, history)
     else:
         past = foreign_frequencies(table, suffixes, model.vocabulary, history, threads=threads)
     values = np.full(int(table.levels[-1]), np.inf, np.float32)

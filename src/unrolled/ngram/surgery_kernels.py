@@ -104,41 +104,37 @@ def relative_entropies(
 
 
 @njit(cache=True, nogil=True)
-def excesses(
+def flow_down(
     first: Array,
     start: int,
     stop: int,
     suffixes: Array,
-    log_probs: Array,
+    probabilities: Array,
     backoffs: Array,
-    values: Array,
-) -> None:
-    """values[child] = p(w|h) - b(h) p(w|h') for the children of contexts ``start`` to ``stop``."""
-    for context in range(start, stop):
-        backoff = np.float64(backoffs[context])
-        for child in range(np.int64(first[context]), np.int64(first[context + 1])):
-            backed = backoff + log_probs[suffixes[child]]
-            values[child] = np.exp(np.float64(log_probs[child])) - np.exp(backed)
+    frequencies: Array,
+    passing: Array,
+    fresh: Array,
+) -> float:
+    """One order of one step of text through a model; see `frequencies._step`.
 
-
-@njit(cache=True, nogil=True)
-def send_to_suffixes(
-    first: Array,
-    start: int,
-    stop: int,
-    suffixes: Array,
-    values: Array,
-    weights: Array,
-    result: Array,
-) -> None:
-    """Add weights[h] * values[child] to each child's suffix, for contexts ``start`` to ``stop``.
-
-    The suffixes are of the contexts' order: ``result`` begins at node ``start``.
+    For the contexts ``start`` to ``stop``, all of one length, whose ``passing`` is complete and
+    whose children got in ``fresh`` what longer n-grams send. Returns what the contexts lose.
     """
+    lost = 0.0
     for context in range(start, stop):
-        weight = weights[context]
+        mass = passing[context]
+        backed = np.exp(np.float64(backoffs[context])) * mass
+        lost += backed - frequencies[context]
+        if start > 0:
+            passing[suffixes[context]] += backed - frequencies[context]
         for child in range(np.int64(first[context]), np.int64(first[context + 1])):
-            result[np.int64(suffixes[child]) - start] += weight * values[child]
+            flow = probabilities[child] * mass
+            if child < fresh.size:
+                flow += fresh[child]
+                fresh[child] = flow
+            suffix = suffixes[child]
+            fresh[suffix] += flow - probabilities[suffix] * backed
+    return lost
 
 
 @njit(cache=True, nogil=True)
