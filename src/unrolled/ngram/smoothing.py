@@ -86,6 +86,8 @@ def katz_ratios(totals: Array) -> Array:
     """
     _need(totals, tuple(range(1, KATZ_LIMIT + 2)))
     tail = (KATZ_LIMIT + 1) * totals[KATZ_LIMIT + 1] / totals[1]
+    if tail >= 1:
+        raise NoClosedForm(f"counts above {KATZ_LIMIT} leave none of count 1")
     ratios = np.ones(KATZ_LIMIT + 2)
     ratios[0] = 0
     for r in range(1, KATZ_LIMIT + 1):
