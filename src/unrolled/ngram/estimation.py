@@ -14,6 +14,7 @@ from unrolled.errors import SettingError, TextError, UnrolledWarning
 from unrolled.ngram import estimation_kernels as kernels
 from unrolled.ngram.counting import NgramCounts
 from unrolled.ngram.smoothing import SMOOTHINGS, NoClosedForm, Smoothing, katz_ratios
+from unrolled.ngram.surgery import renew_backoffs
 from unrolled.ngram.table import NgramTable
 from unrolled.threads import even_slices, run_slices
 from unrolled.vocabulary import BOS, UNK
@@ -142,7 +143,7 @@ class _Estimator:
         self.smoothing: Smoothing = SMOOTHINGS[config.smoothing]
         self.suffixes = counts.suffixes
         inner = int(counts.levels[-2])
-        if config.smoothing == "katz":  # its back-off weights need suffixes and probabilities both
+        if config.smoothing == "katz":  # its back-off weights need suffixes and probabilities
             self.probabilities = np.zeros(self.suffixes.size, np.float32)
         else:
             self.probabilities = self.suffixes.view(np.float32)
@@ -166,7 +167,7 @@ class _Estimator:
             if length == 1:
                 self._unigrams(used)
             elif self.config.smoothing == "katz":
-                self._katz(length, used, occurrences, keep)
+                self._katz(length, used, occurrences)
             elif self.config.smoothing == "stupid-backoff":
                 self._relative(length, used)
             else:
@@ -241,20 +242,14 @@ class _Estimator:
             self.threads,
         )
 
-    def _katz(self, length: int, used: Array, occurrences: Array, keep: Array) -> None:
+    def _katz(self, length: int, used: Array, occurrences: Array) -> None:
+        """Discounted probabilities; their back-off weights come last, from the logarithms."""
         ratios = self._katz_ratios(length, used)
         base, cutoff = self.counts.level(length).start, self.config.cutoff(length)
         shared = (used, occurrences, cutoff, base, ratios, self.probabilities)
         run_slices(
             kernels.discount_ratios,
             [(self.counts.first, *cut, *shared) for cut in self._contexts(length)],
-            self.threads,
-        )
-        marks = keep if keep.size else np.ones(self.suffixes.size, bool)
-        shared_marks = (marks, self.suffixes, self.probabilities, self.backoffs, self.predicted)
-        run_slices(
-            kernels.normalise,
-            [(self.counts.first, *cut, *shared_marks) for cut in self._contexts(length)],
             self.threads,
         )
 
@@ -343,7 +338,11 @@ class _Estimator:
             self.probabilities,
             self.backoffs,
         )
-        return table.select(keep) if keep.size else table
+        table = table.select(keep) if keep.size else table
+        if self.config.smoothing == "katz":
+            suffixes = table.suffixes() if keep.size else self.suffixes
+            renew_backoffs(table, suffixes, None, self.predicted, self.threads)
+        return table
 
 
 def _take_log(values: Array) -> None:

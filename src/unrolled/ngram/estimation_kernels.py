@@ -110,37 +110,3 @@ def discount_ratios(
             count = np.int64(counts[child])
             probabilities[child + base] = count * ratios[min(count, ratios.size - 1)] / total
 
-
-@njit(cache=True, nogil=True)
-def normalise(
-    first: Array,
-    start: int,
-    stop: int,
-    keep: Array,
-    suffixes: Array,
-    probabilities: Array,
-    backoffs: Array,
-    vocabulary: int,
-) -> None:
-    """Back-off weights that make contexts ``start`` to ``stop`` sum to one over the vocabulary:
-
-    b(h) = (1 - sum of p(w|h)) / (1 - sum of p(w|h')), over the children w with ``keep`` set.
-    A context that has every word as child, or more than all the mass, is scaled instead.
-    """
-    for context in range(start, stop):
-        left = 1.0
-        lower = 1.0
-        kept = 0
-        for child in range(np.int64(first[context]), np.int64(first[context + 1])):
-            if keep[child]:
-                left -= probabilities[child]
-                lower -= probabilities[suffixes[child]]
-                kept += 1
-        if kept == 0:
-            backoffs[context] = 1.0
-        elif kept >= vocabulary or left < 0 or lower < 1e-7:
-            for child in range(np.int64(first[context]), np.int64(first[context + 1])):
-                probabilities[child] /= 1.0 - left
-            backoffs[context] = 0.0
-        else:
-            backoffs[context] = left / lower

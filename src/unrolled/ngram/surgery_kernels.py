@@ -193,9 +193,12 @@ def renew_backoffs(
                 backoffs[context] = 0.0
             elif kept >= predicted or left < 0 or lower < 1e-7:
                 backoffs[context] = -np.inf
+                scale = np.log(1.0 - left)
+                left = 1.0
                 for child in range(low, high):
-                    log_probs[child] -= np.log(1.0 - left)
-                left = 0.0
+                    log_probs[child] -= scale
+                    if keep[child]:  # what they sum to is not quite 1 either
+                        left -= np.exp(np.float64(log_probs[child]))
             elif left == 0:
                 backoffs[context] = -np.inf
             else:

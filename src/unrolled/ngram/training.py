@@ -61,7 +61,7 @@ def train_ngram(
 
     >>> model = train_ngram(texts=["a b", "a c"], order=2, smoothing="additive", delta=0.5)
     >>> round(model.score("a b"), 3)
-    -1.946
+    -2.534
     """
     config = ngram_config(settings)
     if (sources is None) == (texts is None):
