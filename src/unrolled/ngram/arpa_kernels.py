@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from unrolled.encoding import find, same, scan
+from unrolled.encoding import find, scan
 from unrolled.ngram.trie_kernels import field
 
 LN10 = math.log(10.0)
@@ -130,59 +130,51 @@ def parse_lines(
         length = 1
     plain = size > 0 and data[size - 1] == 10 and at >= 0
     while plain and at < size:
-        begin = at
-        at = skip_blanks(data, at)
-        if data[at] == 10:
-            at += 1
-            lines += 1
-            continue
-        value, at = parse_number(data, at)
-        plain = at >= 0 and value <= 0.0 and row < ids.shape[0]
-        for place in range(length):
-            if not plain:
-                break
-            start = skip_blanks(data, at)
-            at, hashed = scan(data, start)
-            if start == at:  # too few words, or a NUL
-                plain = False
-            elif spelled:
-                ids[row, 0], ids[row, 1] = start, at
-            else:
-                # Files are sorted, so a word is often the one above it; of words of at most eight
-                # bytes no two have the same hash, so those are not even compared.
-                word = above[1, place]
-                if (
-                    hashed != hashes[place]
-                    or at - start != above[0, place]
-                    or (at - start > 8 and not same(data, start, at, text, offsets, word))
-                ):
-                    hashes[place] = hashed
-                    word = find(data, start, at, hashed, text, offsets, slots, words)
-                    above[0, place] = at - start if word >= 0 else -1
-                    above[1, place] = word
-                    plain = word >= 0
-                ids[row, place] = word
-        weight = 0.0
-        if plain:
+        begin, column, value, weight = at, 0, 0.0, 0.0
+        while plain:
             at = skip_blanks(data, at)
-            if data[at] != 10:
-                weight, at = parse_number(data, at)
-                plain = at >= 0 and weight <= MOST_BACKOFF
-                if plain:
-                    at = skip_blanks(data, at)
-                    plain = data[at] == 10
-        if plain and backoffs.size == 0:
-            plain = weight == 0.0
-        elif plain:
-            backoffs[row] = natural(weight)
+            if data[at] == 10:
+                break
+            if 0 < column <= length:
+                start = at
+                at, hashed = scan(data, start)
+                if start == at or row >= ids.shape[0]:  # a NUL, for one
+                    plain = False
+                elif spelled:
+                    ids[row, 0], ids[row, 1] = start, at
+                else:
+                    # Files are sorted, so a word is often the one above it. Of words of at most
+                    # eight bytes no two have the same hash, so those need no look into the table.
+                    word = above[1, column - 1]
+                    if hashed != hashes[column - 1] or at - start != above[0, column - 1]:
+                        word = find(data, start, at, hashed, text, offsets, slots, words)
+                        hashes[column - 1] = hashed
+                        above[0, column - 1] = at - start if at - start <= 8 else -1
+                        above[1, column - 1] = word
+                    ids[row, column - 1] = word
+                    plain = word >= 0
+            else:
+                number, at = parse_number(data, at)
+                plain = at >= 0
+                if column == 0:
+                    value = number
+                else:
+                    weight = number
+            column += 1
+        if plain and column > 0:
+            plain = length < column <= length + 2 and value <= 0 and weight <= MOST_BACKOFF
+            plain = plain and (backoffs.size > 0 or weight == 0)
         if not plain:
             at = begin
             break
-        log_probs[row] = natural(value)
+        if column > 0:
+            log_probs[row] = natural(value)
+            if backoffs.size > 0:
+                backoffs[row] = natural(weight)
+            row += 1
+            after = lines + 1
         at += 1
-        row += 1
         lines += 1
-        after = lines
     state[0], state[1], state[2], state[3] = at, lines, row, after
 
 
