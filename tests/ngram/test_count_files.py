@@ -1,4 +1,4 @@
-"""Count files: what is read equals what the text gives, and what is broken is said with its line."""
+"""Count files: what is read equals what the text gives, and what is broken has its line."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def test_any_text_survives_its_counts(tmp_path_factory, lines, order):
     corpus = read_corpus(folder / "text.txt")
     counts = count_ngrams(corpus.ids, order, len(corpus.vocabulary))
     write_counts(counts, corpus.vocabulary, folder / "counts")
-    again, vocabulary = read_counts(folder / "counts")
+    again, vocabulary = read_counts(folder / "counts", order=order)
     assert vocabulary == corpus.vocabulary
     assert_same(again, counts)
 
@@ -221,6 +221,14 @@ def test_a_shorter_order_can_be_read(tmp_path):
     for order in (1, 2, 3):
         expected, _ = of_text(lines, order, tmp_path)
         assert_same(read_counts(tmp_path / "c", order=order)[0], expected)
+
+
+def test_an_order_that_no_sentence_has_can_be_read(tmp_path):
+    counts, vocabulary = of_text(["a b", "", "b"], 6, tmp_path)
+    write_counts(counts, vocabulary, tmp_path / "c")
+    assert_same(read_counts(tmp_path / "c", order=6)[0], counts)
+    assert train_on_counts(tmp_path / "c", order=6, smoothing="witten-bell").order == 6
+    assert read_counts(tmp_path / "c")[0].order == 4
 
 
 def test_a_given_vocabulary_makes_other_words_unknown(tmp_path):

@@ -8,7 +8,6 @@ import numpy as np
 from numba import njit
 
 from unrolled.encoding import splits
-from unrolled.ngram.arpa_kernels import write_digits
 from unrolled.ngram.trie_kernels import field
 
 MOST_DIGITS = 18  # more may not fit an int64
@@ -50,7 +49,7 @@ def take_counts(data: Any, counts: Any, lengths: Any) -> Any:
             if fields == 1 or stop == last or (stop < at and not splits(data[stop])):
                 return lines
         counts[lines] = count
-        lengths[lines] = max(fields - 1, 0)
+        lengths[lines] = fields - 1 if fields > 0 else 0
         lines += 1
         at += 1
     return lines
@@ -59,6 +58,7 @@ def take_counts(data: Any, counts: Any, lengths: Any) -> Any:
 @kernel
 def format_counts(
     path: Any,
+    words: Any,
     stop: Any,
     first: Any,
     packed: Any,
@@ -74,6 +74,7 @@ def format_counts(
 
     Args:
         path: (k,) int64 in and out: the nodes of the first 1 to k words of the next n-gram.
+        words: (k,) int64 scratch.
         first, packed, bits: of `NgramCounts`. inverse: undoes `trie_kernels.spread`.
         counts: (G_k,) uint32 of the order, whose first node is ``base``.
         text, offsets: the vocabulary. out: (bytes,) uint8.
@@ -85,28 +86,31 @@ def format_counts(
     mask = (1 << bits) - 1
     at = 0
     while path[length - 1] < stop:
-        for level in range(length - 2, -1, -1):
-            while first[path[level] + 1] <= path[level + 1]:
-                path[level] += 1
         room: Any = COUNT_ROOM
-        for level in range(length):
+        for level in range(length - 1, -1, -1):
+            if level < length - 1:
+                while first[path[level] + 1] <= path[level + 1]:
+                    path[level] += 1
             word = (field(packed, bits, path[level]) * inverse) & mask
+            words[level] = word
             room += np.int64(offsets[word + 1]) - np.int64(offsets[word]) + 1
         if at + room > out.size:
             return at, room
         for level in range(length):
-            word = (field(packed, bits, path[level]) * inverse) & mask
-            for source in range(offsets[word], offsets[word + 1]):
+            for source in range(offsets[words[level]], offsets[words[level] + 1]):
                 out[at] = text[source]
                 at += 1
-            out[at] = 32 if level < length - 1 else 9
+            out[at] = 32
             at += 1
+        out[at - 1] = 9
         count: Any = np.int64(counts[path[length - 1] - base])
-        digits, ten = 1, 10
-        while digits < 10 and count >= ten:
-            digits += 1
+        ten = 10
+        while ten <= count:
             ten *= 10
-        at = write_digits(count, digits, out, at)
+        while ten > 1:
+            ten //= 10
+            out[at] = 48 + count // ten % 10
+            at += 1
         out[at] = 10
         at += 1
         path[length - 1] += 1

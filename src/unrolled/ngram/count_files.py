@@ -91,12 +91,13 @@ def _blocks(counts: NgramCounts, vocabulary: Vocabulary) -> Iterator[tuple[memor
         here = counts.level(length)
         values = counts.counts(length)
         path = _first_path(counts, length)
+        scratch = np.empty_like(path)
         while path[-1] < here.stop:
             out = np.empty(size, np.uint8)  # a new one: the last may still be being written
             before = int(path[-1])
             filled, room = format_counts(
-                path, here.stop, counts.first, counts.words, counts.bits, inverse,
-                values, here.start, words["text"], words["offsets"], out,
+                path, scratch, here.stop, counts.first, counts.words, counts.bits, inverse, values,
+                here.start, words["text"], words["offsets"], out,
             )  # fmt: skip
             size = max(size, room)
             if filled:
@@ -154,7 +155,7 @@ def read_counts(
         )
     else:
         counts, words = parts[0]
-    return _shortened(counts, order), words
+    return _of_order(counts, order), words
 
 
 def combine_counts(
@@ -239,16 +240,20 @@ def train_on_counts(
     )
 
 
-def _shortened(counts: NgramCounts, order: int | None) -> NgramCounts:
-    """Only the n-grams up to an order."""
+def _of_order(counts: NgramCounts, order: int | None) -> NgramCounts:
+    """Only the n-grams up to an order; a longer one must be known to have no n-grams."""
     if order is None or order == counts.order:
         return counts
-    if not 1 <= order <= counts.order:
+    if order < 1 or (order > counts.order and not _all_whole_sentences(counts)):
         raise SettingError(
             f"the order {order} is not between 1 and {counts.order}, the longest of the count files"
         )
-    levels = counts.levels[: order + 1]
-    inner, total = int(levels[-2]), int(levels[-1])
+    total = int(counts.levels[min(order, counts.order)])
+    above = [total] * max(order - counts.order, 0)
+    levels = np.append(counts.levels[: order + 1], np.array(above, np.int64))
+    inner = int(levels[-2])
+    first = counts.first[: inner + 1]
+    first = np.append(first, np.full(inner + 1 - first.size, total, np.uint32))
     words = unpack_words(counts.words, counts.bits, 0, total)
     return NgramCounts(
         order,
@@ -256,10 +261,18 @@ def _shortened(counts: NgramCounts, order: int | None) -> NgramCounts:
         levels,
         pack_words(words, counts.bits),
         counts.bits,
-        counts.first[: inner + 1],
+        first,
         counts.suffixes[:total],
         counts.occurrences,
     )
+
+
+def _all_whole_sentences(counts: NgramCounts) -> bool:
+    """Whether all longest n-grams begin with <s> and end with </s>, so that none is longer."""
+    here = counts.level(counts.order)
+    words = unpack_words(counts.words, counts.bits, here.start, here.stop)
+    starting = counts.starting(counts.order) == (here.start, here.stop)
+    return counts.order > 1 and starting and bool(np.all(words == EOS))
 
 
 def _united_vocabulary(

@@ -178,6 +178,8 @@ def stored_counts(table: NgramTable, values: list[Array]) -> NgramCounts:
     """Counts that are held as arrays, one of uint32 an order, for the n-grams of a table."""
 
     def occurrences(length: int, word: int | None) -> Array:
+        if length > len(values):
+            return np.empty(0, np.uint32)
         if word is None:
             return values[length - 1]
         low, high = word, word + 1
