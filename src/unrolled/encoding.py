@@ -211,7 +211,7 @@ def encode_lines(
     """
     batch, hashes = np.empty((3, _BATCH), np.int64), np.empty(_BATCH, np.uint64)
     room, words = out.size - 3, offsets.size - 1
-    at, written, lines, unknown, fresh = 0, 0, 0, 0, True
+    at, written, lines, unknown, fresh = np.int64(0), 0, 0, 0, True
     while at < data.size:
         found, at = scan_batch(data, at, slots, recent, batch, hashes)
         for token in range(found):

@@ -162,10 +162,10 @@ def prune(
         model = load(source)
         stages.stage("pruning")
         if threshold is not None:
-            model = entropy_prune(model, threshold, threads=threads, progress=stages.stage)
+            model = entropy_prune(model, threshold, threads=threads, report=stages.stage)
         else:
             model = prune_to_size(
-                model, ngrams=ngrams, megabytes=megabytes, threads=threads, progress=stages.stage
+                model, ngrams=ngrams, megabytes=megabytes, threads=threads, report=stages.stage
             )
         stages.stage(f"writing {target}")
         save_model(model, target)
@@ -177,6 +177,13 @@ def filter_words(
     words: Annotated[
         Path, typer.Option(help="The words to keep, one a line.", show_default=False)
     ],
+    removed: Annotated[
+        str,
+        typer.Option(
+            help="The removed words' probability goes to <unk> (unknown) or to the words left "
+            "(renormalise)."
+        ),
+    ] = "unknown",
 ) -> None:
     """Keep only n-grams whose words are all in a list.
 
@@ -194,7 +201,7 @@ def filter_words(
         stages.stage(f"reading {source}")
         model = load(source)
         stages.stage("filtering")
-        model = filter_vocabulary(model, shared.read_words(words) or [])
+        model = filter_vocabulary(model, shared.read_words(words) or [], removed=removed, report=stages.stage)
         stages.stage(f"writing {target}")
         save_model(model, target)
 
@@ -237,8 +244,9 @@ def mix(
             tuned = tune_weights(opened, tune, threads=threads)
             given = tuple(tuned.weights)
         stages.stage("mixing")
-        model = combine(opened, given, threads=threads)
+        model = combine(opened, given, threads=threads, report=stages.stage)
         stages.stage(f"writing {output}")
         save_model(model, output)
+    print("weight\tmodel")
     for source, weight in zip(sources, given, strict=True):
         print(f"{weight:.4f}\t{source}")

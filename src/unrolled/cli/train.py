@@ -112,7 +112,12 @@ def ngram(
             from unrolled.ngram.count_files import train_on_counts
 
             model = train_on_counts(
-                texts, weights=multipliers or None, threads=threads, report=stages.stage, **settings
+                texts,
+                weights=multipliers or None,
+                threads=threads,
+                report=stages.stage,
+                progress=stages.bytes_read,
+                **settings,
             )
         else:
             from unrolled.ngram.training import train_ngram

@@ -135,7 +135,7 @@ def sort_branch(
     they touch in the cache.
     """
     if stop - start > 1 and order > 1 and ids[positions[start]] != end:
-        _sort_group(ids, positions, fresh, start, stop, 2, bits, items, spare)
+        _sort_group(ids, positions, fresh, start, stop, np.int64(2), bits, items, spare)
     left = start
     while left < stop:
         right = left + 1

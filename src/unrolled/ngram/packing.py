@@ -8,6 +8,7 @@ import numpy as np
 
 from unrolled.ngram import trie_kernels as kernels
 from unrolled.threads import even_slices, run_slices
+from unrolled.vocabulary import readonly
 
 Array = np.ndarray[Any, Any]
 
@@ -32,7 +33,10 @@ def pack_words(words: Array, bits: int, threads: int = 1) -> Array:
 
 
 def pack_fields(values: Array, bits: int, *, factor: int = 1, threads: int = 1) -> Array:
-    """(N,) numbers to fields of ``bits`` bits, each multiplied by ``factor`` modulo 2^bits."""
+    """(N,) numbers to fields of ``bits`` bits, each multiplied by ``factor`` modulo 2^bits.
+
+    The result is read-only, as fields from a mapped file are: kernels compile for one kind.
+    """
     values = np.ascontiguousarray(values, np.int32)
     packed = np.zeros(packed_size(values.size, bits), np.uint64)
     run_slices(
@@ -40,7 +44,7 @@ def pack_fields(values: Array, bits: int, *, factor: int = 1, threads: int = 1) 
         [(values, *cut, factor, bits, packed) for cut in even_slices(values.size, threads * 4, 64)],
         threads,
     )
-    return packed
+    return readonly(packed)
 
 
 def unpack_words(packed: Array, bits: int, start: int, stop: int) -> Array:

@@ -143,7 +143,7 @@ def _settle(
         if abs(excess) <= CLOSE:
             break
         if attempt == 12:
-            missing = _move_two(codes, values, book, least, missing, room, 24)
+            missing = _move_two(codes, values, book, least, missing, room, np.int64(24))
         reach = 4 if attempt < 6 else 40
         child, child_code, best = _move_one(codes, values, book, least, missing, room, reach)
         if child >= 0:
@@ -189,7 +189,7 @@ def round_contexts(
         target = 0.0
         mass = 0.0
         for child in range(low, high):
-            code = _nearest(book, exact[child])
+            code = _nearest(book, np.float64(exact[child]))
             here[child - low] = code
             rounded[child] = book[code]
             mass += values[code]
@@ -199,7 +199,7 @@ def round_contexts(
         target += np.exp(np.float64(backoffs[context])) * exact_room
         least = 0 if backoffs[context] == -np.inf else 1
         if low == high:
-            backoff_code = _nearest(backoff_book, backoffs[context])
+            backoff_code = _nearest(backoff_book, np.float64(backoffs[context]))
             excess = np.exp(np.float64(backoff_book[backoff_code])) * room - target
         else:
             room = max(room, 1e-7)

@@ -164,7 +164,7 @@ class PackedTrie:
         kernels.read_backoffs(self.directory, self.backoffs, self.backoff_book, backoffs)
         table = NgramTable(
             levels=np.array(self.levels),
-            words=np.array(self.words),
+            words=readonly(self.words),
             bits=self.bits,
             first=first.astype(np.uint32),
             log_probs=np.concatenate([self.unigrams, *self._longer_log_probs()]),
