@@ -134,12 +134,15 @@ def backoff_of(handle: Any, rank: Any) -> Any:
 
 
 @leaf
-def look_up(handle: Any, data: Any, start: Any, stop: Any, hashed: Any) -> Any:
-    """The id of the word data[start:stop]; 0 if there is none."""
+def read_word(handle: Any, block: Any, at: Any) -> Any:
+    """The end of the word that begins at ``at``, and its id; 0 if it is unknown or empty."""
     offsets = array(handle, OFFSETS, np.uint32)
     text, slots = array(handle, TEXT, np.uint8), array(handle, SLOTS, np.uint64)
-    word = find(data, start, stop, hashed, text, offsets, slots, offsets.size - 1)
-    return max(word, 0)
+    stop, hashed = scan(block, at)
+    word = 0
+    if stop > at:
+        word = max(find(block, at, stop, hashed, text, offsets, slots, offsets.size - 1), 0)
+    return stop, word
 
 
 @leaf
@@ -200,10 +203,8 @@ def step(handle: Array, data: bytes, before: Array, after: Array) -> tuple[float
 def word_id(handle: Array, data: bytes) -> Any:
     """The id of a word in UTF-8; 0 if there is none."""
     block = np.frombuffer(data, np.uint8)
-    stop, hashed = scan(block, np.int64(0))
-    if stop == 0 or stop != block.size:
-        return 0
-    return look_up(handle, block, np.int64(0), stop, hashed)
+    stop, word = read_word(handle, block, np.int64(0))
+    return word if stop == block.size else 0
 
 
 @njit(cache=True, nogil=True)
@@ -230,9 +231,7 @@ def score_text(
             at += 1
             continue
         else:
-            stop, hashed = scan(block, at)
-            word = look_up(handle, block, at, stop, hashed)
-            at = stop
+            at, word = read_word(handle, block, at)
         score, length = advance(handle, word, state, state)
         if count < scores.size:
             scores[count], tokens[0, count], tokens[1, count] = score, length, word
