@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any
 
@@ -62,7 +62,7 @@ class Stages:
     def _draw(self, text: str) -> None:
         self._drawn = time.monotonic()
         if self.terminal:
-            print(f"\r{text}\033[K", end="", file=sys.stderr, flush=True)
+            _print(f"\r{text}\033[K")
             self._open = True
         else:
             self._say(text)
@@ -75,13 +75,20 @@ class Stages:
         self._held.append(text)
         if time.monotonic() - self.began >= QUIET_SECONDS:
             for line in self._held:
-                print(line, file=sys.stderr, flush=True)
+                _print(line + "\n")
             self._held.clear()
 
     def _close(self) -> None:
         if self._open:
-            print(file=sys.stderr)
+            _print("\n")
             self._open = False
+
+
+def _print(text: str) -> None:
+    """Write to stderr; that nobody reads it any longer is no reason to stop working."""
+    with suppress(OSError):
+        sys.stderr.write(text)
+        sys.stderr.flush()
 
 
 @contextmanager
@@ -89,17 +96,16 @@ def compiling_announced() -> Iterator[None]:
     """Say so, once, when kernels have to be compiled: the first use after installation."""
     from numba.core import event
 
+    from unrolled.first_use import compile_in_background
+
     class Announcer(event.Listener):
         said = False
 
         def on_start(self, event: Any) -> None:
             if not self.said:
                 self.said = True
-                print(
-                    "note: compiling kernels, once after installation (some seconds) ...",
-                    file=sys.stderr,
-                    flush=True,
-                )
+                _print("note: compiling kernels, once after installation (some seconds) ...\n")
+                compile_in_background()
 
         def on_end(self, event: Any) -> None:
             pass

@@ -94,6 +94,7 @@ class NgramModel:
         self.provenance = dict(provenance or {})
         self.path = path
         self._arrays = trie.query_arrays()
+        self._starts = _first_state(trie.order, False), _first_state(trie.order, True)
         smoothing = self.config.get("smoothing")
         backoff = float(self.config.get("backoff", 0.4)) if smoothing == "stupid-backoff" else 1.0
         self._absent = float(np.log(backoff)) if 0 < backoff <= 1 else 0.0
@@ -143,17 +144,11 @@ class NgramModel:
 
     def log_probs(self, ids: Array) -> Array:
         """Log-probability of each of ids (T,) int, sentences as <s> words </s>; (T,) float32."""
-        return self._run(ids)[0]
+        return self._run(checked_ids(ids))[0]
 
     def start(self, bos: bool = True) -> Array:
         """State after <s>, or with no context: (order,) int64, to be treated as opaque."""
-        state = np.full(self.order, -1, np.int64)
-        state[-1] = 0
-        if bos:
-            if self.order > 1:
-                state[0] = BOS
-            state[-1] = 1
-        return state
+        return self._starts[bos].copy()
 
     def advance(self, state: Array, word: int) -> Array:
         """State after one more word id."""
@@ -189,11 +184,8 @@ class NgramModel:
         Args:
             bos: whether it begins a sentence. eos: whether </s> is predicted at its end.
         """
-        ids = self._sentence_ids(sentence, eos)
-        state = self.start(bos)
-        scores, lengths = np.empty(ids.size, np.float32), np.empty(ids.size, np.uint8)
-        kernels.score(*self._arrays, self._absent, ids, state, scores, lengths)
-        return float(scores.sum(dtype=np.float64))
+        scores = self._run(self._sentence_ids(sentence, eos), bos)[0]
+        return float(np.add.reduce(scores, dtype=np.float64))
 
     def scores(self, sentences: Sequence[str], *, threads: int = 2) -> Array:
         """Log-probability of each of many sentences, (N,) float64."""
@@ -231,13 +223,17 @@ class NgramModel:
             ids = checked_ids(sentence)
         else:
             ids = self.vocabulary.ids(sentence)
-        return np.append(ids, np.int32(EOS)) if eos else ids
+        if not eos:
+            return ids
+        ended = np.empty(ids.size + 1, np.int32)  # np.append would take three times as long
+        ended[:-1] = ids
+        ended[-1] = EOS
+        return ended
 
-    def _run(self, ids: Array) -> tuple[Array, Array]:
-        ids = checked_ids(ids)
+    def _run(self, ids: Array, bos: bool = False) -> tuple[Array, Array]:
+        """Scores and lengths of int32 ids; ``bos``: they follow a <s> that is not among them."""
         scores, lengths = np.empty(ids.size, np.float32), np.empty(ids.size, np.uint8)
-        state = self.start(bos=False)
-        kernels.score(*self._arrays, self._absent, ids, state, scores, lengths)
+        kernels.score(*self._arrays, self._absent, ids, self.start(bos), scores, lengths)
         return scores, lengths
 
     # -- storage ---------------------------------------------------------------------------------
@@ -272,6 +268,14 @@ class NgramModel:
     def __repr__(self) -> str:
         sizes = [int(size) for size in np.diff(self.trie.levels)]
         return f"NgramModel({self.name}, n-grams by order {sizes}, path={self.path!r})"
+
+
+def _first_state(order: int, bos: bool) -> Array:
+    state = np.full(order, -1, np.int64)
+    if bos and order > 1:
+        state[0] = BOS
+    state[-1] = bos
+    return state
 
 
 def checked_ids(ids: Array) -> Array:

@@ -40,8 +40,10 @@ def score(
     ends: Array,
     unigrams: Array,
     log_probs: Array,
-    backoffs: Array,
+    log_prob_codes: Array,
     log_prob_book: Array,
+    backoffs: Array,
+    backoff_codes: Array,
     backoff_book: Array,
     bits: int,
     absent: float,
@@ -129,11 +131,11 @@ def score(
                 result = np.float64(unigrams[node])
             else:
                 result = np.float64(
-                    log_prob_at(log_probs, log_prob_book, length, node - levels[1])
+                    log_prob_at(log_probs, log_prob_codes, log_prob_book, length, node - levels[1])
                 )
             for k in range(length, order):
                 if paths[k - 1, i] >= 0:
-                    result += backoff_at(backoffs, backoff_book, ranks[k - 1, i])
+                    result += backoff_at(backoffs, backoff_codes, backoff_book, ranks[k - 1, i])
                 elif absent != 0 and k <= seen:
                     result += absent
             scores[base + i] = result
@@ -154,8 +156,10 @@ def next_distribution(
     ends: Array,
     unigrams: Array,
     log_probs: Array,
-    backoffs: Array,
+    log_prob_codes: Array,
     log_prob_book: Array,
+    backoffs: Array,
+    backoff_codes: Array,
     backoff_book: Array,
     bits: int,
     inverse: int,
@@ -179,7 +183,7 @@ def next_distribution(
                 for word in range(result.size):
                     result[word] += absent
             continue
-        weight = backoff_at(backoffs, backoff_book, backoff_rank(directory, context))
+        weight = backoff_at(backoffs, backoff_codes, backoff_book, backoff_rank(directory, context))
         if weight != 0:
             for word in range(result.size):
                 result[word] += weight
@@ -187,5 +191,5 @@ def next_distribution(
         for node in range(max(low, levels[1]), high):
             word = (field(words, bits, node) * inverse) & mask
             if word < result.size:
-                result[word] = log_prob_at(log_probs, log_prob_book, k + 2, node - levels[1])
+                result[word] = log_prob_at(log_probs, log_prob_codes, log_prob_book, k + 2, node - levels[1])
     result[BOS_ID] = -np.inf

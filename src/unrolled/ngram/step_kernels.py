@@ -26,10 +26,11 @@ from unrolled.encoding import find, scan, splits
 from unrolled.intrinsics import intrinsic
 from unrolled.ngram.trie import CODES, PackedTrie
 from unrolled.ngram.trie_kernels import (
-    backoff_at,
     backoff_rank,
     child_range,
+    coded_backoff,
     find_child,
+    plain_backoff,
     spread,
 )
 from unrolled.vocabulary import BOS, EOS, Vocabulary
@@ -61,12 +62,14 @@ leaf = njit(nogil=True)
 
 def handle_of(trie: PackedTrie, vocabulary: Vocabulary) -> tuple[Array, list[Array]]:
     """A model's handle, and the arrays that must be kept as long as it is used."""
-    *arrays, bits = trie.query_arrays()
-    words = vocabulary.arrays()
-    arrays += [words["text"], words["offsets"], words["slots"]]
+    arrays = [
+        *(trie.levels, trie.words, trie.directory, trie.ends, trie.unigrams),
+        *(trie.log_probs, trie.backoffs, trie.log_prob_book, trie.backoff_book),
+        *(vocabulary.arrays()[name] for name in ("text", "offsets", "slots")),
+    ]
     kept = [np.ascontiguousarray(array) for array in arrays]
     places = [number for array in kept for number in (array.ctypes.data, array.size)]
-    return np.array([*places, bits, trie.quantised], np.int64), kept
+    return np.array([*places, trie.bits, trie.quantised], np.int64), kept
 
 
 def start_state(order: int, bos: bool) -> Array:
@@ -122,15 +125,10 @@ def log_prob_of(handle: Any, k: Any, index: Any) -> Any:
 @leaf
 def backoff_of(handle: Any, rank: Any) -> Any:
     """Back-off weight number ``rank``; log 1 for -1 and for what lies outside the array."""
-    if rank < 0:
-        return np.float32(0.0)
     if handle[CODED]:
-        return backoff_at(
-            array(handle, BACKOFFS, np.uint64), array(handle, BACKOFF_BOOK, np.float32), rank
-        )
-    return backoff_at(
-        array(handle, BACKOFFS, np.float32), array(handle, BACKOFF_BOOK, np.float32), rank
-    )
+        book = array(handle, BACKOFF_BOOK, np.float32)
+        return coded_backoff(array(handle, BACKOFFS, np.uint64), book, rank)
+    return plain_backoff(array(handle, BACKOFFS, np.float32), rank)
 
 
 @leaf

@@ -82,10 +82,18 @@ class PackedTrie:
     def query_arrays(self) -> tuple[Any, ...]:
         """The arguments by which every query kernel takes a model, in their order.
 
-        All are read-only, as those of a mapped file are, so that kernels are compiled for one
-        kind of array only.
+        All are read-only, as those of a mapped file are, and what a model lacks is there but
+        empty, so that each kernel is compiled once.
         """
-        return (*(readonly(getattr(self, name)) for name in _QUANTISED), self.bits)
+        floats, codes = np.empty(0, np.float32), np.empty(0, np.uint8)
+        log_probs, backoffs = (floats, self.log_probs), (floats, self.backoffs)
+        if not self.quantised:
+            log_probs, backoffs = (self.log_probs, codes), (self.backoffs, np.empty(0, np.uint64))
+        arrays = (
+            *(self.levels, self.words, self.directory, self.ends, self.unigrams),
+            *(*log_probs, self.log_prob_book, *backoffs, self.backoff_book),
+        )
+        return (*(readonly(array) for array in arrays), self.bits)
 
     def arrays(self) -> dict[str, Array]:
         """What a model file stores, by name."""
@@ -161,7 +169,8 @@ class PackedTrie:
         if np.any(first[self.levels[:-1]] != self.levels[1:]):
             raise FormatError("the model's directory contradicts its sizes: the file is damaged")
         backoffs = np.zeros(counts.size, np.float32)
-        kernels.read_backoffs(self.directory, self.backoffs, self.backoff_book, backoffs)
+        kept, codes, book = self.query_arrays()[8:11]
+        kernels.read_backoffs(self.directory, kept, codes, book, backoffs)
         table = NgramTable(
             levels=np.array(self.levels),
             words=readonly(self.words),

@@ -27,8 +27,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit, types
-from numba.extending import overload
+from numba import njit
 
 from unrolled.intrinsics import leading_zeros, popcount
 
@@ -137,49 +136,40 @@ def backoff_rank(directory: Array, node: int) -> int:
     return np.int64(directory[block + 3] & LOW) + np.int64(popcount(marked & (here - ONE)))
 
 
-def log_prob_at(log_probs: Array, book: Array, length: int, index: int) -> float:
-    """Log-probability number ``index`` (node - V), of an n-gram of ``length`` words >= 2."""
-    raise NotImplementedError  # compiled by `_log_prob_at`
+@njit(cache=True, nogil=True, inline="always")
+def log_prob_at(log_probs: Array, codes: Array, book: Array, length: int, index: int) -> float:
+    """Log-probability number ``index`` (node - V), of an n-gram of ``length`` words >= 2.
+
+    A model has either ``log_probs`` or ``codes``; one kernel serves both, so that it is compiled
+    once.
+    """
+    if codes.size > 0:
+        return book[length - 2, codes[index]]
+    return log_probs[index]
 
 
-@overload(log_prob_at)
-def _log_prob_at(log_probs: Any, book: Any, length: Any, index: Any) -> Any:
-    if log_probs.dtype == types.uint8:
-
-
-        def coded(log_probs: Any, book: Any, length: Any, index: Any) -> Any:
-            return book[length - 2, log_probs[index]]
-
-        return coded
-
-    def plain(log_probs: Any, book: Any, length: Any, index: Any) -> Any:
-        return log_probs[index]
-
-    return plain
-
-
-def backoff_at(backoffs: Array, book: Array, rank: int) -> float:
+@njit(cache=True, nogil=True, inline="always")
+def plain_backoff(backoffs: Array, rank: int) -> float:
     """Back-off weight number ``rank``; log 1 for -1 and for what lies outside the array."""
-    raise NotImplementedError  # compiled by `_backoff_at`
+    if rank < 0 or rank >= backoffs.size:
+        return np.float32(0.0)
+    return backoffs[rank]
 
 
-@overload(backoff_at)
-def _backoff_at(backoffs: Any, book: Any, rank: Any) -> Any:
-    if backoffs.dtype == types.uint64:
+@njit(cache=True, nogil=True, inline="always")
+def coded_backoff(codes: Array, book: Array, rank: int) -> float:
+    """The same of a quantised model."""
+    if rank < 0 or (rank * BACKOFF_BITS >> 6) + 1 >= codes.size:
+        return np.float32(0.0)
+    return book[field(codes, BACKOFF_BITS, rank)]
 
-        def coded(backoffs: Any, book: Any, rank: Any) -> Any:
-            if rank < 0 or (rank * BACKOFF_BITS >> 6) + 1 >= backoffs.size:
-                return np.float32(0.0)
-            return book[field(backoffs, BACKOFF_BITS, rank)]
 
-        return coded
-
-    def plain(backoffs: Any, book: Any, rank: Any) -> Any:
-        if rank < 0 or rank >= backoffs.size:
-            return np.float32(0.0)
-        return backoffs[rank]
-
-    return plain
+@njit(cache=True, nogil=True, inline="always")
+def backoff_at(backoffs: Array, codes: Array, book: Array, rank: int) -> float:
+    """Back-off weight number ``rank`` of a model of either kind."""
+    if codes.size > 0:
+        return coded_backoff(codes, book, rank)
+    return plain_backoff(backoffs, rank)
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -275,7 +265,9 @@ def read_directory(
 
 
 @njit(cache=True, nogil=True)
-def read_backoffs(directory: Array, kept: Array, book: Array, backoffs: Array) -> None:
+def read_backoffs(
+    directory: Array, kept: Array, codes: Array, book: Array, backoffs: Array
+) -> None:
     """Back-off weight of every node of orders < n, log 1 where none is kept."""
     for node in range(backoffs.size):
-        backoffs[node] = backoff_at(kept, book, backoff_rank(directory, node))
+        backoffs[node] = backoff_at(kept, codes, book, backoff_rank(directory, node))

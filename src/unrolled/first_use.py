@@ -1,0 +1,100 @@
+"""Compile all kernels at their first use, on a second core while the first command runs.
+
+Numba compiles a kernel when it is first called, and keeps it. Compiling all of them takes one core
+some twenty seconds, most of it in Python, where threads do not help. So the first command that has to
+compile starts this module as a process of its own, which calls every kernel once on a few words.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ARPA = """\\data\\
+ngram 1=4
+ngram 2=3
+ngram 3=1
+
+\\1-grams:
+-1\t<unk>\t0
+-99\t<s>\t-0.3
+-1\t</s>\t0
+-0.4\ta\t-0.2
+
+\\2-grams:
+-0.4\t<s> a\t-0.1
+-0.3\ta a\t-0.1
+-0.5\ta </s>\t0
+
+\\3-grams:
+-0.2\t<s> a a
+
+\\end\\
+"""
+
+
+def compile_in_background() -> None:
+    """Start compiling what the running command will not need but the next ones will."""
+    environment = {**os.environ, "UNROLLED_COMPILING": "1"}
+    if os.environ.get("UNROLLED_COMPILING") or (os.cpu_count() or 1) < 2:
+        return
+    subprocess.Popen(
+        [sys.executable, "-m", "unrolled.first_use"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=environment,
+        start_new_session=True,
+    )
+
+
+def compile_all() -> None:
+    """Call every kernel that the command line uses; those of training last."""
+    import warnings
+
+    warnings.simplefilter("ignore")
+    with tempfile.TemporaryDirectory() as folder:
+        arpa, text = Path(folder, "a.arpa"), Path(folder, "a.txt")
+        arpa.write_text(ARPA, encoding="utf-8")
+        text.write_text("a a\na b\n" * 3, encoding="utf-8")
+        _query(arpa, text, Path(folder))
+        _train(text, Path(folder))
+
+
+def _query(arpa: Path, text: Path, folder: Path) -> None:
+    import unrolled
+    from unrolled.ngram.arpa import write_arpa
+    from unrolled.ngram.mixing import mix, tune_weights
+    from unrolled.ngram.pruning import entropy_prune
+    from unrolled.ngram.quantisation import quantise
+
+    model = unrolled.load(arpa)
+    unrolled.evaluate(model, str(text), threads=1)
+    quantise(model, threads=1)
+    write_arpa(model, folder / "b.arpa")
+    unrolled.predict(model, "a", 1)
+    entropy_prune(model, 1e-9, threads=1)
+    tune_weights([model, model], str(text), threads=1)
+    mix([model, model], [0.5, 0.5], threads=1)
+
+
+def _train(text: Path, folder: Path) -> None:
+    from unrolled.corpus import TextOptions, read_corpus
+    from unrolled.ngram.count_files import train_on_counts, write_counts
+    from unrolled.ngram.counting import count_ngrams
+    from unrolled.ngram.training import train_ngram
+
+    train_ngram(text, order=3, threads=1)
+    train_ngram(text, order=2, smoothing="katz", threads=1)
+    train_ngram(text, order=2, options=TextOptions(tokens="char"), threads=1)
+    corpus = read_corpus(text, threads=1)
+    counts = count_ngrams(corpus.ids, 2, len(corpus.vocabulary), threads=1)
+    write_counts(counts, corpus.vocabulary, folder / "counts")
+    train_on_counts(folder / "counts", threads=1)
+
+
+if __name__ == "__main__":
+    compile_all()
