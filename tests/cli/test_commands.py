@@ -1,0 +1,308 @@
+"""The command line: what each command prints, and that bad input is one line and leaves nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import unrolled
+from unrolled.cli import main
+from unrolled.errors import UnrolledWarning
+
+TRAIN = "the cat sat on the mat\nthe dog sat on the log\na cat and a dog met\nthe cat ran\n" * 5
+TEST = "the cat sat on the log\na dog ran\nthe zebra sat\n"
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Call ``unrolled`` in this process: (exit code, stdout, stderr)."""
+
+    def call(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["unrolled", *map(str, words)])
+        capsys.readouterr()
+        code = 0
+        with warnings.catch_warnings():  # also puts back the printer that main installs
+            warnings.simplefilter("default", UnrolledWarning)
+            try:
+                main()
+            except SystemExit as stop:
+                code = int(stop.code or 0)
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    monkeypatch.setenv("UNROLLED_COMPILING", "1")  # no background process from tests
+    return call
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cli")
+    (folder / "train.txt").write_text(TRAIN)
+    (folder / "test.txt").write_text(TEST)
+    model = unrolled.train_ngram(folder / "train.txt", order=3, smoothing="witten-bell")
+    model.save(folder / "model.safetensors")
+    other = unrolled.train_ngram(texts=["the log sat", "a zebra sat on the dog"], order=2,
+                                 smoothing="witten-bell")  # fmt: skip
+    other.save(folder / "other.safetensors")
+    return folder
+
+
+def test_train_and_evaluate(run: Run, folder: Path, tmp_path: Path) -> None:
+    target = tmp_path / "m.safetensors"
+    code, out, _ = run(
+        "train", "ngram", folder / "train.txt", "-o", target, "--order", 3,
+        "--smoothing", "witten-bell",
+    )  # fmt: skip
+    assert (code, out) == (0, "")
+    code, out, _ = run("evaluate", target, folder / "test.txt")
+    assert code == 0
+    assert out.startswith("ppl ")
+    assert "| 15 tokens | vocab 13 | oov 1 as <unk> | eos counted | witten-bell-3 |" in out
+    code, out, _ = run("evaluate", target, folder / "test.txt", "--skip-oov", "--json")
+    facts = json.loads(out)
+    assert facts["tokens"] == 15
+    assert facts["oov"] == 1
+    assert facts["skip_oov"] is True
+
+
+def test_fallback_discounts_are_said_and_strict_refuses(run: Run, folder: Path, tmp_path: Path) -> None:
+    target = tmp_path / "m.safetensors"
+    code, _, err = run("train", "ngram", folder / "train.txt", "-o", target)
+    assert code == 0
+    assert "note: order" in err
+    assert "using discounts (0.5, 1.0, 1.5)" in err
+    target.unlink()
+    code, _, err = run("train", "ngram", folder / "train.txt", "-o", target, "--strict")
+    assert code == 2
+    assert "has no closed form" in err
+    assert not target.exists()
+
+
+def test_score_by_sentence_and_word(run: Run, folder: Path) -> None:
+    model = unrolled.load(folder / "model.safetensors")
+    code, out, _ = run("score", folder / "model.safetensors", folder / "test.txt", "--unit", "nats")
+    lines = out.splitlines()
+    assert code == 0
+    assert lines[0] == "nats\tsentence"
+    value, text = lines[1].split("\t")
+    assert text == "the cat sat on the log"
+    assert float(value) == pytest.approx(model.score(text), abs=1e-5)
+    _, out, _ = run(
+        "score", folder / "model.safetensors", folder / "test.txt", "--by", "word",
+        "--unit", "bits", "--format", "jsonl",
+    )  # fmt: skip
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert [row["word"] for row in rows[:3]] == ["the", "cat", "sat"]
+    assert [row["word"] for row in rows if row["oov"]] == ["zebra"]
+    total = sum(row["bits"] for row in rows if row["sentence"] == 1)
+    assert total == pytest.approx(-model.score(text) / 0.6931471805599453, abs=1e-4)
+
+
+def test_rank_predict_generate(run: Run, folder: Path) -> None:
+    model = folder / "model.safetensors"
+    _, out, _ = run("rank", model, "sat cat the", "the cat sat")
+    assert [line.split("\t")[1] for line in out.splitlines()[1:]] == ["the cat sat", "sat cat the"]
+    _, out, _ = run("predict", model, "the cat", "-n", 2)
+    assert [line.split("\t")[1] for line in out.splitlines()[1:]] == ["sat", "ran"]
+    _, first, _ = run("generate", model, "-n", 3, "--seed", 4)
+    _, again, _ = run("generate", model, "-n", 3, "--seed", 4)
+    assert first == again
+    assert len(first.splitlines()) == 3
+
+
+def test_convert_there_and_back(run: Run, folder: Path, tmp_path: Path) -> None:
+    arpa, back = tmp_path / "m.arpa.gz", tmp_path / "back.safetensors"
+    assert run("convert", folder / "model.safetensors", arpa)[0] == 0
+    assert run("convert", arpa, back)[0] == 0
+    ours = unrolled.load(folder / "model.safetensors")
+    theirs = unrolled.load(back)
+    for line in TEST.splitlines():
+        assert theirs.score(line) == pytest.approx(ours.score(line), abs=1e-5)
+    small = tmp_path / "small.safetensors"
+    assert run("convert", folder / "model.safetensors", small, "--quantize", 8)[0] == 0
+    assert unrolled.load(small).trie.quantised
+
+
+def test_prune_filter_mix(run: Run, folder: Path, tmp_path: Path) -> None:
+    model, target = folder / "model.safetensors", tmp_path / "t.safetensors"
+    assert run("prune", model, target, "--threshold", 1e-2)[0] == 0
+    assert unrolled.load(target).parameters < unrolled.load(model).parameters
+    (tmp_path / "words.txt").write_text("the\ncat\nsat\n")
+    assert run("filter", model, target, "--words", tmp_path / "words.txt")[0] == 0
+    assert set(unrolled.load(target).vocabulary) == {"<unk>", "<s>", "</s>", "the", "cat", "sat"}
+    code, out, _ = run(
+        "mix", model, folder / "other.safetensors", "-o", target, "--tune", folder / "test.txt"
+    )
+    weights = [float(line.split("\t")[0]) for line in out.splitlines()[1:]]
+    assert code == 0
+    assert sum(weights) == pytest.approx(1, abs=1e-3)
+    assert "zebra" in unrolled.load(target).vocabulary
+
+
+def test_count_files_train_the_same_model(run: Run, folder: Path, tmp_path: Path) -> None:
+    counts, target = tmp_path / "counts.gz", tmp_path / "m.safetensors"
+    assert run("count", folder / "train.txt", "-o", counts, "--order", 3)[0] == 0
+    code, _, err = run(
+        "train", "ngram", counts, "--from-counts", "-o", target, "--order", 3,
+        "--smoothing", "witten-bell",
+    )  # fmt: skip
+    assert code == 0, err
+    ours = unrolled.load(folder / "model.safetensors")
+    assert unrolled.load(target).score("the cat sat") == ours.score("the cat sat")
+
+
+def test_info(run: Run, folder: Path) -> None:
+    code, out, _ = run("info", folder / "model.safetensors", "--json", "--verify")
+    facts = json.loads(out)
+    assert code == 0
+    assert facts["name"] == "witten-bell-3"
+    assert facts["verified"] is True
+    assert facts["n-grams"][0] == facts["vocabulary"]
+    _, out, _ = run("info", folder / "model.safetensors", "--words")
+    assert out.splitlines()[:4] == ["0\t<unk>", "1\t<s>", "2\t</s>", "3\tthe"]
+
+
+def test_stupid_backoff_scores_but_has_no_perplexity(
+    run: Run, folder: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "s.safetensors"
+    run("train", "ngram", folder / "train.txt", "-o", target, "--smoothing", "stupid-backoff")
+    assert run("rank", target, "the cat", "cat the")[0] == 0
+    code, _, err = run("evaluate", target, folder / "test.txt")
+    assert code == 2
+    assert "do not sum to one" in err
+
+
+def test_compare_prints_a_table_and_keeps_its_results(
+    run: Run, folder: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "ladder"
+    code, out, err = run(
+        "compare", folder / "train.txt", folder / "test.txt", folder / "test.txt",
+        "-o", output, "--only", "unigram, bigram", "--min-count", 1,
+    )  # fmt: skip
+    assert code == 0, err
+    lines = out.splitlines()
+    assert lines[0].split()[0] == "model"
+    assert [line.split()[0] for line in lines[2:4]] == ["unigram", "bigram"]
+    results = json.loads((output / "results.json").read_text())
+    row = results["rows"][1]
+    model = unrolled.load(output / "bigram.safetensors")
+    measured = unrolled.evaluate(model, str(folder / "test.txt")).perplexity
+    assert row["test_perplexity"] == pytest.approx(measured)
+    assert row["peak_bytes"] > 10**7
+    assert results["texts"]["train"]["bytes"] == len(TRAIN)
+
+
+BAD = [
+    (("evaluate", "no.safetensors", "{test}"), "no.safetensors"),
+    (("evaluate", "{train}", "{test}"), "train.txt"),
+    (("evaluate", "{model}", "no.txt"), "no.txt: there is no such file or folder"),
+    (("train", "ngram", "{train}", "-o", "no/folder/m.safetensors"), "does not exist"),
+    (("train", "ngram", "{train}", "-o", "{out}", "--smoothing", "bogus"), "no smoothing 'bogus'"),
+    (("train", "ngram", "{train}", "-o", "{out}", "--prune", "0 x"), "--prune is '0 x'"),
+    (("train", "ngram", "{train}", "-o", "{out}", "--prune", "0 2 1"), "cut-offs"),
+    (("train", "ngram", "{train}", "-o", "{out}", "--order", "101"), "order 101"),
+    (("train", "ngram", "{train}", "-o", "{out}", "--tokens", "syllable"), "syllable"),
+    (("train", "ngram", "{train}", "-o", "{out}", "--quantize", "4"), "4 bits"),
+    (("train", "ngram", "{train}", "-o", "{out}", "--weights", "2 2"), "one for each"),
+    (("train", "ngram", "{marks}", "-o", "{out}"), "marks.txt:2"),
+    (("train", "ngram", "{latin}", "-o", "{out}"), "latin.txt:1"),
+    (("train", "ngram", "{empty}", "-o", "{out}"), "empty"),
+    (("score", "{model}", "{test}", "--unit", "furlongs"), "--unit is 'furlongs'"),
+    (("prune", "{model}", "{out}"), "one of --threshold"),
+    (("mix", "{model}", "-o", "{out}"), "model"),
+    (("mix", "{model}", "{model}", "-o", "{out}", "--weights", "0.9 0.3"), "weights"),
+    (("generate", "{model}", "--temperature", "0"), "temperature"),
+    (("compare", "{train}", "{test}", "{test}", "--only", "9-gram"), "no model '9-gram'"),
+    (("compare", "no.txt", "{test}", "{test}"), "no.txt"),
+]
+
+
+@pytest.mark.parametrize(("words", "message"), BAD)
+def test_bad_input_is_one_sentence_and_leaves_nothing(
+    run: Run, folder: Path, tmp_path: Path, words: tuple[str, ...], message: str
+) -> None:
+    (tmp_path / "marks.txt").write_text("a b\na </s> b\n")
+    (tmp_path / "latin.txt").write_bytes(b"caf\xe9 au lait\n")
+    (tmp_path / "empty.txt").write_text("")
+    places = {
+        "train": folder / "train.txt",
+        "test": folder / "test.txt",
+        "model": folder / "model.safetensors",
+        "marks": tmp_path / "marks.txt",
+        "latin": tmp_path / "latin.txt",
+        "empty": tmp_path / "empty.txt",
+        "out": tmp_path / "out.safetensors",
+    }
+    code, out, err = run(*(word.format(**places) for word in words))
+    assert code == 2
+    assert message in err
+    assert "Traceback" not in err
+    assert err.strip().count("\n") == 0
+    assert out == ""
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "empty.txt", "latin.txt", "marks.txt",
+    ]  # fmt: skip
+
+
+def _process(*words: object, **settings: object) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", "from unrolled.cli import main; main()", *map(str, words)]
+    environment = {**os.environ, "UNROLLED_COMPILING": "1"}
+    return subprocess.Popen(  # type: ignore[call-overload,no-any-return]
+        command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, env=environment, **settings,
+    )  # fmt: skip
+
+
+def test_standard_input_and_a_reader_that_leaves(folder: Path) -> None:
+    process = _process("score", folder / "model.safetensors")
+    out, err = process.communicate("the cat sat\n")
+    assert process.returncode == 0, err
+    assert out.splitlines()[1].endswith("\tthe cat sat")
+
+
+def test_interrupt_stops_soon_and_leaves_nothing(tmp_path: Path) -> None:
+    words = np.random.default_rng(1).integers(0, 50_000, (400_000, 15))
+    (tmp_path / "big.txt").write_text("\n".join(" ".join(map(str, row)) for row in words.tolist()))
+    target = tmp_path / "m.safetensors"
+    process = _process("train", "ngram", tmp_path / "big.txt", "-o", target)
+    time.sleep(4)
+    assert process.poll() is None, "the training was too quick to be interrupted"
+    process.send_signal(signal.SIGINT)
+    began = time.monotonic()
+    _, err = process.communicate(timeout=30)
+    assert time.monotonic() - began < 5  # a second on a machine that does nothing else
+    assert process.returncode == 130
+    assert err.splitlines()[-1] == "unrolled: stopped; nothing half-written is left"
+    assert [path.name for path in tmp_path.iterdir()] == ["big.txt"]
+
+
+def test_start_up_is_quick_and_loads_no_more_than_it_needs() -> None:
+    code = (
+        "import sys, time; began = time.perf_counter(); import unrolled; "
+        "took = time.perf_counter() - began; "
+        "assert not {'torch', 'numba', 'numpy'} & set(sys.modules), sys.modules; print(took)"
+    )
+    took = min(
+        float(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)
+        for _ in range(3)
+    )
+    assert took < 0.2
+    began = time.perf_counter()
+    process = _process("--help")
+    out, _ = process.communicate()
+    assert "evaluate" in out
+    assert time.perf_counter() - began < 2  # half a second on a machine that does nothing else
