@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import warnings
 
-INTERRUPTED = 130
 BAD_INPUT = 2
+
+
+class _Stopped(BaseException):
+    """Ctrl-C or SIGTERM: not a KeyboardInterrupt, which the parser would keep for itself."""
 
 
 def main() -> None:
@@ -17,17 +21,23 @@ def main() -> None:
     from unrolled.errors import UnrolledError
 
     warnings.showwarning = _show_warning
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
     try:
         app()
     except UnrolledError as error:
         _fail(f"unrolled: {error}", BAD_INPUT)
-    except KeyboardInterrupt:
-        _fail("unrolled: stopped; nothing half-written is left", INTERRUPTED)
+    except _Stopped as stopped:
+        _fail("\nunrolled: stopped; nothing half-written is left", 128 + stopped.args[0])
     except BrokenPipeError:
         # The reader of our output has gone (`| head`); keep the interpreter from complaining.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except MemoryError:
         _fail("unrolled: out of memory. Use less text, a lower order, or pruning.", 1)
+
+
+def _stop(number: int, _frame: object) -> None:
+    raise _Stopped(number)
 
 
 def _fail(message: str, code: int) -> None:
