@@ -29,9 +29,21 @@ if TYPE_CHECKING:
     from unrolled.language_model import generate as generate
     from unrolled.language_model import predict as predict
     from unrolled.language_model import rank as rank
+    from unrolled.language_model import score_sentences as score_sentences
     from unrolled.language_model import surprisals as surprisals
+    from unrolled.ngram.arpa import read_arpa as read_arpa
+    from unrolled.ngram.arpa import write_arpa as write_arpa
+    from unrolled.ngram.count_files import read_counts as read_counts
+    from unrolled.ngram.count_files import train_on_counts as train_on_counts
+    from unrolled.ngram.count_files import write_counts as write_counts
+    from unrolled.ngram.counting import count_ngrams as count_ngrams
     from unrolled.ngram.estimation import NgramConfig as NgramConfig
+    from unrolled.ngram.mixing import mix as mix
+    from unrolled.ngram.mixing import tune_weights as tune_weights
     from unrolled.ngram.model import NgramModel as NgramModel
+    from unrolled.ngram.pruning import entropy_prune as entropy_prune
+    from unrolled.ngram.pruning import filter_vocabulary as filter_vocabulary
+    from unrolled.ngram.pruning import prune_to_size as prune_to_size
     from unrolled.ngram.quantisation import quantise as quantise
     from unrolled.ngram.training import train_ngram as train_ngram
     from unrolled.storage import load as load
@@ -56,15 +68,27 @@ _HOMES = {
     "UnrolledError": "errors",
     "UnrolledWarning": "errors",
     "Vocabulary": "vocabulary",
+    "count_ngrams": "ngram.counting",
+    "entropy_prune": "ngram.pruning",
     "evaluate": "language_model",
+    "filter_vocabulary": "ngram.pruning",
     "generate": "language_model",
     "load": "storage",
+    "mix": "ngram.mixing",
     "predict": "language_model",
+    "prune_to_size": "ngram.pruning",
     "quantise": "ngram.quantisation",
     "rank": "language_model",
+    "read_arpa": "ngram.arpa",
     "read_corpus": "corpus",
+    "read_counts": "ngram.count_files",
+    "score_sentences": "language_model",
     "surprisals": "language_model",
     "train_ngram": "ngram.training",
+    "train_on_counts": "ngram.count_files",
+    "tune_weights": "ngram.mixing",
+    "write_arpa": "ngram.arpa",
+    "write_counts": "ngram.count_files",
 }
 
 __all__ = sorted([*_HOMES, "__version__"])

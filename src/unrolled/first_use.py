@@ -1,8 +1,8 @@
 """Compile all kernels at their first use, on a second core while the first command runs.
 
 Numba compiles a kernel when it is first called, and keeps it. Compiling all of them takes one core
-some twenty seconds, most of it in Python, where threads do not help. So the first command that has to
-compile starts this module as a process of its own, which calls every kernel once on a few words.
+some twenty seconds, most of it in Python, where threads do not help. So the first command that has
+to compile starts this module as a process of its own, which calls every kernel on a few words.
 """
 
 from __future__ import annotations

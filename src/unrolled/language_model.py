@@ -229,7 +229,7 @@ def sentence_starts(
     """Where each sentence of ``encode_sentences`` begins in ``ids``, and T; (N + 1,) int64."""
     starts = np.flatnonzero(ids == BOS)
     if starts.size != len(sentences):  # some text holds a literal <s>
-        sizes = [encode_sentences(vocabulary, [sentence], options).size for sentence in sentences]
+        sizes = np.array([encode_sentences(vocabulary, [text], options).size for text in sentences])
         starts = np.cumsum(sizes) - sizes
     return np.append(starts, ids.size)
 
@@ -247,9 +247,7 @@ def text_of(words: Sequence[str], options: TextOptions) -> str:
     if options.tokens == "word":
         return " ".join(words)
     if options.tokens == "byte":
-        raw = (
-            bytes([int(word[3:5], 16)]) if len(word) == 6 else word.encode() for word in words
-        )
+        raw = (bytes([int(word[3:5], 16)]) if len(word) == 6 else word.encode() for word in words)
         words = [b"".join(raw).decode(errors="replace")]
     return "".join(words).replace("\u2581", " ").strip()
 
@@ -279,12 +277,10 @@ def surprisals(model: LanguageModel, sentences: Iterable[str]) -> Iterator[Surpr
             yield Surprisal(number, word, float(score), bool(word_id == UNK))
 
 
-def score_sentences(
-    model: LanguageModel, sentences: Sequence[str], *, eos: bool = True
-) -> Array:
+def score_sentences(model: LanguageModel, sentences: Sequence[str], *, eos: bool = True) -> Array:
     """Log-probability of each sentence, (N,) float64; of stupid back-off a score."""
-    encoded = encode_sentences(model.vocabulary, sentences, model.text_options)
-    scores = model.log_probs(encoded)
+    encoded: Array = encode_sentences(model.vocabulary, sentences, model.text_options)
+    scores = model.log_probs(encoded).astype(np.float64)
     starts = sentence_starts(model.vocabulary, sentences, model.text_options, encoded)
     if starts.size == 1:
         return np.zeros(0)

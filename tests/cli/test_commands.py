@@ -77,7 +77,9 @@ def test_train_and_evaluate(run: Run, folder: Path, tmp_path: Path) -> None:
     assert facts["skip_oov"] is True
 
 
-def test_fallback_discounts_are_said_and_strict_refuses(run: Run, folder: Path, tmp_path: Path) -> None:
+def test_fallback_discounts_are_said_and_strict_refuses(
+    run: Run, folder: Path, tmp_path: Path
+) -> None:
     target = tmp_path / "m.safetensors"
     code, _, err = run("train", "ngram", folder / "train.txt", "-o", target)
     assert code == 0

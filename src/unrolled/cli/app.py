@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from unrolled.cli import compare, models, query, train
+from unrolled.cli import models, query, train
+from unrolled.cli.compare import compare, demo
 
 app = typer.Typer(
     name="unrolled",
@@ -29,8 +30,8 @@ for command in (
     models.convert,
     models.prune,
     models.mix,
-    compare.compare,
-    compare.demo,
+    compare,
+    demo,
 ):
     app.command()(command)
 app.command("filter")(models.filter_words)
@@ -38,9 +39,7 @@ app.command("filter")(models.filter_words)
 
 @app.callback(invoke_without_command=True)
 def version(
-    show: Annotated[
-        bool, typer.Option("--version", help="Print the version and exit.")
-    ] = False,
+    show: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
 ) -> None:
     """Language models from counts to recurrent nets: train, evaluate, compare, convert."""
     if show:

@@ -23,7 +23,7 @@ def compare(
     min_count: Annotated[
         int,
         typer.Option(
-            help="Words that come fewer times are <unk>, so that every model has met unknown words.",
+            help="Words that come fewer times are <unk>, so that all models have met <unk>.",
             min=1,
         ),
     ] = 2,

@@ -131,12 +131,8 @@ def prune(
         float | None,
         typer.Option(help="Drop n-grams that raise the perplexity by less than this share."),
     ] = None,
-    ngrams: Annotated[
-        int | None, typer.Option(help="Keep about so many n-grams.", min=1)
-    ] = None,
-    megabytes: Annotated[
-        float | None, typer.Option(help="Make the file about this large.")
-    ] = None,
+    ngrams: Annotated[int | None, typer.Option(help="Keep about so many n-grams.", min=1)] = None,
+    megabytes: Annotated[float | None, typer.Option(help="Make the file about this large.")] = None,
     threads: shared.Threads = 2,
 ) -> None:
     """Shrink a model by entropy pruning (Stolcke 1998); ARPA models too.
@@ -174,9 +170,7 @@ def prune(
 def filter_words(
     source: Source,
     target: Target,
-    words: Annotated[
-        Path, typer.Option(help="The words to keep, one a line.", show_default=False)
-    ],
+    words: Annotated[Path, typer.Option(help="The words to keep, one a line.", show_default=False)],
     removed: Annotated[
         str,
         typer.Option(
@@ -201,15 +195,15 @@ def filter_words(
         stages.stage(f"reading {source}")
         model = load(source)
         stages.stage("filtering")
-        model = filter_vocabulary(model, shared.read_words(words) or [], removed=removed, report=stages.stage)
+        model = filter_vocabulary(
+            model, shared.read_words(words) or [], removed=removed, report=stages.stage
+        )
         stages.stage(f"writing {target}")
         save_model(model, target)
 
 
 def mix(
-    sources: Annotated[
-        list[str], typer.Argument(help="Two models or more.", show_default=False)
-    ],
+    sources: Annotated[list[str], typer.Argument(help="Two models or more.", show_default=False)],
     output: shared.Output,
     tune: Annotated[
         str | None,

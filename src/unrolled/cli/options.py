@@ -20,17 +20,11 @@ Texts = Annotated[
 ModelPath = Annotated[
     str, typer.Argument(help="A model file (.safetensors) or an ARPA file.", show_default=False)
 ]
-Output = Annotated[
-    Path, typer.Option("--output", "-o", help="Where to write.", show_default=False)
-]
+Output = Annotated[Path, typer.Option("--output", "-o", help="Where to write.", show_default=False)]
 Threads = Annotated[int, typer.Option(help="Threads.", min=1)]
-Tokens = Annotated[
-    str, typer.Option(help="word, char, byte, or a SentencePiece .model file.")
-]
+Tokens = Annotated[str, typer.Option(help="word, char, byte, or a SentencePiece .model file.")]
 Lower = Annotated[bool, typer.Option("--lower", help="Lower-case the text first.")]
-Invalid = Annotated[
-    str, typer.Option(help="What is not UTF-8: error, or replace it by U+FFFD.")
-]
+Invalid = Annotated[str, typer.Option(help="What is not UTF-8: error, or replace it by U+FFFD.")]
 Specials = Annotated[
     str,
     typer.Option(
@@ -41,9 +35,7 @@ Specials = Annotated[
 Field = Annotated[
     str | None, typer.Option(help="Field of JSONL or column of Parquet.", show_default="text")
 ]
-MinCount = Annotated[
-    int, typer.Option(help="Words that come fewer times become <unk>.", min=0)
-]
+MinCount = Annotated[int, typer.Option(help="Words that come fewer times become <unk>.", min=0)]
 VocabularySize = Annotated[
     int | None, typer.Option(help="Keep only so many of the most frequent words.", min=1)
 ]

@@ -106,9 +106,7 @@ def _choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
         raise SettingError(f"{name} is '{value}', allowed are {', '.join(allowed)}")
 
 
-def _print_sentences(
-    model: LanguageModel, lines: Iterable[str], unit: str, format: str
-) -> None:
+def _print_sentences(model: LanguageModel, lines: Iterable[str], unit: str, format: str) -> None:
     from unrolled.language_model import score_sentences
 
     if format == "tsv":
@@ -173,7 +171,9 @@ def rank(
 
 def predict(
     model: shared.ModelPath,
-    context: Annotated[str, typer.Argument(help="The words so far, from the sentence's start.")] = "",
+    context: Annotated[
+        str, typer.Argument(help="The words so far, from the sentence's start.")
+    ] = "",
     count: Annotated[int, typer.Option("--count", "-n", help="How many words.", min=1)] = 10,
 ) -> None:
     """Print the likeliest next words with their probabilities.

@@ -98,7 +98,7 @@ def ngram(
         "strict": strict,
         "delta": delta,
     }
-    limits = {
+    limits: dict[str, Any] = {
         "min_count": min_count,
         "max_size": vocabulary_size,
         "words": shared.read_words(vocabulary),

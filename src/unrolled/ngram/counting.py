@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from queue import SimpleQueue
 from typing import Any
 
@@ -214,7 +215,7 @@ def _whole_words(starts: Array) -> list[tuple[int, int]]:
     size = int(starts[-1])
     cuts = np.searchsorted(starts, np.linspace(0, size, SLICES + 1))
     borders = np.unique(np.append(starts[np.minimum(cuts, starts.size - 1)], [0, size]))
-    return [(int(low), int(high)) for low, high in zip(borders[:-1], borders[1:], strict=True)]
+    return [(int(low), int(high)) for low, high in pairwise(borders)]
 
 
 def _number_slices(nodes: Array, vocabulary_size: int) -> tuple[Array, Array]:
@@ -295,7 +296,16 @@ def _link_suffixes(
         run_slices(
             kernels.write_suffixes,
             [
-                (fresh, depth, *cut, length, cursors[piece, length - 1], positions, numbers, suffixes)
+                (
+                    fresh,
+                    depth,
+                    *cut,
+                    length,
+                    cursors[piece, length - 1],
+                    positions,
+                    numbers,
+                    suffixes,
+                )
                 for piece, cut in enumerate(slices)
             ],
             threads,

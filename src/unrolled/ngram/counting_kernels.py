@@ -2,8 +2,8 @@
 
 The corpus is sorted as a suffix array that stops after ``order`` words: ``positions`` lists the
 places of the corpus so that equal n-grams lie together, and ``fresh[i]`` is the shortest length at
-which the words at ``positions[i]`` differ from those at ``positions[i - 1]``. With ``depth[i]``, the
-words left in the sentence, an n-gram of length k begins at i exactly where
+which the words at ``positions[i]`` differ from those at ``positions[i - 1]``. With ``depth[i]``,
+the words left in the sentence, an n-gram of length k begins at i exactly where
 ``fresh[i] <= k <= depth[i]``; its count is the distance to the next ``fresh <= k``.
 
 Slices that start at a new first word hold whole branches of the trie, so threads share nothing.
@@ -43,7 +43,7 @@ def place_by_word(ids: Array, start: int, stop: int, cursors: Array, positions: 
 
 @njit(cache=True, nogil=True)
 def _radix_sort(items: Array, spare: Array, size: int, bits: int) -> bool:
-    """Sort ``items[:size]`` by the ``bits`` above bit 32, stably; True if the result is in spare."""
+    """Sort ``items[:size]`` by the ``bits`` above bit 32, stably; True: the result is in spare."""
     width = 8 if size < 4096 else 11
     swapped = False
     histogram = np.empty(1 << width, np.int64)
@@ -88,7 +88,7 @@ def _sort_group(
     items: Array,
     spare: Array,
 ) -> None:
-    """Sort positions[start:stop], equal in ``length - 1`` words, by their word number ``length``."""
+    """Sort positions[start:stop], equal in ``length - 1`` words, by the word after those."""
     size = stop - start
     for index in range(size):
         prefetch(ids, np.int64(positions[start + min(index + AHEAD, size - 1)]) + length)
@@ -221,7 +221,7 @@ def write_words(
 def write_first_children(
     fresh: Array, depth: Array, start: int, stop: int, cursors: Array, first: Array
 ) -> None:
-    """Id of the first child of every n-gram shorter than the order; children follow their parent."""
+    """Id of the first child of every n-gram shorter than the order."""
     order = cursors.size
     for index in range(start, stop):
         for k in range(fresh[index], depth[index] + 1):
@@ -254,7 +254,7 @@ def follow(positions: Array, start: int, stop: int, inverse: Array) -> None:
 def number_nodes(
     fresh: Array, depth: Array, start: int, stop: int, length: int, node: int, numbers: Array
 ) -> None:
-    """numbers[i] = id of the n-gram of ``length`` words at i, whose first in the slice is ``node``."""
+    """numbers[i] = id of the n-gram of ``length`` words at i; the slice's first is ``node``."""
     node -= 1
     for index in range(start, stop):
         if fresh[index] <= length <= depth[index]:
@@ -274,7 +274,7 @@ def write_suffixes(
     numbers: Array,
     suffixes: Array,
 ) -> None:
-    """Suffix id (the n-gram less its first word) of every n-gram of ``length`` words in the slice."""
+    """Suffix (the n-gram less its first word) of every n-gram of ``length`` words in the slice."""
     for index in range(start, stop):
         prefetch(numbers, np.int64(later[min(index + AHEAD, stop - 1)]))
         if fresh[index] <= length <= depth[index]:
@@ -286,7 +286,7 @@ def write_suffixes(
 def write_counts(
     fresh: Array, depth: Array, start: int, stop: int, length: int, node: int, counts: Array
 ) -> None:
-    """How often each n-gram of ``length`` words of the slice occurs; counts[0] is node ``node``'s."""
+    """How often each n-gram of ``length`` words of the slice occurs, from counts[node] on."""
     index = start
     while index < stop:
         after = index + 1

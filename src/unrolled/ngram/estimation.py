@@ -6,6 +6,7 @@ import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy as np
 from unrolled.errors import SettingError, TextError, UnrolledWarning
 from unrolled.ngram import estimation_kernels as kernels
 from unrolled.ngram.counting import NgramCounts
-from unrolled.ngram.smoothing import SMOOTHINGS, NoClosedForm, Smoothing, katz_ratios
+from unrolled.ngram.smoothing import SMOOTHINGS, NoClosedFormError, Smoothing, katz_ratios
 from unrolled.ngram.surgery import renew_backoffs
 from unrolled.ngram.table import NgramTable
 from unrolled.threads import even_slices, run_slices
@@ -61,7 +62,7 @@ class NgramConfig:
                 hint="Choose one of " + ", ".join(SMOOTHINGS),
             )
         cutoffs = list(self.prune)
-        if any(low > high for low, high in zip(cutoffs, cutoffs[1:], strict=False)) or any(
+        if any(low > high for low, high in pairwise(cutoffs)) or any(
             cutoff < 0 for cutoff in cutoffs
         ):
             raise SettingError(
@@ -194,7 +195,7 @@ class _Estimator:
         totals = self._count_of_counts(length, used)
         try:
             return formula(totals)
-        except NoClosedForm as lack:
+        except NoClosedFormError as lack:
             self._fall_back(length, lack, f"discounts {self.config.discount_fallback}")
             return np.array([0.0, *self.config.discount_fallback])
 
@@ -205,7 +206,7 @@ class _Estimator:
             totals[min(int(used[BOS]), 7)] -= int(used[BOS]) < 8  # <s> is never predicted
         return totals
 
-    def _fall_back(self, length: int, lack: NoClosedForm, instead: str) -> None:
+    def _fall_back(self, length: int, lack: NoClosedFormError, instead: str) -> None:
         message = f"order {length}: {lack}, so {self.smoothing.title} has no closed form there"
         if self.config.strict:
             raise TextError(message, hint="Use more text, or drop --strict")
@@ -256,7 +257,7 @@ class _Estimator:
     def _katz_ratios(self, length: int, used: Array) -> Array:
         try:
             ratios = katz_ratios(self._count_of_counts(length, used))
-        except NoClosedForm as lack:
+        except NoClosedFormError as lack:
             self._fall_back(length, lack, "the discounts of counts 1 to 3 as ratios")
             ratios = np.ones(4)
             ratios[0] = 0
@@ -356,4 +357,7 @@ def config_from_dict(values: dict[str, Any]) -> NgramConfig:
     unknown = sorted(set(values) - known)
     if unknown:
         raise SettingError(f"unknown setting '{unknown[0]}'", hint=f"Known: {sorted(known)}")
-    return NgramConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+    given: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
+    }
+    return NgramConfig(**given)

@@ -109,4 +109,3 @@ def discount_ratios(
         for child in range(low, high):
             count = np.int64(counts[child])
             probabilities[child + base] = count * ratios[min(count, ratios.size - 1)] / total
-

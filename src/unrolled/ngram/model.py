@@ -33,6 +33,10 @@ Array = np.ndarray[Any, Any]
 
 KIND = "ngram"
 
+# Their first arguments are a model's arrays, unpacked from a tuple, which mypy cannot count.
+_score: Any = kernels.score
+_next_distribution: Any = kernels.next_distribution
+
 
 @dataclass(frozen=True)
 class TokenScores:
@@ -53,7 +57,8 @@ class TokenScores:
     @property
     def oov(self) -> Array:
         """(T,) bool: words that the model does not know."""
-        return self.ids == UNK
+        unknown: Array = self.ids == UNK
+        return unknown
 
     @property
     def sums(self) -> Array:
@@ -159,7 +164,7 @@ class NgramModel:
         after = state.copy()
         ids = np.array([word], np.int32)
         scores, lengths = np.empty(1, np.float32), np.empty(1, np.uint8)
-        kernels.score(*self._arrays, self._absent, ids, after, scores, lengths)
+        _score(*self._arrays, self._absent, ids, after, scores, lengths)
         return after, float(scores[0]), int(lengths[0])
 
     def next_log_probs(self, state: Array) -> Array:
@@ -172,13 +177,15 @@ class NgramModel:
         result = np.empty(self.trie.vocabulary_size, np.float32)
         bits = self.trie.bits
         inverse = pow(SPREADER, -1, 1 << bits)
-        kernels.next_distribution(*self._arrays, inverse, 0.0, state, result)
+        _next_distribution(*self._arrays, inverse, 0.0, state, result)
         require_log_probs(result)
         return result
 
     # -- scoring text ----------------------------------------------------------------------------
 
-    def score(self, sentence: str | Sequence[str] | Array, *, bos: bool = True, eos: bool = True) -> float:
+    def score(
+        self, sentence: str | Sequence[str] | Array, *, bos: bool = True, eos: bool = True
+    ) -> float:
         """Log-probability of one sentence: text, a list of words, or an array of ids.
 
         Args:
@@ -233,7 +240,7 @@ class NgramModel:
     def _run(self, ids: Array, bos: bool = False) -> tuple[Array, Array]:
         """Scores and lengths of int32 ids; ``bos``: they follow a <s> that is not among them."""
         scores, lengths = np.empty(ids.size, np.float32), np.empty(ids.size, np.uint8)
-        kernels.score(*self._arrays, self._absent, ids, self.start(bos), scores, lengths)
+        _score(*self._arrays, self._absent, ids, self.start(bos), scores, lengths)
         return scores, lengths
 
     # -- storage ---------------------------------------------------------------------------------
@@ -242,9 +249,7 @@ class NgramModel:
         """Write one ``.safetensors`` file; nothing is left behind when that fails."""
         arrays = {f"trie.{name}": array for name, array in self.trie.arrays().items()}
         arrays |= {f"vocabulary.{name}": array for name, array in self.vocabulary.arrays().items()}
-        write_model(
-            path, kind=KIND, config=self.config, arrays=arrays, provenance=self.provenance
-        )
+        write_model(path, kind=KIND, config=self.config, arrays=arrays, provenance=self.provenance)
         self.path = os.fspath(path)
 
     @classmethod
@@ -297,4 +302,3 @@ def _under(prefix: str, arrays: dict[str, Array]) -> dict[str, Array]:
         for name, array in arrays.items()
         if name.startswith(prefix)
     }
-

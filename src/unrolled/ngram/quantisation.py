@@ -93,7 +93,8 @@ def quantised_trie(table: NgramTable, *, threads: int = 2) -> PackedTrie:
 
 def _marked(table: NgramTable) -> Array:
     """Contexts that have a back-off weight in a trie, (contexts,) bool."""
-    return (np.diff(table.first.astype(np.int64)) > 0) | (table.backoffs != 0)
+    marked: Array = (np.diff(table.first.astype(np.int64)) > 0) | (table.backoffs != 0)
+    return marked
 
 
 def _book(log_probs: Array) -> Array:
@@ -110,7 +111,9 @@ def _book(log_probs: Array) -> Array:
         return _filled(np.zeros(1), CODES)
     most = float(finite.max())
     values, counts = np.unique(finite[::step], return_counts=True)
-    sure = _logistic(np.linspace(_log_odds(LIKELY), _log_odds(most), SURE)) if most > LIKELY else []
+    sure = np.zeros(0)
+    if most > LIKELY:
+        sure = _logistic(np.linspace(_log_odds(LIKELY), _log_odds(most), SURE))
     exact = np.zeros(values.size, bool)
     room = CODES - 2 - len(sure)
     while True:
@@ -126,7 +129,7 @@ def _book(log_probs: Array) -> Array:
 
 
 def _filled(log_values: Array, size: int) -> Array:
-    """A book of ``size`` codes: log 0, these values, and what is free spread evenly below e^most."""
+    """A book of ``size`` codes: log 0, these values, and the free ones spread below e^most."""
     book = np.unique(log_values.astype(np.float32))
     spare = np.arange(1, size - book.size) / (size - book.size)
     book = np.sort(np.append(book, np.log(spare) + book[-1]))

@@ -17,7 +17,7 @@ PAIRS = 16  # children of a context that are moved together with another
 def left_over(
     first: Array, suffixes: Array, log_probs: Array, backoffs: Array, left: Array
 ) -> None:
-    """left[h] = b(h) (1 - sum of p(w|h') over the children w of h), what the weight accounts for."""
+    """left[h] = b(h) (1 - sum of p(w|h') over the children w of h): what the weight stands for."""
     for context in range(left.size):
         room = 1.0
         for child in range(np.int64(first[context]), np.int64(first[context + 1])):
@@ -203,9 +203,7 @@ def round_contexts(
             excess = np.exp(np.float64(backoff_book[backoff_code])) * room - target
         else:
             room = max(room, 1e-7)
-            backoff_code, excess = _settle(
-                here, values, backoff_book, least, target - mass, room
-            )
+            backoff_code, excess = _settle(here, values, backoff_book, least, target - mass, room)
             for child in range(low, high):
                 rounded[child] = book[here[child - low]]
         backoff_codes[context] = backoff_code

@@ -69,7 +69,7 @@ def score(
     total = levels[order]
     size = ids.size
     paths = np.empty((order, BATCH + 1), np.int64)  # node of the k + 1 words that end there
-    ranks = np.full((order, BATCH), -1, np.int64)  # of the back-off weight of the k + 1 words before
+    ranks = np.full((order, BATCH), -1, np.int64)  # of the weight of the k + 1 words before
     starts = np.zeros(BATCH, np.int64)
     stops = np.zeros(BATCH, np.int64)
     paths[:, 0] = -1
@@ -191,5 +191,7 @@ def next_distribution(
         for node in range(max(low, levels[1]), high):
             word = (field(words, bits, node) * inverse) & mask
             if word < result.size:
-                result[word] = log_prob_at(log_probs, log_prob_codes, log_prob_book, k + 2, node - levels[1])
+                result[word] = log_prob_at(
+                    log_probs, log_prob_codes, log_prob_book, k + 2, node - levels[1]
+                )
     result[BOS_ID] = -np.inf

@@ -18,7 +18,7 @@ Array = np.ndarray[Any, Any]
 KATZ_LIMIT = 5  # Katz 1987 trusts counts above 5
 
 
-class NoClosedForm(Exception):
+class NoClosedFormError(Exception):
     """A discount's formula does not apply to these counts of counts; the text says which lacks."""
 
 
@@ -50,7 +50,7 @@ def modified_discounts(totals: Array) -> Array:
         (4,) float64 discounts of counts 0, 1, 2, and 3 or more.
 
     Raises:
-        NoClosedForm: some n_k is 0, or a discount falls outside 0 to k.
+        NoClosedFormError: some n_k is 0, or a discount falls outside 0 to k.
 
     >>> modified_discounts(np.array([0, 100, 40, 20, 12])).round(3).tolist()
     [0.0, 0.556, 1.167, 1.667]
@@ -61,7 +61,7 @@ def modified_discounts(totals: Array) -> Array:
     for k in (1, 2, 3):
         result[k] = k - (k + 1) * ratio * totals[k + 1] / totals[k]
         if not 0 <= result[k] <= k:
-            raise NoClosedForm(f"the discount of count {k} would be {result[k]:.3f}")
+            raise NoClosedFormError(f"the discount of count {k} would be {result[k]:.3f}")
     return result
 
 
@@ -87,20 +87,20 @@ def katz_ratios(totals: Array) -> Array:
     _need(totals, tuple(range(1, KATZ_LIMIT + 2)))
     tail = (KATZ_LIMIT + 1) * totals[KATZ_LIMIT + 1] / totals[1]
     if tail >= 1:
-        raise NoClosedForm(f"counts above {KATZ_LIMIT} leave none of count 1")
+        raise NoClosedFormError(f"counts above {KATZ_LIMIT} leave none of count 1")
     ratios = np.ones(KATZ_LIMIT + 2)
     ratios[0] = 0
     for r in range(1, KATZ_LIMIT + 1):
         ratios[r] = ((r + 1) * totals[r + 1] / (r * totals[r]) - tail) / (1 - tail)
         if not 0 < ratios[r] <= 1:
-            raise NoClosedForm(f"the ratio of count {r} would be {ratios[r]:.3f}")
+            raise NoClosedFormError(f"the ratio of count {r} would be {ratios[r]:.3f}")
     return ratios
 
 
 def _need(totals: Array, counts: tuple[int, ...]) -> None:
     for count in counts:
         if totals[count] == 0:
-            raise NoClosedForm(f"no n-gram has the count {count}")
+            raise NoClosedFormError(f"no n-gram has the count {count}")
 
 
 SMOOTHINGS = {

@@ -52,7 +52,8 @@ class NgramTable:
     def parents(self, length: int) -> Array:
         """Context node of every n-gram of ``length`` words >= 2, (G_length,) int64."""
         above = self.level(length - 1)
-        children = np.diff(self.first[above.start : above.stop + 1].astype(np.int64))
+        borders = self.first[above.start : above.stop + 1].astype(np.int64)
+        children = borders[1:] - borders[:-1]
         return np.repeat(np.arange(above.start, above.stop), children)
 
     def ngrams(self, length: int) -> Array:
@@ -98,7 +99,10 @@ class NgramTable:
         kept = np.flatnonzero(keep[: self.inner])
         first = np.append(places[self.first[kept]], places[-1]).astype(np.uint32)
         words = np.concatenate(
-            [self.last_words(length)[keep[self.level(length)]] for length in range(1, self.order + 1)]
+            [
+                self.last_words(length)[keep[self.level(length)]]
+                for length in range(1, self.order + 1)
+            ]
         )
         return NgramTable(
             places[self.levels],

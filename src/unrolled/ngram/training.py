@@ -79,7 +79,9 @@ def train_ngram(
     say("reading text")
     # The corpus is handed on without a name here, so that its ids can be dropped once counted.
     return train_on_corpus(
-        read_corpus(_repeated(sources, weights), **limits) if texts is None else _read_texts(texts, limits),
+        read_corpus(_repeated(sources, weights), **limits)
+        if texts is None
+        else _read_texts(texts, limits),
         config,
         options=limits["options"],
         threads=threads,
@@ -134,7 +136,7 @@ def train_on_corpus(
             "tokens": corpus.tokens,
             "sentences": corpus.sentences,
             "unknown": int(corpus.word_counts[UNK]),
-            "ids_crc32": f"{zlib.crc32(memoryview(corpus.ids).cast('B')):08x}",
+            "ids_crc32": _checksum(corpus.ids),
         }
     }
     ids = [corpus.ids]
@@ -161,6 +163,10 @@ def model_from_counts(
     settings = {**asdict(config), "text": asdict(options or TextOptions())}
     made = {**(provenance or {}), "discounts": result.discounts}
     return NgramModel(pack(result.table, consume=True), vocabulary, settings, made)
+
+
+def _checksum(ids: Any) -> str:
+    return f"{zlib.crc32(ids.view(np.uint8)):08x}"
 
 
 def _read_texts(texts: Iterable[str], limits: dict[str, Any]) -> Corpus:

@@ -1,9 +1,10 @@
-"""The packed trie: an n-gram model as flat arrays that are queried, stored and memory-mapped as is."""
+"""The packed trie: an n-gram model as flat arrays, queried, stored and mapped as they are."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -69,7 +70,7 @@ class PackedTrie:
     @property
     def quantised(self) -> bool:
         """Whether probabilities are 8-bit codes."""
-        return self.log_probs.dtype == np.uint8
+        return bool(self.log_probs.dtype == np.uint8)
 
     @property
     def backoff_count(self) -> int:
@@ -185,7 +186,7 @@ class PackedTrie:
     def _longer_log_probs(self) -> list[Array]:
         """Log-probabilities of orders 2 and up, decoded, an order an array."""
         borders = self.levels[1:] - self.levels[1]
-        parts = [self.log_probs[low:high] for low, high in zip(borders, borders[1:], strict=False)]
+        parts = [self.log_probs[low:high] for low, high in pairwise(borders)]
         if self.quantised:
             return [book[codes] for book, codes in zip(self.log_prob_book, parts, strict=True)]
         return parts

@@ -1,6 +1,6 @@
 """Kernels of the packed trie: bit fields, the child directory, and the search for a child.
 
-Nodes of all orders share one numbering: order 1 first, in vocabulary order, then order 2, and so on;
+Nodes of all orders share one numbering: order 1 first, in vocabulary order, then order 2 and so on;
 inside an order, children lie in their parent's order, sorted by ``spread(word)``. Four arrays hold
 the shape:
 
@@ -59,7 +59,9 @@ def field(packed: Array, bits: int, index: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def pack_fields(values: Array, start: int, stop: int, factor: int, bits: int, packed: Array) -> None:
+def pack_fields(
+    values: Array, start: int, stop: int, factor: int, bits: int, packed: Array
+) -> None:
     """Write values[start:stop] as bit fields; ``start`` is a multiple of 64.
 
     ``factor`` multiplies each first, modulo 2^bits: SPREADER for words, 1 for plain numbers.
@@ -255,9 +257,7 @@ def build_directory(
 
 
 @njit(cache=True, nogil=True)
-def read_directory(
-    directory: Array, ends: Array, total: int, start: int, counts: Array
-) -> None:
+def read_directory(directory: Array, ends: Array, total: int, start: int, counts: Array) -> None:
     """Number of children of nodes start, start + 1, ...; out-of-range ones read as none."""
     for index in range(counts.size):
         low, high = child_range(directory, ends, total, start + index)
