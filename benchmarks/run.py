@@ -91,7 +91,7 @@ def _settings(options: argparse.Namespace) -> Settings:
         ptb=options.ptb,
         tokens=tuple(options.tokens or ((200_000,) if quick else (1_000_000, 60_000_000))),
         model_tokens=options.model_tokens or (200_000 if quick else 10_000_000),
-        heldout_tokens=100_000 if quick else 3_000_000,
+        heldout_tokens=options.heldout_tokens or (100_000 if quick else 3_000_000),
         repeats=options.repeats or (1 if quick else 3),
         threads=options.cores,
         order=5,
@@ -113,6 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--ptb", type=Path, help="a folder with the Penn Treebank")
     add("--tokens", type=int, nargs="+", help="sizes of the training texts for estimation")
     add("--model-tokens", type=int, help="size of the text of the models that are queried")
+    add("--heldout-tokens", type=int, help="size of the text that is scored")
     add("--repeats", type=int, help="runs of each contender")
     add("--cores", type=int, default=2, help="cores, and our threads")
     add("--lmplz-memory", default="4G", help="lmplz's -S")

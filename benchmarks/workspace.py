@@ -147,7 +147,7 @@ class Workspace:
         return self._text
 
     def _heldout(self) -> int:
-        return min(self.settings.heldout_tokens, self._whole().tokens // 10)
+        return min(self.settings.heldout_tokens, self._whole().tokens // 2)
 
     def _cut(self, name: str, start: int, stop: int) -> tuple[Path, int]:
         path = self.folder / name

@@ -145,7 +145,7 @@ def _settle(
         if attempt == 12:
             missing = _move_two(codes, values, book, least, missing, room, np.int64(24))
         reach = 4 if attempt < 6 else 40
-        child, child_code, best = _move_one(codes, values, book, least, missing, room, reach)
+        child, child_code, _ = _move_one(codes, values, book, least, missing, room, reach)
         if child >= 0:
             missing -= values[child_code] - values[codes[child]]
             codes[child] = child_code
