@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from unrolled.cli import options as shared
+
+if TYPE_CHECKING:
+    from unrolled.corpus import TextOptions
 
 Text = Annotated[str, typer.Argument(show_default=False)]
 Folder = Annotated[
@@ -69,17 +72,15 @@ def demo(output: Folder = None, threads: shared.Threads = 2) -> None:
 def _climb(
     texts: tuple[str, str, str],
     output: Path | None,
-    options: object,
+    options: TextOptions,
     min_count: int,
     only: str,
     threads: int,
 ) -> None:
     import sys
 
-    from unrolled.corpus import TextOptions
     from unrolled.ladder import climb, format_table
 
-    assert isinstance(options, TextOptions)
     result = climb(
         *texts,
         output=output,
