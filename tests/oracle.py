@@ -131,7 +131,7 @@ class NgramOracle:
             elif self.smoothing == "katz":
                 tail = 6 * n[6] / n[1]
                 found = [((r + 1) * n[r + 1] / (r * n[r]) - tail) / (1 - tail) for r in range(1, 6)]
-                fits = n[6] > 0 and all(0 < ratio <= 1 for ratio in found)
+                fits = n[6] > 0 and tail < 1 and all(0 < ratio <= 1 for ratio in found)
             else:
                 return [0.0, 0.0, 0.0]
         except ZeroDivisionError:

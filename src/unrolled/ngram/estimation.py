@@ -16,7 +16,7 @@ from unrolled.ngram import estimation_kernels as kernels
 from unrolled.ngram.counting import NgramCounts
 from unrolled.ngram.smoothing import SMOOTHINGS, NoClosedFormError, Smoothing, katz_ratios
 from unrolled.ngram.surgery import renew_backoffs
-from unrolled.ngram.table import NgramTable
+from unrolled.ngram.table import MAX_ORDER, NgramTable
 from unrolled.threads import even_slices, run_slices
 from unrolled.vocabulary import BOS, UNK
 
@@ -61,6 +61,8 @@ class NgramConfig:
                 f"there is no smoothing '{self.smoothing}'",
                 hint="Choose one of " + ", ".join(SMOOTHINGS),
             )
+        if not 1 <= self.order <= MAX_ORDER:
+            raise SettingError(f"order {self.order} is not between 1 and {MAX_ORDER}")
         cutoffs = list(self.prune)
         if any(low > high for low, high in pairwise(cutoffs)) or any(
             cutoff < 0 for cutoff in cutoffs

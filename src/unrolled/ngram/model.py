@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -100,9 +101,9 @@ class NgramModel:
         self.path = path
         self._arrays = trie.query_arrays()
         self._starts = _first_state(trie.order, False), _first_state(trie.order, True)
-        smoothing = self.config.get("smoothing")
-        backoff = float(self.config.get("backoff", 0.4)) if smoothing == "stupid-backoff" else 1.0
-        self._absent = float(np.log(backoff)) if 0 < backoff <= 1 else 0.0
+        self._absent = 0.0
+        if not self.normalised:
+            self._absent = _log_factor(self.config.get("backoff", 0.4), path)
 
     # -- what every language model has ---------------------------------------------------------
 
@@ -160,8 +161,12 @@ class NgramModel:
         return self.step(state, word)[0]
 
     def step(self, state: Array, word: int) -> tuple[Array, float, int]:
-        """State after a word id, the word's log-probability, and the length of n-gram used."""
-        after = state.copy()
+        """State after a word id, the word's log-probability, and the length of n-gram used.
+
+        Raises:
+            SettingError: a state of a model of another order.
+        """
+        after = self._checked(state).copy()
         ids = np.array([word], np.int32)
         scores, lengths = np.empty(1, np.float32), np.empty(1, np.uint8)
         _score(*self._arrays, self._absent, ids, after, scores, lengths)
@@ -172,14 +177,20 @@ class NgramModel:
 
         Raises:
             NotNormalisedError: stupid back-off. FormatError: the file is damaged.
+            SettingError: a state of a model of another order.
         """
         require_normalised(self, "the next word's distribution")
         result = np.empty(self.trie.vocabulary_size, np.float32)
         bits = self.trie.bits
         inverse = pow(SPREADER, -1, 1 << bits)
-        _next_distribution(*self._arrays, inverse, 0.0, state, result)
+        _next_distribution(*self._arrays, inverse, 0.0, self._checked(state), result)
         require_log_probs(result)
         return result
+
+    def _checked(self, state: Array) -> Array:
+        if state.shape != (self.order,) or state.dtype != np.int64:
+            raise SettingError(f"this is no state of a model of order {self.order}")
+        return state
 
     # -- scoring text ----------------------------------------------------------------------------
 
@@ -284,7 +295,7 @@ def _first_state(order: int, bos: bool) -> Array:
 
 
 def checked_ids(ids: Array) -> Array:
-    """Ids as contiguous int32.
+    """Ids as contiguous int32; those that do not fit are unknown words too.
 
     Raises:
         SettingError: an array of another kind or with several axes.
@@ -293,7 +304,16 @@ def checked_ids(ids: Array) -> Array:
         raise SettingError(
             f"ids are {ids.dtype} with {ids.ndim} axes and must be integers with one axis"
         )
+    if ids.dtype.itemsize > 2 and ids.dtype != np.int32:
+        ids = np.where((ids < 0) | (ids > 2**31 - 1), UNK, ids)
     return np.ascontiguousarray(ids, np.int32)
+
+
+def _log_factor(factor: Any, path: str | None) -> float:
+    """Logarithm of stupid back-off's factor."""
+    if not isinstance(factor, (int, float)) or not 0 < factor <= 1:
+        raise FormatError(f"the back-off factor {factor!r} is not in (0, 1]", where=path)
+    return math.log(factor)
 
 
 def _under(prefix: str, arrays: dict[str, Array]) -> dict[str, Array]:

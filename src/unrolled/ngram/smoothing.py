@@ -83,6 +83,12 @@ def katz_ratios(totals: Array) -> Array:
 
     Returns:
         (7,) float64: the ratio for each count 0 to 5, and 1 for all above.
+
+    Raises:
+        NoClosedFormError: some n_k is 0, or a ratio falls outside 0 to 1.
+
+    >>> katz_ratios(np.array([0, 120, 40, 20, 12, 8, 5])).round(3).tolist()
+    [0.0, 0.556, 0.667, 0.733, 0.778, 0.667, 1.0]
     """
     _need(totals, tuple(range(1, KATZ_LIMIT + 2)))
     tail = (KATZ_LIMIT + 1) * totals[KATZ_LIMIT + 1] / totals[1]

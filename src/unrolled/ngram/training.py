@@ -66,6 +66,8 @@ def train_ngram(
     config = ngram_config(settings)
     if (sources is None) == (texts is None):
         raise SettingError("give either files or texts to train on")
+    if texts is not None and weights is not None:
+        raise SettingError("weights are for files: repeat a text as often as it is to count")
     limits: dict[str, Any] = {
         "options": options or TextOptions(),
         "vocabulary": vocabulary,
@@ -94,12 +96,12 @@ def _repeated(sources: Any, weights: Sequence[int] | None) -> Any:
     if weights is None:
         return sources
     given = [sources] if isinstance(sources, (str, Path)) else list(sources)
-    if len(weights) != len(given) or any(weight < 1 for weight in weights):
+    if len(weights) != len(given) or any(weight < 1 or weight % 1 for weight in weights):
         raise SettingError(
             f"weights {list(weights)} must be whole numbers above 0, one for each of the "
             f"{len(given)} sources"
         )
-    return [source for source, weight in zip(given, weights, strict=True) for _ in range(weight)]
+    return [source for source, weight in zip(given, weights, strict=True) for _ in range(int(weight))]
 
 
 def ngram_config(settings: dict[str, Any]) -> NgramConfig:
@@ -173,7 +175,7 @@ def _read_texts(texts: Iterable[str], limits: dict[str, Any]) -> Corpus:
     """Read sentences through a file, so that they are treated as any other text is."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "texts.txt")
-        with path.open("w", encoding="utf-8", newline="\n") as file:
+        with path.open("w", encoding="utf-8", errors="replace", newline="\n") as file:
             for text in texts:
                 file.write(text.replace("\n", " ") + "\n")
         return read_corpus(path, **limits)
