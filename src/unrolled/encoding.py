@@ -7,7 +7,7 @@ the word, and since ids go by frequency the words that are looked at lie togethe
 
 Models come from files, so no content of these arrays is trusted: an id is compared with the number
 of words and both of its offsets with the size of the text before use, and a probe gives up after
-MAX_PROBES slots. A table half full has its longest run of slots far below that.
+MAX_PROBES slots. A table three quarters full has its longest run of slots below that.
 
 Only words and marks matter here; what a line is and which bytes split words is KenLM's choice:
 a line ends at a newline, and NUL, tab, carriage return and space split words.

@@ -49,7 +49,7 @@ class Vocabulary:
     Args:
         text: (bytes,) uint8, the words in UTF-8 back to back.
         offsets: (V + 1,) uint32, where each word begins in ``text``.
-        slots: a power of two of at least 2 V hash slots, uint64; built if absent.
+        slots: a power of two of at least 4 V / 3 hash slots, uint64; built if absent.
 
     Raises:
         SettingError: when a word is empty, comes twice, or holds white space.
@@ -78,7 +78,7 @@ class Vocabulary:
         if separators.any():
             bad = int(np.searchsorted(self._offsets, int(separators.argmax()), side="right")) - 1
         else:
-            slots = np.zeros(max(1 << (2 * len(self) - 1).bit_length(), 16), np.uint64)
+            slots = np.zeros(max(1 << (4 * len(self) // 3).bit_length(), 16), np.uint64)
             bad = encoding.index_words(self._text, self._offsets, slots)
         if bad >= 0:
             word = self.word(bad)
@@ -131,10 +131,10 @@ class Vocabulary:
             raise FormatError("the vocabulary's offsets do not fit its text", where=where)
         if text[: len(marks)].tobytes() != marks or offsets[1:4].tolist() != [5, 8, 12]:
             raise FormatError("the vocabulary does not begin with <unk> <s> </s>", where=where)
-        if slots.size < 2 * words or slots.size & (slots.size - 1):
+        if 3 * slots.size < 4 * words or slots.size & (slots.size - 1):
             raise FormatError(
                 f"the vocabulary has {slots.size} hash slots for {words} words; "
-                "they must be a power of two and at least twice the words",
+                "they must be a power of two, and at least 4 for 3 words",
                 where=where,
             )
         return cls(text, offsets, slots)
