@@ -76,6 +76,7 @@ def _query(arpa: Path, text: Path, folder: Path) -> None:
     quantise(model, threads=1)
     write_arpa(model, folder / "b.arpa")
     unrolled.predict(model, "a", 1)
+    model.score("a")
     entropy_prune(model, 1e-9, threads=1)
     tune_weights([model, model], str(text), threads=1)
     mix([model, model], [0.5, 0.5], threads=1)

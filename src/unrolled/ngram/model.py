@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 
 KIND = "ngram"
+NEARLY_ZERO = -98.0  # log10; the quick way to score writes -99 for log 0
 
 # Their first arguments are a model's arrays, unpacked from a tuple, which mypy cannot count.
 _score: Any = kernels.score
@@ -202,8 +203,37 @@ class NgramModel:
         Args:
             bos: whether it begins a sentence. eos: whether </s> is predicted at its end.
         """
+        if isinstance(sentence, str) and "<" not in sentence and self._spoken is not None:
+            log10_prob = self._spoken(sentence, bos, eos)
+            if log10_prob > NEARLY_ZERO:
+                return log10_prob * math.log(10)
         scores = self._run(self._sentence_ids(sentence, eos), bos)[0]
         return float(np.add.reduce(scores, dtype=np.float64))
+
+    @cached_property
+    def _spoken(self) -> Callable[[str, bool, bool], float] | None:
+        """The quick way for one sentence of plain words: a log10 probability.
+
+        It takes a tenth of the time of the kernel for much text, whose many arrays have to be
+        unpacked at each call.
+        """
+        options = self.text_options
+        if options.tokens != "word" or options.lower or not self.normalised:
+            return None
+        from unrolled.ngram import step_kernels
+
+        handle, kept = step_kernels.handle_of(self.trie, self.vocabulary)
+        starts = [step_kernels.start_state(self.order, bos) for bos in (False, True)]
+        scores, tokens = np.empty(0), np.empty((2, 0), np.int64)
+
+        def log10_prob(sentence: str, bos: bool, eos: bool, _kept: Any = kept) -> float:
+            data = sentence.encode(errors="replace")
+            total: float = step_kernels.score_text(handle, data, starts[bos], eos, scores, tokens)[
+                0
+            ]
+            return total
+
+        return log10_prob
 
     def scores(self, sentences: Sequence[str], *, threads: int = 2) -> Array:
         """Log-probability of each of many sentences, (N,) float64."""
