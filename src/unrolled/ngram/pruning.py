@@ -105,13 +105,9 @@ def prune_to_size(
             hint="Filter the vocabulary first",
         )
     table, suffixes, values = _measured(model, history, threads, report)
-    # Stable, and shorter n-grams have smaller numbers: any first part of this order is closed.
-    ranks = np.argsort(-values, kind="stable")
     if ngrams is None:
-        ngrams = _count_that_fits(model, table, ranks, float(megabytes or 0))
-    keep = np.zeros(values.size, bool)
-    keep[ranks[:ngrams]] = True
-    del ranks
+        ngrams = _count_that_fits(model, table, values, float(megabytes or 0))
+    keep = _largest(values, ngrams)
     threshold = float(values[~keep].max(initial=0.0))
     operation = {"pruned": {"threshold": threshold, "history": _name(history)}}
     return _pruned(model, table, suffixes, keep, operation, threads, report)
@@ -168,48 +164,61 @@ def _pruned(
 # -- to a size -------------------------------------------------------------------------------------
 
 
-def _count_that_fits(model: NgramModel, table: NgramTable, ranks: Array, megabytes: float) -> int:
-    """The most n-grams, in the order of ``ranks``, whose model file has at most so many bytes."""
+def _largest(values: Array, count: int) -> Array:
+    """Marks of the ``count`` largest values, (G,) bool, of equal ones those that come first.
+
+    Shorter n-grams come first and have at least the values of the longer ones that need them, so
+    what is marked can stand alone, whatever the count.
+    """
+    if count >= values.size:
+        return np.ones(values.size, bool)
+    least = np.partition(values, values.size - count)[values.size - count]
+    keep: Array = values > least
+    keep[np.flatnonzero(values == least)[: count - np.count_nonzero(keep)]] = True
+    return keep
+
+
+def _count_that_fits(model: NgramModel, table: NgramTable, values: Array, megabytes: float) -> int:
+    """The most n-grams, those of the largest values, whose file has at most so many bytes."""
     target = megabytes * 1e6
-    low, high = len(model.vocabulary), ranks.size
-    least = _file_size(model, table, ranks[:low])
+    low, high = len(model.vocabulary), values.size
+    least = _file_size(model, table, _largest(values, low))
     if least > target:
         raise SettingError(
             f"{megabytes} MB are too few: the words alone take {least / 1e6:.2f} MB",
             hint="Filter the vocabulary first",
         )
-    most = _file_size(model, table, ranks)
+    most = _file_size(model, table, np.ones(values.size, bool))
     if most <= target:
         return high
     # The size grows nearly in line with the number, so interpolation ends in a few steps.
     while high - low > 1 and most - least > 1000:
         middle = low + int((target - least) / (most - least) * (high - low))
         middle = min(max(middle, low + 1), high - 1)
-        size = _file_size(model, table, ranks[:middle])
+        size = _file_size(model, table, _largest(values, middle))
         if size <= target:
             low, least = middle, size
-            if target - size < 1000:
+            if target - size < 1000 + target * 1e-4:
                 break
         else:
             high, most = middle, size
     return low
 
 
-def _file_size(model: NgramModel, table: NgramTable, kept: Array) -> float:
-    """Bytes of the file of a model with only the n-grams ``kept``, within some hundred."""
-    keep = np.zeros(int(table.levels[-1]), bool)
-    keep[kept] = True
+def _file_size(model: NgramModel, table: NgramTable, keep: Array) -> float:
+    """Bytes of the file of a model with only the n-grams of ``keep``, or some hundred less."""
     places = np.zeros(keep.size + 1, np.uint32)
     np.cumsum(keep, out=places[1:])
     children = np.diff(places[table.first])
+    total = int(places[-1])
     inner = int(np.count_nonzero(keep[: table.inner]))
     marked = int(np.count_nonzero(children))
-    longer = kept.size - len(model.vocabulary)
+    longer = total - len(model.vocabulary)
     if model.trie.quantised:
         numbers = longer + 8 * packed_size(marked, BACKOFF_BITS) + 1024 * (table.order + 1)
     else:
         numbers = 4 * longer + 4 * marked
-    tree = 8 * packed_size(kept.size, table.bits) + 32 * (-(-inner // BLOCK))
+    tree = 8 * packed_size(total, table.bits) + 32 * (-(-inner // BLOCK))
     tree += 4 * int(np.count_nonzero(children > 2))
     fixed = sum(array.nbytes for array in model.vocabulary.arrays().values())
     fixed += 4 * len(model.vocabulary) + len(json.dumps([model.config, model.provenance]))

@@ -7,9 +7,12 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from unrolled.intrinsics import prefetch
 from unrolled.ngram.trie_kernels import field, find_child, spread
 
 Array = np.ndarray[Any, Any]
+
+AHEAD = 32  # children whose suffixes are asked for early: they lie all over the memory
 
 
 @njit(cache=True, nogil=True)
@@ -79,6 +82,8 @@ def relative_entropies(
         left = 1.0
         lower = 1.0
         for child in range(low, high):
+            if child + AHEAD < suffixes.size:
+                prefetch(log_probs, np.int64(suffixes[child + AHEAD]))
             left -= np.exp(np.float64(log_probs[child]))
             lower -= np.exp(np.float64(log_probs[suffixes[child]]))
         left = max(left, 0.0)
@@ -126,12 +131,17 @@ def flow_down(
         backed = np.exp(np.float64(backoffs[context])) * mass
         lost += backed - frequencies[context]
         if start > 0:
+            if context + AHEAD < suffixes.size:
+                prefetch(passing, np.int64(suffixes[context + AHEAD]))
             passing[suffixes[context]] += backed - frequencies[context]
         for child in range(np.int64(first[context]), np.int64(first[context + 1])):
             flow = probabilities[child] * mass
             if child < fresh.size:
                 flow += fresh[child]
                 fresh[child] = flow
+            if child + AHEAD < suffixes.size:
+                prefetch(fresh, np.int64(suffixes[child + AHEAD]))
+                prefetch(probabilities, np.int64(suffixes[child + AHEAD]))
             suffix = suffixes[child]
             fresh[suffix] += flow - probabilities[suffix] * backed
     return lost
@@ -184,6 +194,8 @@ def renew_backoffs(
         lower = np.float64(whole[context - start])
         kept = 0
         for child in range(low, high):
+            if child + AHEAD < suffixes.size:
+                prefetch(log_probs, np.int64(suffixes[child + AHEAD]))
             if keep[child]:
                 left -= np.exp(np.float64(log_probs[child]))
                 lower -= np.exp(np.float64(log_probs[suffixes[child]]))

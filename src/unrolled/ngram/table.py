@@ -9,6 +9,7 @@ import numpy as np
 
 from unrolled.errors import FormatError
 from unrolled.ngram.packing import pack_words, unpack_words
+from unrolled.threads import even_slices, run_slices
 
 Array = np.ndarray[Any, Any]
 
@@ -67,7 +68,7 @@ class NgramTable:
                 nodes = self.parents(place)[nodes - here.start]
         return grams
 
-    def suffixes(self) -> Array:
+    def suffixes(self, *, threads: int = 2) -> Array:
         """Node of every n-gram less its first word, (G,) uint32; zero for order 1.
 
         Raises:
@@ -82,9 +83,17 @@ class NgramTable:
             if length == 2:
                 result[here] = words
             else:
-                missing = surgery_kernels.find_suffixes(
-                    self.first, self.words, self.bits, parents, words, result, here.start
-                )
+                missing = sum(
+                    run_slices(
+                        surgery_kernels.find_suffixes,
+                        [
+                            (self.first, self.words, self.bits, parents[low:high],
+                             words[low:high], result, here.start + low)
+                            for low, high in even_slices(words.size, 32)
+                        ],
+                        threads,
+                    )
+                )  # fmt: skip
                 if missing:
                     raise FormatError(
                         f"{missing} n-grams of order {length} lack the shorter n-gram that they "
