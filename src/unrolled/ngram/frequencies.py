@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from unrolled.errors import SettingError
+from unrolled.errors import FormatError, SettingError
 from unrolled.language_model import require_normalised
 from unrolled.ngram import surgery_kernels as kernels
 from unrolled.ngram.model import NgramModel
@@ -94,10 +94,17 @@ def _chained(table: NgramTable, log_probs: Array) -> Array:
 
 
 def _settle(table: NgramTable, suffixes: Array, frequencies: Array) -> None:
-    """Move frequencies to the stationary ones, in place."""
+    """Move frequencies to the stationary ones, in place.
+
+    Raises:
+        FormatError: back-off weights that no model has.
+    """
     probabilities = np.exp(table.log_probs)
     for _ in range(STEPS):
-        frequencies[:] = _step(table, suffixes, probabilities, frequencies)
+        with np.errstate(over="ignore", invalid="ignore"):
+            frequencies[:] = _step(table, suffixes, probabilities, frequencies)
+        if not np.isfinite(frequencies).all():
+            raise FormatError("the model's back-off weights overflow: its file is damaged")
 
 
 def _step(table: NgramTable, suffixes: Array, probabilities: Array, frequencies: Array) -> Array:

@@ -124,7 +124,7 @@ def _book(log_probs: Array) -> Array:
         exact |= heavy
     rest = np.repeat(values[~exact].astype(np.float64), counts[~exact])
     bins = np.array_split(rest, max(room - int(exact.sum()), 1))
-    means = [np.log(np.exp(part).mean()) for part in bins if part.size]
+    means = [np.log(np.exp(part - part[-1]).mean()) + part[-1] for part in bins if part.size]
     return _filled(np.concatenate([values[exact], means, sure, [most]]), CODES)
 
 

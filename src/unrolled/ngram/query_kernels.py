@@ -2,8 +2,8 @@
 
 Text is scored a block of words at a time and an order at a time: whether words i-k..i are an n-gram
 depends only on whether i-k..i-1 and i-k+1..i are, so all searches of one order are independent and
-their cache misses overlap. A node's directory line and its probability are asked for as soon as the
-node is known, one order before they are used.
+their cache misses overlap. A node's directory line is asked for as soon as the node is known, one
+order before it is used; probabilities and weights once it is known which of them count.
 """
 
 from __future__ import annotations
@@ -92,8 +92,6 @@ def score(
                 stops[i] = 0
                 if context < 0 or paths[0, i + 1] == BOS_ID:
                     continue
-                ranks[k - 1, i] = backoff_rank(directory, context)
-                prefetch(backoffs, ranks[k - 1, i])
                 if paths[k - 1, i + 1] >= 0:
                     low, high = child_range(directory, ends, total, context)
                     low = max(low, levels[1])  # only a damaged file has words as children
@@ -113,19 +111,28 @@ def score(
                     key = spread(paths[0, i + 1], bits)
                     node = find_child(words, bits, starts[i], stops[i], key)
                     paths[k, i + 1] = node
-                    if node >= 0:
-                        prefetch(log_probs, node - levels[1])
-                        if k < order - 1:
-                            prefetch(directory, (node >> 6) << 2)
+                    if node >= 0 and k < order - 1:
+                        prefetch(directory, (node >> 6) << 2)
+        for i in range(count):  # only now is it known which numbers are needed: ask for those
+            length = 0 if paths[0, i + 1] == BOS_ID else 1
+            while 0 < length < order and paths[length, i + 1] >= 0:
+                length += 1
+            lengths[base + i] = length
+            if length > 1:
+                index = paths[length - 1, i + 1] - levels[1]
+                prefetch(log_probs, index)
+                prefetch(log_prob_codes, index)
+            for k in range(max(length, 1), order):
+                ranks[k - 1, i] = -1
+                if paths[k - 1, i] >= 0:
+                    ranks[k - 1, i] = backoff_rank(directory, paths[k - 1, i])
+                    prefetch(backoffs, ranks[k - 1, i])
         for i in range(count):
-            if paths[0, i + 1] == BOS_ID:
+            length = np.int64(lengths[base + i])
+            if length == 0:
                 scores[base + i] = 0.0
-                lengths[base + i] = 0
                 seen = 1
                 continue
-            length = 1
-            while length < order and paths[length, i + 1] >= 0:
-                length += 1
             node = paths[length - 1, i + 1]
             if length == 1:
                 result = np.float64(unigrams[node])
@@ -139,7 +146,6 @@ def score(
                 elif absent != 0 and k <= seen:
                     result += absent
             scores[base + i] = result
-            lengths[base + i] = length
             seen += 1
         for k in range(order):
             paths[k, 0] = paths[k, count]
