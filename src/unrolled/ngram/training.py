@@ -101,7 +101,8 @@ def _repeated(sources: Any, weights: Sequence[int] | None) -> Any:
             f"weights {list(weights)} must be whole numbers above 0, one for each of the "
             f"{len(given)} sources"
         )
-    return [source for source, weight in zip(given, weights, strict=True) for _ in range(int(weight))]
+    pairs = zip(given, weights, strict=True)
+    return [source for source, weight in pairs for _ in range(int(weight))]
 
 
 def ngram_config(settings: dict[str, Any]) -> NgramConfig:
