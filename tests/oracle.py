@@ -210,7 +210,7 @@ class NgramOracle:
         return float(word == UNK_ID)
 
     def _split(self, context: Gram) -> tuple[int, list[Gram], int]:
-        """Sum of the counts after a context, its n-grams that are kept, the counts of the others."""
+        """Sum of the counts after a context, its n-grams that are kept, counts of the others."""
         grams = [(*context, word) for word in self.children.get(context, ())]
         counts = self.counts[len(context) + 1]
         kept = [gram for gram in grams if self.kept(gram)]

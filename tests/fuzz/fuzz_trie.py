@@ -29,6 +29,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
@@ -172,10 +173,8 @@ def _surgery(trie: PackedTrie, numbers: np.random.Generator) -> None:
 
 
 def _answer(ask: Callable[[], Any]) -> None:
-    try:
+    with suppress(FormatError, NotNormalisedError):
         ask()
-    except (FormatError, NotNormalisedError):
-        pass
 
 
 def one_round(models: list[NgramModel], seed: int, folder: Path) -> bool:

@@ -209,7 +209,7 @@ def test_a_lacking_discount_is_told_once_an_order_or_refused(
 
 
 def test_a_discount_out_of_range_is_told() -> None:
-    words = [*range(3, 33), *[33, 33, 34, 34], 35, 35, 35, *[word for word in range(36, 60)] * 4]
+    words = [*range(3, 33), *[33, 33, 34, 34], 35, 35, 35, *list(range(36, 60)) * 4]
     with pytest.warns(UnrolledWarning, match="order 1: the discount of count 3 would be -"):
         estimate(counts_of([[1, *words, 2]], 60, 1), NgramConfig(order=1))
 
