@@ -71,7 +71,7 @@ def foreign_frequencies(
         NotNormalisedError: stupid back-off.
     """
     require_normalised(history, "the history of pruning")
-    own, _ = opened(history)
+    own = opened(history)
     inverse = history.vocabulary.ids(list(vocabulary))
     part = Part(own, known_ids(history.vocabulary, vocabulary), inverse)
     nodes = locate(table, part, threads=threads)
