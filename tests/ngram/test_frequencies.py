@@ -15,6 +15,11 @@ from unrolled.ngram.surgery import opened
 pytestmark = pytest.mark.filterwarnings("ignore::unrolled.errors.UnrolledWarning")
 
 
+def linked(model):
+    table = opened(model)
+    return table, table.suffixes()
+
+
 def by_context(model, found):
     table = model.trie.unpack()
     rows = [row for length in range(1, model.order) for row in table.ngrams(length)]
@@ -36,7 +41,7 @@ def test_text_drawn_from_the_model_has_the_stationary_frequencies(order, smoothi
                 longer = ("<s>",) if word == "</s>" else (*history, word)[1 - order :]
                 after[longer] += mass * oracle.p(word, history)
         share = after
-    found = by_context(model, frequencies.own_frequencies(*opened(model)))
+    found = by_context(model, frequencies.own_frequencies(*linked(model)))
     for context, value in found.items():
         *rest, last = context
         if last == "</s>":
@@ -51,7 +56,7 @@ def test_text_drawn_from_the_model_has_the_stationary_frequencies(order, smoothi
 def test_the_chain_rule_multiplies(order):
     model = small_model(order=order)
     oracle = BackoffModel.of(model)
-    found = by_context(model, frequencies.own_frequencies(*opened(model), "chain"))
+    found = by_context(model, frequencies.own_frequencies(*linked(model), "chain"))
     for context, value in found.items():
         if "<s>" not in context[1:]:
             assert value == pytest.approx(oracle.chain(context), rel=1e-5)
@@ -63,7 +68,7 @@ def test_kneser_ney_models_know_how_often_words_come():
     model = train_ngram(texts=text, order=3)
     words = Counter(word for line in text for word in [*line.split(), "</s>"])
     total = sum(words.values())
-    table, suffixes = opened(model)
+    table, suffixes = linked(model)
 
     def error(way):
         found = by_context(model, frequencies.own_frequencies(table, suffixes, way))
@@ -75,11 +80,11 @@ def test_kneser_ney_models_know_how_often_words_come():
 
 def test_a_model_by_itself_and_as_the_history_of_itself_agree():
     model = small_model(order=3)
-    table, suffixes = opened(model)
+    table, suffixes = linked(model)
     own = frequencies.own_frequencies(table, suffixes, "chain")
     foreign = frequencies.foreign_frequencies(table, suffixes, model.vocabulary, model)
     np.testing.assert_allclose(foreign, own, rtol=1e-6)
 
 
 def test_order_one_has_no_contexts():
-    assert frequencies.own_frequencies(*opened(small_model(order=1))).size == 0
+    assert frequencies.own_frequencies(*linked(small_model(order=1))).size == 0

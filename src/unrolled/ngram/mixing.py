@@ -150,7 +150,7 @@ def mix(
     say = report or (lambda stage: None)
     used = [number for number, share in enumerate(shares) if share > 0]
     say("unpacking the models")
-    tables = [opened(models[number])[0] for number in used]
+    tables = [opened(models[number]) for number in used]
     own = [models[number].vocabulary for number in used]
     vocabulary = _united_vocabulary(own, tables, shares[used])
     parts = [
@@ -167,7 +167,7 @@ def mix(
         np.zeros(int(union.levels[-2]), np.float32),
     )
     say("linking suffixes")
-    suffixes = mixed.suffixes()
+    suffixes = mixed.suffixes(threads=threads)
     say("mixing probabilities")
     sources = [
         conditional_log_probs(mixed, suffixes, table, part.inverse, nodes, threads=threads)

@@ -125,7 +125,8 @@ def _measured(
     require_normalised(model, "pruning")
     say = report or (lambda stage: None)
     say("unpacking the model")
-    table, suffixes = opened(model)
+    table = opened(model)
+    suffixes = table.suffixes(threads=threads)
     say("counting on contexts")
     if isinstance(history, str):
         past = own_frequencies(table, suffixes, history)
@@ -261,7 +262,7 @@ def filter_vocabulary(
     require_normalised(model, "filtering the vocabulary")
     say = report or (lambda stage: None)
     say("unpacking the model")
-    table, suffixes = opened(model)
+    table = opened(model)
     stays = np.zeros(len(model.vocabulary), bool)
     stays[model.vocabulary.ids(list(words))] = True
     if not stays[EOS + 1 :].any():
@@ -275,13 +276,13 @@ def filter_vocabulary(
     say("renewing probabilities")
     result = _taken_over(union, table)
     if removed == "unknown":
-        mass = _unknown_mass(table, suffixes, ~stays, threads)
+        mass = _unknown_mass(table, table.suffixes(threads=threads), ~stays, threads)
         _give_to_unknown(result, union.nodes[0], mass)
     else:
         left = np.exp(result.log_probs[: kept.size].astype(np.float64)).sum()
         result.log_probs[: kept.size] -= np.log(left)
         predicted = kept.size - 1 - int(result.log_probs[UNK] == -np.inf)
-        renew_backoffs(result, result.suffixes(), None, predicted, threads)
+        renew_backoffs(result, result.suffixes(threads=threads), None, predicted, threads)
     operation = {"filtered": {"words": int(kept.size), "removed": removed}}
     return remade(model, result, vocabulary, operation)
 

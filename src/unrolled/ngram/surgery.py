@@ -21,8 +21,8 @@ STRETCHES = 32
 ROUNDING = 1e-5
 
 
-def opened(model: NgramModel) -> tuple[NgramTable, Array]:
-    """A model's table, in which <s> is never predicted, and its suffixes.
+def opened(model: NgramModel) -> NgramTable:
+    """A model's table, in which <s> is never predicted.
 
     Raises:
         FormatError: a damaged model.
@@ -32,7 +32,7 @@ def opened(model: NgramModel) -> tuple[NgramTable, Array]:
         # ARPA files give <s> a log-probability of 0 or -99: it would count in the sums.
         places = np.flatnonzero(table.last_words(length) == BOS)
         table.log_probs[places + table.level(length).start] = -np.inf
-    return table, table.suffixes()
+    return table
 
 
 def contexts(table: NgramTable, length: int) -> list[tuple[int, int]]:
