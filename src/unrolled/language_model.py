@@ -235,10 +235,10 @@ def sentence_starts(
 
 
 def words_of(sentence: str, options: TextOptions) -> list[str]:
-    """The tokens of one sentence."""
+    """The tokens of one sentence; a newline in it is a space."""
     from unrolled.corpus import tokenise
 
-    text = tokenise(sentence, options).decode(errors="replace").translate(_SPACES)
+    text = tokenise(sentence.replace("\n", " "), options).decode(errors="replace").translate(_SPACES)
     return [word for word in text.split(" ") if word]
 
 

@@ -85,7 +85,8 @@ def tokenise(text: str | bytes, options: TextOptions | None = None) -> bytes:
     >>> tokenise("Déjà vu", TextOptions(tokens="char", lower=True)).decode()
     'd é j à ▁ v u'
     """
-    data = text.encode(errors="surrogatepass") if isinstance(text, str) else text
+    # A lone surrogate becomes "?", as where the vocabulary encodes a text.
+    data = text.encode(errors="replace") if isinstance(text, str) else text
     return _prepared(Block(data, "<text>", 1), options or TextOptions())
 
 
