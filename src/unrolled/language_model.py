@@ -212,7 +212,7 @@ def encode_sentences(
     from unrolled.corpus import tokenise
 
     if isinstance(sentences, str):
-        raise SettingError("sentences is one text", hint="give a list of them, or use score")
+        raise SettingError("sentences is one text", hint="Give a list of them, or use score")
     text = "\n".join(sentences)
     if text.count("\n") != len(sentences) - 1:
         text = "\n".join(sentence.replace("\n", " ") for sentence in sentences)
@@ -238,7 +238,9 @@ def words_of(sentence: str, options: TextOptions) -> list[str]:
     """The tokens of one sentence; a newline in it is a space."""
     from unrolled.corpus import tokenise
 
-    text = tokenise(sentence.replace("\n", " "), options).decode(errors="replace").translate(_SPACES)
+    text = (
+        tokenise(sentence.replace("\n", " "), options).decode(errors="replace").translate(_SPACES)
+    )
     return [word for word in text.split(" ") if word]
 
 

@@ -45,7 +45,9 @@ odd_text = st.text(
 )
 
 
-@given(texts=st.lists(odd_text | st.sampled_from([*TEXTS, "<s> the </s> cat", "<unk>"]), max_size=6))
+@given(
+    texts=st.lists(odd_text | st.sampled_from([*TEXTS, "<s> the </s> cat", "<unk>"]), max_size=6)
+)
 @settings(max_examples=60, deadline=None)
 def test_one_text_scores_alike_however_it_is_asked(any_model: NgramModel, texts: list[str]) -> None:
     asked = any_model.token_scores(texts)

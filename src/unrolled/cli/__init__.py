@@ -17,13 +17,14 @@ def main() -> None:
     """Run ``unrolled``: one line on stderr and exit code 2 for what a user can mend."""
     import os
 
-    from unrolled.cli.app import app
     from unrolled.errors import UnrolledError
 
     warnings.showwarning = _show_warning
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
     try:
+        from unrolled.cli.app import app
+
         app()
     except UnrolledError as error:
         _fail(f"unrolled: {error}", BAD_INPUT)
