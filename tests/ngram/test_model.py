@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from corpora import model_of, words_in, zipf_sentences
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from corpora import model_of, words_in, zipf_sentences
 from unrolled import TextOptions, load, quantise, train_ngram
 from unrolled.errors import FormatError, NotNormalisedError, SettingError
 from unrolled.ngram.estimation import config_from_dict

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from corpora import Sentences, corpora, histories, ids_of, model_of, orders, state_after
-from corpora import zipf_sentences as text_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracle import NgramOracle
 
+from corpora import Sentences, corpora, histories, ids_of, model_of, orders, state_after
+from corpora import zipf_sentences as text_of
+from oracle import NgramOracle
 from unrolled.errors import SettingError
 from unrolled.ngram.model import NgramModel
 from unrolled.ngram.packing import packed_size

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from corpora import Sentences, corpora, histories, ids_of, model_of, orders, state_after, words_in
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracle import NgramOracle
 
+from corpora import Sentences, corpora, histories, ids_of, model_of, orders, state_after, words_in
+from oracle import NgramOracle
 from unrolled.ngram import query_kernels as kernels
 from unrolled.ngram.model import NgramModel
 from unrolled.ngram.quantisation import quantise

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from corpora import counts_of, words_in
 
+from corpora import counts_of, words_in
 from unrolled import NgramConfig, TextOptions, Vocabulary, load, train_ngram
 from unrolled.errors import SettingError, TextError, UnrolledWarning
 from unrolled.ngram.model import NgramModel
