@@ -1,4 +1,4 @@
-"""Queries: running text, single steps and whole distributions say the same, wherever text is cut."""
+"""Queries: running text, single steps and whole distributions agree, wherever text is cut."""
 
 from __future__ import annotations
 
