@@ -6,6 +6,7 @@ descending frequency, so that a class of frequent words is a slice.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -147,7 +148,10 @@ class Vocabulary:
         return int(self._offsets.size) - 1
 
     def __iter__(self) -> Iterator[str]:
-        return map(self.word, range(len(self)))
+        text, offsets = self._text.tobytes(), self._offsets.tolist()
+        return (
+            text[start:stop].decode(errors="replace") for start, stop in itertools.pairwise(offsets)
+        )
 
     def __contains__(self, word: object) -> bool:
         return isinstance(word, str) and self._look_up(word) >= 0

@@ -285,7 +285,8 @@ def _united_vocabulary(
     for (counts, words), factor in zip(parts, factors, strict=True):
         total[every.ids(list(words))] += factor * counts.counts(1).astype(np.int64)
     total[: EOS + 1] = np.iinfo(np.int64).max
-    return Vocabulary.from_words(every.words(np.argsort(-total, kind="stable")))
+    names = list(every)
+    return Vocabulary.from_words(names[id] for id in np.argsort(-total, kind="stable").tolist())
 
 
 def _fitting(total: Array) -> Array:

@@ -110,7 +110,8 @@ class CountParts:
         ranks[order] = np.arange(order.size, dtype=np.int32)
         self.grams = {length: ranks[rows] for length, rows in self.grams.items()}
         self.listed = self.listed[order]
-        self.vocabulary = Vocabulary.from_words(self.vocabulary.words(order))
+        names = list(self.vocabulary)
+        self.vocabulary = Vocabulary.from_words(names[id] for id in order.tolist())
 
     def _completed(self) -> tuple[NgramTable, list[Array]]:
         """All n-grams with their contexts and suffixes, and the counts of each order, int64."""

@@ -203,7 +203,8 @@ def _united_vocabulary(
         single = np.exp(table.log_probs[: len(vocabulary)].astype(np.float64))
         total[known_ids(vocabulary, every)] += weight * single
     total[: EOS + 1] = np.inf
-    return Vocabulary.from_words(every.words(np.argsort(-total, kind="stable")))
+    names = list(every)
+    return Vocabulary.from_words(names[id] for id in np.argsort(-total, kind="stable").tolist())
 
 
 def _mixture(

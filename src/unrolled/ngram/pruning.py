@@ -269,7 +269,8 @@ def filter_vocabulary(
         raise SettingError("the model has none of the words to keep")
     stays[: EOS + 1] = True
     kept = np.flatnonzero(stays)
-    vocabulary = Vocabulary.from_words(model.vocabulary.words(kept))
+    names = list(model.vocabulary)
+    vocabulary = Vocabulary.from_words(names[id] for id in kept.tolist())
     mapping = np.where(stays, np.cumsum(stays) - 1, UNK if removed == "unknown" else -1)
     part = Part(table, mapping.astype(np.int32), kept.astype(np.int32))
     union = unite([part], kept.size, threads=threads, report=say)
