@@ -38,7 +38,7 @@ def check(counts: NgramCounts, sentences: Sentences, size: int, order: int) -> N
 
 
 @given(corpora(), orders)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=70, deadline=None)
 def test_counts_links_and_adjusted_counts_equal_those_of_dictionaries(
     corpus: tuple[Sentences, int], order: int
 ) -> None:
@@ -84,7 +84,7 @@ def test_children_ascend_by_spread_word() -> None:
 
 
 @given(corpora(), orders)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_marks_inside_begin_and_end_sentences(corpus: tuple[Sentences, int], order: int) -> None:
     """Literal <s> and </s> that a text keeps: no n-gram goes over the former's left, the latter."""
     sentences, size = corpus

@@ -56,7 +56,7 @@ def check(sentences: Sentences, size: int, order: int, **chosen: Any) -> None:
 
 @pytest.mark.parametrize("smoothing", SMOOTHINGS)
 @given(corpora(), orders, cutoffs, st.booleans())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 def test_probabilities_equal_their_definition_and_sum_to_one(
     smoothing: str, corpus: tuple[Sentences, int], order: int, prune: tuple[int, ...], closed: bool
 ) -> None:
@@ -65,7 +65,7 @@ def test_probabilities_equal_their_definition_and_sum_to_one(
 
 @pytest.mark.parametrize("smoothing", NORMALISED)
 @given(corpora(), st.sampled_from([1, 2, 3]))
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 def test_without_interpolated_unigrams_the_rest_goes_to_unk(
     smoothing: str, corpus: tuple[Sentences, int], order: int
 ) -> None:
@@ -74,7 +74,7 @@ def test_without_interpolated_unigrams_the_rest_goes_to_unk(
 
 @pytest.mark.parametrize("smoothing", NORMALISED)
 @given(corpora(), st.sampled_from([1, 2, 3]), st.sampled_from([1, 80, 1000]))
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 def test_a_padded_vocabulary_keeps_mass_for_unlisted_words(
     smoothing: str, corpus: tuple[Sentences, int], order: int, pad: int
 ) -> None:
@@ -82,7 +82,7 @@ def test_a_padded_vocabulary_keeps_mass_for_unlisted_words(
 
 
 @given(corpora(), st.floats(1e-3, 100), st.floats(0.01, 1))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 def test_delta_and_back_off_factor(
     corpus: tuple[Sentences, int], delta: float, factor: float
 ) -> None:
@@ -96,10 +96,10 @@ def test_larger_text_where_the_formulas_hold(smoothing: str) -> None:
     oracle = NgramOracle(sentences, 3, 4000, smoothing=smoothing)
     model = model_of(sentences, 4000, 3, smoothing=smoothing)
     assert not oracle.fallen_back, "this text is to test the formulas"
-    scores = model.log_probs(ids_of(sentences[:60]))
+    scores = model.log_probs(ids_of(sentences[:12]))
     expected = [
         oracle.probability(word, sentence[:place]) if place else 1.0
-        for sentence in sentences[:60]
+        for sentence in sentences[:12]
         for place, word in enumerate(sentence)
     ]
     assert np.exp(scores) == pytest.approx(np.array(expected), rel=1e-5)

@@ -43,7 +43,7 @@ def context_sums(table: NgramTable) -> Any:
 
 @pytest.mark.parametrize("smoothing", SMOOTHINGS)
 @given(corpora(), orders, st.sampled_from([(), (0, 1), (0, 0, 2)]), st.booleans())
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 def test_every_context_keeps_its_sum(
     smoothing: str, corpus: tuple[Sentences, int], order: int, prune: tuple[int, ...], closed: bool
 ) -> None:
@@ -69,7 +69,7 @@ def test_larger_models_sum_to_one_after_every_context(smoothing: str) -> None:
 
 
 @given(corpora(), st.sampled_from([2, 3, 5]), st.sampled_from(NORMALISED))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_distributions_after_any_history_sum_to_one(
     corpus: tuple[Sentences, int], order: int, smoothing: str
 ) -> None:

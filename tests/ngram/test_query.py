@@ -36,7 +36,7 @@ def some_text(size: int, count: int, seed: int) -> Any:
 
 
 @given(corpora(), orders, smoothings, st.booleans(), st.integers(0, 99))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_text_scored_at_once_equals_steps_and_any_two_parts(
     corpus: tuple[Sentences, int], order: int, smoothing: str, coded: bool, seed: int
 ) -> None:
@@ -60,7 +60,7 @@ def test_text_scored_at_once_equals_steps_and_any_two_parts(
 
 
 @given(corpora(), orders, smoothings, st.booleans())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_the_next_distribution_holds_what_steps_give(
     corpus: tuple[Sentences, int], order: int, smoothing: str, coded: bool
 ) -> None:

@@ -103,7 +103,7 @@ def check(table: NgramTable) -> None:
 
 
 @given(corpora(), orders, st.integers(0, 99))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_packing_keeps_every_child_weight_and_probability(
     corpus: tuple[Sentences, int], order: int, seed: int
 ) -> None:
@@ -133,7 +133,7 @@ def test_wide_nodes_are_searched_whatever_their_keys(step: int) -> None:
 
 
 @given(corpora(), orders, st.integers(0, 99))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_select_keeps_the_marked_n_grams_with_their_numbers(
     corpus: tuple[Sentences, int], order: int, seed: int
 ) -> None:
@@ -153,7 +153,7 @@ def test_select_keeps_the_marked_n_grams_with_their_numbers(
 
 
 @given(corpora(), orders)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_suffixes_parents_and_n_grams(corpus: tuple[Sentences, int], order: int) -> None:
     table = model_of(*corpus, order).trie.unpack()
     grams = grams_of(table)
