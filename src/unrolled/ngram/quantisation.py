@@ -26,6 +26,7 @@ Array = np.ndarray[Any, Any]
 
 NEAR = 0.04  # how far the logarithm of a back-off weight may be off
 SURE = 64  # codes of an order for probabilities above LIKELY
+EVEN = 0.3  # share of the other codes that are spread evenly in the logarithm
 LIKELY = math.log(0.1)
 LEAST_DOUBT = 1e-3  # what a probability that high leaves to other words hardly matters
 SAMPLE = 2_000_000  # probabilities that an order's book is made from
@@ -98,34 +99,47 @@ def _marked(table: NgramTable) -> Array:
 
 
 def _book(log_probs: Array) -> Array:
-    """(256,) ascending log-probabilities: log 0 first, the largest last.
+    """(256,) ascending log-probabilities: log 0, the least that is above, ..., the largest.
 
     A value that fills a bin alone has a code of its own (counts are whole numbers, so that some
-    methods give few distinct values); the others share bins of equally many, each coded as its
-    mean. SURE codes go to high probabilities, evenly in the log odds: one word that takes nearly
-    all the mass leaves little with which to balance the sum.
+    methods give few distinct values); the others share bins, each coded as its mean. The bins hold
+    equally many but for EVEN of them, which go to equal steps: after a frequent word all
+    probabilities are small, and must not share a code with larger ones. SURE codes go to high
+    probabilities, evenly in the log odds: one word that takes nearly all the mass leaves little
+    with which to balance the sum.
     """
     step = max(log_probs.size // SAMPLE, 1)
     finite = log_probs[np.isfinite(log_probs)]
     if finite.size == 0:
         return _filled(np.zeros(1), CODES)
-    most = float(finite.max())
+    least, most = float(finite.min()), float(finite.max())
     values, counts = np.unique(finite[::step], return_counts=True)
     sure = np.zeros(0)
     if most > LIKELY:
         sure = _logistic(np.linspace(_log_odds(LIKELY), _log_odds(most), SURE))
     exact = np.zeros(values.size, bool)
-    room = CODES - 2 - len(sure)
+    room = CODES - 3 - len(sure)
     while True:
         left = counts[~exact].sum()
         heavy = ~exact & (counts * max(room - exact.sum(), 1) > left)
         if not heavy.any():
             break
         exact |= heavy
-    rest = np.repeat(values[~exact].astype(np.float64), counts[~exact])
-    bins = np.array_split(rest, max(room - int(exact.sum()), 1))
-    means = [np.log(np.exp(part - part[-1]).mean()) + part[-1] for part in bins if part.size]
-    return _filled(np.concatenate([values[exact], means, sure, [most]]), CODES)
+    means = _means(values[~exact].astype(np.float64), counts[~exact], room - int(exact.sum()))
+    return _filled(np.concatenate([values[exact], means, sure, [least, most]]), CODES)
+
+
+def _means(values: Array, counts: Array, bins: int) -> Array:
+    """Logarithms of the means of at most ``bins`` bins of some ascending logarithms."""
+    if values.size == 0:
+        return values
+    ranks = (np.cumsum(counts) - counts / 2) / counts.sum()
+    steps = (values - values[0]) / max(values[-1] - values[0], 1e-6)
+    places = (((1 - EVEN) * ranks + EVEN * steps) * bins * (1 - 1e-9)).astype(np.int64)
+    firsts = np.flatnonzero(np.append(True, places[1:] > places[:-1]))
+    tops = np.append(values[firsts[1:] - 1], values[-1])
+    shares = np.exp(values - np.repeat(tops, np.diff(np.append(firsts, values.size)))) * counts
+    return np.log(np.add.reduceat(shares, firsts) / np.add.reduceat(counts, firsts)) + tops
 
 
 def _filled(log_values: Array, size: int) -> Array:

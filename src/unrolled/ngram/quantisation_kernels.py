@@ -10,6 +10,7 @@ from numba import njit
 Array = np.ndarray[Any, Any]
 
 CLOSE = 5e-4  # a context whose sum is so nearly right is left as it is
+BALANCED = 0.02  # share of a back-off weight's mass that its children may be off together
 PAIRS = 16  # children of a context that are moved together with another
 
 
@@ -186,17 +187,27 @@ def round_contexts(
             exact_room = np.float64(sums[suffixes[context], 0])
             room = np.float64(sums[suffixes[context], 1])
         here = codes[low - vocabulary : high - vocabulary]
-        target = 0.0
-        mass = 0.0
         for child in range(low, high):
-            code = _nearest(book, np.float64(exact[child]))
-            here[child - low] = code
-            rounded[child] = book[code]
-            mass += values[code]
-            target += np.exp(np.float64(exact[child]))
             room -= np.exp(np.float64(rounded[suffixes[child]]))
             exact_room -= np.exp(np.float64(exact[suffixes[child]]))
-        target += np.exp(np.float64(backoffs[context])) * exact_room
+        target = np.exp(np.float64(backoffs[context])) * exact_room
+        # The weight makes up for what the children are off together, if that is little to it.
+        drift = 0.0
+        most = max(BALANCED * target, 0.5 * CLOSE)
+        mass = 0.0
+        for child in range(low, high):
+            probability = np.exp(np.float64(exact[child]))
+            code = _nearest(book, np.float64(exact[child]))
+            if abs(drift + values[code] - probability) > most:
+                other = code - 1 if values[code] > probability else code + 1
+                if 0 < other < book.size and code > 0:
+                    change = values[other] - probability
+                    if abs(drift + change) < abs(drift + values[code] - probability):
+                        code = other
+            here[child - low] = code
+            drift += values[code] - probability
+            mass += values[code]
+            target += probability
         least = 0 if backoffs[context] == -np.inf else 1
         if low == high:
             backoff_code = _nearest(backoff_book, np.float64(backoffs[context]))
