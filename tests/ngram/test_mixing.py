@@ -14,6 +14,7 @@ from unrolled import load, train_ngram
 from unrolled.errors import NotNormalisedError, SettingError, TextError
 from unrolled.language_model import evaluate
 from unrolled.ngram.mixing import mix, tune_weights
+from unrolled.ngram.pruning import filter_vocabulary
 
 pytestmark = pytest.mark.filterwarnings("ignore::unrolled.errors.UnrolledWarning")
 
@@ -92,6 +93,14 @@ def test_a_model_with_itself_is_itself():
     model = small_model(1, smoothing="modified-kneser-ney")
     mixed = mix([model, model], [0.25, 0.75])
     np.testing.assert_allclose(mixed.scores(sentences(8)), model.scores(sentences(8)), rtol=1e-5)
+
+
+@pytest.mark.parametrize("order", [3, 5, 20])
+def test_orders_longer_than_any_sentence_mix_and_filter(order):
+    model = train_ngram(texts=["a", ""], order=order, smoothing="witten-bell")
+    for same in (mix([model, model], [0.5, 0.5]), filter_vocabulary(model, ["a"])):
+        assert same.score("a") == pytest.approx(model.score("a"), abs=1e-5)
+        assert same.order == order or same.trie.levels[-1] == model.trie.levels[-1]
 
 
 def test_weight_zero_adds_nothing():

@@ -186,7 +186,7 @@ def _count_that_fits(model: NgramModel, table: NgramTable, values: Array, megaby
     least = _file_size(model, table, _largest(values, low))
     if least > target:
         raise SettingError(
-            f"{megabytes} MB are too few: the words alone take {least / 1e6:.2f} MB",
+            f"{megabytes} MB are too few: the words alone take {least / 1e6:.3g} MB",
             hint="Filter the vocabulary first",
         )
     most = _file_size(model, table, np.ones(values.size, bool))

@@ -122,6 +122,8 @@ def _children(
     parts: Sequence[Part], nodes: list[Array], bits: int, threads: int
 ) -> tuple[Array, Array]:
     """Last words of the next order (G,) int32, and how many each of the contexts has (P,) int64."""
+    if nodes[0].size == 0:  # no sentence is that long
+        return np.empty(0, np.int32), np.empty(0, np.int64)
     sizes = np.zeros((len(parts), nodes[0].size), np.int64)
     for number, (part, own) in enumerate(zip(parts, nodes, strict=True)):
         inner = np.flatnonzero(own < part.trie.first.size - 1)
