@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from unrolled.language_model import rank as rank
     from unrolled.language_model import score_sentences as score_sentences
     from unrolled.language_model import surprisals as surprisals
+    from unrolled.mixture import Mixture as Mixture
+    from unrolled.mixture_tuning import mix_models as mix_models
     from unrolled.ngram.arpa import read_arpa as read_arpa
     from unrolled.ngram.arpa import write_arpa as write_arpa
     from unrolled.ngram.count_files import read_counts as read_counts
@@ -58,6 +60,7 @@ _HOMES = {
     "FormatError": "errors",
     "LanguageModel": "language_model",
     "MissingExtraError": "errors",
+    "Mixture": "mixture",
     "NgramConfig": "ngram.estimation",
     "NgramModel": "ngram.model",
     "NotNormalisedError": "errors",
@@ -75,6 +78,7 @@ _HOMES = {
     "generate": "language_model",
     "load": "storage",
     "mix": "ngram.mixing",
+    "mix_models": "mixture_tuning",
     "predict": "language_model",
     "prune_to_size": "ngram.pruning",
     "quantise": "ngram.quantisation",

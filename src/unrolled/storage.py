@@ -62,7 +62,10 @@ _PIECES_BEHIND = 16  # on a busy machine the two threads seldom run at the same 
 _WIDEST = np.dtype("<f8")
 
 # Kind -> what makes a model of the opened file; imported only when such a file is loaded.
-_READERS = {"ngram": "unrolled.ngram.model:NgramModel.from_file"}
+_READERS = {
+    "ngram": "unrolled.ngram.model:NgramModel.from_file",
+    "mixture": "unrolled.mixture:Mixture.from_file",
+}
 _ARPA_READER = "unrolled.ngram.arpa:read_arpa"
 
 
@@ -257,16 +260,24 @@ def load(path: str | os.PathLike[str], *, verify: bool = False) -> Any:
         head = file.read(HEAD_BYTES)
     if _is_arpa(where, head):
         return _imported(_ARPA_READER)(path)
-    file_ = read_model(path, verify=verify)
-    reader = _READERS.get(file_.kind)
+    return model_of(read_model(path, verify=verify))
+
+
+def model_of(file: ModelFile) -> Any:
+    """The model of an opened file, or of a part of one, such as a component of a mixture.
+
+    Raises:
+        FormatError: a kind that this version does not know, or contents that make no sense.
+    """
+    reader = _READERS.get(file.kind)
     if reader is None:
         raise FormatError(
-            f"holds a model of the kind {file_.kind!r}, and this unrolled {__version__} knows "
+            f"holds a model of the kind {file.kind!r}, and this unrolled {__version__} knows "
             f"{', '.join(_READERS)}",
-            where=where,
+            where=str(file.path),
             hint="Upgrade: pip install --upgrade unrolled",
         )
-    return _imported(reader)(file_)
+    return _imported(reader)(file)
 
 
 def _is_arpa(where: str, head: bytes) -> bool:

@@ -288,10 +288,19 @@ class NgramModel:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write one ``.safetensors`` file; nothing is left behind when that fails."""
+        write_model(path, **self.contents())
+        self.path = os.fspath(path)
+
+    def contents(self) -> dict[str, Any]:
+        """What a file of this model holds, as `write_model` takes it; arrays are not copied."""
         arrays = {f"trie.{name}": array for name, array in self.trie.arrays().items()}
         arrays |= {f"vocabulary.{name}": array for name, array in self.vocabulary.arrays().items()}
-        write_model(path, kind=KIND, config=self.config, arrays=arrays, provenance=self.provenance)
-        self.path = os.fspath(path)
+        return {
+            "kind": KIND,
+            "config": self.config,
+            "arrays": arrays,
+            "provenance": self.provenance,
+        }
 
     @classmethod
     def from_file(cls, file: ModelFile) -> NgramModel:
