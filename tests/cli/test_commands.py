@@ -153,6 +153,46 @@ def test_prune_filter_mix(run: Run, folder: Path, tmp_path: Path) -> None:
     assert "zebra" in unrolled.load(target).vocabulary
 
 
+@pytest.mark.parametrize("how", ["--dynamic", "--log-linear"])
+def test_every_command_takes_a_mixture(run: Run, folder: Path, tmp_path: Path, how: str) -> None:
+    model, target = folder / "model.safetensors", tmp_path / "mix.safetensors"
+    smaller = tmp_path / "bigram.safetensors"
+    unrolled.train_ngram(folder / "train.txt", order=2, smoothing="witten-bell").save(smaller)
+    code, out, err = run("mix", model, smaller, "-o", target, how, "--tune", folder / "test.txt")
+    assert code == 0, err
+    assert [line.split("\t")[1] for line in out.splitlines()] == [
+        "model", str(model), str(smaller),
+    ]  # fmt: skip
+    code, out, err = run("evaluate", target, folder / "test.txt")
+    assert code == 0, err
+    sign = " + " if how == "--dynamic" else " * "
+    assert sign in out.split(" | ")[5]
+    for words in (
+        ("score", target, folder / "test.txt", "--by", "word"),
+        ("rank", target, "the cat", "cat the"),
+        ("predict", target, "the"),
+        ("generate", target, "--seed", 1),
+        ("info", target, "--verify"),
+        ("info", target, "--words"),
+        ("convert", target, tmp_path / "copy.safetensors"),
+    ):
+        code, out, err = run(*words)
+        assert (code, err) == (0, ""), err
+        assert out or words[0] == "convert"
+    facts = json.loads(run("info", target, "--json")[1])
+    assert [part["name"] for part in facts["models"]] == ["witten-bell-3", "witten-bell-2"]
+    assert facts["settings"]["weights"] == [part["weight"] for part in facts["models"]]
+    for words, message in (
+        (("prune", target, tmp_path / "x.safetensors", "--threshold", 1), "prune works on n-gram"),
+        (("filter", target, tmp_path / "x", "--words", folder / "test.txt"), "filter works on"),
+        (("convert", target, tmp_path / "x", "--quantize", 8), "convert works on n-gram models"),
+        (("convert", target, tmp_path / "x.arpa"), "only n-gram models can be written as ARPA"),
+    ):
+        code, out, err = run(*words)
+        assert (code, out) == (2, "")
+        assert message in err
+
+
 def test_count_files_train_the_same_model(run: Run, folder: Path, tmp_path: Path) -> None:
     counts, target = tmp_path / "counts.gz", tmp_path / "m.safetensors"
     assert run("count", folder / "train.txt", "-o", counts, "--order", 3)[0] == 0
@@ -227,6 +267,11 @@ BAD = [
     (("prune", "{model}", "{out}"), "one of --threshold"),
     (("mix", "{model}", "-o", "{out}"), "model"),
     (("mix", "{model}", "{model}", "-o", "{out}", "--weights", "0.9 0.3"), "weights"),
+    (
+        ("mix", "{model}", "{other}", "-o", "{out}", "--dynamic"),
+        "they have 14 and 10 words",
+    ),
+    (("mix", "{model}", "{model}", "-o", "{out}", "--log-linear", "--weights", "1"), "1 weights"),
     (("generate", "{model}", "--temperature", "0"), "temperature"),
     (("compare", "{train}", "{test}", "{test}", "--only", "9-gram"), "no model '9-gram'"),
     (("compare", "no.txt", "{test}", "{test}"), "no.txt"),
@@ -244,6 +289,7 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(
         "train": folder / "train.txt",
         "test": folder / "test.txt",
         "model": folder / "model.safetensors",
+        "other": folder / "other.safetensors",
         "marks": tmp_path / "marks.txt",
         "latin": tmp_path / "latin.txt",
         "empty": tmp_path / "empty.txt",

@@ -11,6 +11,8 @@ import typer
 from unrolled.cli import options as shared
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from unrolled.ngram.model import NgramModel
 
 _ARPA_ENDINGS = (".arpa", ".arpa.gz", ".lm", ".lm.gz")
@@ -24,14 +26,43 @@ Target = Annotated[
 ]
 
 
-def save_model(model: NgramModel, path: Path) -> None:
-    """Write a model in the format that the file's name asks for."""
+def save_model(model: Any, path: Path) -> None:
+    """Write a model in the format that the file's name asks for.
+
+    Raises:
+        SettingError: ARPA of what is no n-gram model.
+    """
     if path.name.endswith(_ARPA_ENDINGS):
+        from unrolled.errors import SettingError
         from unrolled.ngram.arpa import write_arpa
 
+        if not hasattr(model, "trie"):
+            raise SettingError(
+                f"only n-gram models can be written as ARPA, and this is {model.name}",
+                where=str(path),
+                hint="End the name in .safetensors",
+            )
         write_arpa(model, path)
     else:
         model.save(path)
+
+
+def load_ngram(path: str, command: str) -> NgramModel:
+    """Open a model for a command that works on n-grams.
+
+    Raises:
+        SettingError: it is a model of another kind.
+    """
+    from unrolled.errors import SettingError
+    from unrolled.storage import load
+
+    model = load(path)
+    if not hasattr(model, "trie"):
+        raise SettingError(
+            f"{command} works on n-gram models, and this is {model.name}", where=path
+        )
+    ngram: NgramModel = model
+    return ngram
 
 
 def check_output(path: Path) -> None:
@@ -73,22 +104,26 @@ def info(
         print(f"{name:12} {shown}")
 
 
-def describe(model: NgramModel) -> dict[str, Any]:
+def describe(model: Any) -> dict[str, Any]:
     """What `unrolled info` prints."""
     import numpy as np
 
     path = Path(model.path) if model.path else None
-    return {
+    facts = {
         "name": model.name,
-        "order": model.order,
         "vocabulary": len(model.vocabulary),
-        "n-grams": [int(size) for size in np.diff(model.trie.levels)],
         "parameters": model.parameters,
         "bytes": path.stat().st_size if path else None,
-        "quantised": model.trie.quantised,
-        "settings": model.config,
-        "provenance": model.provenance,
     }
+    if hasattr(model, "trie"):
+        facts["order"] = model.order
+        facts["n-grams"] = [int(size) for size in np.diff(model.trie.levels)]
+        facts["quantised"] = model.trie.quantised
+    facts |= {"settings": model.config, "provenance": model.provenance}
+    if hasattr(model, "models"):
+        parts = zip(model.weights.tolist(), model.models, strict=True)
+        facts["models"] = [{"weight": weight, **describe(part)} for weight, part in parts]
+    return facts
 
 
 def convert(
@@ -116,7 +151,7 @@ def convert(
 
         check_bits(quantize)
         stages.stage(f"reading {source}")
-        model = load(source)
+        model = load_ngram(source, "convert") if quantize else load(source)
         if quantize:
             stages.stage("quantising")
             model = quantise(model, threads=threads)
@@ -145,7 +180,6 @@ def prune(
     """
     from unrolled.cli.progress import Stages, compiling_announced
     from unrolled.errors import SettingError
-    from unrolled.storage import load
 
     given = [value for value in (threshold, ngrams, megabytes) if value is not None]
     if len(given) != 1:
@@ -155,7 +189,7 @@ def prune(
         from unrolled.ngram.pruning import entropy_prune, prune_to_size
 
         stages.stage(f"reading {source}")
-        model = load(source)
+        model = load_ngram(source, "prune")
         stages.stage("pruning")
         if threshold is not None:
             model = entropy_prune(model, threshold, threads=threads, report=stages.stage)
@@ -186,14 +220,13 @@ def filter_words(
         unrolled filter lm.safetensors medical.safetensors --words terms.txt
     """
     from unrolled.cli.progress import Stages, compiling_announced
-    from unrolled.storage import load
 
     check_output(target)
     with compiling_announced(), Stages() as stages:
         from unrolled.ngram.pruning import filter_vocabulary
 
         stages.stage(f"reading {source}")
-        model = load(source)
+        model = load_ngram(source, "filter")
         stages.stage("filtering")
         model = filter_vocabulary(
             model, shared.read_words(words) or [], removed=removed, report=stages.stage
@@ -207,18 +240,31 @@ def mix(
     output: shared.Output,
     tune: Annotated[
         str | None,
-        typer.Option(help="Held-out text whose perplexity the weights minimise (EM)."),
+        typer.Option(help="Held-out text whose perplexity the weights minimise."),
     ] = None,
     weights: Annotated[
         str, typer.Option(help="Weights instead, such as '0.7 0.3'; equal by default.")
     ] = "",
+    dynamic: Annotated[
+        bool,
+        typer.Option("--dynamic", help="Keep n-gram models apart in the file: larger, but exact."),
+    ] = False,
+    log_linear: Annotated[
+        bool,
+        typer.Option("--log-linear", help="Multiply powers of probabilities instead of adding."),
+    ] = False,
     threads: shared.Threads = 2,
 ) -> None:
-    """Mix n-gram models linearly into one, with weights tuned on held-out text.
+    """Mix models, with weights tuned on held-out text.
 
-    Example:
+    N-gram models alone are merged into one n-gram model. Any other models of the same words (nets,
+    mixtures), and n-gram models with --dynamic or --log-linear, are kept in one file side by side.
+
+    Examples:
 
         unrolled mix news.safetensors books.arpa -o both.safetensors --tune dev.txt
+
+        unrolled mix lstm.safetensors kn5.safetensors -o best.safetensors --tune dev.txt
     """
     from unrolled.cli.progress import Stages, compiling_announced
     from unrolled.errors import SettingError
@@ -228,19 +274,38 @@ def mix(
         raise SettingError("give --tune or --weights, not both")
     check_output(output)
     with compiling_announced(), Stages() as stages:
-        from unrolled.ngram.mixing import mix as combine
-        from unrolled.ngram.mixing import tune_weights
-
         opened = [load(source) for source in sources]
-        given = shared.numbers(weights, float, "--weights") or (1 / len(opened),) * len(opened)
-        if tune:
-            stages.stage("tuning weights")
-            tuned = tune_weights(opened, tune, threads=threads)
-            given = tuple(tuned.weights)
-        stages.stage("mixing")
-        model = combine(opened, given, threads=threads, report=stages.stage)
+        given = shared.numbers(weights, float, "--weights") or None
+        if dynamic or log_linear or not all(hasattr(model, "trie") for model in opened):
+            from unrolled.mixture_tuning import mix_models
+
+            stages.stage("tuning weights" if tune else "mixing")
+            how = "log-linear" if log_linear else "linear"
+            mixture = mix_models(opened, tune, how=how, weights=given, threads=threads)
+            model, found = mixture, mixture.weights.tolist()
+        else:
+            model, found = _merged(opened, tune, given, threads, stages.stage)
         stages.stage(f"writing {output}")
         save_model(model, output)
     print("weight\tmodel")
-    for source, weight in zip(sources, given, strict=True):
+    for source, weight in zip(sources, found, strict=True):
         print(f"{weight:.4f}\t{source}")
+
+
+def _merged(
+    models: list[NgramModel],
+    tune: str | None,
+    weights: tuple[float, ...] | None,
+    threads: int,
+    report: Callable[[str], None],
+) -> tuple[Any, list[float]]:
+    """One n-gram model for several, and their weights."""
+    from unrolled.ngram.mixing import mix as combine
+    from unrolled.ngram.mixing import tune_weights
+
+    given = list(weights or (1 / len(models),) * len(models))
+    if tune:
+        report("tuning weights")
+        given = tune_weights(models, tune, threads=threads).weights.tolist()
+    report("mixing")
+    return combine(models, given, threads=threads, report=report), given
