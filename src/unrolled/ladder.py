@@ -1,12 +1,14 @@
 """A ladder of models on one text: trained one after another, each in a process of its own.
 
 A process a model is what makes the peak of memory each model's own, and keeps one that fails from
-taking the others along. A model kind is one entry of `RUNGS`.
+taking the others along. A model kind is one entry of `RUNGS`; a mixture is one that names earlier
+entries and opens their files.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import multiprocessing
 import platform
 import tempfile
@@ -15,13 +17,13 @@ import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from unrolled.corpus import TextOptions
 from unrolled.errors import SettingError, UnrolledError
-from unrolled.language_model import LanguageModel, evaluate
+from unrolled.language_model import LanguageModel, evaluate, surprisals
 
 
 @dataclass(frozen=True)
@@ -38,16 +40,37 @@ class Task:
 
 @dataclass(frozen=True)
 class Rung:
-    """One model of the ladder: its name in the table and how it is trained."""
+    """One model of the ladder.
+
+    Attributes:
+        name: in the table; the model's file has it too.
+        train: makes the model from the task, the settings and the folder of the models trained so
+            far, each in `file_name` of its name.
+        settings: for ``train``; JSON can hold them.
+        kind: the family it belongs to: ``n-gram``, ``net`` or ``mixture``.
+        needs: names of the rungs whose models it is made of.
+    """
 
     name: str
-    train: Callable[[Task, dict[str, Any]], LanguageModel]
+    train: Callable[[Task, dict[str, Any], Path], LanguageModel]
     settings: dict[str, Any] = field(default_factory=dict)
+    kind: str = "n-gram"
+    needs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Row:
-    """What one rung reached. Speeds count words and </s>, reading of the text included."""
+    """What one rung reached. Speeds count words and </s>, reading of the text included.
+
+    Attributes:
+        train_tokens_per_second: 0 for a mixture, which is tuned and not trained.
+        kind: the rung's family.
+        weights: of a mixture: ``{"model": name, "weight": number}`` for each of its models.
+        curve: of a model trained in epochs, its provenance's ``training.curve``: ``{"epoch",
+            "tokens", "seconds", "train_perplexity", "valid_perplexity", "rate"}`` for each point.
+        surprisals: for each sentence of `LadderResult.sentences`, ``{"word", "bits", "oov"}`` of
+            each token; bits are None where the probability is 0.
+    """
 
     name: str
     valid_perplexity: float | None
@@ -60,9 +83,13 @@ class Row:
     file_bytes: int
     peak_bytes: int
     settings: dict[str, Any]
+    kind: str = "n-gram"
+    weights: list[dict[str, Any]] = field(default_factory=list)
+    curve: list[dict[str, Any]] = field(default_factory=list)
+    surprisals: list[list[dict[str, Any]]] = field(default_factory=list)
 
 
-def train_ngram_rung(task: Task, settings: dict[str, Any]) -> LanguageModel:
+def train_ngram_rung(task: Task, settings: dict[str, Any], folder: Path) -> LanguageModel:
     """An n-gram model."""
     from unrolled.ngram.training import train_ngram
 
@@ -75,8 +102,21 @@ def train_ngram_rung(task: Task, settings: dict[str, Any]) -> LanguageModel:
     )
 
 
+def train_mixture_rung(task: Task, settings: dict[str, Any], folder: Path) -> LanguageModel:
+    """A mixture of rungs trained before, its weights tuned on the validation text."""
+    from unrolled.mixture_tuning import mix_models
+    from unrolled.storage import load
+
+    models = [load(folder / file_name(name)) for name in settings["of"]]
+    return mix_models(models, task.valid, how=settings["how"], threads=task.threads)
+
+
 def _ngram(name: str, order: int, smoothing: str = "modified-kneser-ney") -> Rung:
     return Rung(name, train_ngram_rung, {"order": order, "smoothing": smoothing})
+
+
+def _mixture(name: str, *of: str, how: str = "linear") -> Rung:
+    return Rung(name, train_mixture_rung, {"of": of, "how": how}, "mixture", of)
 
 
 RUNGS = (
@@ -92,17 +132,19 @@ RUNGS = (
     _ngram("trigram, additive", 3, "additive"),
     _ngram("trigram, maximum likelihood", 3, "maximum-likelihood"),
     _ngram("trigram, stupid back-off", 3, "stupid-backoff"),
+    _mixture("5-gram + trigram, absolute", "5-gram", "trigram, absolute"),
 )
 
 
 @dataclass(frozen=True)
 class LadderResult:
-    """The rows, and what they were measured on."""
+    """The rows, what they were measured on, and the test sentences whose words they show."""
 
     rows: list[Row]
     texts: dict[str, dict[str, Any]]
     machine: dict[str, Any]
     settings: dict[str, Any]
+    sentences: list[str] = field(default_factory=list)
 
 
 def climb(
@@ -122,7 +164,7 @@ def climb(
     Args:
         output: folder for the models and results.json; by default nothing is kept.
         min_count: words that come fewer times in the training text are <unk>.
-        only: names of rungs; all by default.
+        only: names of rungs; all by default. The models that a mixture needs come along.
         report: called with a line as each rung begins.
 
     Raises:
@@ -138,9 +180,9 @@ def climb(
         folder.mkdir(parents=True, exist_ok=True)
         for number, rung in enumerate(rungs, 1):
             say(f"[{number}/{len(rungs)}] {rung.name}")
-            rows.append(_in_own_process(rung, task, folder / _file_name(rung)))
+            rows.append(_in_own_process(rung, task, folder))
         settings = {"min_count": min_count, "threads": threads, **asdict(task.options)}
-        result = LadderResult(rows, texts, _machine(), settings)
+        result = LadderResult(rows, texts, _machine(), settings, shown_sentences(task))
         if output is not None:
             _write_results(result, folder / "results.json")
     return result
@@ -158,18 +200,35 @@ def _chosen(only: Sequence[str]) -> list[Rung]:
     for name in only:
         if name not in known:
             raise SettingError(f"there is no model '{name}'", hint="Known: " + "; ".join(known))
-    return [rung for rung in RUNGS if not only or rung.name in only]
+    chosen = set(only or known)
+    for rung in reversed(RUNGS):
+        if rung.name in chosen:
+            chosen.update(rung.needs)
+    return [rung for rung in RUNGS if rung.name in chosen]
 
 
-def _file_name(rung: Rung) -> str:
-    return "".join(c if c.isalnum() or c == "-" else "-" for c in rung.name) + ".safetensors"
+def file_name(name: str) -> str:
+    """The file, in the ladder's folder, of the model of that name."""
+    return "".join(c if c.isalnum() or c == "-" else "-" for c in name) + ".safetensors"
 
 
-def _in_own_process(rung: Rung, task: Task, path: Path) -> Row:
+def shown_sentences(task: Task, count: int = 5) -> list[str]:
+    """Test sentences that fit a screen: of 8 to 18 words, or as they come where few are."""
+    from itertools import islice
+
+    from unrolled.corpus import iter_sentences
+
+    plain = replace(task.options, tokens="word", lower=False)
+    early = [line for line in islice(iter_sentences(task.test, plain), 2000) if line.strip()]
+    handy = [line for line in early if 8 <= len(line.split()) <= 18]
+    return [line.strip() for line in (handy if len(handy) >= count else early)[:count]]
+
+
+def _in_own_process(rung: Rung, task: Task, folder: Path) -> Row:
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         try:
-            return pool.submit(measure, rung, task, path).result()
+            return pool.submit(measure, rung, task, folder).result()
         except BrokenProcessPool:
             raise UnrolledError(
                 "the process that trained it was ended, most likely for lack of memory",
@@ -178,20 +237,20 @@ def _in_own_process(rung: Rung, task: Task, path: Path) -> Row:
             ) from None
 
 
-def measure(rung: Rung, task: Task, path: Path) -> Row:
+def measure(rung: Rung, task: Task, folder: Path) -> Row:
     """Train one rung, save it, and measure it; the peak of memory is this process's."""
     import warnings
 
     from unrolled.errors import UnrolledWarning
 
     warnings.simplefilter("ignore", UnrolledWarning)  # the ladder is for comparing, fallbacks too
+    path = folder / file_name(rung.name)
     began = time.perf_counter()
-    model = rung.train(task, rung.settings)
-    model.save(path)  # type: ignore[attr-defined]
+    model: Any = rung.train(task, rung.settings, folder)
+    model.save(path)
     seconds = time.perf_counter() - began
     peak = peak_memory()
-    tokens = model.provenance["text"]["tokens"]  # type: ignore[attr-defined]
-    valid, test, speed = None, None, 0.0
+    valid, test, speed, words = None, None, 0.0, []
     line = f"{model.name}: scores are not probabilities"
     if model.normalised:
         valid = evaluate(model, task.valid, threads=task.threads)
@@ -199,19 +258,44 @@ def measure(rung: Rung, task: Task, path: Path) -> Row:
         test = evaluate(model, task.test, threads=task.threads)
         speed = test.tokens / (time.perf_counter() - began)
         line = test.line()
+        words = _surprisals(model, shown_sentences(task))
     return Row(
         name=rung.name,
         valid_perplexity=None if valid is None else valid.perplexity,
         test_perplexity=None if test is None else test.perplexity,
         line=line,
         train_seconds=seconds,
-        train_tokens_per_second=tokens / seconds,
+        train_tokens_per_second=_trained_tokens(model) / seconds,
         score_tokens_per_second=speed,
-        parameters=model.parameters,  # type: ignore[attr-defined]
+        parameters=model.parameters,
         file_bytes=path.stat().st_size,
         peak_bytes=peak,
         settings=rung.settings,
+        kind=rung.kind,
+        weights=_weights(rung, model),
+        curve=model.provenance.get("training", {}).get("curve", []),
+        surprisals=words,
     )
+
+
+def _trained_tokens(model: Any) -> int:
+    tokens: int = model.provenance.get("text", {}).get("tokens", 0)
+    return tokens
+
+
+def _weights(rung: Rung, model: Any) -> list[dict[str, Any]]:
+    if not rung.needs:
+        return []
+    pairs = zip(rung.needs, model.weights.tolist(), strict=True)
+    return [{"model": name, "weight": weight} for name, weight in pairs]
+
+
+def _surprisals(model: LanguageModel, sentences: list[str]) -> list[list[dict[str, Any]]]:
+    shown: list[list[dict[str, Any]]] = [[] for _ in sentences]
+    for token in surprisals(model, sentences):
+        bits = token.bits if math.isfinite(token.bits) else None
+        shown[token.sentence].append({"word": token.word, "bits": bits, "oov": token.oov})
+    return shown
 
 
 def peak_memory() -> int:
@@ -281,7 +365,7 @@ def _cells(row: Row) -> tuple[str, ...]:
         row.name,
         _perplexity(row.valid_perplexity),
         _perplexity(row.test_perplexity),
-        f"{row.train_tokens_per_second:,.0f}",
+        f"{row.train_tokens_per_second:,.0f}" if row.train_tokens_per_second else "-",
         f"{row.score_tokens_per_second:,.0f}" if row.score_tokens_per_second else "-",
         f"{row.parameters:,}",
         f"{row.file_bytes / 1e6:.1f}",
