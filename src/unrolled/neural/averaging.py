@@ -1,0 +1,52 @@
+"""Averages of weights over steps (Polyak and Juditsky 1992)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+
+class Averager:
+    """The mean of a net's parameters over all steps since it was begun; idle until then."""
+
+    def __init__(self, net: nn.Module) -> None:
+        self._net = net
+        self.count = 0
+        self.means: dict[str, Tensor] = {}
+
+    @torch.no_grad()
+    def begin(self) -> None:
+        """Average from here on."""
+        self.count = 1
+        self.means = {name: p.detach().clone() for name, p in self._net.named_parameters()}
+
+    @torch.no_grad()
+    def add(self) -> None:
+        """A step was taken."""
+        if self.count:
+            self.count += 1
+            for name, parameter in self._net.named_parameters():
+                self.means[name].lerp_(parameter, 1 / self.count)
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """Within, the net has the mean parameters, if there are any."""
+        if not self.count:
+            yield
+            return
+        kept = {name: p.detach().clone() for name, p in self._net.named_parameters()}
+        set_parameters(self._net, self.means)
+        try:
+            yield
+        finally:
+            set_parameters(self._net, kept)
+
+
+@torch.no_grad()
+def set_parameters(net: nn.Module, values: dict[str, Tensor]) -> None:
+    """Copy values into the parameters of those names."""
+    for name, parameter in net.named_parameters():
+        parameter.copy_(values[name])

@@ -1,0 +1,180 @@
+"""Recurrent cells, each run two ways on the same parameters.
+
+``run_fused`` hands a whole stretch of text to torch's recurrent kernels: that is for speed.
+``step`` computes one time step in the open: that is for gradients by lag, Jacobians, stepping
+through text, and for training by plain backpropagation. A test holds the two equal.
+
+Equations (x input, h state, ' of the step before; all gates have a bias each):
+
+elman   h = f(W x + U h' + b), f one of tanh, sigmoid, ReLU (Elman 1990)
+irnn    the same with ReLU, U starting as the identity and b as 0 (Le, Jaitly, Hinton 2015)
+lstm    i, f, o = sigmoid(.), g = tanh(.), c = f c' + i g, h = o tanh(c) (Hochreiter, Schmidhuber
+        1997; forget gate Gers et al. 2000)
+gru     r, z = sigmoid(.), n = tanh(W x + b + r (U h' + a)), h = (1 - z) n + z h' (Cho et al. 2014)
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from unrolled.errors import SettingError
+
+CELLS = ("elman", "irnn", "lstm", "gru")
+NONLINEARITIES = ("tanh", "sigmoid", "relu")
+GATES = {"elman": 1, "irnn": 1, "lstm": 4, "gru": 3}
+
+State = tuple[Tensor, ...]  # (h,) or, of an LSTM, (h, c), each (B, H)
+
+
+class Cell(nn.Module):
+    """One recurrent layer.
+
+    Args:
+        kind: elman, irnn, lstm or gru.
+        inputs: E, width of the input.
+        hidden: H, width of the state.
+        nonlinearity: of an Elman cell: tanh, sigmoid or relu.
+        forget_bias: what the bias of an LSTM's forget gate starts at; 1 keeps the state at first
+            (Jozefowicz et al. 2015).
+
+    Raises:
+        SettingError: an unknown cell or nonlinearity.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        inputs: int,
+        hidden: int,
+        *,
+        nonlinearity: str = "tanh",
+        forget_bias: float = 1.0,
+    ) -> None:
+        super().__init__()
+        if kind not in CELLS:
+            raise SettingError(f"the cell '{kind}' is unknown, allowed are {', '.join(CELLS)}")
+        if nonlinearity not in NONLINEARITIES:
+            allowed = ", ".join(NONLINEARITIES)
+            raise SettingError(f"nonlinearity '{nonlinearity}' is unknown, allowed are {allowed}")
+        self.kind = kind
+        self.hidden = hidden
+        self.nonlinearity = "relu" if kind == "irnn" else nonlinearity
+        gates = GATES[kind]
+        self.input_weight = nn.Parameter(torch.empty(gates * hidden, inputs))
+        self.state_weight = nn.Parameter(torch.empty(gates * hidden, hidden))
+        self.bias = nn.Parameter(torch.zeros(gates * hidden))
+        # Only a GRU needs a second bias, inside its reset gate.
+        self.state_bias = nn.Parameter(torch.zeros(hidden)) if kind == "gru" else None
+        self._initialise(forget_bias)
+
+    @torch.no_grad()
+    def _initialise(self, forget_bias: float) -> None:
+        """Uniform in +-1/sqrt(H), as torch's own cells start; the identity for an IRNN."""
+        spread = 1 / math.sqrt(self.hidden)
+        nn.init.uniform_(self.input_weight, -spread, spread)
+        nn.init.uniform_(self.state_weight, -spread, spread)
+        if self.kind == "irnn":
+            nn.init.eye_(self.state_weight)
+            nn.init.normal_(self.input_weight, std=min(0.1, spread))
+        if self.kind == "lstm":
+            self.bias[self.hidden : 2 * self.hidden] = forget_bias
+
+    @property
+    def states(self) -> int:
+        """Tensors in a state: 2 for an LSTM, else 1."""
+        return 2 if self.kind == "lstm" else 1
+
+    def step(self, x: Tensor, state: State, *, state_weight: Tensor | None = None) -> State:
+        """The next state (B, H) from inputs (B, E) and the state before."""
+        weight = self.state_weight if state_weight is None else state_weight
+        h = state[0]
+        from_x = nn.functional.linear(x, self.input_weight, self.bias)
+        if self.kind == "gru":
+            from_h = nn.functional.linear(h, weight)
+            reset_x, update_x, new_x = from_x.chunk(3, -1)
+            reset_h, update_h, new_h = from_h.chunk(3, -1)
+            reset = torch.sigmoid(reset_x + reset_h)
+            update = torch.sigmoid(update_x + update_h)
+            new = torch.tanh(new_x + reset * (new_h + self.state_bias))
+            return (new + update * (h - new),)
+        total = from_x + nn.functional.linear(h, weight)
+        if self.kind == "lstm":
+            enter, forget, new, out = total.chunk(4, -1)
+            c = torch.sigmoid(forget) * state[1] + torch.sigmoid(enter) * torch.tanh(new)
+            return torch.sigmoid(out) * torch.tanh(c), c
+        return (getattr(torch, self.nonlinearity)(total),)
+
+    def run_unrolled(
+        self, x: Tensor, state: State, *, state_weight: Tensor | None = None
+    ) -> tuple[Tensor, State]:
+        """States (T, B, H) of every step of inputs (T, B, E), and the last state."""
+        outputs = []
+        for row in x:
+            state = self.step(row, state, state_weight=state_weight)
+            outputs.append(state[0])
+        return torch.stack(outputs), state
+
+    def run_fused(
+        self, x: Tensor, state: State, *, state_weight: Tensor | None = None
+    ) -> tuple[Tensor, State]:
+        """The same as `run_unrolled` by torch's kernels."""
+        weight = self.state_weight if state_weight is None else state_weight
+        if self.kind == "lstm":
+            weights = [self.input_weight, weight, self.bias, torch.zeros_like(self.bias)]
+            given = [part.unsqueeze(0) for part in state]
+            y, h, c = torch.lstm(x, given, weights, True, 1, 0.0, self.training, False, False)
+            return y, (h[0], c[0])
+        if self.kind == "gru":
+            assert self.state_bias is not None
+            zeros = self.state_bias.new_zeros(2 * self.hidden)
+            weights = [self.input_weight, weight, self.bias, torch.cat([zeros, self.state_bias])]
+            y, h = torch.gru(
+                x, state[0].unsqueeze(0), weights, True, 1, 0.0, self.training, False, False
+            )
+            return y, (h[0],)
+        if self.nonlinearity == "sigmoid":
+            return self._run_fused_sigmoid(x, state, weight)
+        weights = [self.input_weight, weight, self.bias, torch.zeros_like(self.bias)]
+        run: Any = torch.rnn_tanh if self.nonlinearity == "tanh" else torch.rnn_relu
+        y, h = run(x, state[0].unsqueeze(0), weights, True, 1, 0.0, self.training, False, False)
+        return y, (h[0],)
+
+    def _run_fused_sigmoid(self, x: Tensor, state: State, weight: Tensor) -> tuple[Tensor, State]:
+        """torch has no sigmoid net, but sigmoid(a) = (tanh(a/2) + 1)/2.
+
+        With g = 2h - 1: g = tanh(W x/2 + U g'/4 + (b + U 1/2)/2).
+        """
+        bias = (self.bias + weight.sum(1) / 2) / 2
+        weights = [self.input_weight / 2, weight / 4, bias, torch.zeros_like(bias)]
+        begin = (2 * state[0] - 1).unsqueeze(0)
+        y, h = torch.rnn_tanh(x, begin, weights, True, 1, 0.0, self.training, False, False)
+        return (y + 1) / 2, ((h[0] + 1) / 2,)
+
+    def run_local(
+        self, x: Tensor, state: State, *, state_weight: Tensor | None = None
+    ) -> tuple[Tensor, State]:
+        """The same values, but errors flow to the step they come from and no further back.
+
+        This is plain backpropagation, BPTT of length 1: the states are computed first, without
+        gradients, and then every step once more from its state before, all at once.
+        """
+        with torch.no_grad():
+            before = [torch.stack(parts) for parts in zip(*self._states(x, state), strict=True)]
+        flat = tuple(part.flatten(0, 1) for part in before)
+        after = self.step(x.flatten(0, 1), flat, state_weight=state_weight)
+        shaped = [part.view(*x.shape[:2], -1) for part in after]
+        return shaped[0], tuple(part[-1] for part in shaped)
+
+    def _states(self, x: Tensor, state: State) -> list[State]:
+        """The state before each step."""
+        if self.states == 1:
+            y, _ = self.run_fused(x, state)
+            return [state, *((row,) for row in y[:-1])]
+        states = [state]
+        for row in x[:-1]:
+            states.append(self.step(row, states[-1]))
+        return states

@@ -1,0 +1,218 @@
+"""`NeuralModel`: a trained net as a language model like any other."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unrolled.errors import FormatError, SettingError
+from unrolled.neural.cells import State
+from unrolled.neural.net import Net, NetConfig, build_net
+from unrolled.neural.streams import by_sentence, side_by_side, steps_of
+from unrolled.storage import ModelFile, load, write_model
+from unrolled.vocabulary import BOS, Vocabulary
+
+if TYPE_CHECKING:
+    from unrolled.corpus import TextOptions
+
+Array = np.ndarray[Any, Any]
+
+KIND = "net"
+STRETCH = 64  # steps of text that are scored at a time
+PART = 2000  # steps that a text must have for each part of it scored side by side
+MOST_PARTS = 64
+
+
+class NeuralModel:
+    """A net and its vocabulary.
+
+    The state is carried from sentence to sentence, unless the net was trained on independent
+    sentences: a text's later sentences are scored knowing the earlier ones.
+    """
+
+    normalised = True
+
+    def __init__(
+        self,
+        net: Net,
+        vocabulary: Vocabulary,
+        config: dict[str, Any] | None = None,
+        provenance: dict[str, Any] | None = None,
+        path: str | None = None,
+    ) -> None:
+        self.net = net.eval()
+        self.vocabulary = vocabulary
+        self.config = {**asdict(net.config), **(config or {})}
+        self.provenance = dict(provenance or {})
+        self.path = path
+
+    @property
+    def name(self) -> str:
+        """Cell and width, such as ``lstm-256``."""
+        config = self.net.config
+        name = f"{config.cell}-{config.hidden}"
+        return f"{name}x{config.layers}" if config.layers > 1 else name
+
+    @property
+    def parameters(self) -> int:
+        """Numbers that were trained."""
+        return sum(parameter.numel() for parameter in self.net.parameters())
+
+    @cached_property
+    def text_options(self) -> TextOptions:
+        """How the training text was cut into tokens; other text is cut alike.
+
+        Raises:
+            FormatError: the file asks for options that this version does not know.
+        """
+        from unrolled.corpus import TextOptions
+
+        try:
+            return TextOptions(**self.config.get("text", {}))
+        except (TypeError, SettingError) as error:
+            raise FormatError(
+                f"the model's text options are not understood: {error}", where=self.path
+            ) from None
+
+    @torch.inference_mode()
+    def log_probs(self, ids: Array) -> Array:
+        """Log-probability of each of ids (T,) int, sentences as <s> words </s>; (T,) float32.
+
+        A long text is cut into parts that are scored side by side; only the first words of a part
+        do not know what was before.
+        """
+        scores = np.zeros(ids.size, np.float32)
+        steps = steps_of(np.clip(ids, 0, None) * (ids < len(self.vocabulary)))
+        if steps.inputs.size == 0:
+            return scores
+        if self.net.config.independent:
+            batches = by_sentence(steps, MOST_PARTS, STRETCH)
+        else:
+            parts = min(max(steps.inputs.size // PART, 1), MOST_PARTS)
+            batches = side_by_side(steps, parts, STRETCH)
+        found = np.zeros(steps.inputs.size, np.float32)
+        state: State = ()
+        for batch in batches:
+            if batch.fresh:
+                state = self.net.begin(batch.inputs.shape[1])
+            h, state = self.net(self._tensor(batch.inputs), state)
+            real = batch.steps >= 0
+            rows = h[self._tensor(real)]
+            values = self.net.output.log_probs(rows, self._tensor(batch.targets[real]))
+            found[batch.steps[real]] = values.float().cpu().numpy()
+        scores[steps.places] = found
+        return scores
+
+    def _tensor(self, array: Array) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array)).to(self.net.vectors.device)
+
+    def start(self) -> State:
+        """The state after <s>."""
+        return self.advance(self.net.begin(1), BOS)
+
+    @torch.inference_mode()
+    def advance(self, state: State, word: int) -> State:
+        """The state after one more word; its last tensor is the net's output."""
+        before = state[: len(self.net.begin(1))]
+        h, after = self.net(self._tensor(np.array([[word]])), before)
+        return (*after, h[0])
+
+    @torch.inference_mode()
+    def next_log_probs(self, state: State) -> Array:
+        """Log-probability of every word as the next; (V,) float32."""
+        result: Array = self.net.output.distribution(state[-1])[0].float().cpu().numpy()
+        return result
+
+    def score(self, sentence: str) -> float:
+        """Log-probability of one sentence, </s> included."""
+        from unrolled.language_model import score_sentences
+
+        return float(score_sentences(self, [sentence])[0])
+
+    # -- storage ---------------------------------------------------------------------------------
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write one ``.safetensors`` file; nothing is left behind when that fails."""
+        arrays = {f"net.{name}": array for name, array in net_arrays(self.net).items()}
+        arrays |= {f"vocabulary.{name}": array for name, array in self.vocabulary.arrays().items()}
+        arrays["word_counts"] = self.net.word_counts
+        write_model(path, kind=KIND, config=self.config, arrays=arrays, provenance=self.provenance)
+        self.path = os.fspath(path)
+
+    @classmethod
+    def from_file(cls, file: ModelFile) -> NeuralModel:
+        """Model of an opened file.
+
+        Raises:
+            FormatError: arrays or settings that are missing or contradict each other.
+        """
+        where = str(file.path)
+        vocabulary = Vocabulary.from_arrays(_under("vocabulary.", file.arrays), where)
+        counts = file.array("word_counts", np.int64, (len(vocabulary),))
+        net = build_net(net_config(file.config, where), counts)
+        fill_net(net, _under("net.", file.arrays), where)
+        return cls(net, vocabulary, file.config, file.provenance, where)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle by path: the receiver opens the same file."""
+        if self.path is None:
+            raise SettingError("a model is pickled by its path", hint="Save it to a file first")
+        return load, (str(Path(self.path).absolute()),)
+
+    def __repr__(self) -> str:
+        return f"NeuralModel({self.name}, {self.parameters:,} parameters, path={self.path!r})"
+
+
+def _under(prefix: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
+    return {name[len(prefix) :]: arrays[name] for name in arrays if name.startswith(prefix)}
+
+
+def net_config(settings: Mapping[str, Any], where: str | None = None) -> NetConfig:
+    """The configuration among the settings of a file.
+
+    Raises:
+        FormatError: a value of another type or one that is not allowed.
+    """
+    known = {
+        field.name: settings[field.name] for field in fields(NetConfig) if field.name in settings
+    }
+    try:
+        return NetConfig(**known)
+    except (TypeError, SettingError) as error:
+        raise FormatError(f"the net's settings are not understood: {error}", where=where) from None
+
+
+def net_arrays(net: Net) -> dict[str, Array]:
+    """Parameters by name, float32, shared ones once."""
+    return {
+        name: parameter.detach().float().cpu().contiguous().numpy()
+        for name, parameter in net.named_parameters()
+    }
+
+
+@torch.no_grad()
+def fill_net(net: Net, arrays: Mapping[str, Array], where: str) -> None:
+    """Set a net's parameters.
+
+    Raises:
+        FormatError: a parameter that is missing, or of another shape, or not a number.
+    """
+    for name, parameter in net.named_parameters():
+        array = arrays.get(name)
+        if array is None:
+            raise FormatError(f"the array 'net.{name}' is missing", where=where)
+        if array.shape != tuple(parameter.shape) or array.dtype != np.float32:
+            raise FormatError(
+                f"it is {array.dtype} of shape {array.shape}, and float32 of shape "
+                f"{tuple(parameter.shape)} is needed",
+                where=f"{where}, array 'net.{name}'",
+            )
+        parameter.copy_(torch.from_numpy(np.array(array)))

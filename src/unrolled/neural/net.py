@@ -1,0 +1,229 @@
+"""The nets: words in, outputs for the output layer out, with a state that is carried along."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from unrolled.errors import SettingError
+from unrolled.neural.cells import CELLS, Cell, State
+from unrolled.neural.output_layers import output_layer
+from unrolled.vocabulary import BOS, EOS
+
+Array = np.ndarray[Any, Any]
+
+KINDS = (*CELLS, "feed-forward")
+
+
+@dataclass(frozen=True)
+class NetConfig:
+    """What a net is made of.
+
+    Attributes:
+        cell: lstm, gru, elman, irnn, or feed-forward (Bengio et al. 2003).
+        nonlinearity: of an Elman or feed-forward net: tanh, sigmoid or relu.
+        hidden: H, units of a layer.
+        layers: recurrent layers, one above the other.
+        embedding: E, width of the word vectors; 0 for H.
+        tied: one matrix for input and output vectors (Press and Wolf 2017; Inan et al. 2017).
+        residual: from the second layer on, add a layer's input to its output.
+        order: n of a feed-forward net, which sees n - 1 words.
+        output: classes, full or adaptive; see `output_layers`.
+        classes: of the class-factored softmax. classes_by: see `class_borders`.
+        dropout_input, dropout_layers, dropout_output: share of units set to 0, the same ones at
+            all steps of a stretch (Gal and Ghahramani 2016).
+        dropout_state: share of recurrent weights set to 0 (Merity et al. 2018).
+        learned_start: learn the state that texts begin with, instead of 0.
+        forget_bias: of an LSTM.
+        independent: begin every sentence anew, instead of carrying the state on.
+    """
+
+    cell: str = "lstm"
+    nonlinearity: str = "tanh"
+    hidden: int = 256
+    layers: int = 1
+    embedding: int = 0
+    tied: bool = True
+    residual: bool = False
+    order: int = 5
+    output: str = "classes"
+    classes: int = 100
+    classes_by: str = "sqrt-frequency"
+    dropout_input: float = 0.15
+    dropout_layers: float = 0.2
+    dropout_output: float = 0.35
+    dropout_state: float = 0.0
+    learned_start: bool = False
+    forget_bias: float = 1.0
+    independent: bool = False
+
+    def __post_init__(self) -> None:
+        if self.cell not in KINDS:
+            raise SettingError(f"cell '{self.cell}' is unknown, allowed are {', '.join(KINDS)}")
+        for name in ("hidden", "layers", "classes"):
+            if getattr(self, name) < 1:
+                raise SettingError(f"{name} is {getattr(self, name)}, allowed are 1 and more")
+        if self.order < 2:
+            raise SettingError(f"order is {self.order}, allowed are 2 and more")
+        for name in ("dropout_input", "dropout_layers", "dropout_output", "dropout_state"):
+            if not 0 <= getattr(self, name) < 1:
+                raise SettingError(f"{name} is {getattr(self, name)}, allowed are 0 to below 1")
+
+    @property
+    def width(self) -> int:
+        """E."""
+        return self.embedding or self.hidden
+
+
+class Net(nn.Module):
+    """Word vectors, a body that turns them into outputs, and an output layer.
+
+    Args:
+        config: what it is made of.
+        word_counts: (V,) of the training text, by id; ``<s>`` counts as 0.
+    """
+
+    def __init__(self, config: NetConfig, word_counts: Array) -> None:
+        super().__init__()
+        self.config = config
+        size, width = len(word_counts), config.width
+        self.vectors = nn.Parameter(torch.empty(size, width).uniform_(-0.1, 0.1))
+        output = self.vectors
+        if not config.tied:
+            output = nn.Parameter(torch.empty(size, width).uniform_(-0.1, 0.1))
+        self.word_counts = np.array(word_counts, np.int64)
+        self.word_counts[BOS] = 0
+        self.output = output_layer(
+            config.output, output, self.word_counts, classes=config.classes, by=config.classes_by
+        )
+        last = config.hidden
+        # Tied vectors of another width than the state are met by one linear layer.
+        self.projection = nn.Linear(last, width, bias=False) if last != width else None
+
+    def begin(self, batch: int) -> State:
+        """The state before any word, of B texts."""
+        raise NotImplementedError
+
+    def body(
+        self, x: Tensor, state: State, words: Tensor, depth: int | None
+    ) -> tuple[Tensor, State]:
+        """Outputs (T, B, H) from word vectors (T, B, E)."""
+        raise NotImplementedError
+
+    def forward(
+        self, words: Tensor, state: State, *, depth: int | None = None
+    ) -> tuple[Tensor, State]:
+        """Outputs (T, B, E) after each of words (T, B), and the last state.
+
+        Args:
+            depth: 1: errors do not flow back through time (plain backpropagation); by default
+                they flow back over all T steps.
+        """
+        x = nn.functional.embedding(words, self.vectors)
+        x = self._dropped(x, self.config.dropout_input)
+        h, state = self.body(x, state, words, depth)
+        if self.projection is not None:
+            h = self.projection(h)
+        return self._dropped(h, self.config.dropout_output), state
+
+    def _dropped(self, x: Tensor, share: float) -> Tensor:
+        """x (T, B, E) with units of each text set to 0, the same ones at all steps."""
+        if not self.training or share == 0:
+            return x
+        keep = x.new_empty(1, *x.shape[1:]).bernoulli_(1 - share).div_(1 - share)
+        return x * keep
+
+
+class RecurrentNet(Net):
+    """Elman, IRNN, LSTM or GRU layers, each reading the one below it."""
+
+    def __init__(self, config: NetConfig, word_counts: Array) -> None:
+        super().__init__(config, word_counts)
+        widths = [config.width, *[config.hidden] * (config.layers - 1)]
+        self.layers = nn.ModuleList(
+            Cell(
+                config.cell,
+                width,
+                config.hidden,
+                nonlinearity=config.nonlinearity,
+                forget_bias=config.forget_bias,
+            )
+            for width in widths
+        )
+        self.per_layer = self._cell(0).states
+        start = torch.zeros(config.layers * self.per_layer, config.hidden)
+        self.start = nn.Parameter(start) if config.learned_start else None
+
+    def _cell(self, number: int) -> Cell:
+        cell = self.layers[number]
+        assert isinstance(cell, Cell)
+        return cell
+
+    def begin(self, batch: int) -> State:
+        config = self.config
+        if self.start is not None:
+            return tuple(row.expand(batch, -1).contiguous() for row in self.start)
+        count = config.layers * self.per_layer
+        return tuple(self.vectors.new_zeros(batch, config.hidden) for _ in range(count))
+
+    def body(
+        self, x: Tensor, state: State, words: Tensor, depth: int | None
+    ) -> tuple[Tensor, State]:
+        after: list[Tensor] = []
+        for number in range(self.config.layers):
+            cell = self._cell(number)
+            given = state[number * self.per_layer : (number + 1) * self.per_layer]
+            weight = self._weight(cell)
+            if number > 0:
+                x = self._dropped(x, self.config.dropout_layers)
+            run = cell.run_local if depth == 1 else cell.run_fused
+            y, last = run(x, given, state_weight=weight)
+            x = x + y if self.config.residual and number > 0 else y
+            after.extend(last)
+        return x, tuple(after)
+
+    def _weight(self, cell: Cell) -> Tensor | None:
+        """Recurrent weights with some set to 0, one choice a stretch."""
+        share = self.config.dropout_state
+        if not self.training or share == 0:
+            return None
+        return nn.functional.dropout(cell.state_weight, share)
+
+
+class FeedForwardNet(Net):
+    """h = f(W [x_{t-n+2}; ...; x_t] + b): an n-gram model by a net (Bengio et al. 2003).
+
+    Its state is the n - 2 words before, so that it runs over text as the recurrent nets do.
+    """
+
+    def __init__(self, config: NetConfig, word_counts: Array) -> None:
+        super().__init__(config, word_counts)
+        self.hidden = nn.Linear((config.order - 1) * config.width, config.hidden)
+        spread = 1 / math.sqrt(config.hidden)
+        nn.init.uniform_(self.hidden.weight, -spread, spread)
+
+    def begin(self, batch: int) -> State:
+        shape = (batch, self.config.order - 2)
+        return (torch.full(shape, EOS, dtype=torch.int64, device=self.vectors.device),)
+
+    def body(
+        self, x: Tensor, state: State, words: Tensor, depth: int | None
+    ) -> tuple[Tensor, State]:
+        steps, context = len(words), self.config.order - 1
+        before = nn.functional.embedding(state[0].t(), self.vectors)  # (n - 2, B, E)
+        rows = torch.cat([before, x])
+        windows = torch.cat([rows[k : k + steps] for k in range(context)], -1)
+        h = getattr(torch, self.config.nonlinearity)(self.hidden(windows))
+        seen = torch.cat([state[0].t(), words])
+        return h, (seen[len(seen) - (context - 1) :].t().contiguous(),)
+
+
+def build_net(config: NetConfig, word_counts: Array) -> Net:
+    """The net that a configuration describes, freshly initialised from torch's random numbers."""
+    kind = FeedForwardNet if config.cell == "feed-forward" else RecurrentNet
+    return kind(config, word_counts)

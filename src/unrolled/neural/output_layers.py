@@ -1,0 +1,268 @@
+"""Output layers: from a net's output h to log-probabilities of words, all behind one interface.
+
+Each gives the loss of a batch for training, exact log-probabilities of given words, and the whole
+next-word distribution. ``<s>`` is never predicted: its log-probability is -inf everywhere.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from unrolled.errors import SettingError
+from unrolled.neural.class_kernels import word_losses
+from unrolled.threads import run_slices
+from unrolled.vocabulary import BOS
+from unrolled.word_classes import class_borders
+
+Array = np.ndarray[Any, Any]
+
+OUTPUTS = ("classes", "full", "adaptive")
+
+
+class OutputLayer(nn.Module):
+    """What every output layer offers.
+
+    Shapes: h (N, E) outputs of the net, targets (N,) int64 words.
+    """
+
+    def loss(self, h: Tensor, targets: Tensor) -> Tensor:
+        """Sum of -log p(target | h) over the rows, a differentiable scalar."""
+        raise NotImplementedError
+
+    def log_probs(self, h: Tensor, targets: Tensor) -> Tensor:
+        """Exact log p(target | h), (N,), without gradients."""
+        raise NotImplementedError
+
+    def distribution(self, h: Tensor) -> Tensor:
+        """Exact log-probabilities of all words, (N, V)."""
+        raise NotImplementedError
+
+
+class FullSoftmax(OutputLayer):
+    """p(w | h) = softmax(W h + b) over the whole vocabulary.
+
+    Args:
+        weight: (V, E), perhaps shared with the input vectors.
+        rows: rows of h taken at a time, which bounds the memory of the (rows, V) scores.
+    """
+
+    forbidden: Tensor
+
+    def __init__(self, weight: nn.Parameter, rows: int = 1024) -> None:
+        super().__init__()
+        self.weight = weight
+        self.bias = nn.Parameter(torch.zeros(weight.shape[0]))
+        self.rows = rows
+        self.register_buffer("forbidden", _forbidden(weight), persistent=False)
+
+    def loss(self, h: Tensor, targets: Tensor) -> Tensor:
+        rows = self.rows if h.device.type == "cpu" else max(h.shape[0], 1)
+        parts = zip(h.split(rows), targets.split(rows), strict=True)
+        sums = [
+            nn.functional.cross_entropy(self._scores(some), words, reduction="sum")
+            for some, words in parts
+        ]
+        return torch.stack(sums).sum()
+
+    @torch.no_grad()
+    def log_probs(self, h: Tensor, targets: Tensor) -> Tensor:
+        parts = zip(h.split(self.rows), targets.split(self.rows), strict=True)
+        return torch.cat([
+            -nn.functional.cross_entropy(self._scores(some), words, reduction="none")
+            for some, words in parts
+        ])  # fmt: skip
+
+    def distribution(self, h: Tensor) -> Tensor:
+        return torch.log_softmax(self._scores(h), -1)
+
+    def _scores(self, h: Tensor) -> Tensor:
+        return nn.functional.linear(h, self.weight, self.bias + self.forbidden)
+
+
+class ClassFactoredSoftmax(OutputLayer):
+    """p(w | h) = p(c | h) p(w | c, h), c the class of w (Goodman 2001; Mikolov et al. 2011).
+
+    A token costs C + (words of its class) scores instead of V. A class is a slice of the matrix,
+    and tokens are sorted by class so that each slice is read once.
+
+    Args:
+        weight: (V, E), perhaps shared with the input vectors.
+        borders: (C + 1,) int64 from `class_borders`.
+        threads: that share the classes.
+    """
+
+    borders: Tensor
+    class_of: Tensor
+    forbidden: Tensor
+
+    def __init__(self, weight: nn.Parameter, borders: Array, threads: int = 2) -> None:
+        super().__init__()
+        classes = len(borders) - 1
+        self.weight = weight
+        self.bias = nn.Parameter(torch.zeros(weight.shape[0]))
+        spread = 1 / math.sqrt(weight.shape[1])
+        self.class_weight = nn.Parameter(torch.empty(classes, weight.shape[1]))
+        nn.init.uniform_(self.class_weight, -spread, spread)
+        self.class_bias = nn.Parameter(torch.zeros(classes))
+        self.threads = threads
+        self.register_buffer("borders", torch.from_numpy(borders.copy()), persistent=False)
+        class_of = torch.from_numpy(np.repeat(np.arange(classes), np.diff(borders)))
+        self.register_buffer("class_of", class_of, persistent=False)
+        self.register_buffer("forbidden", _forbidden(weight), persistent=False)
+
+    def loss(self, h: Tensor, targets: Tensor) -> Tensor:
+        classes = self.class_of[targets]
+        of_class = nn.functional.cross_entropy(self._class_scores(h), classes, reduction="sum")
+        bias = self.bias + self.forbidden
+        if h.device.type != "cpu":
+            return of_class + self._masked(h, targets, classes, "sum")
+        of_word: Tensor = _WordLoss.apply(
+            h, self.weight, bias, targets, classes, self.borders, self.threads
+        )
+        return of_class + of_word
+
+    @torch.no_grad()
+    def log_probs(self, h: Tensor, targets: Tensor) -> Tensor:
+        classes = self.class_of[targets]
+        of_class = nn.functional.cross_entropy(self._class_scores(h), classes, reduction="none")
+        if h.device.type != "cpu":
+            return -of_class - self._masked(h, targets, classes, "none")
+        given = (h.contiguous(), self.weight, self.bias + self.forbidden)
+        losses = _word_losses(*given, targets, classes, self.borders, self.threads, False)[0]
+        return -of_class - torch.from_numpy(losses)
+
+    def _class_scores(self, h: Tensor) -> Tensor:
+        return nn.functional.linear(h, self.class_weight, self.class_bias)
+
+    def _masked(self, h: Tensor, targets: Tensor, classes: Tensor, reduction: str) -> Tensor:
+        """On a device with no kernel of ours: one matrix product, then all other classes masked."""
+        scores = nn.functional.linear(h, self.weight, self.bias + self.forbidden)
+        others = self.class_of.unsqueeze(0) != classes.unsqueeze(1)
+        scores = scores.masked_fill(others, -math.inf)
+        return nn.functional.cross_entropy(scores, targets, reduction=reduction)
+
+    def distribution(self, h: Tensor) -> Tensor:
+        of_class = torch.log_softmax(self._class_scores(h), -1)
+        words = nn.functional.linear(h, self.weight, self.bias + self.forbidden)
+        sizes = (self.borders[1:] - self.borders[:-1]).tolist()
+        inside = [torch.log_softmax(part, -1) for part in words.split(sizes, -1)]
+        return torch.cat(inside, -1) + of_class[:, self.class_of]
+
+
+class _WordLoss(torch.autograd.Function):
+    """Sum of -log p(w | c, h) for autograd; the gradients are made along with the losses."""
+
+    @staticmethod
+    def forward(ctx: Any, h: Tensor, weight: Tensor, *given: Any) -> Tensor:
+        needed = any(ctx.needs_input_grad[:3])
+        losses, *gradients = _word_losses(h.contiguous(), weight, *given, needed)
+        if needed:
+            ctx.gradients = [torch.from_numpy(array) for array in gradients]
+        return torch.tensor(losses.sum(dtype=np.float64), dtype=h.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *given: Any) -> Any:
+        dh, dweight, dbias = (array.mul_(given[0]) for array in ctx.gradients)
+        del ctx.gradients  # they were scaled in place: a second pass would scale them again
+        return dh, dweight, dbias, None, None, None, None
+
+
+def _word_losses(
+    h: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, classes: Tensor, borders: Tensor,
+    threads: int, gradients: bool,
+) -> tuple[Array, Array, Array, Array]:  # fmt: skip
+    """Sort tokens by class, share the classes out among threads, and run the kernel.
+
+    Returns losses (N,), and the gradients of their sum by h (N, E), weight (V, E) and bias (V,).
+    """
+    arrays = [tensor.detach().numpy() for tensor in (h, weight, bias, targets, classes, borders)]
+    outputs, rows, biases, words, kinds, edges = arrays
+    counts = np.bincount(kinds, minlength=edges.size - 1)
+    tokens = np.argsort(kinds, kind="stable")
+    first = np.concatenate([[0], np.cumsum(counts)])
+    costs = counts * np.diff(edges)
+    present = np.argsort(-costs, kind="stable")
+    present = present[counts[present] > 0]
+    losses = np.empty(words.size, outputs.dtype)
+    dh = np.empty_like(outputs)
+    dweight = np.zeros((len(rows) if gradients else 0, rows.shape[1]), rows.dtype)
+    dbias = np.zeros_like(biases)
+    results = losses, dh, dweight, dbias
+    shares = [np.ascontiguousarray(present[k::threads]) for k in range(threads)]
+    run_slices(
+        word_losses,
+        [
+            (outputs, words, tokens, first, share, edges, rows, biases, *results)
+            for share in shares
+            if share.size
+        ],
+        threads,
+    )
+    return results
+
+
+class AdaptiveSoftmax(OutputLayer):
+    """Frequent words first, rare ones in narrower clusters (Grave et al. 2017).
+
+    Args:
+        width: E. size: V. cutoffs: where clusters begin, ascending; torch's implementation.
+
+    Raises:
+        SettingError: cut-offs that do not ascend within the vocabulary.
+    """
+
+    def __init__(self, width: int, size: int, cutoffs: list[int] | None = None) -> None:
+        super().__init__()
+        given = cutoffs or [cut for cut in (2000, 10_000, 40_000) if cut < size - 2]
+        given = given if given else [max((size - 1) // 2, 1)]
+        try:  # without <s>, which is never predicted
+            self.layer = nn.AdaptiveLogSoftmaxWithLoss(width, size - 1, given, head_bias=True)
+        except ValueError as error:
+            raise SettingError(f"cut-offs {given} do not fit {size} words: {error}") from None
+
+    def loss(self, h: Tensor, targets: Tensor) -> Tensor:
+        result: Tensor = -self.layer(h, _without_bos(targets)).output.sum()
+        return result
+
+    @torch.no_grad()
+    def log_probs(self, h: Tensor, targets: Tensor) -> Tensor:
+        result: Tensor = self.layer(h, _without_bos(targets)).output
+        return result
+
+    def distribution(self, h: Tensor) -> Tensor:
+        found: Tensor = self.layer.log_prob(h)
+        none = found.new_full((len(found), 1), -math.inf)
+        return torch.cat([found[:, :BOS], none, found[:, BOS:]], 1)
+
+
+def _without_bos(targets: Tensor) -> Tensor:
+    return targets - (targets > BOS).to(targets.dtype)
+
+
+def _forbidden(weight: Tensor) -> Tensor:
+    """(V,) what is added to the scores: -inf at <s>, which is never predicted."""
+    mask = torch.zeros(weight.shape[0], dtype=weight.dtype)
+    mask[BOS] = -math.inf
+    return mask
+
+
+def output_layer(
+    kind: str, weight: nn.Parameter, word_counts: Array, *, classes: int, by: str
+) -> OutputLayer:
+    """The output layer of a name.
+
+    Raises:
+        SettingError: an unknown name.
+    """
+    if kind == "full":
+        return FullSoftmax(weight)
+    if kind == "classes":
+        return ClassFactoredSoftmax(weight, class_borders(word_counts, classes, by=by))
+    if kind == "adaptive":
+        return AdaptiveSoftmax(weight.shape[1], weight.shape[0])
+    raise SettingError(f"the output '{kind}' is unknown, allowed are {', '.join(OUTPUTS)}")

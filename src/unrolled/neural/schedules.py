@@ -1,0 +1,78 @@
+"""How the learning rate goes: after each epoch by the validation text, or step by step."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from unrolled.errors import SettingError
+
+SCHEDULES = ("halving", "cosine", "constant")
+
+
+@dataclass
+class Schedule:
+    """The rate as a factor of the first one, and when to stop.
+
+    ``halving`` is Mikolov's: keep the rate until the validation entropy improves by less than a
+    factor of 1.003, then halve it every epoch until that happens again. ``cosine`` warms up
+    linearly and then falls to a hundredth by the last step. ``constant`` stays. The last two stop
+    early after ``patience`` epochs without a better validation perplexity.
+
+    Attributes:
+        kind: one of `SCHEDULES`. total: steps of the whole training. warmup: steps.
+        patience: epochs; 0 never stops early.
+    """
+
+    kind: str
+    total: int
+    warmup: int = 0
+    patience: int = 0
+    factor: float = 1.0
+    halving: bool = False
+    best: float = math.inf
+    stale: int = 0
+
+    def __post_init__(self) -> None:
+        if self.kind not in SCHEDULES:
+            allowed = ", ".join(SCHEDULES)
+            raise SettingError(f"schedule '{self.kind}' is unknown, allowed are {allowed}")
+
+    def rate(self, step: int) -> float:
+        """Factor of the first rate at a step, counted from 0."""
+        warm = min((step + 1) / self.warmup, 1.0) if self.warmup else 1.0
+        if self.kind == "cosine":
+            done = min(step / max(self.total, 1), 1.0)
+            return warm * (0.01 + 0.99 * (1 + math.cos(math.pi * done)) / 2)
+        return warm * self.factor
+
+    def epoch_ended(self, entropy: float) -> bool:
+        """Take note of the validation entropy in nats; whether to go on."""
+        improved = entropy * 1.003 < self.best
+        better = entropy < self.best
+        self.best = min(self.best, entropy)
+        self.stale = 0 if better else self.stale + 1
+        if self.kind != "halving":
+            return not self.patience or self.stale < self.patience
+        if not improved:
+            if self.halving:
+                return False
+            self.halving = True
+        if self.halving:
+            self.factor /= 2
+        return True
+
+    def state(self) -> dict[str, Any]:
+        """What `restore` takes."""
+        names = ("factor", "halving", "best", "stale")
+        return {name: _plain(getattr(self, name)) for name in names}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a `state`."""
+        for name, value in state.items():
+            setattr(self, name, math.inf if value is None else value)
+
+
+def _plain(value: Any) -> Any:
+    return None if value == math.inf else value  # JSON knows no infinity

@@ -1,0 +1,487 @@
+"""The one training loop: truncated backpropagation through time over a text.
+
+Many stretches of the text run side by side; each batch is ``bptt`` steps of all of them, the state
+is carried from batch to batch, and one backward pass accumulates the errors of all time steps.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from unrolled.corpus import Corpus, TextOptions, read_corpus
+from unrolled.errors import SettingError, TextError, UnrolledError
+from unrolled.neural.averaging import Averager, set_parameters
+from unrolled.neural.cells import State
+from unrolled.neural.checkpoints import resume_from, write_checkpoint
+from unrolled.neural.model import NeuralModel
+from unrolled.neural.net import Net, NetConfig, build_net
+from unrolled.neural.schedules import Schedule
+from unrolled.neural.streams import Batch, by_sentence, side_by_side, steps_of
+from unrolled.vocabulary import UNK
+
+if TYPE_CHECKING:
+    from unrolled.text_sources import Sources
+
+Array = np.ndarray[Any, Any]
+
+OPTIMISERS = ("adam", "sgd", "asgd")
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How a net is trained.
+
+    Attributes:
+        epochs: passes over the text, at most.
+        batch: parts of the text side by side.
+        bptt: time steps of a batch; errors flow back over all of them, or over none if 1.
+        optimiser: adam (with decoupled weight decay), sgd, or asgd (averaged once validation no
+            longer improves: Merity et al. 2018).
+        rate: learning rate; of Adam per step, of SGD per mean gradient of a token.
+        momentum: of SGD.
+        weight_decay: decay of weights towards 0.
+        schedule: halving, cosine or constant, see `Schedule`. warmup: steps. patience: epochs.
+        clip_norm: largest norm of a whole gradient (Pascanu et al. 2013); 0 for none.
+        clip_value: largest absolute value of each element (Mikolov); 0 for none.
+        accumulate: batches whose gradients are summed for one step.
+        seed: of initial values, dropout and order.
+    """
+
+    epochs: int = 12
+    batch: int = 64
+    bptt: int = 35
+    optimiser: str = "adam"
+    rate: float = 0.012
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    schedule: str = "cosine"
+    warmup: int = 50
+    patience: int = 0
+    clip_norm: float = 1.0
+    clip_value: float = 0.0
+    accumulate: int = 1
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch", "bptt", "accumulate"):
+            if getattr(self, name) < 1:
+                raise SettingError(f"{name} is {getattr(self, name)}, allowed are 1 and more")
+        if self.optimiser not in OPTIMISERS:
+            allowed = ", ".join(OPTIMISERS)
+            raise SettingError(f"optimiser '{self.optimiser}' is unknown, allowed are {allowed}")
+        if not 0 < self.rate < math.inf:
+            raise SettingError(f"rate is {self.rate}, allowed are numbers above 0")
+        for name in ("momentum", "weight_decay", "warmup", "patience", "clip_norm", "clip_value"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise SettingError(f"{name} is {getattr(self, name)}, allowed are 0 and more")
+        Schedule(self.schedule, 1)
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One line of a learning curve; perplexities are exp of the mean loss of a token."""
+
+    epoch: int
+    tokens: int
+    seconds: float
+    train_perplexity: float
+    valid_perplexity: float | None
+    rate: float
+    clipped: float
+
+    def line(self) -> str:
+        """The record as one line of text."""
+        valid = "" if self.valid_perplexity is None else f"  valid ppl {self.valid_perplexity:8.2f}"
+        return (
+            f"epoch {self.epoch:3d}  train ppl {self.train_perplexity:8.2f}{valid}  "
+            f"rate {self.rate:.2g}  clipped {100 * self.clipped:.0f} %  {self.seconds:.0f} s"
+        )
+
+
+@dataclass(frozen=True)
+class Tick:
+    """How far training is, told about every second."""
+
+    epoch: int
+    epochs: int
+    done: float
+    tokens_per_second: float
+    seconds_left: float
+    perplexity: float
+    valid_perplexity: float | None
+
+
+def train_net(
+    sources: Sources,
+    *,
+    valid: Sources | None = None,
+    options: TextOptions | None = None,
+    vocabulary: Any = None,
+    min_count: int = 0,
+    max_size: int | None = None,
+    words: Iterable[str] | None = None,
+    checkpoint: str | Path | None = None,
+    checkpoint_minutes: float = 5.0,
+    resume: bool = False,
+    threads: int = 2,
+    report: Callable[[str], None] | None = None,
+    tick: Callable[[Tick], None] | None = None,
+    **settings: Any,
+) -> NeuralModel:
+    """Train a neural language model; a tied LSTM of 256 units with 100 classes by default.
+
+    Args:
+        sources: files, folders or "-".
+        valid: a text to choose the best epoch by, and to steer the rate; without one the last
+            epoch is kept.
+        options: how text becomes tokens; the model keeps them for later texts.
+        vocabulary, min_count, max_size, words: limits of the vocabulary, see `read_corpus`.
+        checkpoint: file to write every ``checkpoint_minutes`` and after each epoch.
+        resume: go on from ``checkpoint`` if it is there: on the CPU to the same weights, bit for
+            bit, as without the break.
+        threads: for reading and for the nets' arithmetic.
+        report: called with a line at each stage and epoch.
+        tick: called about every second.
+        **settings: those of `NetConfig` and `TrainingConfig`.
+
+    Raises:
+        TextError: a text that cannot be read or is too short. SettingError: a setting that is
+            unknown or not allowed. UnrolledError: the loss is no longer a number.
+    """
+    net_config, training_config = split_settings(settings)
+    say = report or (lambda line: None)
+    say("reading text")
+    corpus = read_corpus(
+        sources, options=options, vocabulary=vocabulary, min_count=min_count, max_size=max_size,
+        words=words, threads=threads,
+    )  # fmt: skip
+    held_out = None
+    if valid is not None:
+        held_out = read_corpus(
+            valid, options=options, vocabulary=corpus.vocabulary, threads=threads
+        )
+    trainer = Trainer(
+        corpus, held_out, net_config, training_config, options=options, threads=threads
+    )
+    if checkpoint is not None:
+        trainer.keep(Path(checkpoint), checkpoint_minutes, resume)
+    return trainer.run(report=say, tick=tick)
+
+
+def split_settings(settings: dict[str, Any]) -> tuple[NetConfig, TrainingConfig]:
+    """Settings by name, sorted into those of the net and those of its training.
+
+    Raises:
+        SettingError: an unknown name, with the nearest known one.
+    """
+    import difflib
+
+    parts: list[dict[str, Any]] = [{}, {}]
+    names = [[item.name for item in fields(kind)] for kind in (NetConfig, TrainingConfig)]
+    for name, value in settings.items():
+        if name not in names[0] + names[1]:
+            near = difflib.get_close_matches(name, names[0] + names[1], 1)
+            known = "Known are " + ", ".join(names[0] + names[1])
+            hint = f"Did you mean {near[0]}" if near else known
+            raise SettingError(f"there is no setting '{name}'", hint=hint)
+        parts[name not in names[0]][name] = value
+    return NetConfig(**parts[0]), TrainingConfig(**parts[1])
+
+
+class Trainer:
+    """Training as an object that can be saved in the middle: a net, its optimiser, its place.
+
+    Args:
+        corpus: the text. valid: held-out text with the same vocabulary.
+
+    Raises:
+        TextError: fewer than two tokens, or nothing to validate on.
+    """
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        valid: Corpus | None,
+        net_config: NetConfig,
+        config: TrainingConfig,
+        *,
+        options: TextOptions | None = None,
+        threads: int = 2,
+    ) -> None:
+        if corpus.tokens == 0:
+            raise TextError("the text is empty: there is nothing to train on")
+        if valid is not None and valid.tokens == 0:
+            raise TextError("the validation text is empty")
+        torch.manual_seed(config.seed)
+        torch.set_num_threads(threads)
+        self.config, self.net_config = config, net_config
+        self.corpus, self.valid, self.options = corpus, valid, options or TextOptions()
+        self.net = build_net(net_config, corpus.word_counts)
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.net.to(self.device)
+        self.steps = steps_of(corpus.ids)
+        self.optimiser = _optimiser(self.net, config)
+        self.schedule = Schedule(
+            config.schedule,
+            config.epochs * self._batches_in_epoch(),
+            warmup=config.warmup,
+            patience=config.patience,
+        )
+        self.epoch, self.position, self.step = 0, 0, 0
+        self.state: State = ()
+        self.totals = {"loss": 0.0, "tokens": 0.0, "clipped": 0.0, "updates": 0.0, "seconds": 0.0}
+        self.curve: list[EpochRecord] = []
+        self.best: dict[str, Tensor] | None = None
+        self.averager = Averager(self.net)
+        self._saved = time.monotonic()
+        self._path: Path | None = None
+        self._minutes = math.inf
+
+    # -- the loop --------------------------------------------------------------------------------
+
+    def run(
+        self,
+        *,
+        report: Callable[[str], None] | None = None,
+        tick: Callable[[Tick], None] | None = None,
+    ) -> NeuralModel:
+        """Train to the end, and return the model with the best parameters."""
+        say = report or (lambda line: None)
+        going = self.epoch < self.config.epochs
+        while going:
+            self._run_epoch(tick)
+            record = self._end_epoch()
+            say(record.line())
+            entropy = math.log(record.valid_perplexity or record.train_perplexity)
+            going = self.schedule.epoch_ended(entropy) and self.epoch < self.config.epochs
+            self._save()
+        return self.model()
+
+    def _run_epoch(self, tick: Callable[[Tick], None] | None) -> None:
+        self.net.train()
+        told = began = time.monotonic()
+        tokens = 0
+        before = self.totals["seconds"]
+        for number, batch in enumerate(self._batches()):
+            if number < self.position:
+                continue
+            tokens += self._train_batch(batch)
+            self.position = number + 1
+            now = time.monotonic()
+            self.totals["seconds"] = before + now - began
+            if tick is not None and now - told > 1:
+                told = now
+                tick(self._tick(tokens / (now - began)))
+            if now - self._saved > 60 * self._minutes:
+                self._save()
+
+    def _batches_in_epoch(self) -> int:
+        size, batch = self.steps.inputs.size, self.config.batch
+        if self.net_config.independent:
+            return -(-self.corpus.sentences // batch)
+        return math.ceil(math.ceil(size / max(min(batch, size), 1)) / self._length)
+
+    @property
+    def _length(self) -> int:
+        """Steps of a batch; plain backpropagation too takes many at a time, for speed."""
+        return self.config.bptt if self.config.bptt > 1 else 35
+
+    def _batches(self) -> Iterator[Batch]:
+        config = self.config
+        if self.net_config.independent:
+            random = np.random.default_rng([config.seed, self.epoch])
+            return by_sentence(self.steps, config.batch, self._length, random)
+        return side_by_side(self.steps, config.batch, self._length)
+
+    def _train_batch(self, batch: Batch) -> int:
+        """One forward and backward pass, and a step of the optimiser when it is due."""
+        if batch.fresh:
+            self.state = self.net.begin(batch.inputs.shape[1])
+        loss, self.state, count = self._loss(batch)
+        (loss / (count * self.config.accumulate)).backward()
+        self.state = tuple(part.detach() for part in self.state)
+        self.totals["loss"] += self._checked(loss)
+        self.totals["tokens"] += count
+        if (self.position + 1) % self.config.accumulate == 0:
+            self._update()
+        return count
+
+    def _loss(self, batch: Batch) -> tuple[Tensor, State, int]:
+        """Sum of -log p over the batch's tokens, the state after it, and how many they are."""
+        words = torch.from_numpy(batch.inputs).to(self.device)
+        targets = torch.from_numpy(batch.targets).to(self.device).flatten()
+        h, state = self.net(words, self.state, depth=1 if self.config.bptt == 1 else None)
+        h = h.flatten(0, 1)
+        count = int(np.count_nonzero(batch.steps >= 0))
+        if count < targets.numel():
+            real = targets >= 0
+            h, targets = h[real], targets[real]
+        return self.net.output.loss(h, targets), state, count
+
+    def _checked(self, loss: Tensor) -> float:
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            norm = _norm(self.net)
+            raise UnrolledError(
+                f"the loss is {value} at step {self.step} of epoch {self.epoch + 1}, with a "
+                f"gradient norm of {norm:.3g}",
+                hint="Try a lower --rate, a smaller --clip-norm, or another cell",
+            )
+        return value
+
+    def _update(self) -> None:
+        config = self.config
+        parameters = [p for p in self.net.parameters() if p.grad is not None]
+        self.totals["updates"] += 1
+        if config.clip_value:
+            nn.utils.clip_grad_value_(parameters, config.clip_value)
+        if config.clip_norm:
+            norm = nn.utils.clip_grad_norm_(parameters, config.clip_norm)
+            self.totals["clipped"] += float(norm) > config.clip_norm
+        for group in self.optimiser.param_groups:
+            group["lr"] = config.rate * self.schedule.rate(self.step)
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        self.step += 1
+        self.averager.add()
+
+    # -- the end of an epoch ---------------------------------------------------------------------
+
+    def _end_epoch(self) -> EpochRecord:
+        """Measure, keep the parameters if they are the best so far, and begin the next epoch."""
+        with self.averager.in_place():
+            valid = self._valid_perplexity()
+            if valid is not None and valid < self._best_valid():
+                self.best = {name: p.detach().clone() for name, p in self.net.named_parameters()}
+        record = self._record(valid)
+        if self.config.optimiser == "asgd" and not self.averager.count and self._stalls(valid):
+            self.averager.begin()
+        self.curve.append(record)
+        self.epoch += 1
+        self.position = 0
+        self.totals = dict.fromkeys(self.totals, 0.0)
+        return record
+
+    def _best_valid(self) -> float:
+        known = [r.valid_perplexity for r in self.curve if r.valid_perplexity is not None]
+        return min(known, default=math.inf)
+
+    def _stalls(self, valid: float | None) -> bool:
+        """Whether validation is worse than it was some epochs ago (Merity et al. 2018, alg. 1)."""
+        known = [r.valid_perplexity for r in self.curve if r.valid_perplexity is not None]
+        return valid is not None and valid > min(known[:-AVERAGING_PATIENCE], default=math.inf)
+
+    def _valid_perplexity(self) -> float | None:
+        if self.valid is None:
+            return None
+        scores = self._model_now().log_probs(self.valid.ids)
+        return math.exp(min(-float(scores.sum(dtype=np.float64)) / self.valid.tokens, 700))
+
+    def _record(self, valid: float | None) -> EpochRecord:
+        totals = self.totals
+        return EpochRecord(
+            epoch=self.epoch + 1,
+            tokens=int(totals["tokens"]),
+            seconds=totals["seconds"],
+            train_perplexity=self._running_perplexity(),
+            valid_perplexity=valid,
+            rate=self.config.rate * self.schedule.rate(max(self.step - 1, 0)),
+            clipped=totals["clipped"] / max(totals["updates"], 1),
+        )
+
+    def _running_perplexity(self) -> float:
+        return math.exp(min(self.totals["loss"] / max(self.totals["tokens"], 1), 700))
+
+    def _tick(self, rate: float) -> Tick:
+        done = (self.epoch + self.position / self._batches_in_epoch()) / self.config.epochs
+        left = (1 - done) * self.config.epochs * self.corpus.tokens / rate
+        valid = self.curve[-1].valid_perplexity if self.curve else None
+        perplexity = self._running_perplexity()
+        return Tick(self.epoch + 1, self.config.epochs, done, rate, left, perplexity, valid)
+
+    # -- the model, and saving -------------------------------------------------------------------
+
+    def model(self) -> NeuralModel:
+        """The model with the parameters that did best on the validation text, or the last."""
+        with self.averager.in_place():
+            if self.best is not None:
+                set_parameters(self.net, self.best)
+            return self._model_now(copy.deepcopy(self.net))
+
+    def _model_now(self, net: Net | None = None) -> NeuralModel:
+        provenance = {
+            "text": {
+                "tokens": self.corpus.tokens,
+                "sentences": self.corpus.sentences,
+                "unknown": int(self.corpus.word_counts[UNK]),
+            },
+            "training": {
+                "settings": asdict(self.config),
+                "curve": [asdict(record) for record in self.curve],
+            },
+        }
+        settings = {"text": asdict(self.options)}
+        return NeuralModel(net or self.net, self.corpus.vocabulary, settings, provenance)
+
+    def checksums(self) -> dict[str, str]:
+        """CRC-32 of the ids of both texts."""
+        texts = {"train": self.corpus, "valid": self.valid}
+        return {n: _checksum(text.ids) for n, text in texts.items() if text is not None}
+
+    def keep(self, path: Path, minutes: float = 5.0, resume: bool = False) -> None:
+        """Write a checkpoint every so often; go on from one if there is one and it is wished.
+
+        Raises:
+            FormatError, SettingError: it cannot be gone on from.
+        """
+        self._path, self._minutes = path, minutes
+        if resume and path.exists():
+            resume_from(self, path)
+
+    def take_place(self, config: dict[str, Any]) -> None:
+        """Go to where a checkpoint's settings say that it was written."""
+        self.epoch, self.position, self.step = (config[n] for n in ("epoch", "position", "step"))
+        self.totals = {name: float(config["totals"][name]) for name in self.totals}
+        self.schedule.restore(config["schedule"])
+        self.curve = [EpochRecord(**record) for record in config["curve"]]
+
+    def _save(self) -> None:
+        self._saved = time.monotonic()
+        if self._path is not None:
+            write_checkpoint(self, self._path)
+
+
+AVERAGING_PATIENCE = 5  # epochs without a gain before ASGD begins to average
+
+
+def _optimiser(net: Net, config: TrainingConfig) -> torch.optim.Optimizer:
+    if config.optimiser == "adam":
+        return torch.optim.AdamW(
+            net.parameters(), lr=config.rate, weight_decay=config.weight_decay, fused=True
+        )
+    return torch.optim.SGD(
+        net.parameters(),
+        lr=config.rate,
+        momentum=config.momentum,
+        weight_decay=config.weight_decay,
+    )
+
+
+def _norm(net: Net) -> float:
+    norms = [p.grad.norm() for p in net.parameters() if p.grad is not None]
+    return float(torch.stack(norms).norm()) if norms else 0.0
+
+
+def _checksum(ids: Array) -> str:
+    return f"{zlib.crc32(np.ascontiguousarray(ids).view(np.uint8)):08x}"
