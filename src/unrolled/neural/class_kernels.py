@@ -23,7 +23,9 @@ def word_losses(
     tokens: Array,
     first: Array,
     classes: Array,
+    members: Array,
     borders: Array,
+    places: Array,
     weight: Array,
     bias: Array,
     losses: Array,
@@ -38,7 +40,8 @@ def word_losses(
         targets: (N,) int64 word of each token.
         tokens: (N,) int64 tokens sorted by class; class c has tokens[first[c]:first[c + 1]].
         classes: the classes to do; others are another thread's.
-        borders: (C + 1,) words of class c are borders[c] to borders[c + 1].
+        members: (V,) int64 words sorted by class; class c has members[borders[c]:borders[c + 1]].
+        places: (V,) int64 place of each word within its class.
         weight, bias: (V, H) and (V,) of the words; a bias of -inf rules a word out.
         losses: (N,) out. dh: (N, H) out. dweight, dbias: (V, H), (V,) added to; all three
             gradients are of the sum of losses. A dweight of no rows asks for losses alone.
@@ -54,30 +57,33 @@ def word_losses(
         for begin in range(first[c], first[c + 1], TOGETHER):
             count = min(TOGETHER, first[c + 1] - begin)
             for j in range(size):
+                word = members[low + j]
                 for a in range(count):
                     i = tokens[begin + a]
-                    total = bias[low + j]
+                    total = bias[word]
                     for x in range(width):
-                        total += h[i, x] * weight[low + j, x]
+                        total += h[i, x] * weight[word, x]
                     p[a, j] = total
             for a in range(count):
                 i = tokens[begin + a]
-                losses[i] = _softmax(p[a, :size], targets[i] - low)
+                losses[i] = _softmax(p[a, :size], places[targets[i]])
             if dweight.shape[0] == 0:
                 continue
             for a in range(count):
-                p[a, targets[tokens[begin + a]] - low] -= 1
+                i = tokens[begin + a]
+                p[a, places[targets[i]]] -= 1
                 for x in range(width):
-                    dh[tokens[begin + a], x] = 0
+                    dh[i, x] = 0
             for j in range(size):
+                word = members[low + j]
                 for a in range(count):
                     i = tokens[begin + a]
                     d = p[a, j]
-                    dbias[low + j] += d
+                    dbias[word] += d
                     for x in range(width):
-                        dh[i, x] += d * weight[low + j, x]
+                        dh[i, x] += d * weight[word, x]
                     for x in range(width):
-                        dweight[low + j, x] += d * h[i, x]
+                        dweight[word, x] += d * h[i, x]
 
 
 @njit(cache=True, nogil=True, fastmath=_REORDER)

@@ -18,7 +18,7 @@ from unrolled.neural.cells import State
 from unrolled.neural.net import Net, NetConfig, build_net
 from unrolled.neural.streams import by_sentence, side_by_side, steps_of
 from unrolled.storage import ModelFile, load, write_model
-from unrolled.vocabulary import BOS, Vocabulary
+from unrolled.vocabulary import BOS, UNK, Vocabulary
 
 if TYPE_CHECKING:
     from unrolled.corpus import TextOptions
@@ -143,7 +143,8 @@ class NeuralModel:
         """Write one ``.safetensors`` file; nothing is left behind when that fails."""
         arrays = {f"net.{name}": array for name, array in net_arrays(self.net).items()}
         arrays |= {f"vocabulary.{name}": array for name, array in self.vocabulary.arrays().items()}
-        arrays["word_counts"] = self.net.word_counts
+        if self.net.class_of is not None:
+            arrays["class_of"] = self.net.class_of
         write_model(path, kind=KIND, config=self.config, arrays=arrays, provenance=self.provenance)
         self.path = os.fspath(path)
 
@@ -156,8 +157,11 @@ class NeuralModel:
         """
         where = str(file.path)
         vocabulary = Vocabulary.from_arrays(_under("vocabulary.", file.arrays), where)
-        counts = file.array("word_counts", np.int64, (len(vocabulary),))
-        net = build_net(net_config(file.config, where), counts)
+        config = net_config(file.config, where)
+        class_of = None
+        if config.output == "classes":
+            class_of = _checked_classes(file.array("class_of", np.int64), len(vocabulary), where)
+        net = build_net(config, len(vocabulary), class_of)
         fill_net(net, _under("net.", file.arrays), where)
         return cls(net, vocabulary, file.config, file.provenance, where)
 
@@ -173,6 +177,14 @@ class NeuralModel:
 
 def _under(prefix: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
     return {name[len(prefix) :]: arrays[name] for name in arrays if name.startswith(prefix)}
+
+
+def _checked_classes(class_of: Array, size: int, where: str) -> Array:
+    """Classes that the kernels can work with: one a word, and none empty."""
+    fits = class_of.size == size and class_of.min() == 0 and class_of.max() < size
+    if not fits or np.any(np.bincount(class_of) == 0) or class_of[BOS] != class_of[UNK]:
+        raise FormatError("the classes of the words are damaged", where=where)
+    return np.array(class_of)
 
 
 def net_config(settings: Mapping[str, Any], where: str | None = None) -> NetConfig:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from unrolled.errors import SettingError
 from unrolled.neural.cells import CELLS, Cell, State
 from unrolled.neural.output_layers import output_layer
-from unrolled.vocabulary import BOS, EOS
+from unrolled.vocabulary import EOS
 
 Array = np.ndarray[Any, Any]
 
@@ -34,7 +34,7 @@ class NetConfig:
         residual: from the second layer on, add a layer's input to its output.
         order: n of a feed-forward net, which sees n - 1 words.
         output: classes, full or adaptive; see `output_layers`.
-        classes: of the class-factored softmax. classes_by: see `class_borders`.
+        classes: of the class-factored softmax. classes_by: see `word_classes`.
         dropout_input, dropout_layers, dropout_output: share of units set to 0, the same ones at
             all steps of a stretch (Gal and Ghahramani 2016).
         dropout_state: share of recurrent weights set to 0 (Merity et al. 2018).
@@ -85,22 +85,20 @@ class Net(nn.Module):
 
     Args:
         config: what it is made of.
-        word_counts: (V,) of the training text, by id; ``<s>`` counts as 0.
+        size: V.
+        class_of: (V,) int64 class of each word, for the output by classes.
     """
 
-    def __init__(self, config: NetConfig, word_counts: Array) -> None:
+    def __init__(self, config: NetConfig, size: int, class_of: Array | None) -> None:
         super().__init__()
         self.config = config
-        size, width = len(word_counts), config.width
+        self.class_of = class_of
+        width = config.width
         self.vectors = nn.Parameter(torch.empty(size, width).uniform_(-0.1, 0.1))
         output = self.vectors
         if not config.tied:
             output = nn.Parameter(torch.empty(size, width).uniform_(-0.1, 0.1))
-        self.word_counts = np.array(word_counts, np.int64)
-        self.word_counts[BOS] = 0
-        self.output = output_layer(
-            config.output, output, self.word_counts, classes=config.classes, by=config.classes_by
-        )
+        self.output = output_layer(config.output, output, class_of)
         last = config.hidden
         # Tied vectors of another width than the state are met by one linear layer.
         self.projection = nn.Linear(last, width, bias=False) if last != width else None
@@ -142,8 +140,8 @@ class Net(nn.Module):
 class RecurrentNet(Net):
     """Elman, IRNN, LSTM or GRU layers, each reading the one below it."""
 
-    def __init__(self, config: NetConfig, word_counts: Array) -> None:
-        super().__init__(config, word_counts)
+    def __init__(self, config: NetConfig, size: int, class_of: Array | None) -> None:
+        super().__init__(config, size, class_of)
         widths = [config.width, *[config.hidden] * (config.layers - 1)]
         self.layers = nn.ModuleList(
             Cell(
@@ -201,8 +199,8 @@ class FeedForwardNet(Net):
     Its state is the n - 2 words before, so that it runs over text as the recurrent nets do.
     """
 
-    def __init__(self, config: NetConfig, word_counts: Array) -> None:
-        super().__init__(config, word_counts)
+    def __init__(self, config: NetConfig, size: int, class_of: Array | None) -> None:
+        super().__init__(config, size, class_of)
         self.hidden = nn.Linear((config.order - 1) * config.width, config.hidden)
         spread = 1 / math.sqrt(config.hidden)
         nn.init.uniform_(self.hidden.weight, -spread, spread)
@@ -223,7 +221,7 @@ class FeedForwardNet(Net):
         return h, (seen[len(seen) - (context - 1) :].t().contiguous(),)
 
 
-def build_net(config: NetConfig, word_counts: Array) -> Net:
+def build_net(config: NetConfig, size: int, class_of: Array | None = None) -> Net:
     """The net that a configuration describes, freshly initialised from torch's random numbers."""
     kind = FeedForwardNet if config.cell == "feed-forward" else RecurrentNet
-    return kind(config, word_counts)
+    return kind(config, size, class_of)

@@ -17,7 +17,6 @@ from unrolled.errors import SettingError
 from unrolled.neural.class_kernels import word_losses
 from unrolled.threads import run_slices
 from unrolled.vocabulary import BOS
-from unrolled.word_classes import class_borders
 
 Array = np.ndarray[Any, Any]
 
@@ -87,22 +86,21 @@ class FullSoftmax(OutputLayer):
 class ClassFactoredSoftmax(OutputLayer):
     """p(w | h) = p(c | h) p(w | c, h), c the class of w (Goodman 2001; Mikolov et al. 2011).
 
-    A token costs C + (words of its class) scores instead of V. A class is a slice of the matrix,
-    and tokens are sorted by class so that each slice is read once.
+    A token costs C + (words of its class) scores instead of V. Tokens are sorted by class, so that
+    each class's words are read once.
 
     Args:
         weight: (V, E), perhaps shared with the input vectors.
-        borders: (C + 1,) int64 from `class_borders`.
+        class_of: (V,) int64 from `word_classes`.
         threads: that share the classes.
     """
 
-    borders: Tensor
     class_of: Tensor
     forbidden: Tensor
 
-    def __init__(self, weight: nn.Parameter, borders: Array, threads: int = 2) -> None:
+    def __init__(self, weight: nn.Parameter, class_of: Array, threads: int = 2) -> None:
         super().__init__()
-        classes = len(borders) - 1
+        classes = int(class_of.max()) + 1
         self.weight = weight
         self.bias = nn.Parameter(torch.zeros(weight.shape[0]))
         spread = 1 / math.sqrt(weight.shape[1])
@@ -110,9 +108,9 @@ class ClassFactoredSoftmax(OutputLayer):
         nn.init.uniform_(self.class_weight, -spread, spread)
         self.class_bias = nn.Parameter(torch.zeros(classes))
         self.threads = threads
-        self.register_buffer("borders", torch.from_numpy(borders.copy()), persistent=False)
-        class_of = torch.from_numpy(np.repeat(np.arange(classes), np.diff(borders)))
-        self.register_buffer("class_of", class_of, persistent=False)
+        self.index = ClassIndex(class_of)
+        class_tensor = torch.from_numpy(np.array(class_of, np.int64))
+        self.register_buffer("class_of", class_tensor, persistent=False)
         self.register_buffer("forbidden", _forbidden(weight), persistent=False)
 
     def loss(self, h: Tensor, targets: Tensor) -> Tensor:
@@ -122,7 +120,7 @@ class ClassFactoredSoftmax(OutputLayer):
         if h.device.type != "cpu":
             return of_class + self._masked(h, targets, classes, "sum")
         of_word: Tensor = _WordLoss.apply(
-            h, self.weight, bias, targets, classes, self.borders, self.threads
+            h, self.weight, bias, targets, classes, self.index, self.threads
         )
         return of_class + of_word
 
@@ -133,7 +131,7 @@ class ClassFactoredSoftmax(OutputLayer):
         if h.device.type != "cpu":
             return -of_class - self._masked(h, targets, classes, "none")
         given = (h.contiguous(), self.weight, self.bias + self.forbidden)
-        losses = _word_losses(*given, targets, classes, self.borders, self.threads, False)[0]
+        losses = _word_losses(*given, targets, classes, self.index, self.threads, False)[0]
         return -of_class - torch.from_numpy(losses)
 
     def _class_scores(self, h: Tensor) -> Tensor:
@@ -149,9 +147,22 @@ class ClassFactoredSoftmax(OutputLayer):
     def distribution(self, h: Tensor) -> Tensor:
         of_class = torch.log_softmax(self._class_scores(h), -1)
         words = nn.functional.linear(h, self.weight, self.bias + self.forbidden)
-        sizes = (self.borders[1:] - self.borders[:-1]).tolist()
-        inside = [torch.log_softmax(part, -1) for part in words.split(sizes, -1)]
-        return torch.cat(inside, -1) + of_class[:, self.class_of]
+        totals = [torch.logsumexp(words[:, some], -1) for some in self.index.words_of_classes]
+        return words + (of_class - torch.stack(totals, -1))[:, self.class_of]
+
+
+class ClassIndex:
+    """Words sorted by class, as `class_kernels` wants them."""
+
+    def __init__(self, class_of: Array) -> None:
+        self.members = np.argsort(class_of, kind="stable")
+        sizes = np.bincount(class_of)
+        self.borders = np.concatenate([[0], np.cumsum(sizes)])
+        self.places = np.empty(class_of.size, np.int64)
+        self.places[self.members] = np.arange(class_of.size) - np.repeat(self.borders[:-1], sizes)
+        self.words_of_classes = [
+            torch.from_numpy(part) for part in np.split(self.members, self.borders[1:-1])
+        ]
 
 
 class _WordLoss(torch.autograd.Function):
@@ -173,31 +184,33 @@ class _WordLoss(torch.autograd.Function):
 
 
 def _word_losses(
-    h: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, classes: Tensor, borders: Tensor,
+    h: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, classes: Tensor, index: ClassIndex,
     threads: int, gradients: bool,
 ) -> tuple[Array, Array, Array, Array]:  # fmt: skip
     """Sort tokens by class, share the classes out among threads, and run the kernel.
 
     Returns losses (N,), and the gradients of their sum by h (N, E), weight (V, E) and bias (V,).
     """
-    arrays = [tensor.detach().numpy() for tensor in (h, weight, bias, targets, classes, borders)]
-    outputs, rows, biases, words, kinds, edges = arrays
-    counts = np.bincount(kinds, minlength=edges.size - 1)
+    outputs, rows, biases, words, kinds = (
+        tensor.detach().numpy() for tensor in (h, weight, bias, targets, classes)
+    )
+    sizes = np.diff(index.borders)
+    counts = np.bincount(kinds, minlength=sizes.size)
     tokens = np.argsort(kinds, kind="stable")
     first = np.concatenate([[0], np.cumsum(counts)])
-    costs = counts * np.diff(edges)
-    present = np.argsort(-costs, kind="stable")
+    present = np.argsort(-counts * sizes, kind="stable")
     present = present[counts[present] > 0]
     losses = np.empty(words.size, outputs.dtype)
     dh = np.empty_like(outputs)
     dweight = np.zeros((len(rows) if gradients else 0, rows.shape[1]), rows.dtype)
     dbias = np.zeros_like(biases)
     results = losses, dh, dweight, dbias
+    layout = index.members, index.borders, index.places
     shares = [np.ascontiguousarray(present[k::threads]) for k in range(threads)]
     run_slices(
         word_losses,
         [
-            (outputs, words, tokens, first, share, edges, rows, biases, *results)
+            (outputs, words, tokens, first, share, *layout, rows, biases, *results)
             for share in shares
             if share.size
         ],
@@ -251,18 +264,16 @@ def _forbidden(weight: Tensor) -> Tensor:
     return mask
 
 
-def output_layer(
-    kind: str, weight: nn.Parameter, word_counts: Array, *, classes: int, by: str
-) -> OutputLayer:
-    """The output layer of a name.
+def output_layer(kind: str, weight: nn.Parameter, class_of: Array | None) -> OutputLayer:
+    """The output layer of a name; the one by classes needs the class of every word.
 
     Raises:
         SettingError: an unknown name.
     """
     if kind == "full":
         return FullSoftmax(weight)
-    if kind == "classes":
-        return ClassFactoredSoftmax(weight, class_borders(word_counts, classes, by=by))
+    if kind == "classes" and class_of is not None:
+        return ClassFactoredSoftmax(weight, class_of)
     if kind == "adaptive":
         return AdaptiveSoftmax(weight.shape[1], weight.shape[0])
     raise SettingError(f"the output '{kind}' is unknown, allowed are {', '.join(OUTPUTS)}")

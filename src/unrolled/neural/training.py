@@ -29,6 +29,7 @@ from unrolled.neural.net import Net, NetConfig, build_net
 from unrolled.neural.schedules import Schedule
 from unrolled.neural.streams import Batch, by_sentence, side_by_side, steps_of
 from unrolled.vocabulary import UNK
+from unrolled.word_classes import word_classes
 
 if TYPE_CHECKING:
     from unrolled.text_sources import Sources
@@ -227,7 +228,15 @@ class Trainer:
         torch.set_num_threads(threads)
         self.config, self.net_config = config, net_config
         self.corpus, self.valid, self.options = corpus, valid, options or TextOptions()
-        self.net = build_net(net_config, corpus.word_counts)
+        class_of = None
+        if net_config.output == "classes":
+            class_of = word_classes(
+                corpus.word_counts,
+                net_config.classes,
+                by=net_config.classes_by,
+                ids=corpus.ids,
+            )
+        self.net = build_net(net_config, len(corpus.vocabulary), class_of)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.net.to(self.device)
         self.steps = steps_of(corpus.ids)
