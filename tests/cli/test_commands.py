@@ -246,6 +246,23 @@ def test_compare_prints_a_table_and_keeps_its_results(
     assert row["test_perplexity"] == pytest.approx(measured)
     assert row["peak_bytes"] > 10**7
     assert results["texts"]["train"]["bytes"] == len(TRAIN)
+    pytest.importorskip("matplotlib")
+    assert "unigram" in (output / "report.html").read_text()
+    assert "results.json and report.html are in" in err
+
+
+def test_compare_without_the_report_extra_keeps_the_rest(
+    run: Run, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    text = folder / "train.txt"
+    code, out, err = run("compare", text, text, text, "-o", tmp_path / "l", "--only", "unigram")
+    assert code == 0
+    assert "unigram" in out
+    assert "note: there is no report.html, as jinja2 is not installed. Run: pip install" in err
+    assert sorted(path.name for path in (tmp_path / "l").iterdir()) == [
+        "results.json", "unigram.safetensors",
+    ]  # fmt: skip
 
 
 BAD = [

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 Text = Annotated[str, typer.Argument(show_default=False)]
 Folder = Annotated[
-    Path | None, typer.Option("--output", "-o", help="Keep the models and results.json here.")
+    Path | None,
+    typer.Option("--output", "-o", help="Keep the models, results.json and report.html here."),
 ]
 
 
@@ -41,6 +42,8 @@ def compare(
     threads: shared.Threads = 2,
 ) -> None:
     """Train a ladder of models on one text and print the table of perplexities.
+
+    With --output it also writes report.html, which shows them in pictures (extra `report`).
 
     Example:
 
@@ -79,6 +82,7 @@ def _climb(
 ) -> None:
     import sys
 
+    from unrolled.errors import MissingExtraError
     from unrolled.ladder import climb, format_table
 
     result = climb(
@@ -92,4 +96,12 @@ def _climb(
     )
     print(format_table(result))
     if output:
-        print(f"models and results.json are in {output}", file=sys.stderr)
+        kept = "models and results.json"
+        try:
+            from unrolled.report import write_report
+
+            write_report(result, output / "report.html")
+            kept = "models, results.json and report.html"
+        except MissingExtraError as error:
+            print(f"note: there is no report.html, as {error}", file=sys.stderr)
+        print(f"{kept} are in {output}", file=sys.stderr)

@@ -1,0 +1,57 @@
+"""The ladder: mixtures of earlier rungs, and what it keeps for the report."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+import unrolled
+from unrolled import ladder
+
+TEXT = "the cat sat on the mat and the dog ran\nthe dog sat\na cat ran\n\nthe cat saw a dog\n" * 6
+
+
+@pytest.fixture
+def text(tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_text(TEXT)
+    return str(path)
+
+
+def test_a_mixture_brings_the_models_it_is_made_of(text, tmp_path):
+    name = "5-gram + trigram, absolute"
+    result = ladder.climb(text, text, text, output=tmp_path / "out", only=[name], min_count=1)
+    assert [row.name for row in result.rows] == ["5-gram", "trigram, absolute", name]
+    mixed = result.rows[2]
+    assert mixed.kind == "mixture"
+    assert mixed.train_tokens_per_second == 0
+    assert [part["model"] for part in mixed.weights] == ["5-gram", "trigram, absolute"]
+    assert sum(part["weight"] for part in mixed.weights) == pytest.approx(1)
+    assert mixed.valid_perplexity <= min(row.valid_perplexity for row in result.rows[:2]) * 1.001
+    model = unrolled.load(tmp_path / "out" / ladder.file_name(name))
+    assert model.weights.tolist() == [part["weight"] for part in mixed.weights]
+    assert "-  " in ladder.format_table(result).splitlines()[4]
+
+
+def test_rows_keep_the_surprisal_of_the_shown_sentences(text, tmp_path):
+    result = ladder.climb(text, text, text, output=tmp_path, only=["bigram", "unigram"])
+    assert result.sentences[0] == "the cat sat on the mat and the dog ran"
+    assert len(result.sentences) == 5
+    for row in result.rows:
+        model = unrolled.load(tmp_path / ladder.file_name(row.name))
+        for sentence, tokens in zip(result.sentences, row.surprisals, strict=True):
+            assert [token["word"] for token in tokens] == [*sentence.split(), "</s>"]
+            bits = sum(token["bits"] for token in tokens)
+            assert bits == pytest.approx(-model.score(sentence) / 0.6931471805599453, rel=1e-5)
+    stored = json.loads((tmp_path / "results.json").read_text())
+    assert stored["rows"][1]["surprisals"] == result.rows[1].surprisals
+
+
+def test_sentences_that_fit_a_screen_come_first_where_there_are_enough(tmp_path):
+    path = tmp_path / "t.txt"
+    path.write_text("short one\n" + "\n".join(f"{n} b c d e f g h" for n in range(9)) + "\n")
+    task = ladder.Task("", "", str(path), unrolled.TextOptions(lower=True, tokens="char"), 1, 1)
+    assert ladder.shown_sentences(task, 2) == ["0 b c d e f g h", "1 b c d e f g h"]
+    path.write_text("\nOne Two\nthree\n")
+    assert ladder.shown_sentences(task) == ["One Two", "three"]
