@@ -61,6 +61,7 @@ def compile_all() -> None:
         arpa.write_text(ARPA, encoding="utf-8")
         text.write_text("a a\na b\n" * 3, encoding="utf-8")
         _query(arpa, text, Path(folder))
+        _rescore()
         _train(text, Path(folder))
 
 
@@ -80,6 +81,16 @@ def _query(arpa: Path, text: Path, folder: Path) -> None:
     entropy_prune(model, 1e-9, threads=1)
     tune_weights([model, model], str(text), threads=1)
     mix([model, model], [0.5, 0.5], threads=1)
+
+
+def _rescore() -> None:
+    import numpy as np
+
+    from unrolled.nbest import NbestLists
+    from unrolled.rescoring import tune_rescoring
+
+    lists = NbestLists("rnnlm", ["u"], np.array([0, 2]), ["a", "b"], np.zeros(2), None)
+    tune_rescoring(lists, np.array([-1.0, -2.0]), ["a"], restarts=0)
 
 
 def _train(text: Path, folder: Path) -> None:

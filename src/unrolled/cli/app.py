@@ -8,6 +8,7 @@ import typer
 
 from unrolled.cli import models, query, train
 from unrolled.cli.compare import compare, demo
+from unrolled.cli.rescore import rescore
 
 app = typer.Typer(
     name="unrolled",
@@ -30,6 +31,7 @@ for command in (
     models.convert,
     models.prune,
     models.mix,
+    rescore,
     compare,
     demo,
 ):

@@ -1,0 +1,78 @@
+"""``unrolled rescore`` from files to files."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+import unrolled
+from unrolled.cli import main
+
+
+@pytest.fixture
+def files(tmp_path):
+    texts = ["the cat sat", "the dog sat", "a cat ran"]
+    model = unrolled.train_ngram(texts=texts, order=2, smoothing="witten-bell")
+    model.save(tmp_path / "m.safetensors")
+    (tmp_path / "text").write_text("u-1 sat cat the\nu-2 the cat sat\nv-1 a cat ran\nv-2 cat a\n")
+    (tmp_path / "ac").write_text("u-1 1\nu-2 2\nv-1 1\nv-2 2\n")
+    (tmp_path / "ref").write_text("u the cat sat\nv a cat ran\n")
+    return tmp_path
+
+
+def run(monkeypatch, capsys, *words):
+    monkeypatch.setattr(sys, "argv", ["unrolled", *map(str, words)])
+    monkeypatch.setenv("UNROLLED_COMPILING", "1")
+    code = 0
+    try:
+        main()
+    except SystemExit as stop:
+        code = int(stop.code or 0)
+    return code, *capsys.readouterr()
+
+
+def test_tuned_and_written(files, monkeypatch, capsys):
+    code, out, err = run(
+        monkeypatch, capsys, "rescore", files / "m.safetensors", files / "text",
+        "--format", "kaldi", "--acoustic", files / "ac", "--references", files / "ref", "--tune",
+        "-o", files / "out", "--scores", files / "scores",
+    )  # fmt: skip
+    assert code == 0, err
+    assert out == ""
+    assert "tuned: --lm-scale" in err
+    assert "first:    WER 33.33 % | 6 words" in err
+    assert "rescored: WER 0.00 %" in err
+    assert (files / "out").read_text().splitlines() == [
+        "u-1 the cat sat", "u-2 sat cat the", "v-1 a cat ran", "v-2 cat a",
+    ]  # fmt: skip
+    scores = (files / "scores").read_text().splitlines()
+    assert scores[0] == "hypothesis\ttotal\tlm"
+    model = unrolled.load(files / "m.safetensors")
+    assert float(scores[1].split("\t")[2]) == pytest.approx(model.score("the cat sat"), abs=1e-5)
+
+
+def test_given_weights_to_standard_output(files, monkeypatch, capsys):
+    words = ("rescore", files / "m.safetensors", files / "text", "--format", "kaldi", "--best")
+    assert run(monkeypatch, capsys, *words)[1].splitlines() == ["u the cat sat", "v a cat ran"]
+    heavy = (*words, "--acoustic", files / "ac", "--lm-scale", 0)
+    assert run(monkeypatch, capsys, *heavy)[1].splitlines() == ["u sat cat the", "v a cat ran"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--format", "kaldi", "--tune"), "--tune needs --references"),
+        (("--format", "html"), "the format is 'html'"),
+        (("--format", "moses"), "text:1: has 1 fields"),
+        (("--format", "kaldi", "--mix", "2"), "mix 2.0 must be from 0 to 1"),
+        (("--format", "kaldi", "-o", "no/where/out"), "does not exist"),
+    ],
+)
+def test_bad_input_is_one_sentence(files, monkeypatch, capsys, words, message):
+    code, out, err = run(
+        monkeypatch, capsys, "rescore", files / "m.safetensors", files / "text", *words
+    )
+    assert (code, out) == (2, "")
+    assert message in err
+    assert err.strip().count("\n") == 0
