@@ -78,3 +78,18 @@ def numbers(text: str | None, kind: type[int] | type[float], option: str) -> tup
         raise SettingError(
             f"{option} is '{text}' and must be {kind.__name__} numbers such as '0 0 1'"
         ) from None
+
+
+def three_numbers(text: str, option: str) -> tuple[float, float, float]:
+    """Three numbers; fewer than three are filled up with the last.
+
+    Raises:
+        SettingError: none, more, or something that is no number.
+    """
+    from unrolled.errors import SettingError
+
+    found = numbers(text, float, option)
+    if not 1 <= len(found) <= 3:
+        raise SettingError(f"{option} is '{text}' and must be one to three numbers")
+    first, second, third = (found + found[-1:] * 2)[:3]
+    return first, second, third

@@ -62,6 +62,12 @@ class Stages:
         rate = self.read / (now - self.began)
         self._draw(f"{self._clock()} {self.read:,} tokens, {rate:,.0f} tokens/s")
 
+    def draw_soon(self, text: str) -> None:
+        """Show how far work is, unless that was done a moment ago."""
+        now = time.monotonic()
+        if now - self._drawn >= (0.2 if self.terminal else 10.0):
+            self._draw(f"{self._clock()} {text}")
+
     def _draw(self, text: str) -> None:
         self._drawn = time.monotonic()
         if self.terminal:

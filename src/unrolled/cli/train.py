@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from unrolled.cli import options as shared
+from unrolled.cli.nets import net
 
 app = typer.Typer(help="Train a model.", no_args_is_help=True, rich_markup_mode="markdown")
 
@@ -15,6 +16,9 @@ app = typer.Typer(help="Train a model.", no_args_is_help=True, rich_markup_mode=
 @app.callback()
 def train() -> None:
     """Train a model."""
+
+
+app.command()(net)
 
 
 @app.command()

@@ -93,7 +93,7 @@ class Cell(nn.Module):
         weight = self.state_weight if state_weight is None else state_weight
         h = state[0]
         from_x = nn.functional.linear(x, self.input_weight, self.bias)
-        if self.kind == "gru":
+        if self.state_bias is not None:
             from_h = nn.functional.linear(h, weight)
             reset_x, update_x, new_x = from_x.chunk(3, -1)
             reset_h, update_h, new_h = from_h.chunk(3, -1)
@@ -128,8 +128,7 @@ class Cell(nn.Module):
             given = [part.unsqueeze(0) for part in state]
             y, h, c = torch.lstm(x, given, weights, True, 1, 0.0, self.training, False, False)
             return y, (h[0], c[0])
-        if self.kind == "gru":
-            assert self.state_bias is not None
+        if self.state_bias is not None:
             zeros = self.state_bias.new_zeros(2 * self.hidden)
             weights = [self.input_weight, weight, self.bias, torch.cat([zeros, self.state_bias])]
             y, h = torch.gru(

@@ -68,6 +68,8 @@ class NetConfig:
         for name in ("hidden", "layers", "classes"):
             if getattr(self, name) < 1:
                 raise SettingError(f"{name} is {getattr(self, name)}, allowed are 1 and more")
+        if self.embedding < 0:
+            raise SettingError(f"embedding is {self.embedding}, allowed are 0 and more")
         if self.order < 2:
             raise SettingError(f"order is {self.order}, allowed are 2 and more")
         for name in ("dropout_input", "dropout_layers", "dropout_output", "dropout_state"):

@@ -169,17 +169,20 @@ class _WordLoss(torch.autograd.Function):
     """Sum of -log p(w | c, h) for autograd; the gradients are made along with the losses."""
 
     @staticmethod
-    def forward(ctx: Any, h: Tensor, weight: Tensor, *given: Any) -> Tensor:
+    def forward(ctx: Any, *given: Any) -> Tensor:
+        """From h, weight, bias, targets, classes, index and threads, as `_word_losses` has them."""
+        h, weight, bias, targets, classes, index, threads = given
         needed = any(ctx.needs_input_grad[:3])
-        losses, *gradients = _word_losses(h.contiguous(), weight, *given, needed)
+        losses, *gradients = _word_losses(
+            h.contiguous(), weight, bias, targets, classes, index, threads, needed
+        )
         if needed:
             ctx.gradients = [torch.from_numpy(array) for array in gradients]
         return torch.tensor(losses.sum(dtype=np.float64), dtype=h.dtype)
 
     @staticmethod
     def backward(ctx: Any, *given: Any) -> Any:
-        dh, dweight, dbias = (array.mul_(given[0]) for array in ctx.gradients)
-        del ctx.gradients  # they were scaled in place: a second pass would scale them again
+        dh, dweight, dbias = (gradient * given[0] for gradient in ctx.gradients)
         return dh, dweight, dbias, None, None, None, None
 
 

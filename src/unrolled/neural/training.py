@@ -493,4 +493,4 @@ def _norm(net: Net) -> float:
 
 
 def _checksum(ids: Array) -> str:
-    return f"{zlib.crc32(np.ascontiguousarray(ids).view(np.uint8)):08x}"
+    return f"{zlib.crc32(np.ascontiguousarray(ids).tobytes()):08x}"

@@ -1,0 +1,145 @@
+"""``unrolled train net``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from unrolled.cli import options as shared
+
+if TYPE_CHECKING:
+    from unrolled.cli.progress import Stages
+    from unrolled.neural.training import Tick
+
+_NET, _TRAINING = "Net", "Training"
+
+
+def _option(help: str, panel: str, min: int | None = None) -> Any:
+    return typer.Option(help=help, rich_help_panel=panel, min=min)
+
+
+def net(
+    texts: shared.Texts,
+    output: shared.Output,
+    valid: Annotated[
+        str | None,
+        typer.Option(
+            help="Text that picks the best epoch and steers the rate.", show_default=False
+        ),
+    ] = None,
+    cell: Annotated[
+        str, _option("lstm, gru, elman, irnn (identity start, ReLU) or feed-forward.", _NET)
+    ] = "lstm",
+    nonlinearity: Annotated[
+        str, _option("Of elman and feed-forward: tanh, sigmoid or relu.", _NET)
+    ] = "tanh",
+    hidden: Annotated[int, _option("Units of a layer.", _NET, min=1)] = 256,
+    layers: Annotated[int, _option("Recurrent layers.", _NET, min=1)] = 1,
+    embedding: Annotated[int, _option("Width of word vectors; 0: as hidden.", _NET, min=0)] = 0,
+    tied: Annotated[bool, _option("Input and output share their vectors.", _NET)] = True,
+    residual: Annotated[bool, _option("Add a layer's input to its output.", _NET)] = False,
+    order: Annotated[int, _option("n of a feed-forward net.", _NET, min=2)] = 5,
+    output_layer: Annotated[
+        str, _option("classes (fast), full or adaptive softmax.", _NET)
+    ] = "classes",
+    classes: Annotated[int, _option("How many classes of words.", _NET, min=1)] = 100,
+    classes_by: Annotated[
+        str, _option("frequency, sqrt-frequency or bigrams (Brown-style).", _NET)
+    ] = "sqrt-frequency",
+    dropout: Annotated[
+        str, _option("Shares dropped at input, between layers, at output.", _NET)
+    ] = "0.15 0.2 0.35",
+    dropout_state: Annotated[float, _option("Share of recurrent weights dropped.", _NET)] = 0.0,
+    learned_start: Annotated[bool, _option("Learn the first state.", _NET)] = False,
+    forget_bias: Annotated[float, _option("First bias of an LSTM's forget gate.", _NET)] = 1.0,
+    independent: Annotated[
+        bool, _option("Begin each sentence anew instead of carrying the state on.", _NET)
+    ] = False,
+    epochs: Annotated[int, _option("Passes over the text, at most.", _TRAINING, min=1)] = 12,
+    batch: Annotated[int, _option("Parts of the text side by side.", _TRAINING, min=1)] = 64,
+    bptt: Annotated[
+        int,
+        _option("Steps that errors flow back; 1 is plain backpropagation.", _TRAINING, min=1),
+    ] = 35,
+    optimiser: Annotated[str, _option("adam, sgd or asgd (averaged).", _TRAINING)] = "adam",
+    rate: Annotated[float, _option("Learning rate.", _TRAINING)] = 0.012,
+    momentum: Annotated[float, _option("Of SGD.", _TRAINING)] = 0.0,
+    weight_decay: Annotated[float, _option("Decay of weights.", _TRAINING)] = 0.0,
+    schedule: Annotated[
+        str, _option("cosine, halving (Mikolov's) or constant.", _TRAINING)
+    ] = "cosine",
+    warmup: Annotated[int, _option("Steps of rising rate.", _TRAINING, min=0)] = 50,
+    patience: Annotated[
+        int, _option("Epochs without a gain before it stops; 0: all.", _TRAINING, min=0)
+    ] = 0,
+    clip_norm: Annotated[float, _option("Largest gradient norm; 0: any.", _TRAINING)] = 1.0,
+    clip_value: Annotated[float, _option("Largest gradient element; 0: any.", _TRAINING)] = 0.0,
+    accumulate: Annotated[int, _option("Batches for one step.", _TRAINING, min=1)] = 1,
+    seed: Annotated[int, _option("Of initial values and dropout.", _TRAINING)] = 1,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(help="Where to keep training's state.", show_default="OUTPUT.checkpoint"),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the checkpoint, if there is one.")
+    ] = False,
+    min_count: shared.MinCount = 0,
+    vocabulary_size: shared.VocabularySize = None,
+    vocabulary: shared.Vocabulary = None,
+    tokens: shared.Tokens = "word",
+    lower: shared.Lower = False,
+    invalid: shared.Invalid = "error",
+    specials: shared.Specials = "unknown",
+    field: shared.Field = None,
+    threads: shared.Threads = 2,
+) -> None:
+    """Train a neural language model (extra `neural`).
+
+    Examples:
+
+        unrolled train net train.txt --valid valid.txt -o lstm.safetensors
+
+        unrolled train net train.txt --valid valid.txt -o rnn.safetensors --cell elman
+        --hidden 200 --clip-value 15
+
+        unrolled train net train.txt --valid valid.txt -o lstm.safetensors --resume
+    """
+    from unrolled.cli.models import check_output
+    from unrolled.cli.progress import Stages, compiling_announced
+
+    check_output(output)
+    kept = checkpoint or output.with_name(output.name + ".checkpoint")
+    dropped = shared.three_numbers(dropout, "--dropout")
+    options = shared.text_options(
+        tokens=tokens, lower=lower, invalid=invalid, specials=specials, field=field
+    )
+    with compiling_announced(), Stages() as stages:
+        from unrolled.neural.training import train_net
+
+        model = train_net(
+            texts, valid=valid, options=options, min_count=min_count, max_size=vocabulary_size,
+            words=shared.read_words(vocabulary), checkpoint=kept, resume=resume, threads=threads,
+            report=stages.stage, tick=lambda tick: _show(stages, tick),
+            cell=cell, nonlinearity=nonlinearity, hidden=hidden, layers=layers,
+            embedding=embedding, tied=tied, residual=residual, order=order, output=output_layer,
+            classes=classes, classes_by=classes_by, dropout_input=dropped[0],
+            dropout_layers=dropped[1], dropout_output=dropped[2], dropout_state=dropout_state,
+            learned_start=learned_start, forget_bias=forget_bias, independent=independent,
+            epochs=epochs, batch=batch, bptt=bptt, optimiser=optimiser, rate=rate,
+            momentum=momentum, weight_decay=weight_decay, schedule=schedule, warmup=warmup,
+            patience=patience, clip_norm=clip_norm, clip_value=clip_value,
+            accumulate=accumulate, seed=seed,
+        )  # fmt: skip
+        model.save(output)
+        kept.unlink(missing_ok=True)  # what it was kept for is done
+
+
+def _show(stages: Stages, tick: Tick) -> None:
+    valid = "" if tick.valid_perplexity is None else f", valid ppl {tick.valid_perplexity:.1f}"
+    stages.draw_soon(
+        f"epoch {tick.epoch} of {tick.epochs}, {100 * tick.done:.0f} %, "
+        f"{tick.tokens_per_second:,.0f} tokens/s, {tick.seconds_left / 60:.1f} min left, "
+        f"ppl {tick.perplexity:.1f}{valid}"
+    )

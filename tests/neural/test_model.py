@@ -1,0 +1,177 @@
+"""Nets as language models: the protocol holds, files come back, damage is told."""
+
+from __future__ import annotations
+
+import itertools
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import unrolled
+from small_nets import small_model
+from unrolled.errors import FormatError, SettingError
+from unrolled.language_model import evaluate, predict, score_sentences
+from unrolled.neural.model import NeuralModel
+from unrolled.neural.net import NetConfig
+from unrolled.storage import read_model, write_model
+from unrolled.vocabulary import BOS, EOS
+
+NETS: list[dict[str, Any]] = [
+    {"cell": "lstm"},
+    {"cell": "gru", "output": "full"},
+    {"cell": "elman", "nonlinearity": "sigmoid", "output": "adaptive"},
+    {"cell": "irnn", "learned_start": True},
+    {"cell": "lstm", "layers": 3, "residual": True, "embedding": 7},
+    {"cell": "gru", "layers": 2, "tied": False, "independent": True},
+    {"cell": "feed-forward", "order": 4},
+    {"cell": "feed-forward", "order": 2},
+]
+IDS = np.array([1, 3, 4, 6, 2, 1, 5, 0, 2, 1, 2], np.int32)
+
+
+@pytest.mark.parametrize("settings", NETS)
+def test_scores_are_those_of_stepping_word_by_word(settings: dict[str, Any]) -> None:
+    model = small_model(**settings)
+    scores = model.log_probs(IDS)
+    state: Any = None
+    for place, (word, score) in enumerate(zip(IDS.tolist(), scores.tolist(), strict=True)):
+        if word == BOS:
+            assert score == 0
+            carried = state is not None and not model.net.config.independent
+            state = model.advance(state, BOS) if carried else model.start()
+            continue
+        whole = model.next_log_probs(state)
+        assert whole.shape == (len(model.vocabulary),)
+        assert np.exp(whole).sum() == pytest.approx(1, abs=1e-5)
+        assert whole[BOS] == -np.inf
+        assert score == pytest.approx(whole[word], abs=1e-5), place
+        if word != EOS:
+            state = model.advance(state, word)
+
+
+@pytest.mark.parametrize("settings", NETS)
+def test_a_model_comes_back_from_its_file(settings: dict[str, Any], tmp_path: Path) -> None:
+    model = small_model(**settings)
+    model.save(tmp_path / "net.safetensors")
+    again = unrolled.load(tmp_path / "net.safetensors")
+    assert isinstance(again, NeuralModel)
+    assert np.array_equal(again.log_probs(IDS), model.log_probs(IDS))
+    assert again.name == model.name
+    assert again.net.config == model.net.config
+    copy = pickle.loads(pickle.dumps(again))
+    assert np.array_equal(copy.log_probs(IDS), model.log_probs(IDS))
+
+
+def test_an_advanced_state_leaves_the_one_before_as_it_was() -> None:
+    model = small_model()
+    state = model.start()
+    before = model.next_log_probs(state).copy()
+    model.advance(state, 4)
+    assert np.array_equal(model.next_log_probs(state), before)
+
+
+def test_a_long_text_scored_side_by_side_differs_only_at_the_seams() -> None:
+    model = small_model(cell="elman")
+    ids = np.tile(IDS, 1000)
+    scores = model.log_probs(ids)
+    alone = np.concatenate([model.log_probs(ids[:4000]), model.log_probs(ids[4000:])])
+    assert np.mean(np.abs(scores - alone) > 1e-4) < 0.05
+
+
+def test_what_is_written_once_for_all_models_works(tmp_path: Path) -> None:
+    model = small_model(independent=True)
+    sentences = ["the cat sat", "", "dog unheard-of"]
+    text = tmp_path / "text.txt"
+    text.write_text("\n".join(sentences) + "\n")
+    result = evaluate(model, str(text))
+    assert result.tokens == 8
+    assert result.oov == 1
+    assert result.log_prob == pytest.approx(score_sentences(model, sentences).sum(), rel=1e-5)
+    assert model.score("the cat sat") == pytest.approx(score_sentences(model, sentences)[0])
+    best = predict(model, "the", 20)
+    assert sum(probability for _, probability in best) == pytest.approx(1, abs=1e-5)
+
+
+def test_ids_outside_the_vocabulary_are_unknown_words() -> None:
+    model = small_model()
+    strange = np.array([1, 99, -5, 2], np.int32)
+    assert np.array_equal(model.log_probs(strange), model.log_probs(np.array([1, 0, 0, 2])))
+    assert model.log_probs(np.zeros(0, np.int32)).size == 0
+
+
+DAMAGE: list[tuple[str, Any, str]] = [
+    ("class_of", lambda array: array[:-1], "classes of the words are damaged"),
+    ("class_of", lambda array: array + 1, "classes of the words are damaged"),
+    ("net.vectors", lambda array: array[:, :3], r"float32 of shape \(11, 12\) is needed"),
+    ("net.vectors", None, "array 'net.vectors' is missing"),
+    ("net.output.bias", lambda array: array.astype(np.float64), "it is float64"),
+]
+
+
+@pytest.mark.parametrize(("name", "change", "message"), DAMAGE)
+def test_damaged_files_are_refused(name: str, change: Any, message: str, tmp_path: Path) -> None:
+    small_model().save(tmp_path / "net.safetensors")
+    file = read_model(tmp_path / "net.safetensors")
+    arrays = dict(file.arrays)
+    array = np.array(arrays.pop(name))
+    if change is not None:
+        arrays[name] = change(array)
+    broken = tmp_path / "broken.safetensors"
+    write_model(broken, kind="net", config=file.config, arrays=arrays)
+    with pytest.raises(FormatError, match=message):
+        unrolled.load(broken)
+
+
+def test_settings_of_another_version_are_refused(tmp_path: Path) -> None:
+    small_model().save(tmp_path / "net.safetensors")
+    file = read_model(tmp_path / "net.safetensors")
+    for change in ({"cell": "transformer"}, {"hidden": "many"}, {"hidden": 0}):
+        write_model(
+            tmp_path / "b.safetensors", kind="net", config={**file.config, **change},
+            arrays=file.arrays,
+        )  # fmt: skip
+        with pytest.raises(FormatError, match="settings are not understood"):
+            unrolled.load(tmp_path / "b.safetensors")
+
+
+REFUSED = [
+    ({"cell": "rnn"}, "cell 'rnn' is unknown"), ({"hidden": 0}, "hidden is 0"),
+    ({"order": 1}, "order is 1"), ({"dropout_input": 1.0}, "dropout_input is 1.0"),
+    ({"layers": -1}, "layers is -1"), ({"embedding": -1}, "embedding is -1"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("settings", "message"), REFUSED)
+def test_settings_that_cannot_be(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingError, match=message):
+        NetConfig(**settings)
+
+
+def test_tied_vectors_are_stored_once() -> None:
+    sizes = {}
+    for tied in (True, False):
+        model = small_model(tied=tied)
+        sizes[tied] = model.parameters
+        names = [name for name, _ in model.net.named_parameters()]
+        assert len(names) == len(set(names))
+    assert sizes[False] - sizes[True] == 11 * 12
+
+
+def test_dropout_takes_the_same_units_at_all_steps() -> None:
+    net = small_model(dropout_output=0.5).net.train()
+    outputs, _ = net(torch.full((9, 5), 4), net.begin(5))
+    zero = outputs == 0
+    assert 0 < zero.float().mean() < 1
+    assert torch.all(zero == zero[0])
+    assert not torch.all(zero[:, 0] == zero[:, 1])
+
+
+def test_names_tell_cell_and_sizes() -> None:
+    names = [small_model(**settings).name for settings in NETS]
+    assert names[0] == "lstm-12"
+    assert names[4] == "lstm-12x3"
+    assert all(one != other for one, other in itertools.pairwise(names[:5]))

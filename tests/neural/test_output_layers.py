@@ -1,0 +1,116 @@
+"""Output layers: distributions sum to one, losses and gradients are those of the distribution."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from unrolled.errors import SettingError
+from unrolled.neural.output_layers import OUTPUTS, ClassFactoredSoftmax, OutputLayer, output_layer
+from unrolled.vocabulary import BOS
+from unrolled.word_classes import word_classes
+
+V, E, N = 41, 6, 50
+RANDOM = np.random.default_rng(5)
+COUNTS = RANDOM.integers(0, 90, V)
+
+
+def _layer(kind: str, by: str = "frequency", classes: int = 7) -> OutputLayer:
+    torch.manual_seed(1)
+    class_of = word_classes(COUNTS, classes, by=by, ids=RANDOM.integers(0, V, 500))
+    layer = output_layer(kind, nn.Parameter(torch.randn(V, E)), class_of).double()
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.normal_()
+    return layer
+
+
+def _batch() -> tuple[torch.Tensor, torch.Tensor]:
+    targets = torch.randint(2, V, (N,))
+    targets[::7] = 0
+    return torch.randn(N, E, dtype=torch.float64, requires_grad=True), targets
+
+
+LAYERS = [(kind, "frequency", 7) for kind in OUTPUTS] + [
+    ("classes", "sqrt-frequency", 5), ("classes", "bigrams", 6), ("classes", "frequency", 1),
+    ("classes", "sqrt-frequency", 39),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("given", LAYERS)
+def test_distributions_sum_to_one_and_losses_follow_them(given: tuple[str, str, int]) -> None:
+    layer = _layer(*given)
+    h, targets = _batch()
+    whole = layer.distribution(h)
+    assert whole.shape == (N, V)
+    assert torch.all(whole[:, BOS] == -torch.inf)
+    torch.testing.assert_close(whole.exp().sum(1), torch.ones(N).double(), rtol=0, atol=1e-9)
+    chosen = whole[range(N), targets]
+    torch.testing.assert_close(layer.log_probs(h, targets), chosen.detach())
+    torch.testing.assert_close(layer.loss(h, targets), -chosen.sum())
+
+
+@pytest.mark.parametrize("given", LAYERS)
+def test_gradients_are_those_of_the_distribution(given: tuple[str, str, int]) -> None:
+    layer = _layer(*given)
+    h, targets = _batch()
+    wanted = [h, *layer.parameters()]
+    mine = torch.autograd.grad(3 * layer.loss(h, targets), wanted)
+    plain = torch.autograd.grad(-3 * layer.distribution(h)[range(N), targets].sum(), wanted)
+    for one, other in zip(mine, plain, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
+
+
+def test_gradients_of_the_class_kernel_agree_with_finite_differences() -> None:
+    layer = _layer("classes")
+    h, targets = _batch()
+
+    def loss(outputs: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        layer.weight.data = weight.data
+        return layer.loss(outputs, targets)
+
+    (gradient,) = torch.autograd.grad(layer.loss(h, targets), layer.weight)
+    step = 1e-6
+    for word, unit in [(0, 0), (5, 3), (int(targets[3]), 2)]:
+        changed = layer.weight.detach().clone()
+        values = []
+        for sign in (1, -1):
+            moved = changed.clone()
+            moved[word, unit] += sign * step
+            values.append(float(loss(h, moved).detach()))
+        layer.weight.data = changed
+        numeric = (values[0] - values[1]) / (2 * step)
+        assert float(gradient[word, unit]) == pytest.approx(numeric, rel=1e-4, abs=1e-6)
+    assert torch.autograd.gradcheck(lambda x: layer.loss(x, targets), (h,))
+
+
+def test_masking_as_on_a_gpu_gives_what_the_kernel_gives() -> None:
+    layer = _layer("classes")
+    assert isinstance(layer, ClassFactoredSoftmax)
+    h, targets = _batch()
+    classes = layer.class_of[targets]
+    scores = layer.distribution(h)[range(N), targets]
+    of_class = torch.log_softmax(layer._class_scores(h), -1)[range(N), classes]
+    masked = layer._masked(h, targets, classes, "none")
+    torch.testing.assert_close(of_class - masked, scores)
+
+
+def test_threads_share_the_classes_without_a_change() -> None:
+    layer = _layer("classes")
+    assert isinstance(layer, ClassFactoredSoftmax)
+    h, targets = _batch()
+    found = []
+    for threads in (1, 2, 5):
+        layer.threads = threads
+        found.append(torch.autograd.grad(layer.loss(h, targets), [h, layer.weight]))
+    for one, other in zip(found[0], found[1], strict=True):
+        assert torch.equal(one, other)
+    for one, other in zip(found[0], found[2], strict=True):
+        assert torch.equal(one, other)
+
+
+def test_unknown_outputs_are_refused() -> None:
+    with pytest.raises(SettingError, match="'softmax' is unknown, allowed are classes, full"):
+        output_layer("softmax", nn.Parameter(torch.zeros(5, 2)), None)
