@@ -78,3 +78,57 @@ def prefetch(_context: Any, array: Any, _index: Any) -> Any:
         return target.get_dummy_value()
 
     return types.void(array, types.int64), build
+
+
+def _check(target: Any, builder: Any, index: Any, size: Any) -> None:
+    """The check that NUMBA_BOUNDSCHECK asks for, which Numba leaves to its own look-ups."""
+    if target.enable_boundscheck:
+        cgutils.do_boundscheck(target, builder, index, size)  # type: ignore[no-untyped-call]
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def at(_context: Any, array: Any, _index: Any) -> Any:
+    """``array[index]`` of one axis, for an index that the caller knows not to be negative.
+
+    Numba's own look-up adds the array's size to a negative index: two more instructions each time.
+    """
+
+    def build(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        structure = target.make_array(signature.args[0])(target, builder, arguments[0])
+        _check(target, builder, arguments[1], structure.nitems)
+        return builder.load(builder.gep(structure.data, [arguments[1]]))
+
+    return array.dtype(array, types.int64), build
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def put(_context: Any, array: Any, _index: Any, _value: Any) -> Any:
+    """``array[index] = value``, likewise."""
+
+    def build(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        structure = target.make_array(signature.args[0])(target, builder, arguments[0])
+        _check(target, builder, arguments[1], structure.nitems)
+        builder.store(arguments[2], builder.gep(structure.data, [arguments[1]]))
+        return target.get_dummy_value()
+
+    return types.void(array, types.int64, array.dtype), build
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def bits_from(_context: Any, _packed: Any, _bit: Any) -> Any:
+    """At least 57 bits of a uint64 array from bit number ``bit`` on, in one load.
+
+    The caller must have checked that eight bytes from that bit's own are inside.
+    """
+
+    def build(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        structure = target.make_array(signature.args[0])(target, builder, arguments[0])
+        wide = ir.IntType(64)
+        byte = builder.lshr(arguments[1], ir.Constant(wide, 3))
+        last = builder.sub(builder.mul(structure.nitems, wide(8)), wide(7))
+        _check(target, builder, byte, last)
+        place = builder.gep(builder.bitcast(structure.data, ir.IntType(8).as_pointer()), [byte])
+        loaded = builder.load(builder.bitcast(place, wide.as_pointer()), align=1)
+        return builder.lshr(loaded, builder.and_(arguments[1], wide(7)))
+
+    return types.uint64(_packed, types.int64), build

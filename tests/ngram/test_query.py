@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from corpora import Sentences, corpora, histories, ids_of, model_of, orders, state_after, words_in
 from oracle import NgramOracle
-from unrolled.ngram import query_kernels as kernels
 from unrolled.ngram.model import NgramModel
 from unrolled.ngram.quantisation import quantise
 from unrolled.ngram.smoothing import SMOOTHINGS
@@ -21,10 +20,7 @@ smoothings = st.sampled_from(sorted(SMOOTHINGS))
 
 def scored(model: NgramModel, ids: Any, state: Any) -> tuple[Any, Any]:
     """Scores and lengths from the kernel, which moves the state."""
-    scores, lengths = np.empty(len(ids), np.float32), np.empty(len(ids), np.uint8)
-    score: Any = kernels.score
-    score(*model._arrays, model._absent, np.asarray(ids, np.int32), state, scores, lengths)
-    return scores, lengths
+    return model._continued(np.asarray(ids, np.int32), state)
 
 
 def some_text(size: int, count: int, seed: int) -> Any:

@@ -168,9 +168,7 @@ class NgramModel:
             SettingError: a state of a model of another order.
         """
         after = self._checked(state).copy()
-        ids = np.array([word], np.int32)
-        scores, lengths = np.empty(1, np.float32), np.empty(1, np.uint8)
-        _score(*self._arrays, self._absent, ids, after, scores, lengths)
+        scores, lengths = self._continued(np.array([word], np.int32), after)
         return after, float(scores[0]), int(lengths[0])
 
     def next_log_probs(self, state: Array) -> Array:
@@ -280,8 +278,13 @@ class NgramModel:
 
     def _run(self, ids: Array, bos: bool = False) -> tuple[Array, Array]:
         """Scores and lengths of int32 ids; ``bos``: they follow a <s> that is not among them."""
+        return self._continued(ids, self.start(bos))
+
+    def _continued(self, ids: Array, state: Array) -> tuple[Array, Array]:
+        """Scores and lengths of int32 ids after a state, which moves on."""
         scores, lengths = np.empty(ids.size, np.float32), np.empty(ids.size, np.uint8)
-        _score(*self._arrays, self._absent, ids, self.start(bos), scores, lengths)
+        work = kernels.work_arrays(self.order)
+        _score(*self._arrays, self._absent, ids, state, scores, lengths, *work)
         return scores, lengths
 
     # -- storage ---------------------------------------------------------------------------------

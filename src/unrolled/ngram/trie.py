@@ -84,14 +84,16 @@ class PackedTrie:
         """The arguments by which every query kernel takes a model, in their order.
 
         All are read-only, as those of a mapped file are, and what a model lacks is there but
-        empty, so that each kernel is compiled once.
+        empty, so that each kernel is compiled once; ``ends`` alone always has an element, to be
+        read where none is needed.
         """
         floats, codes = np.empty(0, np.float32), np.empty(0, np.uint8)
         log_probs, backoffs = (floats, self.log_probs), (floats, self.backoffs)
         if not self.quantised:
             log_probs, backoffs = (self.log_probs, codes), (self.backoffs, np.empty(0, np.uint64))
         arrays = (
-            *(self.levels, self.words, self.directory, self.ends, self.unigrams),
+            *(self.levels, self.words, self.directory),
+            *(self.ends if self.ends.size else np.zeros(1, np.uint32), self.unigrams),
             *(*log_probs, self.log_prob_book, *backoffs, self.backoff_book),
         )
         return (*(readonly(array) for array in arrays), self.bits)
