@@ -20,18 +20,28 @@ def text(tmp_path):
 
 
 def test_a_mixture_brings_the_models_it_is_made_of(text, tmp_path):
-    name = "5-gram + trigram, absolute"
+    name = "5-gram + cache"
     result = ladder.climb(text, text, text, output=tmp_path / "out", only=[name], min_count=1)
-    assert [row.name for row in result.rows] == ["5-gram", "trigram, absolute", name]
-    mixed = result.rows[2]
+    assert [row.name for row in result.rows] == ["5-gram", name]
+    mixed = result.rows[1]
     assert mixed.kind == "mixture"
     assert mixed.train_tokens_per_second == 0
-    assert [part["model"] for part in mixed.weights] == ["5-gram", "trigram, absolute"]
+    assert [part["model"] for part in mixed.weights] == ["5-gram", "cache-100"]
     assert sum(part["weight"] for part in mixed.weights) == pytest.approx(1)
-    assert mixed.valid_perplexity <= min(row.valid_perplexity for row in result.rows[:2]) * 1.001
+    assert mixed.valid_perplexity <= result.rows[0].valid_perplexity * 1.001
     model = unrolled.load(tmp_path / "out" / ladder.file_name(name))
     assert model.weights.tolist() == [part["weight"] for part in mixed.weights]
-    assert "-  " in ladder.format_table(result).splitlines()[4]
+    assert "  -  " in ladder.format_table(result).splitlines()[3]
+
+
+def test_two_rungs_mixed(text, tmp_path):
+    task = ladder.Task(text, text, text, unrolled.TextOptions(), 1, 1)
+    rungs = [rung for rung in ladder.RUNGS if rung.name in ("bigram", "trigram, Witten-Bell")]
+    both = ladder._mixture("both", *(rung.name for rung in rungs), how="log-linear")
+    rows = [ladder.measure(rung, task, tmp_path) for rung in (*rungs, both)]
+    assert rows[2].weights[0]["model"] == "bigram"
+    assert rows[2].valid_perplexity <= min(row.valid_perplexity for row in rows[:2]) * 1.001
+    assert rows[2].settings["how"] == "log-linear"
 
 
 def test_rows_keep_the_surprisal_of_the_shown_sentences(text, tmp_path):

@@ -14,6 +14,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from unrolled.cache import CacheModel as CacheModel
     from unrolled.corpus import Corpus as Corpus
     from unrolled.corpus import read_corpus as read_corpus
     from unrolled.errors import FormatError as FormatError
@@ -56,6 +57,7 @@ __version__ = "0.1.0"
 
 # Public name -> the module that holds it.
 _HOMES = {
+    "CacheModel": "cache",
     "Corpus": "corpus",
     "FormatError": "errors",
     "LanguageModel": "language_model",

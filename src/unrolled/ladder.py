@@ -103,11 +103,21 @@ def train_ngram_rung(task: Task, settings: dict[str, Any], folder: Path) -> Lang
 
 
 def train_mixture_rung(task: Task, settings: dict[str, Any], folder: Path) -> LanguageModel:
-    """A mixture of rungs trained before, its weights tuned on the validation text."""
+    """A mixture of rungs trained before, its weights tuned on the validation text.
+
+    ``settings``: names ``of`` the rungs, ``how`` to mix, and the half-life of a ``cache`` or None.
+    """
+    from unrolled.cache import CacheModel
     from unrolled.mixture_tuning import mix_models
     from unrolled.storage import load
 
     models = [load(folder / file_name(name)) for name in settings["of"]]
+    if settings["cache"] is not None:
+        first = models[0]
+        cache = CacheModel(
+            first.vocabulary, half_life=settings["cache"], text_options=first.text_options
+        )
+        models.append(cache)
     return mix_models(models, task.valid, how=settings["how"], threads=task.threads)
 
 
@@ -115,8 +125,8 @@ def _ngram(name: str, order: int, smoothing: str = "modified-kneser-ney") -> Run
     return Rung(name, train_ngram_rung, {"order": order, "smoothing": smoothing})
 
 
-def _mixture(name: str, *of: str, how: str = "linear") -> Rung:
-    return Rung(name, train_mixture_rung, {"of": of, "how": how}, "mixture", of)
+def _mixture(name: str, *of: str, how: str = "linear", cache: float | None = None) -> Rung:
+    return Rung(name, train_mixture_rung, {"of": of, "how": how, "cache": cache}, "mixture", of)
 
 
 RUNGS = (
@@ -132,7 +142,7 @@ RUNGS = (
     _ngram("trigram, additive", 3, "additive"),
     _ngram("trigram, maximum likelihood", 3, "maximum-likelihood"),
     _ngram("trigram, stupid back-off", 3, "stupid-backoff"),
-    _mixture("5-gram + trigram, absolute", "5-gram", "trigram, absolute"),
+    _mixture("5-gram + cache", "5-gram", cache=100),
 )
 
 
@@ -286,7 +296,8 @@ def _trained_tokens(model: Any) -> int:
 def _weights(rung: Rung, model: Any) -> list[dict[str, Any]]:
     if not rung.needs:
         return []
-    pairs = zip(rung.needs, model.weights.tolist(), strict=True)
+    names = [*rung.needs, *(model.name for model in model.models[len(rung.needs) :])]
+    pairs = zip(names, model.weights.tolist(), strict=True)
     return [{"model": name, "weight": weight} for name, weight in pairs]
 
 

@@ -140,6 +140,16 @@ def require_log_probs(values: Array) -> None:
         )
 
 
+def running_log_probs(model: LanguageModel, ids: Array) -> Array:
+    """Log-probability of each of ids (T,) of one text, whose sentences follow each other.
+
+    A model that learns from the sentences before offers ``text_log_probs`` beside ``log_probs``,
+    which takes each sentence by itself; for others both are the same.
+    """
+    scores: Array = getattr(model, "text_log_probs", model.log_probs)(ids)
+    return scores
+
+
 def evaluate(
     model: LanguageModel,
     sources: Sources,
@@ -172,7 +182,7 @@ def evaluate(
         encoded = model.vocabulary.encode_block(
             block.data, specials=given.specials, place=block.place
         )
-        scores = model.log_probs(encoded.ids)
+        scores = running_log_probs(model, encoded.ids)
         require_log_probs(scores)
         oov_log_prob = 0.0
         if encoded.oov:

@@ -16,7 +16,7 @@ whatever their kinds, and all commands take the mixture's file as any other mode
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,7 @@ import numpy as np
 
 from unrolled.distributions import aligned, all_log_probs, log_sum_exp
 from unrolled.errors import FormatError, SettingError
-from unrolled.language_model import LanguageModel, State, require_normalised
+from unrolled.language_model import LanguageModel, State, require_normalised, running_log_probs
 from unrolled.mixture_weights import WeightFit, em_weights
 from unrolled.storage import ModelFile, load, model_of, write_model
 from unrolled.vocabulary import BOS, Vocabulary
@@ -116,11 +116,18 @@ class Mixture:
 
     def log_probs(self, ids: Array) -> Array:
         """Log-probability of each of ids (T,), sentences as <s> words </s>; (T,) float32."""
+        return self._scores(ids, lambda model, own: model.log_probs(own))
+
+    def text_log_probs(self, ids: Array) -> Array:
+        """The same of a running text, for models that learn from the sentences before."""
+        return self._scores(ids, running_log_probs)
+
+    def _scores(self, ids: Array, ask: Callable[[LanguageModel, Array], Array]) -> Array:
         if self.how == LOG_LINEAR:
             return self._log_linear_log_probs(ids)
         scores: Array = np.empty((len(self._used), ids.size), np.float32)
         for row, number in zip(scores, self._used, strict=True):
-            row[:] = self.models[number].log_probs(self.ids_of(number, ids))
+            row[:] = ask(self.models[number], self.ids_of(number, ids))
         mixed = self._log_sum(scores)
         mixed[ids == BOS] = 0
         return mixed

@@ -9,6 +9,7 @@ import numpy as np
 
 from unrolled.distributions import all_log_probs, spread_sentences
 from unrolled.errors import SettingError
+from unrolled.language_model import running_log_probs
 from unrolled.mixture import LINEAR, Mixture
 from unrolled.mixture_weights import WeightFit, em_weights, log_linear_weights
 from unrolled.vocabulary import BOS
@@ -79,7 +80,7 @@ def mix_models(
 def _fit_linear(mixture: Mixture, ids: Array) -> WeightFit:
     predicted = ids != BOS
     log_probs = [
-        model.log_probs(mixture.ids_of(number, ids))[predicted]
+        running_log_probs(model, mixture.ids_of(number, ids))[predicted]
         for number, model in enumerate(mixture.models)
     ]
     return em_weights(np.minimum(np.array(log_probs), 0))

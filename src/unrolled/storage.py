@@ -65,6 +65,7 @@ _WIDEST = np.dtype("<f8")
 _READERS = {
     "ngram": "unrolled.ngram.model:NgramModel.from_file",
     "mixture": "unrolled.mixture:Mixture.from_file",
+    "cache": "unrolled.cache:CacheModel.from_file",
     "net": "unrolled.neural.model:NeuralModel.from_file",
 }
 _ARPA_READER = "unrolled.ngram.arpa:read_arpa"

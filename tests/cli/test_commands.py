@@ -193,6 +193,17 @@ def test_every_command_takes_a_mixture(run: Run, folder: Path, tmp_path: Path, h
         assert message in err
 
 
+def test_a_cache_is_mixed_in(run: Run, folder: Path, tmp_path: Path) -> None:
+    model, target = folder / "model.safetensors", tmp_path / "cache.safetensors"
+    code, out, err = run("mix", model, "--cache", 20, "-o", target, "--tune", folder / "test.txt")
+    assert code == 0, err
+    assert [line.split("\t")[1] for line in out.splitlines()[1:]] == [str(model), "cache-20"]
+    assert " cache-20 |" in run("evaluate", target, folder / "test.txt")[1]
+    code, _, err = run("mix", model, "--cache", 0, "-o", tmp_path / "x.safetensors")
+    assert code == 2
+    assert "half_life 0.0 must be above 0" in err
+
+
 def test_count_files_train_the_same_model(run: Run, folder: Path, tmp_path: Path) -> None:
     counts, target = tmp_path / "counts.gz", tmp_path / "m.safetensors"
     assert run("count", folder / "train.txt", "-o", counts, "--order", 3)[0] == 0

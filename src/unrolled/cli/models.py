@@ -236,7 +236,10 @@ def filter_words(
 
 
 def mix(
-    sources: Annotated[list[str], typer.Argument(help="Two models or more.", show_default=False)],
+    sources: Annotated[
+        list[str],
+        typer.Argument(help="Two models or more, or one and --cache.", show_default=False),
+    ],
     output: shared.Output,
     tune: Annotated[
         str | None,
@@ -253,6 +256,13 @@ def mix(
         bool,
         typer.Option("--log-linear", help="Multiply powers of probabilities instead of adding."),
     ] = False,
+    cache: Annotated[
+        float | None,
+        typer.Option(
+            help="Mix in a cache of the words before, which count half after so many tokens "
+            "(100 is a good start)."
+        ),
+    ] = None,
     threads: shared.Threads = 2,
 ) -> None:
     """Mix models, with weights tuned on held-out text.
@@ -265,6 +275,8 @@ def mix(
         unrolled mix news.safetensors books.arpa -o both.safetensors --tune dev.txt
 
         unrolled mix lstm.safetensors kn5.safetensors -o best.safetensors --tune dev.txt
+
+        unrolled mix kn5.safetensors --cache 100 -o adaptive.safetensors --tune dev.txt
     """
     from unrolled.cli.progress import Stages, compiling_announced
     from unrolled.errors import SettingError
@@ -276,6 +288,13 @@ def mix(
     with compiling_announced(), Stages() as stages:
         opened = [load(source) for source in sources]
         given = shared.numbers(weights, float, "--weights") or None
+        if cache is not None:
+            from unrolled.cache import CacheModel
+
+            first = opened[0]
+            options = first.text_options
+            opened.append(CacheModel(first.vocabulary, half_life=cache, text_options=options))
+            sources = [*sources, opened[-1].name]
         if dynamic or log_linear or not all(hasattr(model, "trie") for model in opened):
             from unrolled.mixture_tuning import mix_models
 
