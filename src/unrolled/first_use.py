@@ -74,8 +74,9 @@ def _query(arpa: Path, text: Path, folder: Path) -> None:
 
     model = unrolled.load(arpa)
     unrolled.evaluate(model, str(text), threads=1)
-    quantise(model, threads=1)
     write_arpa(model, folder / "b.arpa")
+    small = quantise(model, threads=1)
+    unrolled.evaluate(small, str(text), threads=1)
     unrolled.predict(model, "a", 1)
     model.score("a")
     entropy_prune(model, 1e-9, threads=1)

@@ -10,9 +10,9 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from unrolled.encoding import find, scan
+from unrolled.kernels import kernel, part
 from unrolled.ngram.trie_kernels import field
 
 LN10 = math.log(10.0)
@@ -24,17 +24,14 @@ _TENS = 10 ** np.arange(19)
 _FULL = np.uint64(10**18)  # one more digit still fits into 64 bits
 _LINE = 64  # bytes that both numbers of a line, the tabs and the newline take at most
 
-leaf = njit(nogil=True)
-kernel = njit(nogil=True, cache=True)
 
-
-@leaf
+@part
 def natural(value: Any) -> Any:
     """A log10 as the natural logarithm in float32; without a negative zero."""
     return np.float32(value * LN10 + 0.0)
 
 
-@leaf
+@part
 def skip_blanks(data: Any, at: Any) -> Any:
     """The first byte from ``at`` on that is no space, tab or carriage return."""
     while data[at] == 32 or data[at] == 9 or data[at] == 13:
@@ -42,7 +39,7 @@ def skip_blanks(data: Any, at: Any) -> Any:
     return at
 
 
-@leaf
+@part
 def parse_number(data: Any, at: Any) -> Any:
     """The decimal at ``at`` and where it ends; -1 as its end where it is for Python to read.
 
@@ -178,7 +175,7 @@ def parse_lines(
     state[0], state[1], state[2], state[3] = at, lines, row, after
 
 
-@leaf
+@part
 def write_digits(number: Any, digits: Any, out: Any, at: Any) -> Any:
     """Write the last ``digits`` decimal digits of a number, zeros in front; returns the end."""
     for place in range(digits - 1, -1, -1):
@@ -187,7 +184,7 @@ def write_digits(number: Any, digits: Any, out: Any, at: Any) -> Any:
     return at + digits
 
 
-@leaf
+@part
 def shortest(size: Any, kept: Any, power: Any) -> Any:
     """The fewest digits, 7 to 9, that read back as float32 ``kept``, as a number, and its power.
 
@@ -207,7 +204,7 @@ def shortest(size: Any, kept: Any, power: Any) -> Any:
     return number, scale
 
 
-@leaf
+@part
 def write_number(log: Any, out: Any, at: Any) -> Any:
     """Write a natural logarithm as log10, so that it reads back the same; returns the end.
 

@@ -5,15 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from unrolled.encoding import splits
+from unrolled.kernels import kernel
 from unrolled.ngram.trie_kernels import field
 
 MOST_DIGITS = 18  # more may not fit an int64
 COUNT_ROOM = 24  # bytes that a count takes at most, with its tab and newline
-
-kernel = njit(nogil=True, cache=True)
 
 
 @kernel

@@ -14,9 +14,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from unrolled.intrinsics import prefetch
+from unrolled.kernels import kernel, part
 from unrolled.ngram.trie_kernels import spread
 
 Array = np.ndarray[Any, Any]
@@ -25,14 +25,14 @@ AHEAD = 16  # entries between asking for a cache line and using it
 INSERTION_LIMIT = 40  # measured: below this an insertion sort beats clearing a histogram
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def count_ids(ids: Array, start: int, stop: int, counts: Array) -> None:
     """Add the ids of one stretch to ``counts`` (V,)."""
     for place in range(start, stop):
         counts[ids[place]] += 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def place_by_word(ids: Array, start: int, stop: int, cursors: Array, positions: Array) -> None:
     """Second half of a counting sort: each place goes to its word's cursor (V,), in order."""
     for place in range(start, stop):
@@ -41,7 +41,7 @@ def place_by_word(ids: Array, start: int, stop: int, cursors: Array, positions: 
         cursors[word] += 1
 
 
-@njit(cache=True, nogil=True)
+@part
 def _radix_sort(items: Array, spare: Array, size: int, bits: int) -> bool:
     """Sort ``items[:size]`` by the ``bits`` above bit 32, stably; True: the result is in spare."""
     width = 8 if size < 4096 else 11
@@ -67,7 +67,7 @@ def _radix_sort(items: Array, spare: Array, size: int, bits: int) -> bool:
     return swapped
 
 
-@njit(cache=True, nogil=True)
+@part
 def _crosses_end(ids: Array, place: int, length: int, end: int) -> bool:
     """Whether a sentence ends inside the first ``length`` words at ``place``."""
     for offset in range(length):
@@ -76,7 +76,7 @@ def _crosses_end(ids: Array, place: int, length: int, end: int) -> bool:
     return False
 
 
-@njit(cache=True, nogil=True)
+@part
 def _sort_group(
     ids: Array,
     positions: Array,
@@ -116,7 +116,7 @@ def _sort_group(
             previous = key
 
 
-@njit(cache=True, nogil=True)
+@part
 def sort_branch(
     ids: Array,
     positions: Array,
@@ -155,7 +155,7 @@ def sort_branch(
         left = right
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def sort_slice(
     ids: Array,
     positions: Array,
@@ -197,7 +197,7 @@ def sort_slice(
             nodes[k - 1] += 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def write_words(
     ids: Array,
     positions: Array,
@@ -217,7 +217,7 @@ def write_words(
             cursors[k - 1] += 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def write_first_children(
     fresh: Array, depth: Array, start: int, stop: int, cursors: Array, first: Array
 ) -> None:
@@ -230,7 +230,7 @@ def write_first_children(
             cursors[k - 1] += 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def invert(positions: Array, start: int, stop: int, inverse: Array) -> None:
     """inverse[positions[i]] = i."""
     for index in range(start, stop):
@@ -238,7 +238,7 @@ def invert(positions: Array, start: int, stop: int, inverse: Array) -> None:
         inverse[positions[index]] = index
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def follow(positions: Array, start: int, stop: int, inverse: Array) -> None:
     """Replace each place by the sorted index of the place one word later, in place.
 
@@ -250,7 +250,7 @@ def follow(positions: Array, start: int, stop: int, inverse: Array) -> None:
         positions[index] = inverse[positions[index] + 1]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def number_nodes(
     fresh: Array, depth: Array, start: int, stop: int, length: int, node: int, numbers: Array
 ) -> None:
@@ -262,7 +262,7 @@ def number_nodes(
         numbers[index] = node
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def write_suffixes(
     fresh: Array,
     depth: Array,
@@ -282,7 +282,7 @@ def write_suffixes(
             node += 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def write_counts(
     fresh: Array, depth: Array, start: int, stop: int, length: int, node: int, counts: Array
 ) -> None:
@@ -298,7 +298,7 @@ def write_counts(
         index = after
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def count_shifted(suffixes: Array, base: int, counts: Array) -> None:
     """counts[suffix - base] += 1 for every suffix."""
     for index in range(suffixes.size):

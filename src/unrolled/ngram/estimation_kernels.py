@@ -10,16 +10,16 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from unrolled.intrinsics import prefetch
+from unrolled.kernels import kernel
 
 Array = np.ndarray[Any, Any]
 
 AHEAD = 16  # children between asking for a cache line and using it
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def count_of_counts(counts: Array, totals: Array) -> None:
     """totals[c] += 1 for every count c below its size."""
     for index in range(counts.size):
@@ -27,7 +27,7 @@ def count_of_counts(counts: Array, totals: Array) -> None:
             totals[counts[index]] += 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def interpolate(
     first: Array,
     start: int,
@@ -77,7 +77,7 @@ def interpolate(
             probabilities[child + base] = kept / total + gamma * lower
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def discount_ratios(
     first: Array,
     start: int,

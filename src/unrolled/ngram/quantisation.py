@@ -139,7 +139,8 @@ def _means(values: Array, counts: Array, bins: int) -> Array:
     firsts = np.flatnonzero(np.append(True, places[1:] > places[:-1]))
     tops = np.append(values[firsts[1:] - 1], values[-1])
     shares = np.exp(values - np.repeat(tops, np.diff(np.append(firsts, values.size)))) * counts
-    return np.log(np.add.reduceat(shares, firsts) / np.add.reduceat(counts, firsts)) + tops
+    means: Array = np.log(np.add.reduceat(shares, firsts) / np.add.reduceat(counts, firsts)) + tops
+    return means
 
 
 def _filled(log_values: Array, size: int) -> Array:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from unrolled.kernels import kernel, part
 
 Array = np.ndarray[Any, Any]
 
@@ -14,7 +15,7 @@ BALANCED = 0.02  # share of a back-off weight's mass that its children may be of
 PAIRS = 16  # children of a context that are moved together with another
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def left_over(
     first: Array, suffixes: Array, log_probs: Array, backoffs: Array, left: Array
 ) -> None:
@@ -26,7 +27,7 @@ def left_over(
         left[context] = np.exp(np.float64(backoffs[context])) * room
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def stab(lows: Array, highs: Array, points: Array) -> int:
     """The fewest points such that each interval [lows[i], highs[i]] holds one; ``highs`` ascend.
 
@@ -49,7 +50,7 @@ def stab(lows: Array, highs: Array, points: Array) -> int:
     return found
 
 
-@njit(cache=True, nogil=True)
+@part
 def _nearest(book: Array, value: float) -> int:
     """Code of the value of an ascending book that is nearest to ``value`` (logarithms)."""
     low = 0
@@ -65,7 +66,7 @@ def _nearest(book: Array, value: float) -> int:
     return low
 
 
-@njit(cache=True, nogil=True)
+@part
 def _weigh(book: Array, least: int, missing: float, room: float) -> tuple[int, float]:
     """Back-off code that best fills what the children leave, and by how much it is too much."""
     code = least
@@ -80,7 +81,7 @@ def _weigh(book: Array, least: int, missing: float, room: float) -> tuple[int, f
     return code, best
 
 
-@njit(cache=True, nogil=True)
+@part
 def _move_one(
     codes: Array, values: Array, book: Array, least: int, missing: float, room: float, reach: int
 ) -> tuple[int, int, float]:
@@ -107,7 +108,7 @@ def _move_one(
     return child, child_code, best
 
 
-@njit(cache=True, nogil=True)
+@part
 def _move_two(
     codes: Array, values: Array, book: Array, least: int, missing: float, room: float, reach: int
 ) -> float:
@@ -131,7 +132,7 @@ def _move_two(
     return missing
 
 
-@njit(cache=True, nogil=True)
+@part
 def _settle(
     codes: Array, values: Array, book: Array, least: int, missing: float, room: float
 ) -> tuple[int, float]:
@@ -154,7 +155,7 @@ def _settle(
     return code, excess
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def round_contexts(
     first: Array,
     start: int,

@@ -19,11 +19,12 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit, types
+from numba import types
 from numba.np.arrayobj import populate_array
 
 from unrolled.encoding import find, scan, splits
 from unrolled.intrinsics import intrinsic
+from unrolled.kernels import kernel, part, short_kernel
 from unrolled.ngram.trie import CODES, PackedTrie
 from unrolled.ngram.trie_kernels import (
     backoff_rank,
@@ -56,8 +57,6 @@ LOG_ZERO = -99 * math.log(10)  # what ARPA files hold for log 0, and KenLM there
     END,
 ) = range(13)
 BITS, CODED = 2 * END, 2 * END + 1
-
-leaf = njit(nogil=True)
 
 
 def handle_of(trie: PackedTrie, vocabulary: Vocabulary) -> tuple[Array, list[Array]]:
@@ -106,13 +105,13 @@ def array(_context: Any, handle: Any, _place: Any, kind: Any) -> Any:
     return result(handle, types.int64, kind), build
 
 
-@leaf
+@part
 def finite(log: Any) -> Any:
     """Log zero as ARPA files hold it."""
     return LOG_ZERO if log == -np.inf else np.float64(log)
 
 
-@leaf
+@part
 def log_prob_of(handle: Any, k: Any, index: Any) -> Any:
     """Log-probability number ``index`` of orders 2 and up, of an n-gram with k words of context."""
     if handle[CODED]:
@@ -122,7 +121,7 @@ def log_prob_of(handle: Any, k: Any, index: Any) -> Any:
     return array(handle, LOG_PROBS, np.float32)[index]
 
 
-@leaf
+@part
 def backoff_of(handle: Any, rank: Any) -> Any:
     """Back-off weight number ``rank``; log 1 for -1 and for what lies outside the array."""
     if handle[CODED]:
@@ -131,7 +130,7 @@ def backoff_of(handle: Any, rank: Any) -> Any:
     return plain_backoff(array(handle, BACKOFFS, np.float32), rank)
 
 
-@leaf
+@part
 def read_word(handle: Any, block: Any, at: Any) -> Any:
     """The end of the word that begins at ``at``, and its id; 0 if it is unknown or empty."""
     offsets = array(handle, OFFSETS, np.uint32)
@@ -143,7 +142,7 @@ def read_word(handle: Any, block: Any, at: Any) -> Any:
     return stop, word
 
 
-@leaf
+@part
 def advance(handle: Any, word: Any, before: Any, after: Any) -> Any:
     """Log10 probability of a word, and the length of the n-gram found; writes the state after it.
 
@@ -183,7 +182,7 @@ def advance(handle: Any, word: Any, before: Any, after: Any) -> Any:
 
 
 # It is too short to be worth giving up the GIL.
-@njit(cache=True)
+@short_kernel
 def step(handle: Array, data: bytes, before: Array, after: Array) -> tuple[float, int, int]:
     """One word, in UTF-8, after a state: its log10 probability, n-gram length, and id.
 
@@ -197,7 +196,7 @@ def step(handle: Array, data: bytes, before: Array, after: Array) -> tuple[float
     return score, length, word
 
 
-@njit(cache=True)
+@short_kernel
 def word_id(handle: Array, data: bytes) -> Any:
     """The id of a word in UTF-8; 0 if there is none."""
     block = np.frombuffer(data, np.uint8)
@@ -205,7 +204,7 @@ def word_id(handle: Array, data: bytes) -> Any:
     return word if stop == block.size else 0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def score_text(
     handle: Array, data: bytes, start: Array, eos: bool, scores: Array, tokens: Array
 ) -> tuple[float, int]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from unrolled.intrinsics import prefetch
+from unrolled.kernels import kernel
 from unrolled.ngram.trie_kernels import field, find_child, spread
 
 Array = np.ndarray[Any, Any]
@@ -15,7 +15,7 @@ Array = np.ndarray[Any, Any]
 AHEAD = 32  # children whose suffixes are asked for early: they lie all over the memory
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def find_suffixes(
     first: Array,
     packed: Array,
@@ -42,7 +42,7 @@ def find_suffixes(
     return missing
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def find_nodes(first: Array, packed: Array, bits: int, rows: Array, nodes: Array) -> None:
     """Node of every row (N, k) of word ids, walking from its first word; -1 where it is missing."""
     for index in range(rows.shape[0]):
@@ -58,7 +58,7 @@ def find_nodes(first: Array, packed: Array, bits: int, rows: Array, nodes: Array
         nodes[index] = node
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def relative_entropies(
     first: Array,
     start: int,
@@ -108,7 +108,7 @@ def relative_entropies(
                 changes[child] = 0.0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def flow_down(
     first: Array,
     start: int,
@@ -147,7 +147,7 @@ def flow_down(
     return lost
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def raise_shorter(first: Array, start: int, stop: int, suffixes: Array, values: Array) -> None:
     """Raise each n-gram's value to at least those of its children and of what it is a suffix of.
 
@@ -163,7 +163,7 @@ def raise_shorter(first: Array, start: int, stop: int, suffixes: Array, values: 
         values[context] = max(most, values[context])
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def renew_backoffs(
     first: Array,
     start: int,
@@ -218,7 +218,7 @@ def renew_backoffs(
         sums[context] = 1.0 - left + np.exp(np.float64(backoffs[context])) * max(lower, 0.0)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def class_mass(
     first: Array,
     start: int,
@@ -247,7 +247,7 @@ def class_mass(
         mass[context] = max(total, 0.0)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def list_children(
     first: Array,
     packed: Array,
@@ -280,7 +280,7 @@ def list_children(
     return size
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def find_children(
     first: Array,
     packed: Array,
@@ -307,7 +307,7 @@ def find_children(
                 found[index] = child
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def back_off(
     nodes: Array,
     parents: Array,

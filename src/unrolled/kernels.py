@@ -1,0 +1,21 @@
+"""How Numba kernels are compiled: the decorators, in one place.
+
+Besides the code Numba writes an entry for Python and one for C. The entry for C serves callbacks
+only and costs a sixth of the time that compiling takes; no kernel needs it. Division by zero gives
+an infinity or NaN, as in NumPy; Python's rule would be a branch and a message in each kernel.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numba import njit
+
+_compiled: Any = njit  # its types do not know of the entries
+kernel = _compiled(nogil=True, cache=True, no_cfunc_wrapper=True, error_model="numpy")
+
+# For a call of a microsecond, where giving back the GIL would cost as much.
+short_kernel = _compiled(cache=True, no_cfunc_wrapper=True, error_model="numpy")
+
+# Called by kernels only, never from Python: it has no entry for it.
+part = _compiled(nogil=True, no_cfunc_wrapper=True, no_cpython_wrapper=True, error_model="numpy")
