@@ -49,7 +49,7 @@ def test_distributions_sum_to_one_and_losses_follow_them(given: tuple[str, str, 
     torch.testing.assert_close(whole.exp().sum(1), torch.ones(N).double(), rtol=0, atol=1e-9)
     chosen = whole[range(N), targets]
     torch.testing.assert_close(layer.log_probs(h, targets), chosen.detach())
-    torch.testing.assert_close(layer.loss(h, targets), -chosen.sum())
+    torch.testing.assert_close(layer.loss(h, targets), -chosen.mean())
 
 
 @pytest.mark.parametrize("given", LAYERS)
@@ -58,7 +58,7 @@ def test_gradients_are_those_of_the_distribution(given: tuple[str, str, int]) ->
     h, targets = _batch()
     wanted = [h, *layer.parameters()]
     mine = torch.autograd.grad(3 * layer.loss(h, targets), wanted)
-    plain = torch.autograd.grad(-3 * layer.distribution(h)[range(N), targets].sum(), wanted)
+    plain = torch.autograd.grad(-3 * layer.distribution(h)[range(N), targets].mean(), wanted)
     for one, other in zip(mine, plain, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
 

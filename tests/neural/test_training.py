@@ -75,7 +75,7 @@ def test_truncation_beyond_the_sequence_is_full_backpropagation(tmp_path: Path) 
     gradients.append(torch.autograd.grad(plain, list(trainer.net.parameters())))
     for one, other, third in zip(*gradients, strict=True):
         torch.testing.assert_close(one, other)
-        torch.testing.assert_close(one, third, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(one, third, rtol=1e-4, atol=1e-6)
 
 
 def test_one_backward_pass_accumulates_the_errors_of_all_steps(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_one_backward_pass_accumulates_the_errors_of_all_steps(tmp_path: Path) -
             strict=True,
         ):  # fmt: skip
             if part is not None:
-                total += part
+                total += part / len(batch.targets)
     for one, other in zip(together, apart, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 

@@ -28,6 +28,7 @@ def word_losses(
     places: Array,
     weight: Array,
     bias: Array,
+    scale: float,
     losses: Array,
     dh: Array,
     dweight: Array,
@@ -43,47 +44,97 @@ def word_losses(
         members: (V,) int64 words sorted by class; class c has members[borders[c]:borders[c + 1]].
         places: (V,) int64 place of each word within its class.
         weight, bias: (V, H) and (V,) of the words; a bias of -inf rules a word out.
+        scale: what the gradients are multiplied by, in the precision of h.
         losses: (N,) out. dh: (N, H) out. dweight, dbias: (V, H), (V,) added to; all three
             gradients are of the sum of losses. A dweight of no rows asks for losses alone.
     """
-    width = h.shape[1]
     most = 0
     for c in classes:
         most = max(most, borders[c + 1] - borders[c])
     p = np.empty((TOGETHER, most), h.dtype)
     for c in classes:
-        low = borders[c]
-        size = borders[c + 1] - low
+        words = members[borders[c] : borders[c + 1]]
         for begin in range(first[c], first[c + 1], TOGETHER):
-            count = min(TOGETHER, first[c + 1] - begin)
-            for j in range(size):
-                word = members[low + j]
-                for a in range(count):
-                    i = tokens[begin + a]
-                    total = bias[word]
-                    for x in range(width):
-                        total += h[i, x] * weight[word, x]
-                    p[a, j] = total
-            for a in range(count):
-                i = tokens[begin + a]
-                losses[i] = _softmax(p[a, :size], places[targets[i]])
-            if dweight.shape[0] == 0:
-                continue
-            for a in range(count):
-                i = tokens[begin + a]
-                p[a, places[targets[i]]] -= 1
-                for x in range(width):
-                    dh[i, x] = 0
-            for j in range(size):
-                word = members[low + j]
-                for a in range(count):
-                    i = tokens[begin + a]
-                    d = p[a, j]
-                    dbias[word] += d
-                    for x in range(width):
-                        dh[i, x] += d * weight[word, x]
-                    for x in range(width):
-                        dweight[word, x] += d * h[i, x]
+            rows = tokens[begin : min(begin + TOGETHER, first[c + 1])]
+            _scores(h, rows, weight, bias, words, p)
+            for a in range(rows.size):
+                losses[rows[a]] = _softmax(p[a, : words.size], places[targets[rows[a]]])
+            if dweight.shape[0] > 0:
+                for a in range(rows.size):
+                    p[a, places[targets[rows[a]]]] -= 1
+                    for j in range(words.size):
+                        p[a, j] *= scale
+                        dbias[words[j]] += p[a, j]
+                _add_to_outputs(p, rows, weight, words, dh)
+                _add_to_weights(p, rows, h, words, dweight)
+
+
+@njit(cache=True, nogil=True, fastmath=_REORDER)
+def _scores(h: Array, rows: Array, weight: Array, bias: Array, words: Array, p: Array) -> None:
+    """p[a, j] = h[rows[a]] weight[words[j]] + bias[words[j]], four words at a time."""
+    width = h.shape[1]
+    whole = words.size & ~3
+    for j in range(0, whole, 4):
+        w0, w1, w2, w3 = words[j], words[j + 1], words[j + 2], words[j + 3]
+        for a in range(rows.size):
+            i = rows[a]
+            s0, s1, s2, s3 = bias[w0], bias[w1], bias[w2], bias[w3]
+            for x in range(width):
+                s0 += h[i, x] * weight[w0, x]
+                s1 += h[i, x] * weight[w1, x]
+                s2 += h[i, x] * weight[w2, x]
+                s3 += h[i, x] * weight[w3, x]
+            p[a, j] = s0
+            p[a, j + 1] = s1
+            p[a, j + 2] = s2
+            p[a, j + 3] = s3
+    for j in range(whole, words.size):
+        for a in range(rows.size):
+            s0 = bias[words[j]]
+            for x in range(width):
+                s0 += h[rows[a], x] * weight[words[j], x]
+            p[a, j] = s0
+
+
+@njit(cache=True, nogil=True, fastmath=_REORDER)
+def _add_to_outputs(p: Array, rows: Array, weight: Array, words: Array, dh: Array) -> None:
+    """dh[rows[a]] = sum over j of p[a, j] weight[words[j]]: four words a pass over dh."""
+    width = dh.shape[1]
+    whole = words.size & ~3
+    for a in range(rows.size):
+        i = rows[a]
+        for x in range(width):
+            dh[i, x] = 0
+        for j in range(0, whole, 4):
+            w0, w1, w2, w3 = words[j], words[j + 1], words[j + 2], words[j + 3]
+            p0, p1, p2, p3 = p[a, j], p[a, j + 1], p[a, j + 2], p[a, j + 3]
+            for x in range(width):
+                dh[i, x] += (
+                    p0 * weight[w0, x]
+                    + p1 * weight[w1, x]
+                    + p2 * weight[w2, x]
+                    + p3 * weight[w3, x]
+                )
+        for j in range(whole, words.size):
+            for x in range(width):
+                dh[i, x] += p[a, j] * weight[words[j], x]
+
+
+@njit(cache=True, nogil=True, fastmath=_REORDER)
+def _add_to_weights(p: Array, rows: Array, h: Array, words: Array, dweight: Array) -> None:
+    """dweight[words[j]] += sum over a of p[a, j] h[rows[a]]: four tokens a pass over dweight."""
+    width = h.shape[1]
+    whole = rows.size & ~3
+    for j in range(words.size):
+        w = words[j]
+        for a in range(0, whole, 4):
+            i0, i1, i2, i3 = rows[a], rows[a + 1], rows[a + 2], rows[a + 3]
+            p0, p1, p2, p3 = p[a, j], p[a + 1, j], p[a + 2, j], p[a + 3, j]
+            for x in range(width):
+                dweight[w, x] += p0 * h[i0, x] + p1 * h[i1, x] + p2 * h[i2, x] + p3 * h[i3, x]
+        for a in range(whole, rows.size):
+            for x in range(width):
+                dweight[w, x] += p[a, j] * h[rows[a], x]
 
 
 @njit(cache=True, nogil=True, fastmath=_REORDER)

@@ -30,7 +30,7 @@ class OutputLayer(nn.Module):
     """
 
     def loss(self, h: Tensor, targets: Tensor) -> Tensor:
-        """Sum of -log p(target | h) over the rows, a differentiable scalar."""
+        """Mean of -log p(target | h) over the rows, a differentiable scalar."""
         raise NotImplementedError
 
     def log_probs(self, h: Tensor, targets: Tensor) -> Tensor:
@@ -66,7 +66,7 @@ class FullSoftmax(OutputLayer):
             nn.functional.cross_entropy(self._scores(some), words, reduction="sum")
             for some, words in parts
         ]
-        return torch.stack(sums).sum()
+        return torch.stack(sums).sum() / len(targets)
 
     @torch.no_grad()
     def log_probs(self, h: Tensor, targets: Tensor) -> Tensor:
@@ -115,10 +115,10 @@ class ClassFactoredSoftmax(OutputLayer):
 
     def loss(self, h: Tensor, targets: Tensor) -> Tensor:
         classes = self.class_of[targets]
-        of_class = nn.functional.cross_entropy(self._class_scores(h), classes, reduction="sum")
+        of_class = nn.functional.cross_entropy(self._class_scores(h), classes)
         bias = self.bias + self.forbidden
         if h.device.type != "cpu":
-            return of_class + self._masked(h, targets, classes, "sum")
+            return of_class + self._masked(h, targets, classes, "mean")
         of_word: Tensor = _WordLoss.apply(
             h, self.weight, bias, targets, classes, self.index, self.threads
         )
@@ -166,7 +166,7 @@ class ClassIndex:
 
 
 class _WordLoss(torch.autograd.Function):
-    """Sum of -log p(w | c, h) for autograd; the gradients are made along with the losses."""
+    """Mean of -log p(w | c, h) for autograd; the gradients are made along with the losses."""
 
     @staticmethod
     def forward(ctx: Any, *given: Any) -> Tensor:
@@ -178,11 +178,14 @@ class _WordLoss(torch.autograd.Function):
         )
         if needed:
             ctx.gradients = [torch.from_numpy(array) for array in gradients]
-        return torch.tensor(losses.sum(dtype=np.float64), dtype=h.dtype)
+        return torch.tensor(losses.mean(dtype=np.float64), dtype=h.dtype)
 
     @staticmethod
     def backward(ctx: Any, *given: Any) -> Any:
-        dh, dweight, dbias = (gradient * given[0] for gradient in ctx.gradients)
+        gradients = ctx.gradients
+        if given[0] != 1:  # seldom; it takes a pass over (V, E)
+            gradients = [gradient * given[0] for gradient in gradients]
+        dh, dweight, dbias = gradients
         return dh, dweight, dbias, None, None, None, None
 
 
@@ -192,7 +195,7 @@ def _word_losses(
 ) -> tuple[Array, Array, Array, Array]:  # fmt: skip
     """Sort tokens by class, share the classes out among threads, and run the kernel.
 
-    Returns losses (N,), and the gradients of their sum by h (N, E), weight (V, E) and bias (V,).
+    Returns losses (N,), and the gradients of their mean by h (N, E), weight (V, E), bias (V,).
     """
     outputs, rows, biases, words, kinds = (
         tensor.detach().numpy() for tensor in (h, weight, bias, targets, classes)
@@ -209,11 +212,12 @@ def _word_losses(
     dbias = np.zeros_like(biases)
     results = losses, dh, dweight, dbias
     layout = index.members, index.borders, index.places
+    scale = outputs.dtype.type(1 / max(words.size, 1))
     shares = [np.ascontiguousarray(present[k::threads]) for k in range(threads)]
     run_slices(
         word_losses,
         [
-            (outputs, words, tokens, first, share, *layout, rows, biases, *results)
+            (outputs, words, tokens, first, share, *layout, rows, biases, scale, *results)
             for share in shares
             if share.size
         ],
@@ -242,7 +246,7 @@ class AdaptiveSoftmax(OutputLayer):
             raise SettingError(f"cut-offs {given} do not fit {size} words: {error}") from None
 
     def loss(self, h: Tensor, targets: Tensor) -> Tensor:
-        result: Tensor = -self.layer(h, _without_bos(targets)).output.sum()
+        result: Tensor = self.layer(h, _without_bos(targets)).loss
         return result
 
     @torch.no_grad()

@@ -24,6 +24,7 @@ from unrolled.errors import SettingError, TextError, UnrolledError
 from unrolled.neural.averaging import Averager, set_parameters
 from unrolled.neural.cells import State
 from unrolled.neural.checkpoints import resume_from, write_checkpoint
+from unrolled.neural.memory import keep_freed_memory
 from unrolled.neural.model import NeuralModel
 from unrolled.neural.net import Net, NetConfig, build_net
 from unrolled.neural.schedules import Schedule
@@ -226,6 +227,7 @@ class Trainer:
             raise TextError("the validation text is empty")
         torch.manual_seed(config.seed)
         torch.set_num_threads(threads)
+        keep_freed_memory()
         self.config, self.net_config = config, net_config
         self.corpus, self.valid, self.options = corpus, valid, options or TextOptions()
         class_of = None
@@ -318,16 +320,16 @@ class Trainer:
         if batch.fresh:
             self.state = self.net.begin(batch.inputs.shape[1])
         loss, self.state, count = self._loss(batch)
-        (loss / (count * self.config.accumulate)).backward()
+        (loss if self.config.accumulate == 1 else loss / self.config.accumulate).backward()
         self.state = tuple(part.detach() for part in self.state)
-        self.totals["loss"] += self._checked(loss)
+        self.totals["loss"] += count * self._checked(loss)
         self.totals["tokens"] += count
         if (self.position + 1) % self.config.accumulate == 0:
             self._update()
         return count
 
     def _loss(self, batch: Batch) -> tuple[Tensor, State, int]:
-        """Sum of -log p over the batch's tokens, the state after it, and how many they are."""
+        """Mean of -log p over the batch's tokens, the state after it, and how many they are."""
         words = torch.from_numpy(batch.inputs).to(self.device)
         targets = torch.from_numpy(batch.targets).to(self.device).flatten()
         h, state = self.net(words, self.state, depth=1 if self.config.bptt == 1 else None)
