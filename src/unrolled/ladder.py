@@ -205,6 +205,25 @@ def _paths(task: Task) -> tuple[str, str, str]:
     return task.train, task.valid, task.test
 
 
+def names_in(text: str) -> list[str]:
+    """Names of rungs parted by commas, which may hold commas themselves.
+
+    >>> names_in("bigram, trigram, Katz, 9-gram")
+    ['bigram', 'trigram, Katz', '9-gram']
+    """
+    known = {rung.name for rung in RUNGS}
+    pieces = [piece.strip() for piece in text.split(",") if piece.strip()]
+    names = []
+    while pieces:
+        longest = (
+            count for count in range(len(pieces), 0, -1) if ", ".join(pieces[:count]) in known
+        )
+        count = next(longest, 1)
+        names.append(", ".join(pieces[:count]))
+        pieces = pieces[count:]
+    return names
+
+
 def _chosen(only: Sequence[str]) -> list[Rung]:
     known = {rung.name: rung for rung in RUNGS}
     for name in only:

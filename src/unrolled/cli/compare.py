@@ -83,14 +83,14 @@ def _climb(
     import sys
 
     from unrolled.errors import MissingExtraError
-    from unrolled.ladder import climb, format_table
+    from unrolled.ladder import climb, format_table, names_in
 
     result = climb(
         *texts,
         output=output,
         options=options,
         min_count=min_count,
-        only=[name.strip() for name in only.split(",") if name.strip()],
+        only=names_in(only),
         threads=threads,
         report=lambda line: print(line, file=sys.stderr, flush=True),
     )
