@@ -33,15 +33,16 @@ NETS: list[dict[str, Any]] = [
 IDS = np.array([1, 3, 4, 6, 2, 1, 5, 0, 2, 1, 2], np.int32)
 
 
+@pytest.mark.parametrize("running", [True, False])
 @pytest.mark.parametrize("settings", NETS)
-def test_scores_are_those_of_stepping_word_by_word(settings: dict[str, Any]) -> None:
+def test_scores_are_those_of_stepping_word_by_word(settings: dict[str, Any], running: bool) -> None:
     model = small_model(**settings)
-    scores = model.log_probs(IDS)
+    scores = model.text_log_probs(IDS) if running else model.log_probs(IDS)
     state: Any = None
     for place, (word, score) in enumerate(zip(IDS.tolist(), scores.tolist(), strict=True)):
         if word == BOS:
             assert score == 0
-            carried = state is not None and not model.net.config.independent
+            carried = running and state is not None and not model.net.config.independent
             state = model.advance(state, BOS) if carried else model.start()
             continue
         whole = model.next_log_probs(state)
@@ -77,8 +78,9 @@ def test_an_advanced_state_leaves_the_one_before_as_it_was() -> None:
 def test_a_long_text_scored_side_by_side_differs_only_at_the_seams() -> None:
     model = small_model(cell="elman")
     ids = np.tile(IDS, 1000)
-    scores = model.log_probs(ids)
-    alone = np.concatenate([model.log_probs(ids[:4000]), model.log_probs(ids[4000:])])
+    scores = model.text_log_probs(ids)
+    parts = ids[:4000], ids[4000:]
+    alone = np.concatenate([model.text_log_probs(part) for part in parts])
     assert np.mean(np.abs(scores - alone) > 1e-4) < 0.05
 
 
@@ -100,7 +102,9 @@ def test_ids_outside_the_vocabulary_are_unknown_words() -> None:
     model = small_model()
     strange = np.array([1, 99, -5, 2], np.int32)
     assert np.array_equal(model.log_probs(strange), model.log_probs(np.array([1, 0, 0, 2])))
-    assert model.log_probs(np.zeros(0, np.int32)).size == 0
+    for nothing in (np.zeros(0, np.int32), np.array([1], np.int32)):
+        assert not model.log_probs(nothing).any()
+        assert not model.text_log_probs(nothing).any()
 
 
 DAMAGE: list[tuple[str, Any, str]] = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +16,7 @@ from torch import Tensor
 from unrolled.errors import FormatError, SettingError
 from unrolled.neural.cells import State
 from unrolled.neural.net import Net, NetConfig, build_net
-from unrolled.neural.streams import by_sentence, side_by_side, steps_of
+from unrolled.neural.streams import Batch, Steps, by_sentence, side_by_side, steps_of
 from unrolled.storage import ModelFile, load, write_model
 from unrolled.vocabulary import BOS, UNK, Vocabulary
 
@@ -34,8 +34,8 @@ MOST_PARTS = 64
 class NeuralModel:
     """A net and its vocabulary.
 
-    The state is carried from sentence to sentence, unless the net was trained on independent
-    sentences: a text's later sentences are scored knowing the earlier ones.
+    In a running text the state is carried from sentence to sentence, unless the net was trained on
+    independent sentences.
     """
 
     normalised = True
@@ -82,23 +82,32 @@ class NeuralModel:
                 f"the model's text options are not understood: {error}", where=self.path
             ) from None
 
-    @torch.inference_mode()
     def log_probs(self, ids: Array) -> Array:
         """Log-probability of each of ids (T,) int, sentences as <s> words </s>; (T,) float32.
 
-        A long text is cut into parts that are scored side by side; only the first words of a part
-        do not know what was before.
+        Every sentence is scored by itself, from the start state.
         """
-        scores = np.zeros(ids.size, np.float32)
-        steps = steps_of(np.clip(ids, 0, None) * (ids < len(self.vocabulary)))
-        if steps.inputs.size == 0:
-            return scores
+        steps = self._steps(ids)
+        return self._scored(ids.size, steps, by_sentence(steps, MOST_PARTS, STRETCH))
+
+    def text_log_probs(self, ids: Array) -> Array:
+        """The same of a running text: a sentence is scored knowing those before it.
+
+        A long text is cut into parts that are scored side by side; only the first words of a part
+        do not know what was before. A net of independent sentences knows nothing before them.
+        """
         if self.net.config.independent:
-            batches = by_sentence(steps, MOST_PARTS, STRETCH)
-        else:
-            parts = min(max(steps.inputs.size // PART, 1), MOST_PARTS)
-            batches = side_by_side(steps, parts, STRETCH)
-        found = np.zeros(steps.inputs.size, np.float32)
+            return self.log_probs(ids)
+        steps = self._steps(ids)
+        parts = min(max(steps.inputs.size // PART, 1), MOST_PARTS)
+        return self._scored(ids.size, steps, side_by_side(steps, parts, STRETCH))
+
+    def _steps(self, ids: Array) -> Steps:
+        return steps_of(np.clip(ids, 0, None) * (ids < len(self.vocabulary)))
+
+    @torch.inference_mode()
+    def _scored(self, size: int, steps: Steps, batches: Iterable[Batch]) -> Array:
+        scores = np.zeros(size, np.float32)
         state: State = ()
         for batch in batches:
             if batch.fresh:
@@ -107,8 +116,7 @@ class NeuralModel:
             real = batch.steps >= 0
             rows = h[self._tensor(real)]
             values = self.net.output.log_probs(rows, self._tensor(batch.targets[real]))
-            found[batch.steps[real]] = values.float().cpu().numpy()
-        scores[steps.places] = found
+            scores[steps.places[batch.steps[real]]] = values.float().cpu().numpy()
         return scores
 
     def _tensor(self, array: Array) -> Tensor:

@@ -66,7 +66,9 @@ def side_by_side(steps: Steps, batch: int, length: int) -> Iterator[Batch]:
     The state is to be carried from one stretch to the next; the parts differ by one step at most.
     """
     size = steps.inputs.size
-    batch = max(min(batch, size), 1)
+    if size == 0:
+        return
+    batch = min(batch, size)
     height = -(-size // batch)
     # Parts end where they would, so only the last row can have gaps.
     edges = np.linspace(0, size, batch + 1).astype(np.int64)
@@ -84,7 +86,7 @@ def by_sentence(
     Args:
         random: shuffles the batches; None leaves short sentences first.
     """
-    starts = np.flatnonzero(steps.inputs == BOS)
+    starts = np.flatnonzero(steps.inputs == BOS)  # the first step always is one
     sizes = np.diff(np.append(starts, steps.inputs.size))
     order = np.argsort(sizes, kind="stable")
     groups = [order[low : low + batch] for low in range(0, order.size, batch)]

@@ -396,7 +396,7 @@ class Trainer:
     def _valid_perplexity(self) -> float | None:
         if self.valid is None:
             return None
-        scores = self._model_now().log_probs(self.valid.ids)
+        scores = self._model_now().text_log_probs(self.valid.ids)
         return math.exp(min(-float(scores.sum(dtype=np.float64)) / self.valid.tokens, 700))
 
     def _record(self, valid: float | None) -> EpochRecord:
