@@ -54,7 +54,8 @@ _HIGHEST = 4.0
 # Marks of a logarithmic axis within a decade: the first set that gives enough is taken.
 _MARKS = (
     (1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7), (1, 1.2, 1.4, 1.6, 1.8, 2, 2.5, 3, 4, 5, 6, 8),
-    tuple(n / 10 for n in range(10, 100)), tuple(n / 20 for n in range(20, 200)), tuple(n / 100 for n in range(100, 1000)),
+    tuple(n / 10 for n in range(10, 100)), tuple(n / 20 for n in range(20, 200)),
+    tuple(n / 100 for n in range(100, 1000)),
 )  # fmt: skip
 
 
