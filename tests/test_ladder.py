@@ -37,7 +37,7 @@ def test_a_mixture_brings_the_models_it_is_made_of(text, tmp_path):
 def test_two_rungs_mixed(text, tmp_path):
     task = ladder.Task(text, text, text, unrolled.TextOptions(), 1, 1)
     rungs = [rung for rung in ladder.RUNGS if rung.name in ("bigram", "trigram, Witten-Bell")]
-    both = ladder._mixture("both", *(rung.name for rung in rungs), how="log-linear")
+    both = ladder.mixture_rung("both", *(rung.name for rung in rungs), how="log-linear")
     rows = [ladder.measure(rung, task, tmp_path) for rung in (*rungs, both)]
     assert rows[2].weights[0]["model"] == "bigram"
     assert rows[2].valid_perplexity <= min(row.valid_perplexity for row in rows[:2]) * 1.001

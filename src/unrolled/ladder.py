@@ -7,6 +7,7 @@ entries and opens their files.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import math
 import multiprocessing
@@ -102,6 +103,20 @@ def train_ngram_rung(task: Task, settings: dict[str, Any], folder: Path) -> Lang
     )
 
 
+def train_net_rung(task: Task, settings: dict[str, Any], folder: Path) -> LanguageModel:
+    """A neural net, its best epoch chosen by the validation text."""
+    from unrolled.neural.training import train_net
+
+    return train_net(
+        task.train,
+        valid=task.valid,
+        options=task.options,
+        min_count=task.min_count,
+        threads=task.threads,
+        **settings,
+    )
+
+
 def train_mixture_rung(task: Task, settings: dict[str, Any], folder: Path) -> LanguageModel:
     """A mixture of rungs trained before, its weights tuned on the validation text.
 
@@ -121,28 +136,39 @@ def train_mixture_rung(task: Task, settings: dict[str, Any], folder: Path) -> La
     return mix_models(models, task.valid, how=settings["how"], threads=task.threads)
 
 
-def _ngram(name: str, order: int, smoothing: str = "modified-kneser-ney") -> Rung:
+def ngram_rung(name: str, order: int, smoothing: str = "modified-kneser-ney") -> Rung:
+    """An n-gram model."""
     return Rung(name, train_ngram_rung, {"order": order, "smoothing": smoothing})
 
 
-def _mixture(name: str, *of: str, how: str = "linear", cache: float | None = None) -> Rung:
+def net_rung(name: str, **settings: Any) -> Rung:
+    """A net with settings of `train_net`."""
+    return Rung(name, train_net_rung, settings, "net")
+
+
+def mixture_rung(name: str, *of: str, how: str = "linear", cache: float | None = None) -> Rung:
+    """A mixture of the models of earlier rungs."""
     return Rung(name, train_mixture_rung, {"of": of, "how": how, "cache": cache}, "mixture", of)
 
 
 RUNGS = (
-    _ngram("unigram", 1),
-    _ngram("bigram", 2),
-    _ngram("trigram", 3),
-    _ngram("4-gram", 4),
-    _ngram("5-gram", 5),
-    _ngram("trigram, Kneser-Ney one discount", 3, "kneser-ney"),
-    _ngram("trigram, absolute", 3, "absolute"),
-    _ngram("trigram, Witten-Bell", 3, "witten-bell"),
-    _ngram("trigram, Katz", 3, "katz"),
-    _ngram("trigram, additive", 3, "additive"),
-    _ngram("trigram, maximum likelihood", 3, "maximum-likelihood"),
-    _ngram("trigram, stupid back-off", 3, "stupid-backoff"),
-    _mixture("5-gram + cache", "5-gram", cache=100),
+    ngram_rung("unigram", 1),
+    ngram_rung("bigram", 2),
+    ngram_rung("trigram", 3),
+    ngram_rung("4-gram", 4),
+    ngram_rung("5-gram", 5),
+    ngram_rung("trigram, Kneser-Ney one discount", 3, "kneser-ney"),
+    ngram_rung("trigram, absolute", 3, "absolute"),
+    ngram_rung("trigram, Witten-Bell", 3, "witten-bell"),
+    ngram_rung("trigram, Katz", 3, "katz"),
+    ngram_rung("trigram, additive", 3, "additive"),
+    ngram_rung("trigram, maximum likelihood", 3, "maximum-likelihood"),
+    ngram_rung("trigram, stupid back-off", 3, "stupid-backoff"),
+    mixture_rung("5-gram + cache", "5-gram", cache=100),
+    net_rung("feed-forward net", cell="feed-forward", hidden=200, epochs=3),
+    net_rung("Elman net", cell="elman", hidden=200, epochs=3),
+    net_rung("LSTM", cell="lstm", hidden=256, epochs=4),
+    mixture_rung("5-gram + LSTM", "5-gram", "LSTM"),
 )
 
 
@@ -166,6 +192,7 @@ def climb(
     options: TextOptions | None = None,
     min_count: int = 2,
     only: Sequence[str] = (),
+    rungs: Sequence[Rung] | None = None,
     threads: int = 2,
     report: Callable[[str], None] | None = None,
 ) -> LadderResult:
@@ -175,13 +202,22 @@ def climb(
         output: folder for the models and results.json; by default nothing is kept.
         min_count: words that come fewer times in the training text are <unk>.
         only: names of rungs; all by default. The models that a mixture needs come along.
+        rungs: the ladder; `RUNGS` by default, without the nets where torch is not installed.
         report: called with a line as each rung begins.
 
     Raises:
         SettingError: a name that no rung has. TextError: a text that cannot be read.
     """
     say = report or (lambda line: None)
-    rungs = _chosen(only)
+    rungs = _chosen(RUNGS if rungs is None else rungs, only)
+    if not only and not _has_torch():
+        left = [rung for rung in rungs if rung.kind == "net"]
+        rungs = _without(rungs, left)
+        if left:
+            say(
+                f"{len(left)} nets are left out, as torch is not installed: "
+                "pip install 'unrolled[neural]'"
+            )
     task = Task(train, valid, test, options or TextOptions(), min_count, threads)
     texts = {name: _text_facts(path) for name, path in zip(_TEXTS, _paths(task), strict=True)}
     rows = []
@@ -224,16 +260,32 @@ def names_in(text: str) -> list[str]:
     return names
 
 
-def _chosen(only: Sequence[str]) -> list[Rung]:
-    known = {rung.name: rung for rung in RUNGS}
+def _chosen(rungs: Sequence[Rung], only: Sequence[str]) -> list[Rung]:
+    known = {rung.name: rung for rung in rungs}
     for name in only:
         if name not in known:
             raise SettingError(f"there is no model '{name}'", hint="Known: " + "; ".join(known))
     chosen = set(only or known)
-    for rung in reversed(RUNGS):
+    for rung in reversed(rungs):
         if rung.name in chosen:
             chosen.update(rung.needs)
-    return [rung for rung in RUNGS if rung.name in chosen]
+    return [rung for rung in rungs if rung.name in chosen]
+
+
+def _has_torch() -> bool:
+    return importlib.util.find_spec("torch") is not None
+
+
+def _without(rungs: Sequence[Rung], left: Sequence[Rung]) -> list[Rung]:
+    """The rungs that need none of some others, and are none of them."""
+    gone = {rung.name for rung in left}
+    kept = []
+    for rung in rungs:
+        if rung.name in gone or gone.intersection(rung.needs):
+            gone.add(rung.name)
+        else:
+            kept.append(rung)
+    return kept
 
 
 def file_name(name: str) -> str:
