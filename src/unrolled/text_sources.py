@@ -25,7 +25,7 @@ BLOCK_BYTES = 8 << 20
 MAX_LINE = 1 << 30
 _COMPRESSED = {".gz": "gzip", ".bz2": "bzip2", ".xz": "xz", ".zst": "Zstandard"}
 _JSON_LINES = {".jsonl", ".ndjson"}
-_DAMAGE = (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, OSError)
+DAMAGE = (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, OSError)
 _DEFAULT_FIELD = "text"
 
 Sources = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
@@ -129,20 +129,21 @@ def _line_blocks(path: Path | None, name: str, packed: str | None) -> Iterator[B
     with contextlib.ExitStack() as stack:
         try:
             raw = sys.stdin.buffer if path is None else stack.enter_context(_opened(path))
-            read = _reader(raw, packed)
+            read = open_reader(raw, packed)
             for data in _whole_lines(read, name):
                 at = raw.tell() if path is not None and path.is_file() else offset + len(data)
                 yield Block(data, name, line, offset, at - told)
                 told, offset, line = at, offset + len(data), line + data.count(b"\n")
-        except _DAMAGE as error:
-            raise _damaged(error, name, packed) from None
+        except DAMAGE as error:
+            raise damaged(error, name, packed) from None
 
 
 def _opened(path: Path) -> IO[bytes]:
     return path.open("rb", buffering=0)
 
 
-def _reader(raw: IO[bytes], packed: str | None) -> Callable[[int], bytes]:
+def open_reader(raw: IO[bytes], packed: str | None) -> Callable[[int], bytes]:
+    """What reads so many bytes of a file, unpacked if its ending says that it is packed."""
     if packed == ".gz":
         return gzip.GzipFile(fileobj=raw).read
     if packed == ".bz2":
@@ -214,7 +215,8 @@ def _whole_lines(read: Callable[[int], bytes], name: str) -> Iterator[bytes]:
         yield rest
 
 
-def _damaged(error: BaseException, name: str, packed: str | None) -> TextError:
+def damaged(error: BaseException, name: str, packed: str | None) -> TextError:
+    """One of DAMAGE, met while reading a file, as a sentence."""
     if isinstance(error, OSError) and error.errno is not None:
         return TextError(f"the file cannot be read ({error.strerror})", where=name)
     kind = _COMPRESSED[packed] if packed else "text"

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +26,7 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
     """Call ``unrolled`` in this process: (exit code, stdout, stderr)."""
 
     def call(*words: object) -> tuple[int, str, str]:
@@ -43,7 +43,10 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         return code, captured.out, captured.err
 
     monkeypatch.setenv("UNROLLED_COMPILING", "1")  # no background process from tests
-    return call
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield call
+    for number, handler in before.items():
+        signal.signal(number, handler)  # main's own would stop pytest in place of Ctrl-C
 
 
 @pytest.fixture(scope="module")
@@ -135,6 +138,28 @@ def test_convert_there_and_back(run: Run, folder: Path, tmp_path: Path) -> None:
     small = tmp_path / "small.safetensors"
     assert run("convert", folder / "model.safetensors", small, "--quantize", 8)[0] == 0
     assert unrolled.load(small).trie.quantised
+
+
+def test_prune_takes_frequencies_of_contexts_from_another_model(
+    run: Run, folder: Path, tmp_path: Path
+) -> None:
+    model, other = folder / "model.safetensors", tmp_path / "other.safetensors"
+    unrolled.train_ngram(folder / "test.txt", order=2, smoothing="witten-bell").save(other)
+    kept = {}
+    for history in ("stationary", "chain", other):
+        target = tmp_path / "pruned.safetensors"
+        code = run("prune", model, target, "--threshold", 3e-2, "--history", history)[0]
+        kept[history] = unrolled.load(target)
+        assert code == 0
+        if history != other:
+            assert str(history) in json.dumps(kept[history].provenance)
+    assert len({tuple(pruned.trie.levels) for pruned in kept.values()}) > 1
+    wrong = run("prune", model, tmp_path / "x.safetensors", "--threshold", 1, "--history", "chains")
+    assert (
+        wrong[0] == 2
+        and "chains', allowed are stationary" in wrong[2]
+        and not (tmp_path / "x.safetensors").exists()
+    )
 
 
 def test_prune_filter_mix(run: Run, folder: Path, tmp_path: Path) -> None:

@@ -26,6 +26,11 @@ def renamed(seed, first=4, **settings):
     return train_ngram(texts=texts, **{"smoothing": "witten-bell", "order": 3, **settings})
 
 
+def hardly_longer(order):
+    """A model of one sentence: of the highest orders it has one n-gram or none, and one word."""
+    return train_ngram(texts=["w1 y", ""], order=order, smoothing="witten-bell")
+
+
 def mixed_p(oracles, weights, word, history):
     """What `mix` promises for an n-gram that some model has."""
     return sum(
@@ -39,6 +44,8 @@ CASES = {
     "other words": lambda: [small_model(1), renamed(2)],
     "other orders": lambda: [renamed(3, order=4), small_model(1, order=2)],
     "order one": lambda: [small_model(1, order=1), renamed(2)],
+    "an order no sentence reaches": lambda: [small_model(1, order=2), hardly_longer(order=6)],
+    "hardly longer": lambda: [hardly_longer(order=4), small_model(1)],
     "nothing shared": lambda: [small_model(1), renamed(2, first=0)],
     "three": lambda: [small_model(1), renamed(2), renamed(3, first=7, smoothing="katz")],
 }

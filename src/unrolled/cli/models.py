@@ -168,6 +168,13 @@ def prune(
     ] = None,
     ngrams: Annotated[int | None, typer.Option(help="Keep about so many n-grams.", min=1)] = None,
     megabytes: Annotated[float | None, typer.Option(help="Make the file about this large.")] = None,
+    history: Annotated[
+        str,
+        typer.Option(
+            help="How often each context is met: stationary, chain (as SRILM does), or the path of "
+            "another n-gram model of the same text, such as a Witten-Bell one."
+        ),
+    ] = "stationary",
     threads: shared.Threads = 2,
 ) -> None:
     """Shrink a model by entropy pruning (Stolcke 1998); ARPA models too.
@@ -190,13 +197,18 @@ def prune(
 
         stages.stage(f"reading {source}")
         model = load_ngram(source, "prune")
+        named = history in ("stationary", "chain")
+        if not named and not Path(history).exists():
+            raise SettingError(
+                f"--history is {history!r}, allowed are stationary, chain and a model's file"
+            )
+        past = history if named else load_ngram(history, "prune --history")
+        settings: Any = {"history": past, "threads": threads, "report": stages.stage}
         stages.stage("pruning")
         if threshold is not None:
-            model = entropy_prune(model, threshold, threads=threads, report=stages.stage)
+            model = entropy_prune(model, threshold, **settings)
         else:
-            model = prune_to_size(
-                model, ngrams=ngrams, megabytes=megabytes, threads=threads, report=stages.stage
-            )
+            model = prune_to_size(model, ngrams=ngrams, megabytes=megabytes, **settings)
         stages.stage(f"writing {target}")
         save_model(model, target)
 

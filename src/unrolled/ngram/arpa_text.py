@@ -13,7 +13,7 @@ from pathlib import Path
 from unrolled.atomic import reason
 from unrolled.errors import FormatError
 from unrolled.file_kinds import HEAD_BYTES, TEXT, recognise
-from unrolled.text_sources import _DAMAGE, _damaged, _reader
+from unrolled.text_sources import DAMAGE, damaged, open_reader
 
 BLOCK_BYTES = 4 << 20
 MAX_LINE = 64 << 20
@@ -207,7 +207,7 @@ class ArpaText:
             why = reason(error) if isinstance(error, OSError) else str(error)
             raise FormatError(f"cannot be read: {why}", where=self.path) from None
         packed = next((_MAGIC[m] for m in _MAGIC if magic.startswith(m)), None)
-        reader = _reader(raw, packed)
+        reader = open_reader(raw, packed)
 
         told = 0
 
@@ -215,8 +215,8 @@ class ArpaText:
             nonlocal told
             try:
                 data = reader(size)
-            except _DAMAGE as error:
-                damage = _damaged(error, self.path, packed)
+            except DAMAGE as error:
+                damage = damaged(error, self.path, packed)
                 raise FormatError(damage.what, where=damage.where, hint=damage.hint) from None
             if self._progress is not None:
                 self._progress(raw.tell() - told)
