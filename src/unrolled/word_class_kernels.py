@@ -37,6 +37,9 @@ def exchange(
         class_of: (V,) int64, changed in place.
         passes: over all words at most; ends early when few words move.
     """
+    table = np.zeros(1 << 16)
+    for count in range(1, table.size):
+        table[count] = count * np.log(count)
     pairs = np.zeros((classes, classes), np.int64)
     lefts = np.zeros(classes, np.int64)
     rights = np.zeros(classes, np.int64)
@@ -70,9 +73,9 @@ def exchange(
             rights[old] -= total_before
             best, most = old, -np.inf
             for c in range(classes):
-                gain = _gain(pairs, after, before, itself, c)
-                gain -= _f(lefts[c] + total_after) - _f(lefts[c])
-                gain -= _f(rights[c] + total_before) - _f(rights[c])
+                gain = _gain(table, pairs, after, before, itself, c)
+                gain -= _f(table, lefts[c] + total_after) - _f(table, lefts[c])
+                gain -= _f(table, rights[c] + total_before) - _f(table, rights[c])
                 if gain > most + 1e-9 or (c == old and gain >= most):
                     best, most = c, gain
             _shift(pairs, after, before, itself, best, 1)
@@ -94,18 +97,19 @@ def _shift(pairs: Array, after: Array, before: Array, itself: int, c: int, sign:
 
 
 @njit(cache=True, nogil=True)
-def _gain(pairs: Array, after: Array, before: Array, itself: int, c: int) -> float:
+def _gain(table: Array, pairs: Array, after: Array, before: Array, itself: int, c: int) -> float:
     """By how much the sum over pairs grows when a word joins class c."""
     gain = 0.0
     for d in range(after.size):
         if d != c and after[d] > 0:
-            gain += _f(pairs[c, d] + after[d]) - _f(pairs[c, d])
+            gain += _f(table, pairs[c, d] + after[d]) - _f(table, pairs[c, d])
         if d != c and before[d] > 0:
-            gain += _f(pairs[d, c] + before[d]) - _f(pairs[d, c])
+            gain += _f(table, pairs[d, c] + before[d]) - _f(table, pairs[d, c])
     both = after[c] + before[c] + itself
-    return gain + _f(pairs[c, c] + both) - _f(pairs[c, c])
+    return gain + _f(table, pairs[c, c] + both) - _f(table, pairs[c, c])
 
 
 @njit(cache=True, nogil=True)
-def _f(count: int) -> float:
-    return count * np.log(count) if count > 0 else 0.0
+def _f(table: Array, count: int) -> float:
+    """n log n: small ones from a table, as logarithms were most of the time."""
+    return table[count] if count < table.size else count * np.log(count)

@@ -114,3 +114,15 @@ def test_threads_share_the_classes_without_a_change() -> None:
 def test_unknown_outputs_are_refused() -> None:
     with pytest.raises(SettingError, match="'softmax' is unknown, allowed are classes, full"):
         output_layer("softmax", nn.Parameter(torch.zeros(5, 2)), None)
+
+
+@pytest.mark.parametrize("kind", ["classes", "full"])
+def test_training_begins_at_the_unigram_probabilities(kind: str) -> None:
+    layer = _layer(kind)
+    counts = np.arange(V)
+    counts[BOS] = 0
+    layer.begin_at(counts)
+    with torch.no_grad():
+        found = layer.distribution(torch.zeros(1, E).double())[0].exp().numpy()
+    wanted = (counts + 0.5) / (counts + 0.5).sum()
+    assert np.abs(found - wanted).max() < 0.003  # <s> has half a count and no probability

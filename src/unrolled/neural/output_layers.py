@@ -41,6 +41,9 @@ class OutputLayer(nn.Module):
         """Exact log-probabilities of all words, (N, V)."""
         raise NotImplementedError
 
+    def begin_at(self, word_counts: Array) -> None:
+        """Set the biases so that training begins at the unigram probabilities; (V,) counts."""
+
 
 class FullSoftmax(OutputLayer):
     """p(w | h) = softmax(W h + b) over the whole vocabulary.
@@ -78,6 +81,9 @@ class FullSoftmax(OutputLayer):
 
     def distribution(self, h: Tensor) -> Tensor:
         return torch.log_softmax(self._scores(h), -1)
+
+    def begin_at(self, word_counts: Array) -> None:
+        _set_to_logarithms(self.bias, word_counts)
 
     def _scores(self, h: Tensor) -> Tensor:
         return nn.functional.linear(h, self.weight, self.bias + self.forbidden)
@@ -149,6 +155,10 @@ class ClassFactoredSoftmax(OutputLayer):
         words = nn.functional.linear(h, self.weight, self.bias + self.forbidden)
         totals = [torch.logsumexp(words[:, some], -1) for some in self.index.words_of_classes]
         return words + (of_class - torch.stack(totals, -1))[:, self.class_of]
+
+    def begin_at(self, word_counts: Array) -> None:
+        _set_to_logarithms(self.bias, word_counts)
+        _set_to_logarithms(self.class_bias, np.bincount(self.class_of.cpu().numpy(), word_counts))
 
 
 class ClassIndex:
@@ -262,6 +272,13 @@ class AdaptiveSoftmax(OutputLayer):
 
 def _without_bos(targets: Tensor) -> Tensor:
     return targets - (targets > BOS).to(targets.dtype)
+
+
+@torch.no_grad()
+def _set_to_logarithms(bias: Tensor, counts: Array) -> None:
+    """log of relative frequencies; half a count more, for what never came."""
+    smoothed = np.asarray(counts, np.float64) + 0.5
+    bias.copy_(torch.from_numpy(np.log(smoothed / smoothed.sum())))
 
 
 def _forbidden(weight: Tensor) -> Tensor:

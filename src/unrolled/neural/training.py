@@ -29,7 +29,7 @@ from unrolled.neural.model import NeuralModel
 from unrolled.neural.net import Net, NetConfig, build_net
 from unrolled.neural.schedules import Schedule
 from unrolled.neural.streams import Batch, by_sentence, side_by_side, steps_of
-from unrolled.vocabulary import UNK
+from unrolled.vocabulary import BOS, UNK
 from unrolled.word_classes import word_classes
 
 if TYPE_CHECKING:
@@ -239,6 +239,9 @@ class Trainer:
                 ids=corpus.ids,
             )
         self.net = build_net(net_config, len(corpus.vocabulary), class_of)
+        counts = corpus.word_counts.copy()
+        counts[BOS] = 0
+        self.net.output.begin_at(counts)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.net.to(self.device)
         self.steps = steps_of(corpus.ids)
