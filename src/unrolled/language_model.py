@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 State = Any
 
+PIECE_BYTES = 1 << 20  # of text scored at a time: so few that threads end together
 ROUNDING = 0.01  # what sums of float32 may lift the logarithm of a sure thing above 0
 _SPACES = {ord(mark): " " for mark in "\0\t\r\n"}
 
@@ -178,10 +180,11 @@ def evaluate(
 
     given = options or model.text_options
 
-    def part(block: Block) -> tuple[float, int, int, int, float]:
-        encoded = model.vocabulary.encode_block(
-            block.data, specials=given.specials, place=block.place
-        )
+    def part(
+        piece: tuple[memoryview, Callable[[int], str]],
+    ) -> tuple[float, int, int, int, float]:
+        lines, place = piece
+        encoded = model.vocabulary.encode_block(lines, specials=given.specials, place=place)
         scores = running_log_probs(model, encoded.ids)
         require_log_probs(scores)
         oov_log_prob = 0.0
@@ -193,8 +196,11 @@ def evaluate(
         tokens = encoded.ids.size - encoded.sentences
         return known_log_prob, tokens, encoded.sentences, encoded.oov, oov_log_prob
 
+    # A model that learns from what it reads gets whole blocks.
+    size = sys.maxsize if hasattr(model, "text_log_probs") else PIECE_BYTES
+    pieces = (piece for block in read_blocks(sources, given) for piece in _pieces(block, size))
     totals = np.zeros(5)
-    for result in run_ahead(part, read_blocks(sources, given), threads):
+    for result in run_ahead(part, pieces, threads):
         totals += result
         if progress is not None:
             progress(int(result[1]))
@@ -209,6 +215,19 @@ def evaluate(
         model.name,
         skip_oov,
     )
+
+
+def _pieces(block: Block, size: int) -> Iterator[tuple[memoryview, Callable[[int], str]]]:
+    """Lines of a block, of about that many bytes in all, with what tells their places."""
+    start, data = 0, block.data
+    while start < len(data):
+        stop = data.find(b"\n", min(start + size, len(data)) - 1) + 1 or len(data)
+
+        def place(line: int, start: int = start) -> str:
+            return block.place(data.count(b"\n", 0, start) + line)
+
+        yield memoryview(data)[start:stop], place
+        start = stop
 
 
 def encode_sentences(
