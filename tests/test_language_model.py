@@ -140,6 +140,22 @@ def test_parts_of_a_text_add_up(model: NgramModel, tmp_path: Path, threads: int)
     assert result.sentences == 3000
 
 
+@pytest.mark.parametrize("size", [1, 8, 30])
+def test_a_block_in_pieces_counts_and_names_lines_alike(
+    model: NgramModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("the cat\n\nthe dog sat\ncat")  # no newline at its end
+    whole = evaluate(model, text)
+    monkeypatch.setattr("unrolled.language_model.PIECE_BYTES", size)
+    parts = evaluate(model, text)
+    assert (parts.tokens, parts.sentences, parts.oov) == (10, 4, whole.oov)
+    assert parts.log_prob == pytest.approx(whole.log_prob, rel=1e-12)
+    text.write_text("the cat\n\nthe dog\nsat <s>\n")
+    with pytest.raises(TextError, match=re.escape(f"{text}:4: the text holds <s>")):
+        evaluate(model, text)
+
+
 def test_a_text_is_read_as_the_model_was_trained(tmp_path: Path) -> None:
     options = TextOptions(tokens="char", lower=True)
     model = train_ngram(texts=["Abc", "cab"], order=2, smoothing="witten-bell", options=options)

@@ -132,3 +132,16 @@ def test_vocabulary_words_never_seen_share_the_mass_of_unk() -> None:
     distribution = model.next_log_probs(model.start())
     assert np.ptp(distribution[[0, 4, 5, 6, 7, 8]]) == 0
     assert words_in(9).word(8) == "w8"
+
+
+def test_one_word_among_thousands_that_may_follow() -> None:
+    """Wide contexts are searched by guesses; a single sentence is searched in another way."""
+    words = np.random.default_rng(3).permutation(4000) + 3
+    sentences = [[1, 3, int(word), 2] for word in words[:2500]]  # word 3 has 2500 children
+    sentences += [[1, int(words[k]), int(words[k + d]), 2] for k in range(100) for d in range(1, k)]
+    model = model_of(sentences, 4003, 2, smoothing="witten-bell")
+    pairs = [(3, int(word)) for word in words] + [(int(words[99]), int(word)) for word in words]
+    ids = np.array([word for pair in pairs for word in (1, *pair, 2)], np.int32)
+    sums = np.add.reduceat(model.log_probs(ids), np.arange(0, ids.size, 4), dtype=np.float64)
+    texts = [" ".join(model.vocabulary.words(pair)) for pair in pairs]
+    np.testing.assert_allclose(sums, [model.score(text) for text in texts], atol=1e-5)

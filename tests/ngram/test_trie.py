@@ -314,15 +314,26 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": source}
 
 
-def test_bounds_are_really_checked_there() -> None:
+@pytest.mark.parametrize(
+    "leave",
+    [
+        "kernels.unpack_words(np.zeros(1, np.uint64), 8, 1, 64, np.zeros(1, np.int32))",
+        "njit(lambda array: at(array, 1))(np.zeros(1))",
+        "njit(lambda array: put(array, -1, 2.0))(np.zeros(1))",
+        "njit(lambda array: bits_from(array, 64))(np.zeros(1, np.uint64))",
+    ],
+)
+def test_bounds_are_really_checked_there(leave: str) -> None:
     """The process above would notice: a kernel that leaves its array raises there."""
     code = (
         "import os, tempfile\n"
         "os.environ['NUMBA_BOUNDSCHECK'] = '1'\n"
         "os.environ['NUMBA_CACHE_DIR'] = tempfile.mkdtemp()\n"
         "import numpy as np\n"
+        "from numba import njit\n"
+        "from unrolled.intrinsics import at, bits_from, put\n"
         "from unrolled.ngram import trie_kernels as kernels\n"
-        "kernels.unpack_words(np.zeros(1, np.uint64), 8, 1, 64, np.zeros(1, np.int32))\n"
+        f"{leave}\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env=_environment()
