@@ -43,7 +43,7 @@ def word_classes(
 
     >>> counts = np.array([4, 0, 4, 4, 2, 2, 2, 2, 1, 1, 1, 1])
     >>> word_classes(counts, 3, by="frequency").tolist()
-    [0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 2]
+    [0, 0, 0, 1, 1, 1, 2, 2, 2, 2, 2, 2]
     """
     if classes < 1:
         raise SettingError(f"classes is {classes}, allowed are 1 and more")

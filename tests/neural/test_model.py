@@ -13,8 +13,10 @@ import torch
 
 import unrolled
 from small_nets import small_model
+from unrolled.distributions import all_log_probs
 from unrolled.errors import FormatError, SettingError
 from unrolled.language_model import evaluate, predict, score_sentences
+from unrolled.mixture import Mixture
 from unrolled.neural.model import NeuralModel
 from unrolled.neural.net import NetConfig
 from unrolled.storage import read_model, write_model
@@ -179,3 +181,32 @@ def test_names_tell_cell_and_sizes() -> None:
     assert names[0] == "lstm-12"
     assert names[4] == "lstm-12x3"
     assert all(one != other for one, other in itertools.pairwise(names[:5]))
+
+
+@pytest.mark.parametrize("settings", NETS)
+def test_whole_distributions_are_those_of_stepping(settings: dict[str, Any]) -> None:
+    model = small_model(**settings)
+    rows = np.concatenate(list(model.all_log_probs(IDS)))
+    assert rows.shape == (IDS.size, len(model.vocabulary))
+    stepped = np.concatenate(list(all_log_probs(_Stepped(model), IDS)))
+    np.testing.assert_allclose(rows, stepped, atol=1e-5)
+
+
+class _Stepped:
+    """A model without its quick way to whole distributions."""
+
+    def __init__(self, model: NeuralModel) -> None:
+        self.vocabulary = model.vocabulary
+        self.start, self.advance = model.start, model.advance
+        self.next_log_probs = model.next_log_probs
+
+
+def test_a_mixture_with_a_net_is_saved_and_comes_back(tmp_path: Path) -> None:
+    models = [small_model(), small_model(cell="gru", output="full")]
+    mixture = Mixture(models, np.array([0.25, 0.75]))
+    mixture.save(tmp_path / "mixture.safetensors")
+    again = unrolled.load(tmp_path / "mixture.safetensors")
+    parts = [np.exp(model.log_probs(IDS).astype(np.float64)) for model in models]
+    wanted = np.where(IDS == BOS, 0, np.log(0.25 * parts[0] + 0.75 * parts[1]))
+    np.testing.assert_allclose(again.log_probs(IDS), wanted, atol=1e-5)
+    np.testing.assert_allclose(mixture.log_probs(IDS), wanted, atol=1e-5)

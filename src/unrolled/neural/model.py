@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, fields
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -102,6 +103,23 @@ class NeuralModel:
         parts = min(max(steps.inputs.size // PART, 1), MOST_PARTS)
         return self._scored(ids.size, steps, side_by_side(steps, parts, STRETCH))
 
+    @torch.inference_mode()
+    def all_log_probs(self, ids: Array) -> Iterator[Array]:
+        """Log-probabilities of all words at each place of ids, in blocks (t, V) float32.
+
+        Every sentence by itself; a <s> is a sure thing.
+        """
+        starts = np.flatnonzero(ids == BOS)
+        for low, high in pairwise([*starts.tolist(), ids.size]):
+            rows = np.full((high - low, len(self.vocabulary)), -np.inf, np.float32)
+            rows[0, BOS] = 0
+            words = np.clip(ids[low : high - 1], 0, None)
+            if words.size:
+                inputs = self._tensor(words.astype(np.int64)[:, None])
+                h, _ = self.net(inputs, self.net.begin(1))
+                rows[1:] = self.net.output.distribution(h[:, 0]).float().cpu().numpy()
+            yield rows
+
     def _steps(self, ids: Array) -> Steps:
         return steps_of(np.clip(ids, 0, None) * (ids < len(self.vocabulary)))
 
@@ -149,12 +167,21 @@ class NeuralModel:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write one ``.safetensors`` file; nothing is left behind when that fails."""
+        write_model(path, **self.contents())
+        self.path = os.fspath(path)
+
+    def contents(self) -> dict[str, Any]:
+        """What a file of this model holds, as `write_model` takes it."""
         arrays = {f"net.{name}": array for name, array in net_arrays(self.net).items()}
         arrays |= {f"vocabulary.{name}": array for name, array in self.vocabulary.arrays().items()}
         if self.net.class_of is not None:
             arrays["class_of"] = self.net.class_of
-        write_model(path, kind=KIND, config=self.config, arrays=arrays, provenance=self.provenance)
-        self.path = os.fspath(path)
+        return {
+            "kind": KIND,
+            "config": self.config,
+            "arrays": arrays,
+            "provenance": self.provenance,
+        }
 
     @classmethod
     def from_file(cls, file: ModelFile) -> NeuralModel:
