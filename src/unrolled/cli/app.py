@@ -8,6 +8,7 @@ import typer
 
 from unrolled.cli import models, query, train
 from unrolled.cli.compare import compare, demo
+from unrolled.cli.export import export
 from unrolled.cli.rescore import rescore
 
 app = typer.Typer(
@@ -31,6 +32,7 @@ for command in (
     models.convert,
     models.prune,
     models.mix,
+    export,
     rescore,
     compare,
     demo,

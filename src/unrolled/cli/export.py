@@ -1,0 +1,41 @@
+"""``unrolled export``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from unrolled.cli import options as shared
+
+
+def export(
+    model: shared.ModelPath,
+    output: Annotated[Path, typer.Argument(help="The .onnx file to write.", show_default=False)],
+) -> None:
+    """Write a net as ONNX, to run without Python and torch (extra `onnx`).
+
+    The graph is one time step. It takes `word`, the ids of B words, and the state before them:
+    `h0`, `h1`, ... of each layer (and `c0`, `c1`, ... of an LSTM; `before` of a feed-forward net).
+    It gives `log_probs`, natural logarithms for the whole vocabulary, and the state after them,
+    `next_h0` and so on. The file's metadata hold the vocabulary and the state that texts begin
+    with, as JSON.
+
+    Example:
+
+        unrolled export lstm.safetensors lstm.onnx
+    """
+    from unrolled.cli.models import check_output
+    from unrolled.errors import SettingError
+    from unrolled.storage import load
+
+    check_output(output)
+    opened = load(model)
+    if not hasattr(opened, "net"):  # the rest needs torch, and to say this does not
+        raise SettingError(
+            f"only nets can be written as ONNX, and this is {opened.name}", where=model
+        )
+    from unrolled.neural.onnx_export import export_onnx
+
+    export_onnx(opened, output)
