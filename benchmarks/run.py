@@ -33,6 +33,10 @@ BENCHMARKS = (
     "batch_scoring",
     "python_scores",
     "first_use",
+    "class_softmax",
+    "faster_rnnlm",
+    "word_language_model",
+    "ten_minutes",
 )
 _RESULTS = Path(__file__).resolve().parent.parent / "results"
 

@@ -219,7 +219,7 @@ def climb(
                 "pip install 'unrolled[neural]'"
             )
     task = Task(train, valid, test, options or TextOptions(), min_count, threads)
-    texts = {name: _text_facts(path) for name, path in zip(_TEXTS, _paths(task), strict=True)}
+    texts = {name: text_facts(path) for name, path in zip(_TEXTS, _paths(task), strict=True)}
     rows = []
     with tempfile.TemporaryDirectory() as spare:
         folder = Path(output or spare)
@@ -228,7 +228,7 @@ def climb(
             say(f"[{number}/{len(rungs)}] {rung.name}")
             rows.append(_in_own_process(rung, task, folder))
         settings = {"min_count": min_count, "threads": threads, **asdict(task.options)}
-        result = LadderResult(rows, texts, _machine(), settings, shown_sentences(task))
+        result = LadderResult(rows, texts, machine(), settings, shown_sentences(task))
         if output is not None:
             _write_results(result, folder / "results.json")
     return result
@@ -390,7 +390,12 @@ def peak_memory() -> int:
     return peak if platform.system() == "Darwin" else peak * 1024
 
 
-def _text_facts(path: str) -> dict[str, Any]:
+def text_facts(path: str) -> dict[str, Any]:
+    """Name, bytes and checksum of a text.
+
+    Raises:
+        SettingError: it cannot be read.
+    """
     checksum, size = 0, 0
     try:
         with Path(path).open("rb") as file:
@@ -401,7 +406,8 @@ def _text_facts(path: str) -> dict[str, Any]:
     return {"name": Path(path).name, "bytes": size, "crc32": f"{checksum:08x}"}
 
 
-def _machine() -> dict[str, Any]:
+def machine() -> dict[str, Any]:
+    """What results were measured on."""
     import os
 
     import numba

@@ -8,6 +8,7 @@ import typer
 
 from unrolled.cli import models, query, train
 from unrolled.cli.compare import compare, demo
+from unrolled.cli.experiment import experiment
 from unrolled.cli.export import export
 from unrolled.cli.rescore import rescore
 
@@ -36,6 +37,7 @@ for command in (
     rescore,
     compare,
     demo,
+    experiment,
 ):
     app.command()(command)
 app.command("filter")(models.filter_words)

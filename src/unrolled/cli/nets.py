@@ -47,10 +47,10 @@ def net(
     classes: Annotated[int, _option("How many classes of words.", _NET, min=1)] = 100,
     classes_by: Annotated[
         str, _option("frequency, sqrt-frequency or bigrams (Brown-style).", _NET)
-    ] = "sqrt-frequency",
+    ] = "bigrams",
     dropout: Annotated[
         str, _option("Shares dropped at input, between layers, at output.", _NET)
-    ] = "0.15 0.2 0.35",
+    ] = "0.2 0.2 0.4",
     dropout_state: Annotated[float, _option("Share of recurrent weights dropped.", _NET)] = 0.0,
     learned_start: Annotated[bool, _option("Learn the first state.", _NET)] = False,
     forget_bias: Annotated[float, _option("First bias of an LSTM's forget gate.", _NET)] = 1.0,
@@ -105,6 +105,9 @@ def net(
         --hidden 200 --clip-value 15
 
         unrolled train net train.txt --valid valid.txt -o lstm.safetensors --resume
+
+        torchrun --nproc-per-node 2 -m unrolled train net train.txt --valid valid.txt
+        -o lstm.safetensors
     """
     from unrolled.cli.models import check_output
     from unrolled.cli.progress import Stages, compiling_announced
@@ -116,6 +119,7 @@ def net(
         tokens=tokens, lower=lower, invalid=invalid, specials=specials, field=field
     )
     with compiling_announced(), Stages() as stages:
+        from unrolled.neural.distributed import is_first
         from unrolled.neural.training import train_net
 
         model = train_net(
@@ -132,8 +136,9 @@ def net(
             patience=patience, clip_norm=clip_norm, clip_value=clip_value,
             accumulate=accumulate, seed=seed,
         )  # fmt: skip
-        model.save(output)
-        kept.unlink(missing_ok=True)  # what it was kept for is done
+        if is_first():
+            model.save(output)
+            kept.unlink(missing_ok=True)  # what it was kept for is done
 
 
 def _show(stages: Stages, tick: Tick) -> None:

@@ -53,10 +53,10 @@ class NetConfig:
     order: int = 5
     output: str = "classes"
     classes: int = 100
-    classes_by: str = "sqrt-frequency"
-    dropout_input: float = 0.15
+    classes_by: str = "bigrams"
+    dropout_input: float = 0.2
     dropout_layers: float = 0.2
-    dropout_output: float = 0.35
+    dropout_output: float = 0.4
     dropout_state: float = 0.0
     learned_start: bool = False
     forget_bias: float = 1.0

@@ -1,0 +1,103 @@
+"""Bar: training with the class-factored softmax, against torch's full and adaptive ones."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from benchmarks.measure import Bar, BenchmarkError, Comparison, Report, interleave
+from benchmarks.workspace import Workspace
+
+NEEDS = ()
+_HIDDEN, _BATCH, _STEPS, _CLASSES = 200, 64, 35, 100
+_BATCHES, _FULL_BATCHES = 25, 4
+_FULL, _ADAPTIVE = Bar(at_least=15), Bar(at_least=2)
+
+
+def run(workspace: Workspace, report: Report) -> None:
+    """An Elman net of 200 units, the same text and batches, forward, backward, clip and update."""
+    try:
+        import torch
+    except ImportError:
+        report.note("skipped: torch is not installed")
+        return
+    torch.set_num_threads(workspace.settings.threads)
+    trainer = _trainer(workspace)
+    batches = [batch for _, batch in zip(range(_BATCHES + 2), trainer._batches(), strict=False)]
+    contenders: dict[str, Any] = {
+        "ours": lambda: _ours(trainer, batches),
+        "full": lambda: _torchs(_full(trainer), trainer, batches[:_FULL_BATCHES]),
+        "adaptive": lambda: _torchs(_adaptive(trainer), trainer, batches),
+    }
+    runs = interleave(contenders, workspace.settings.repeats)
+    name = f"class-factored softmax, Elman {_HIDDEN}, batch {_BATCH} x {_STEPS}"
+    report.add(Comparison(name, "tokens/s", runs["ours"], runs["full"], "torch full", _FULL))
+    report.add(
+        Comparison(name, "tokens/s", runs["ours"], runs["adaptive"], "torch adaptive", _ADAPTIVE)
+    )
+
+
+def _trainer(workspace: Workspace) -> Any:
+    from unrolled.corpus import read_corpus
+    from unrolled.neural.training import Trainer, split_settings
+
+    settings = {"cell": "elman", "hidden": _HIDDEN, "batch": _BATCH, "bptt": _STEPS,
+                "classes": _CLASSES, "classes_by": "sqrt-frequency", "dropout_input": 0.0,
+                "dropout_output": 0.0}  # fmt: skip
+    corpus = read_corpus(str(workspace.ptb("train")))
+    if len(corpus.vocabulary) < 5000:
+        raise BenchmarkError("the text is too small for this measure")
+    trainer = Trainer(corpus, None, *split_settings(settings))
+    trainer.net.train()
+    return trainer
+
+
+def _ours(trainer: Any, batches: list[Any]) -> float:
+    for batch in batches[:2]:
+        trainer._train_batch(batch)
+    begin, tokens = time.perf_counter(), 0
+    for batch in batches[2:]:
+        tokens += trainer._train_batch(batch)
+    return tokens / (time.perf_counter() - begin)
+
+
+def _full(trainer: Any) -> Any:
+    from torch import nn
+
+    size = len(trainer.corpus.vocabulary)
+    head = nn.Linear(_HIDDEN, size)
+    return head, lambda h, targets: nn.functional.cross_entropy(head(h), targets)
+
+
+def _adaptive(trainer: Any) -> Any:
+    from torch import nn
+
+    head = nn.AdaptiveLogSoftmaxWithLoss(
+        _HIDDEN, len(trainer.corpus.vocabulary), [2000, 5000], head_bias=True
+    )
+    return head, lambda h, targets: head(h, targets).loss
+
+
+def _torchs(head_and_loss: Any, trainer: Any, batches: list[Any]) -> float:
+    """The same net in plain torch, with its own optimiser and clipping."""
+    import torch
+    from torch import nn
+
+    head, loss_of = head_and_loss
+    vectors = nn.Embedding(len(trainer.corpus.vocabulary), _HIDDEN)
+    body = nn.RNN(_HIDDEN, _HIDDEN)
+    parameters = [*vectors.parameters(), *body.parameters(), *head.parameters()]
+    optimiser = torch.optim.AdamW(parameters, lr=0.005, fused=True)
+    state = torch.zeros(1, _BATCH, _HIDDEN)
+    begin, tokens = 0.0, 0
+    for number, batch in enumerate(batches):
+        if number == min(2, len(batches) - 2):
+            begin, tokens = time.perf_counter(), 0
+        h, state = body(vectors(torch.from_numpy(batch.inputs)), state.detach())
+        loss = loss_of(h.flatten(0, 1), torch.from_numpy(batch.targets).flatten())
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimiser.step()
+        tokens += batch.inputs.size
+    return tokens / (time.perf_counter() - begin)

@@ -1,0 +1,50 @@
+"""Bar: the best single net within ten minutes of training, alone and mixed with a 5-gram model."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from benchmarks import ours
+from benchmarks.measure import Bar, Comparison, Report, Run
+from benchmarks.workspace import Workspace
+
+NEEDS = ()
+SEEDS = (1, 2, 3)
+_ALONE, _MIXED, _SECONDS = Bar(at_most=100), Bar(at_most=92), Bar(at_most=600)
+
+
+def run(workspace: Workspace, report: Report) -> None:
+    """The default net of ``unrolled train net``, from raw text to the test perplexity, by seed."""
+    train, valid, test = (workspace.ptb(part) for part in ("train", "valid", "test"))
+    counts = workspace.folder / "kn5.safetensors"
+    ours.unrolled("train", "ngram", train, "-o", counts)
+    alone, mixed, seconds = [], [], []
+    for seed in SEEDS:
+        net = workspace.folder / f"net-{seed}.safetensors"
+        both = workspace.folder / f"both-{seed}.safetensors"
+        trained = _train(train, valid, net, seed)
+        seconds.append(trained.wall_s)
+        alone.append(_perplexity(net, test))
+        ours.unrolled("mix", net, counts, "-o", both, "--dynamic", "--tune", valid)
+        mixed.append(_perplexity(both, test))
+        report.note(
+            f"seed {seed}: {seconds[-1]:.0f} s, test {alone[-1]:.2f}, mixed {mixed[-1]:.2f}"
+        )
+        report.details[f"seed {seed}"] = {
+            **trained.numbers(),
+            "curve": re.findall(r"epoch +\d+ .*", trained.stderr),
+        }
+    report.add(Comparison("ten minutes, wall time of training", "s", seconds, bar=_SECONDS))
+    report.add(Comparison("ten minutes, test perplexity alone", "", alone, bar=_ALONE))
+    report.add(Comparison("ten minutes, mixed with KN5", "", mixed, bar=_MIXED))
+
+
+def _train(train: Path, valid: Path, model: Path, seed: int) -> Run:
+    return ours.unrolled("train", "net", train, "--valid", valid, "-o", model, "--seed", str(seed))
+
+
+def _perplexity(model: Path, test: Path) -> float:
+    said = ours.unrolled("evaluate", model, test, "--json").stdout
+    return float(json.loads(said)["perplexity"])

@@ -1,0 +1,54 @@
+"""All cells with about the same number of parameters, on one text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unrolled.ladder import Rung, climb, format_table, mixture_rung, net_rung, ngram_rung
+
+if TYPE_CHECKING:
+    from unrolled.experiments import Texts
+
+SOURCE = "Our own comparison: nothing published sets these cells side by side at one size."
+PUBLISHED: dict[str, Any] = {}
+
+# Widths E of the vectors and H of the state, such that cell and projection have about 260,000
+# parameters each; with tied vectors of one width the vocabulary costs all the same.
+_WIDTHS = {"elman": 322, "irnn": 322, "gru": 190, "lstm": 160, "feed-forward": 262}
+_WIDTH = 200
+_EPOCHS = {"smoke": 1, "laptop": 4, "paper": 16}
+_RATES = {"elman": 0.006, "irnn": 0.002, "feed-forward": 0.006}
+
+
+def rungs(size: str) -> list[Rung]:
+    """A net of each cell, the 5-gram model, and the best two kinds mixed."""
+    nets = [
+        net_rung(
+            cell,
+            cell=cell,
+            hidden=hidden,
+            embedding=_WIDTH,
+            epochs=_EPOCHS[size],
+            rate=_RATES.get(cell, 0.012),
+            classes_by="bigrams",
+        )
+        for cell, hidden in _WIDTHS.items()
+    ]
+    return [ngram_rung("5-gram", 5), *nets, mixture_rung("lstm + 5-gram", "lstm", "5-gram")]
+
+
+def run(texts: Texts, size: str, folder: Path, report: Callable[[str], None]) -> dict[str, Any]:
+    """Climb, and tell test perplexities and parameters."""
+    result = climb(
+        texts.train, texts.valid, texts.test, output=folder / "ladder", rungs=rungs(size),
+        min_count=0, report=report,
+    )  # fmt: skip
+    report(format_table(result))
+    table = {
+        row.name: {"alone": row.test_perplexity, "parameters": row.parameters}
+        for row in result.rows
+    }
+    return {"table": table, "rows": [asdict(row) for row in result.rows]}

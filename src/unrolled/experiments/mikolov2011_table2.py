@@ -1,0 +1,76 @@
+"""Counts, a feed-forward net and recurrent nets, each alone and mixed with a 5-gram model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unrolled.ladder import Rung, climb, format_table, mixture_rung, net_rung, ngram_rung
+
+if TYPE_CHECKING:
+    from unrolled.experiments import Texts
+
+SOURCE = (
+    "T. Mikolov, S. Kombrink, L. Burget, J. Cernocky, S. Khudanpur. Extensions of recurrent "
+    "neural network language model. ICASSP 2011, table 2 (Penn Treebank, test perplexity)."
+)
+PUBLISHED = {
+    "5-gram": {"alone": 141},
+    "feed-forward net": {"alone": 141, "mixed": 118},
+    "RNN by BP": {"alone": 137, "mixed": 113},
+    "RNN by BPTT": {"alone": 123, "mixed": 106},
+    "4 RNNs by BPTT": {"mixed": 98},
+}
+
+# The nets have the paper's 200 sigmoid units or as many hidden ones, and classes of
+# words; they are trained by Adam with dropout, in few passes.
+_NET = {"hidden": 200, "classes_by": "bigrams", "rate": 0.006}
+_ELMAN = {**_NET, "cell": "elman", "nonlinearity": "sigmoid", "dropout_input": 0.1,
+          "dropout_output": 0.25}  # fmt: skip
+_EPOCHS = {"smoke": 1, "laptop": 8, "paper": 16}
+
+
+def rungs(size: str) -> list[Rung]:
+    """The models of the table."""
+    epochs = {"epochs": _EPOCHS[size]}
+    recurrent = [f"RNN by BPTT, seed {seed}" for seed in (1, 2, 3, 4)]
+    nets = [
+        net_rung("feed-forward net", **_NET, **epochs, cell="feed-forward", dropout_input=0.1,
+                 dropout_output=0.25),
+        net_rung("RNN by BP", **_ELMAN, **epochs, bptt=1),
+        *(net_rung(name, **_ELMAN, **epochs, seed=seed)
+          for seed, name in enumerate(recurrent, 1)),
+    ]  # fmt: skip
+    mixed = [mixture_rung(f"{net.name} + 5-gram", net.name, "5-gram") for net in nets[:3]]
+    four = mixture_rung("4 RNNs by BPTT + 5-gram", *recurrent, "5-gram")
+    return [ngram_rung("5-gram", 5), *nets, *mixed, four]
+
+
+def run(texts: Texts, size: str, folder: Path, report: Callable[[str], None]) -> dict[str, Any]:
+    """Climb the table; test perplexities by name, alone and mixed."""
+    result = climb(
+        texts.train, texts.valid, texts.test, output=folder / "mikolov2011-table2",
+        rungs=rungs(size), min_count=0, report=report,
+    )  # fmt: skip
+    report(format_table(result))
+    found = {row.name: row.test_perplexity for row in result.rows}
+    return {
+        "table": {
+            "5-gram": {"alone": found["5-gram"]},
+            **{
+                name: {"alone": found[own], "mixed": found[f"{own} + 5-gram"]}
+                for name, own in _ROWS.items()
+            },
+            "4 RNNs by BPTT": {"mixed": found["4 RNNs by BPTT + 5-gram"]},
+        },
+        "rows": [asdict(row) for row in result.rows],
+    }
+
+
+_ROWS = {
+    "feed-forward net": "feed-forward net",
+    "RNN by BP": "RNN by BP",
+    "RNN by BPTT": "RNN by BPTT, seed 1",
+}
