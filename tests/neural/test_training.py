@@ -222,7 +222,7 @@ def test_checkpoints_of_something_else_are_refused(tmp_path: Path) -> None:
     resume()
     file = read_model(kept)
     write_model(kept, kind=file.kind, config={**file.config, "version": 99}, arrays=file.arrays)
-    with pytest.raises(FormatError, match="has version 99, and this program reads version 1"):
+    with pytest.raises(FormatError, match="has version 99, and this program reads version 2"):
         resume()
     write_model(kept, kind="net", config={}, arrays={})
     with pytest.raises(FormatError, match="holds a net, not a checkpoint"):

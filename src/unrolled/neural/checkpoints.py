@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     from unrolled.neural.training import Trainer
 
 KIND = "net-checkpoint"
-VERSION = 1
+VERSION = 2
 
 
 def write_checkpoint(trainer: Trainer, path: Path) -> None:
-    """Write all that `resume_from` needs, whole or not at all.
+    """Write all that `resume_from` needs, whole or not at all; with the same number of processes
+    training goes on to the same bits, with another to nearly the same.
 
     Raises:
         UnrolledError: the disk is full or fails; an earlier checkpoint stays as it was.
@@ -29,11 +30,16 @@ def write_checkpoint(trainer: Trainer, path: Path) -> None:
     tensors = dict(_of_net("net", trainer.net.named_parameters()))
     tensors |= {f"best.{name}": value for name, value in (trainer.best or {}).items()}
     tensors |= {f"mean.{name}": value for name, value in trainer.averager.means.items()}
-    tensors |= {f"state.{place}": value for place, value in enumerate(trainer.state)}
+    group = trainer.group
+    for place, part in enumerate(trainer.state):  # of the whole batch
+        tensors[f"state.{place}"] = torch.cat(group.all_rows(part))
     inner = trainer.optimiser.state_dict()["state"]
     for place, slots in inner.items():
         tensors |= {f"optimiser.{place}.{slot}": _tensor(value) for slot, value in slots.items()}
-    tensors["random"] = torch.get_rng_state()
+    for rank, random in enumerate(group.all_rows(torch.get_rng_state())):
+        tensors[f"random.{rank}"] = random
+    if not group.first:
+        return
     config = {
         "version": VERSION,
         **identity(trainer),
@@ -89,9 +95,12 @@ def resume_from(trainer: Trainer, path: Path) -> None:
         means = _under("mean.", tensors)
         trainer.averager.means = {name: tensor.to(device) for name, tensor in means.items()}
         states = _under("state.", tensors)
-        trainer.state = tuple(states[str(place)].to(device) for place in range(len(states)))
+        parts = [trainer.group.rows(states[str(place)]) for place in range(len(states))]
+        trainer.state = tuple(part.to(device) for part in parts)
         _fill_optimiser(trainer.optimiser, _under("optimiser.", tensors))
-        torch.set_rng_state(tensors["random"])
+        own = f"random.{trainer.group.rank}"
+        if own in tensors:  # else there are more processes than there were
+            torch.set_rng_state(tensors[own])
         trainer.take_place(config)
     except (KeyError, TypeError, RuntimeError, ValueError) as error:
         raise FormatError(f"the checkpoint cannot be used: {error}", where=str(path)) from None

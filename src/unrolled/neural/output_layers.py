@@ -27,7 +27,12 @@ class OutputLayer(nn.Module):
     """What every output layer offers.
 
     Shapes: h (N, E) outputs of the net, targets (N,) int64 words.
+
+    Attributes:
+        threads: of the kernels, where a layer has some.
     """
+
+    threads: int = 2
 
     def loss(self, h: Tensor, targets: Tensor) -> Tensor:
         """Mean of -log p(target | h) over the rows, a differentiable scalar."""

@@ -24,11 +24,13 @@ from unrolled.errors import SettingError, TextError, UnrolledError
 from unrolled.neural.averaging import Averager, set_parameters
 from unrolled.neural.cells import State
 from unrolled.neural.checkpoints import resume_from, write_checkpoint
+from unrolled.neural.distributed import Group, join, leave, refuse_standard_input
 from unrolled.neural.memory import keep_freed_memory
 from unrolled.neural.model import NeuralModel
 from unrolled.neural.net import Net, NetConfig, build_net
 from unrolled.neural.schedules import Schedule
 from unrolled.neural.streams import Batch, by_sentence, side_by_side, steps_of
+from unrolled.neural.word_vectors import start_at_vectors
 from unrolled.vocabulary import BOS, UNK
 from unrolled.word_classes import word_classes
 
@@ -58,6 +60,8 @@ class TrainingConfig:
         clip_value: largest absolute value of each element (Mikolov); 0 for none.
         accumulate: batches whose gradients are summed for one step.
         seed: of initial values, dropout and order.
+        vectors: file of word vectors to begin with, see `word_vectors`.
+        freeze_vectors: leave them as they are; only where the output has vectors of its own.
     """
 
     epochs: int = 12
@@ -74,6 +78,8 @@ class TrainingConfig:
     clip_value: float = 0.0
     accumulate: int = 1
     seed: int = 1
+    vectors: str = ""
+    freeze_vectors: bool = False
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch", "bptt", "accumulate"):
@@ -88,6 +94,8 @@ class TrainingConfig:
             if not 0 <= getattr(self, name) < math.inf:
                 raise SettingError(f"{name} is {getattr(self, name)}, allowed are 0 and more")
         Schedule(self.schedule, 1)
+        if self.freeze_vectors and not self.vectors:
+            raise SettingError("there are no vectors to freeze", hint="Name a file with --vectors")
 
 
 @dataclass(frozen=True)
@@ -143,6 +151,9 @@ def train_net(
 ) -> NeuralModel:
     """Train a neural language model; a tied LSTM of 256 units with 100 classes by default.
 
+    Under torchrun all processes call this with the same arguments and get the same model; each
+    trains on its share of every batch, and the first one validates, reports and writes.
+
     Args:
         sources: files, folders or "-".
         valid: a text to choose the best epoch by, and to steer the rate; without one the last
@@ -152,16 +163,23 @@ def train_net(
         checkpoint: file to write every ``checkpoint_minutes`` and after each epoch.
         resume: go on from ``checkpoint`` if it is there: on the CPU to the same weights, bit for
             bit, as without the break.
-        threads: for reading and for the nets' arithmetic.
+        threads: for reading and for the nets' arithmetic, of all processes on this machine.
         report: called with a line at each stage and epoch.
         tick: called about every second.
         **settings: those of `NetConfig` and `TrainingConfig`.
 
     Raises:
         TextError: a text that cannot be read or is too short. SettingError: a setting that is
-            unknown or not allowed. UnrolledError: the loss is no longer a number.
+            unknown or not allowed. UnrolledError: the loss is no longer a number, or another
+            process of the group has ended.
     """
     net_config, training_config = split_settings(settings)
+    group = join()
+    threads = group.threads(threads)
+    if not group.first:
+        report = tick = None
+    if group.size > 1:
+        refuse_standard_input(sources)
     say = report or (lambda line: None)
     say("reading text")
     corpus = read_corpus(
@@ -174,11 +192,16 @@ def train_net(
             valid, options=options, vocabulary=corpus.vocabulary, threads=threads
         )
     trainer = Trainer(
-        corpus, held_out, net_config, training_config, options=options, threads=threads
-    )
+        corpus, held_out, net_config, training_config, options=options, threads=threads,
+        group=group,
+    )  # fmt: skip
+    if trainer.vectors_line:
+        say(trainer.vectors_line)
     if checkpoint is not None:
         trainer.keep(Path(checkpoint), checkpoint_minutes, resume)
-    return trainer.run(report=say, tick=tick)
+    model = trainer.run(report=say, tick=tick)
+    leave(group)
+    return model
 
 
 def split_settings(settings: dict[str, Any]) -> tuple[NetConfig, TrainingConfig]:
@@ -206,9 +229,11 @@ class Trainer:
 
     Args:
         corpus: the text. valid: held-out text with the same vocabulary.
+        group: the processes that train together; each has a trainer with the same texts.
 
     Raises:
         TextError: fewer than two tokens, or nothing to validate on.
+        UnrolledError: the processes have different texts.
     """
 
     def __init__(
@@ -220,6 +245,7 @@ class Trainer:
         *,
         options: TextOptions | None = None,
         threads: int = 2,
+        group: Group | None = None,
     ) -> None:
         if corpus.tokens == 0:
             raise TextError("the text is empty: there is nothing to train on")
@@ -242,8 +268,15 @@ class Trainer:
         counts = corpus.word_counts.copy()
         counts[BOS] = 0
         self.net.output.begin_at(counts)
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.vectors_line = self._take_vectors() if config.vectors else ""
+        self.net.output.threads = threads
+        self.group = group or Group()
+        self.device = self.group.device
         self.net.to(self.device)
+        for name, checksum in self.checksums().items():
+            self.group.require_equal(int(checksum, 16), f"text to {name}")
+        if not self.group.first:
+            torch.manual_seed(config.seed + (self.group.rank << 32))  # dropout of its own
         self.steps = steps_of(corpus.ids)
         self.optimiser = _optimiser(self.net, config)
         self.schedule = Schedule(
@@ -259,8 +292,22 @@ class Trainer:
         self.best: dict[str, Tensor] | None = None
         self.averager = Averager(self.net)
         self._saved = time.monotonic()
+        self._save_due = False
         self._path: Path | None = None
         self._minutes = math.inf
+
+    def _take_vectors(self) -> str:
+        """Begin with word vectors from a file; a line that says how many words have one."""
+        vectors, frozen = self.net.vectors, self.config.freeze_vectors
+        if frozen and any(weight is vectors for weight in self.net.output.parameters()):
+            raise SettingError(
+                "the vectors cannot be frozen, for they are the output's too, which are trained",
+                hint="Give the output its own with --no-tied",
+            )
+        words, seed = self.corpus.vocabulary, self.config.seed
+        return start_at_vectors(
+            vectors, self.config.vectors, words, frozen=frozen, seed=seed
+        ).line()
 
     # -- the loop --------------------------------------------------------------------------------
 
@@ -297,7 +344,7 @@ class Trainer:
             if tick is not None and now - told > 1:
                 told = now
                 tick(self._tick(tokens / (now - began)))
-            if now - self._saved > 60 * self._minutes:
+            if self._save_due:
                 self._save()
 
     def _batches_in_epoch(self) -> int:
@@ -320,16 +367,20 @@ class Trainer:
 
     def _train_batch(self, batch: Batch) -> int:
         """One forward and backward pass, and a step of the optimiser when it is due."""
+        share = self.group.share(batch)
         if batch.fresh:
-            self.state = self.net.begin(batch.inputs.shape[1])
-        loss, self.state, count = self._loss(batch)
-        (loss if self.config.accumulate == 1 else loss / self.config.accumulate).backward()
-        self.state = tuple(part.detach() for part in self.state)
-        self.totals["loss"] += count * self._checked(loss)
-        self.totals["tokens"] += count
+            self.state = self.net.begin(share.inputs.shape[1])
+        tokens = int(np.count_nonzero(batch.steps >= 0))
+        if np.any(share.steps >= 0):  # a text's last batch may have nothing for this process
+            loss, self.state, count = self._loss(share)
+            part = count / (tokens * self.config.accumulate)
+            (loss if part == 1 else loss * part).backward()
+            self.state = tuple(part.detach() for part in self.state)
+            self.totals["loss"] += count * self._checked(loss)
+            self.totals["tokens"] += count
         if (self.position + 1) % self.config.accumulate == 0:
             self._update()
-        return count
+        return tokens
 
     def _loss(self, batch: Batch) -> tuple[Tensor, State, int]:
         """Mean of -log p over the batch's tokens, the state after it, and how many they are."""
@@ -356,6 +407,8 @@ class Trainer:
 
     def _update(self) -> None:
         config = self.config
+        late = self.group.first and time.monotonic() - self._saved > 60 * self._minutes
+        self._save_due = self.group.sum_gradients(list(self.net.parameters()), late)
         parameters = [p for p in self.net.parameters() if p.grad is not None]
         self.totals["updates"] += 1
         if config.clip_value:
@@ -374,6 +427,8 @@ class Trainer:
 
     def _end_epoch(self) -> EpochRecord:
         """Measure, keep the parameters if they are the best so far, and begin the next epoch."""
+        self._sum_totals()
+        self.optimiser.zero_grad(set_to_none=True)  # of batches too few for one more step
         with self.averager.in_place():
             valid = self._valid_perplexity()
             if valid is not None and valid < self._best_valid():
@@ -397,10 +452,20 @@ class Trainer:
         return valid is not None and valid > min(known[:-AVERAGING_PATIENCE], default=math.inf)
 
     def _valid_perplexity(self) -> float | None:
+        """Perplexity of the validation text, if there is one, as the first process finds it."""
         if self.valid is None:
             return None
+        if not self.group.first:
+            return self.group.first_says(0.0)
         scores = self._model_now().text_log_probs(self.valid.ids)
-        return math.exp(min(-float(scores.sum(dtype=np.float64)) / self.valid.tokens, 700))
+        entropy = -float(scores.sum(dtype=np.float64)) / self.valid.tokens
+        return self.group.first_says(math.exp(min(entropy, 700)))
+
+    def _sum_totals(self) -> None:
+        """Add up what the processes have each counted for themselves."""
+        names = ("loss", "tokens")
+        sums = self.group.sum([self.totals[name] for name in names])
+        self.totals |= dict(zip(names, sums, strict=True))
 
     def _record(self, valid: float | None) -> EpochRecord:
         totals = self.totals
@@ -442,6 +507,7 @@ class Trainer:
             },
             "training": {
                 "settings": asdict(self.config),
+                "vectors": self.vectors_line,
                 "curve": [asdict(record) for record in self.curve],
             },
         }
@@ -460,20 +526,29 @@ class Trainer:
             FormatError, SettingError: it cannot be gone on from.
         """
         self._path, self._minutes = path, minutes
-        if resume and path.exists():
+        if resume and self.group.first_says(float(path.exists())):
             resume_from(self, path)
 
     def take_place(self, config: dict[str, Any]) -> None:
         """Go to where a checkpoint's settings say that it was written."""
         self.epoch, self.position, self.step = (config[n] for n in ("epoch", "position", "step"))
         self.totals = {name: float(config["totals"][name]) for name in self.totals}
+        self._keep_own_totals()
         self.schedule.restore(config["schedule"])
         self.curve = [EpochRecord(**record) for record in config["curve"]]
 
+    def _keep_own_totals(self) -> None:
+        """The sums go on in the first process; the others count anew."""
+        if not self.group.first:
+            self.totals |= {"loss": 0.0, "tokens": 0.0}
+
     def _save(self) -> None:
-        self._saved = time.monotonic()
+        """Write a checkpoint, if one is wished; all processes come here together."""
         if self._path is not None:
+            self._sum_totals()
             write_checkpoint(self, self._path)
+            self._keep_own_totals()
+        self._saved, self._save_due = time.monotonic(), False
 
 
 AVERAGING_PATIENCE = 5  # epochs without a gain before ASGD begins to average
