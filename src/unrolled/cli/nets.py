@@ -38,6 +38,13 @@ def net(
     hidden: Annotated[int, _option("Units of a layer.", _NET, min=1)] = 256,
     layers: Annotated[int, _option("Recurrent layers.", _NET, min=1)] = 1,
     embedding: Annotated[int, _option("Width of word vectors; 0: as hidden.", _NET, min=0)] = 0,
+    vectors: Annotated[
+        Path | None,
+        typer.Option(help="File of word2vec or GloVe to begin with.", rich_help_panel=_NET),
+    ] = None,
+    freeze_vectors: Annotated[
+        bool, typer.Option("--freeze-vectors", help="Leave them as they are.", rich_help_panel=_NET)
+    ] = False,
     tied: Annotated[bool, _option("Input and output share their vectors.", _NET)] = True,
     residual: Annotated[bool, _option("Add a layer's input to its output.", _NET)] = False,
     order: Annotated[int, _option("n of a feed-forward net.", _NET, min=2)] = 5,
@@ -134,7 +141,8 @@ def net(
             epochs=epochs, batch=batch, bptt=bptt, optimiser=optimiser, rate=rate,
             momentum=momentum, weight_decay=weight_decay, schedule=schedule, warmup=warmup,
             patience=patience, clip_norm=clip_norm, clip_value=clip_value,
-            accumulate=accumulate, seed=seed,
+            accumulate=accumulate, seed=seed, vectors=str(vectors or ""),
+            freeze_vectors=freeze_vectors,
         )  # fmt: skip
         if is_first():
             model.save(output)
