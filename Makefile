@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install test test-slow check format demo bench bench-quick clean
+.PHONY: help install test test-slow check format demo bench bench-quick results clean
 
 help:
 	@echo "make demo         train the ladder of n-gram models on the demo text and print the table"
@@ -15,6 +15,7 @@ help:
 	@echo "make check        lint, format and type checks"
 	@echo "make format       apply the format"
 	@echo "make bench        measure against KenLM, print ratios, keep results/ (make bench-quick: a minute)"
+	@echo "make results      docs/results.md from the experiments' files in results/"
 	@echo "make clean        remove the virtual environment and the caches"
 
 install: $(STAMP)
@@ -56,6 +57,9 @@ bench: $(STAMP)
 
 bench-quick: $(STAMP)
 	$(BIN)/python benchmarks/run.py --quick
+
+results: $(STAMP)
+	$(BIN)/python -m unrolled.experiments.results_page results docs/results.md
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

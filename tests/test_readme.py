@@ -59,7 +59,7 @@ def _run(words: list[str] | str, folder: Path) -> str:
         env=_environment(),
         capture_output=True,
         text=True,
-        timeout=400,
+        timeout=1200,
         check=False,
     )
     assert result.returncode == 0, f"{words}: {result.stderr}"

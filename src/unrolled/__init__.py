@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from unrolled.language_model import surprisals as surprisals
     from unrolled.mixture import Mixture as Mixture
     from unrolled.mixture_tuning import mix_models as mix_models
+    from unrolled.neural.model import NeuralModel as NeuralModel
+    from unrolled.neural.training import train_net as train_net
     from unrolled.ngram.arpa import read_arpa as read_arpa
     from unrolled.ngram.arpa import write_arpa as write_arpa
     from unrolled.ngram.count_files import read_counts as read_counts
@@ -63,6 +65,7 @@ _HOMES = {
     "LanguageModel": "language_model",
     "MissingExtraError": "errors",
     "Mixture": "mixture",
+    "NeuralModel": "neural.model",
     "NgramConfig": "ngram.estimation",
     "NgramModel": "ngram.model",
     "NotNormalisedError": "errors",
@@ -90,6 +93,7 @@ _HOMES = {
     "read_counts": "ngram.count_files",
     "score_sentences": "language_model",
     "surprisals": "language_model",
+    "train_net": "neural.training",
     "train_ngram": "ngram.training",
     "train_on_counts": "ngram.count_files",
     "tune_weights": "ngram.mixing",
@@ -97,7 +101,9 @@ _HOMES = {
     "write_counts": "ngram.count_files",
 }
 
-__all__ = sorted([*_HOMES, "__version__"])
+# What needs an extra is left out, so that `from unrolled import *` works without.
+_PLAIN = [name for name, home in _HOMES.items() if not home.startswith("neural.")]
+__all__ = sorted([*_PLAIN, "__version__"])
 
 
 def __getattr__(name: str) -> Any:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
+from unrolled.kernels import kernel
 
-@numba.njit(cache=True, nogil=True)
+
+@kernel
 def score_cache(ids, size, decay, prior, running, out):  # type: ignore[no-untyped-def]
     """Log-probability of each id under a decaying cache; see `unrolled.cache`.
 

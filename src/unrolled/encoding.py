@@ -22,6 +22,7 @@ import numpy.typing as npt
 from numba import njit
 
 from unrolled.intrinsics import eight_bytes, prefetch, trailing_zeros
+from unrolled.kernels import kernel, part
 
 MAX_PROBES = 1024
 RECENT = 16384  # pairs: 256 KiB, half of a second-level cache
@@ -45,8 +46,7 @@ _BATCH = 32
 
 # Leaves must be inlined: a call passes seven numbers for each array, and they are called by the
 # word (measured: a third of the time). Only kernels are called from Python.
-leaf = njit(nogil=True, forceinline=True)
-kernel = njit(nogil=True, cache=True)
+leaf: Any = njit(nogil=True, forceinline=True, no_cfunc_wrapper=True, error_model="numpy")
 
 
 @leaf
@@ -55,7 +55,7 @@ def splits(byte: Any) -> Any:
     return byte <= 32 and (byte == 32 or byte == 10 or byte == 13 or byte == 9 or byte == 0)
 
 
-@njit(nogil=True)
+@part
 def last_bytes(data: Any, at: Any) -> Any:
     """As window, for fewer than eight bytes: apart, since it is rare and slow to compile inline."""
     bits = _NONE

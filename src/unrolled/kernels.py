@@ -17,5 +17,13 @@ kernel = _compiled(nogil=True, cache=True, no_cfunc_wrapper=True, error_model="n
 # For a call of a microsecond, where giving back the GIL would cost as much.
 short_kernel = _compiled(cache=True, no_cfunc_wrapper=True, error_model="numpy")
 
+# Sums may be taken in any order, which lets a dot product use vector registers. Nothing else of
+# fastmath is on: infinities and NaN keep their meaning.
+_ANY_ORDER = {"reassoc", "contract"}
+sum_kernel = _compiled(
+    nogil=True, cache=True, no_cfunc_wrapper=True, error_model="numpy", fastmath=_ANY_ORDER
+)
+sum_part = _compiled(nogil=True, no_cfunc_wrapper=True, error_model="numpy", fastmath=_ANY_ORDER)
+
 # Called by kernels only, never from Python: it has no entry for it.
 part = _compiled(nogil=True, no_cfunc_wrapper=True, no_cpython_wrapper=True, error_model="numpy")

@@ -242,12 +242,12 @@ def encode_sentences(
 
     if isinstance(sentences, str):
         raise SettingError("sentences is one text", hint="Give a list of them, or use score")
-    text = "\n".join(sentences)
-    if text.count("\n") != len(sentences) - 1:
-        text = "\n".join(sentence.replace("\n", " ") for sentence in sentences)
     if not sentences:
         return np.zeros(0, np.int32)
-    data = tokenise(text + "\n", options)
+    text = "\n".join([*sentences, ""])
+    if text.count("\n") != len(sentences):
+        text = "\n".join([*(sentence.replace("\n", " ") for sentence in sentences), ""])
+    data = tokenise(text, options)
     ids: Array = vocabulary.encode_block(data, specials="keep").ids
     return ids
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
+from unrolled.kernels import kernel
 
-@numba.njit(cache=True, nogil=True)
+
+@kernel
 def count_errors(references, reference_starts, words, starts, owners, out):  # type: ignore[no-untyped-def]
     """Substitutions, insertions and deletions of each hypothesis against its reference.
 
@@ -52,7 +53,7 @@ def count_errors(references, reference_starts, words, starts, owners, out):  # t
                 row -= 1
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def error_changes(base, slope, errors, starts, places, changes):  # type: ignore[no-untyped-def]
     """Where, and by how much, the errors of the best hypotheses change as t rises.
 

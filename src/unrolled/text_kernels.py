@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from unrolled.encoding import kernel, splits
+from unrolled.encoding import splits
 from unrolled.intrinsics import eight_bytes
+from unrolled.kernels import kernel
 
 TOPS = np.uint64(0x8080808080808080)
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from unrolled.kernels import kernel, part
 
 Array = np.ndarray[Any, Any]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def exchange(
     next_first: Array,
     next_words: Array,
@@ -87,7 +88,7 @@ def exchange(
             return
 
 
-@njit(cache=True, nogil=True)
+@part
 def _shift(pairs: Array, after: Array, before: Array, itself: int, c: int, sign: int) -> None:
     """Add a word's pairs to those of class c, or take them away."""
     for d in range(after.size):
@@ -96,7 +97,7 @@ def _shift(pairs: Array, after: Array, before: Array, itself: int, c: int, sign:
     pairs[c, c] += sign * itself
 
 
-@njit(cache=True, nogil=True)
+@part
 def _gain(table: Array, pairs: Array, after: Array, before: Array, itself: int, c: int) -> float:
     """By how much the sum over pairs grows when a word joins class c."""
     gain = 0.0
@@ -109,7 +110,7 @@ def _gain(table: Array, pairs: Array, after: Array, before: Array, itself: int, 
     return gain + _f(table, pairs[c, c] + both) - _f(table, pairs[c, c])
 
 
-@njit(cache=True, nogil=True)
+@part
 def _f(table: Array, count: int) -> float:
     """n log n: small ones from a table, as logarithms were most of the time."""
     return table[count] if count < table.size else count * np.log(count)

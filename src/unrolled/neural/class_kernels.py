@@ -5,18 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from unrolled.kernels import sum_kernel, sum_part
 
 Array = np.ndarray[Any, Any]
 
 TOGETHER = 8  # tokens that share a pass over their class's words, so that those are read once
 
-# Sums may be taken in any order, which lets a dot product use vector registers. Nothing else of
-# fastmath is on: infinities and NaN keep their meaning.
-_REORDER = {"reassoc", "contract"}
 
-
-@njit(cache=True, nogil=True, fastmath=_REORDER)
+@sum_kernel
 def word_losses(
     h: Array,
     targets: Array,
@@ -69,7 +66,7 @@ def word_losses(
                 _add_to_weights(p, rows, h, words, dweight)
 
 
-@njit(cache=True, nogil=True, fastmath=_REORDER)
+@sum_part
 def _scores(h: Array, rows: Array, weight: Array, bias: Array, words: Array, p: Array) -> None:
     """p[a, j] = h[rows[a]] weight[words[j]] + bias[words[j]], four words at a time."""
     width = h.shape[1]
@@ -96,7 +93,7 @@ def _scores(h: Array, rows: Array, weight: Array, bias: Array, words: Array, p: 
             p[a, j] = s0
 
 
-@njit(cache=True, nogil=True, fastmath=_REORDER)
+@sum_part
 def _add_to_outputs(p: Array, rows: Array, weight: Array, words: Array, dh: Array) -> None:
     """dh[rows[a]] = sum over j of p[a, j] weight[words[j]]: four words a pass over dh."""
     width = dh.shape[1]
@@ -120,7 +117,7 @@ def _add_to_outputs(p: Array, rows: Array, weight: Array, words: Array, dh: Arra
                 dh[i, x] += p[a, j] * weight[words[j], x]
 
 
-@njit(cache=True, nogil=True, fastmath=_REORDER)
+@sum_part
 def _add_to_weights(p: Array, rows: Array, h: Array, words: Array, dweight: Array) -> None:
     """dweight[words[j]] += sum over a of p[a, j] h[rows[a]]: four tokens a pass over dweight."""
     width = h.shape[1]
@@ -137,7 +134,7 @@ def _add_to_weights(p: Array, rows: Array, h: Array, words: Array, dweight: Arra
                 dweight[w, x] += p[a, j] * h[rows[a], x]
 
 
-@njit(cache=True, nogil=True, fastmath=_REORDER)
+@sum_part
 def _softmax(scores: Array, target: int) -> float:
     """Turn scores into probabilities in place; returns -log of the target's."""
     top = scores[0]

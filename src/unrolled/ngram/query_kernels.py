@@ -24,6 +24,7 @@ from unrolled.intrinsics import (
     put,
     trailing_zeros,
 )
+from unrolled.kernels import kernel
 from unrolled.ngram.trie_kernels import (
     BACKOFF_BITS,
     backoff_at,
@@ -63,7 +64,9 @@ PATHS = 13 * ROW  # a row for each k: node of the k + 1 words that end there, -1
 # Then, as many rows each: the words that a back-off weight is due for, and the weights' places.
 
 # Without reference counts, which Numba would take and give back, atomically, in the inner loops.
-leaf = njit(nogil=True, forceinline=True, _nrt=False, no_cfunc_wrapper=True)
+leaf: Any = njit(
+    nogil=True, forceinline=True, _nrt=False, no_cfunc_wrapper=True, error_model="numpy"
+)
 
 
 def work_arrays(order: int) -> tuple[Array, Array]:
@@ -260,7 +263,7 @@ def dropped(work: Any, i: Any, seen: Any, order: Any) -> Any:
     return count
 
 
-@njit(cache=True, nogil=True, _nrt=False, no_cfunc_wrapper=True)
+@njit(cache=True, nogil=True, _nrt=False, no_cfunc_wrapper=True, error_model="numpy")
 def score(
     levels: Array,
     words: Array,
@@ -346,7 +349,7 @@ def score(
     state[order - 1] = seen
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def next_distribution(
     levels: Array,
     words: Array,

@@ -30,6 +30,7 @@ import numpy as np
 from numba import njit
 
 from unrolled.intrinsics import leading_zeros, popcount
+from unrolled.kernels import kernel
 
 Array = np.ndarray[Any, Any]
 
@@ -58,7 +59,7 @@ def field(packed: Array, bits: int, index: int) -> int:
     return np.int64((low | high) & ((ONE << np.uint64(bits)) - ONE))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def pack_fields(
     values: Array, start: int, stop: int, factor: int, bits: int, packed: Array
 ) -> None:
@@ -83,7 +84,7 @@ def pack_fields(
         packed[target] = pending
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def unpack_words(packed: Array, bits: int, inverse: int, start: int, words: Array) -> None:
     """Words of nodes start, start + 1, ...; ``inverse`` undoes SPREADER modulo 2^bits."""
     mask = (1 << bits) - 1
@@ -180,7 +181,7 @@ def guess_child(bits: int, start: int, stop: int, key: int) -> int:
     return start + ((key * (stop - start)) >> bits)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def find_child(words: Array, bits: int, start: int, stop: int, key: int) -> int:
     """Node in [start, stop) whose spread word is ``key``, or -1; keys ascend there.
 
@@ -215,7 +216,7 @@ def find_child(words: Array, bits: int, start: int, stop: int, key: int) -> int:
     return -1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def count_large(first: Array, backoffs: Array) -> tuple[int, int]:
     """How many nodes need an entry in ``ends`` and how many one in ``backoffs``."""
     large = 0
@@ -229,7 +230,7 @@ def count_large(first: Array, backoffs: Array) -> tuple[int, int]:
     return large, marked
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def build_directory(
     first: Array, backoffs: Array, directory: Array, ends: Array, kept: Array
 ) -> None:
@@ -256,7 +257,7 @@ def build_directory(
             large += 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def read_directory(directory: Array, ends: Array, total: int, start: int, counts: Array) -> None:
     """Number of children of nodes start, start + 1, ...; out-of-range ones read as none."""
     for index in range(counts.size):
@@ -264,7 +265,7 @@ def read_directory(directory: Array, ends: Array, total: int, start: int, counts
         counts[index] = high - low
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def read_backoffs(
     directory: Array, kept: Array, codes: Array, book: Array, backoffs: Array
 ) -> None:

@@ -1,0 +1,72 @@
+"""``docs/results.md``: what the experiments found, beside what was published.
+
+    python -m unrolled.experiments.results_page results/ docs/results.md
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+_HEAD = """# Results of the experiments
+
+Made by `make results` from the JSON files in `results/`; change nothing here by hand. A cell holds
+our number and, after a slash, the published one. Perplexities are of the test text.
+"""
+
+
+def results_page(folder: Path) -> str:
+    """The page in Markdown, from every experiment's JSON file in a folder."""
+    parts = [_HEAD]
+    for path in sorted(folder.glob("*.json")):
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if "experiment" in record:
+            parts.append(_section(record))
+    return "\n".join(parts)
+
+
+def _section(record: dict[str, Any]) -> str:
+    table, published = record["results"]["table"], record["published"]
+    columns = list(dict.fromkeys(key for row in table.values() for key in row))
+    lines = [
+        f"## {record['experiment']}, {record['size']}",
+        "",
+        record["source"],
+        "",
+        f"| model | {' | '.join(column.replace('_', ' ') for column in columns)} |",
+        f"| --- |{' --- |' * len(columns)}",
+    ]
+    for name, row in table.items():
+        theirs = published.get(name, {})
+        cells = [_cell(row.get(column), theirs.get(column)) for column in columns]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    machine = record["machine"]
+    text = record["texts"]["train"]
+    lines += [
+        "",
+        f"{record['seconds'] / 60:.0f} minutes in all on {machine['cores']} cores "
+        f"({machine['processor']}); training text {text['name']}, CRC-32 {text['crc32']}.",
+    ]
+    if "picture" in record["results"]:
+        lines += ["", f"![{record['experiment']}]({record['results']['picture']})"]
+    return "\n".join([*lines, ""])
+
+
+def _cell(ours: float | None, theirs: float | None) -> str:
+    shown = "" if ours is None else f"{ours:,.0f}" if ours >= 1000 else f"{ours:.1f}"
+    return shown if theirs is None else f"{shown} / {theirs:,}"
+
+
+def main() -> None:
+    """Write the page."""
+    source, target = map(Path, sys.argv[1:3])
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(results_page(source), encoding="utf-8")
+    for picture in source.glob("*.svg"):
+        (target.parent / picture.name).write_bytes(picture.read_bytes())
+
+
+if __name__ == "__main__":
+    main()
