@@ -10,7 +10,9 @@ import typer
 
 
 def experiment(
-    name: Annotated[str, typer.Argument(help="mikolov2011-table2, mikolov2011-table3 or ladder.")],
+    name: Annotated[
+        str, typer.Argument(help="mikolov2011-table2, mikolov2011-table3, ladder or large-lstm.")
+    ],
     data: Annotated[
         Path | None,
         typer.Option(

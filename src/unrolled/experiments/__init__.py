@@ -15,6 +15,7 @@ EXPERIMENTS = {
     "mikolov2011-table2": "mikolov2011_table2",
     "mikolov2011-table3": "mikolov2011_table3",
     "ladder": "cell_ladder",
+    "large-lstm": "large_lstm",
 }
 SIZES = ("smoke", "laptop", "paper")
 

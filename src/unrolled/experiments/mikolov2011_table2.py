@@ -24,8 +24,8 @@ PUBLISHED = {
     "4 RNNs by BPTT": {"mixed": 98},
 }
 
-# The nets have the paper's 200 hidden units, with tanh for its sigmoid and classes of words; they are
-# trained by Adam with dropout, in few passes.
+# The nets have the paper's 200 hidden units, with tanh for its sigmoid, and classes of words; they
+# are trained by Adam with dropout, in few passes.
 _NET = {
     "hidden": 200, "classes_by": "bigrams", "rate": 0.006, "dropout_input": 0.2,
     "dropout_output": 0.35,

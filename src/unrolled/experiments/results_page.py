@@ -1,6 +1,6 @@
 """``docs/results.md``: what the experiments found, beside what was published.
 
-    python -m unrolled.experiments.results_page results/ docs/results.md
+python -m unrolled.experiments.results_page results/ docs/results.md
 """
 
 from __future__ import annotations
