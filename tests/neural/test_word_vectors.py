@@ -154,7 +154,9 @@ def test_files_that_cannot_be_read_are_told(tmp_path: Path) -> None:
         read_word_vectors(tmp_path / "cut.txt.gz", ["the"])
 
 
-TRAINED: dict[str, Any] = {**SMALL, "batch": 4, "bptt": 6, "epochs": 2, "hidden": 3, "output": "full"}
+TRAINED: dict[str, Any] = {
+    **SMALL, "batch": 4, "bptt": 6, "epochs": 2, "hidden": 3, "output": "full"
+}  # fmt: skip
 
 
 def _vectors_file(folder: Path) -> str:

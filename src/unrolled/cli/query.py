@@ -40,21 +40,56 @@ def evaluate(
         bool, typer.Option("--skip-oov", help="Leave unknown words out of the mean.")
     ] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print all sums as JSON.")] = False,
+    dynamic: Annotated[
+        bool, typer.Option("--dynamic", help="A net goes on learning from the text it has scored.")
+    ] = False,
+    dynamic_rate: Annotated[float, typer.Option(help="Learning rate of --dynamic.")] = 0.3,
+    dynamic_decay: Annotated[
+        float, typer.Option(help="Share of the way back to the trained weights at each step.")
+    ] = 0.0,
+    cache: Annotated[
+        int, typer.Option(help="Keep so many of a net's outputs in a continuous cache.", min=0)
+    ] = 0,
+    cache_weight: Annotated[float, typer.Option(help="Share of that cache.")] = 0.1,
+    cache_theta: Annotated[
+        float, typer.Option(help="How much more the more similar outputs count; 0: all the same.")
+    ] = 0.3,
     threads: shared.Threads = 2,
 ) -> None:
     """Print the perplexity of a text, on one line that says how it was measured.
 
-    Example:
+    Examples:
 
         unrolled evaluate news.safetensors test.txt
+
+        unrolled evaluate lstm.safetensors test.txt --dynamic
+
+        unrolled evaluate lstm.safetensors test.txt --cache 500
     """
     from unrolled.cli.progress import Stages, compiling_announced
     from unrolled.language_model import evaluate as measure
 
+    if dynamic and cache:
+        from unrolled.errors import SettingError
+
+        raise SettingError("--dynamic and --cache cannot be had together", hint="Name one of them")
     with compiling_announced(), Stages() as stages:
-        result = measure(
-            _load(model), texts, threads=threads, skip_oov=skip_oov, progress=stages.tokens_scored
-        )
+        opened = _load(model)
+        shown: Any = {"skip_oov": skip_oov, "progress": stages.tokens_scored}
+        if dynamic:
+            from unrolled.neural.dynamic import evaluate_dynamically
+
+            result = evaluate_dynamically(
+                opened, texts, rate=dynamic_rate, decay=dynamic_decay, **shown
+            )
+        else:
+            if cache:
+                from unrolled.neural.continuous_cache import ContinuousCacheModel
+
+                opened = ContinuousCacheModel(
+                    opened, window=cache, weight=cache_weight, theta=cache_theta
+                )
+            result = measure(opened, texts, threads=threads, **shown)
     if json_:
         from dataclasses import asdict
 

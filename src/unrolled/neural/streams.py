@@ -7,6 +7,7 @@ but ``<s>``: as many of one as of the other.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -97,6 +98,22 @@ def by_sentence(
         numbers = np.where(grid < starts[group] + sizes[group], grid, -1)
         for start in range(0, len(numbers), length):
             yield _batch(steps, numbers[start : start + length], start == 0)
+
+
+def in_order(steps: Steps, length: int, apart: bool) -> Iterator[Batch]:
+    """A text from its beginning to its end, ``length`` steps at a time; B is 1.
+
+    Args:
+        apart: whether sentences are kept apart: no stretch goes beyond one, and each is fresh.
+    """
+    size = steps.inputs.size
+    borders = np.array([0] if size else [], np.int64)
+    if apart:
+        borders = np.flatnonzero(steps.inputs == BOS)  # the first step always is one
+    for low, high in itertools.pairwise([*borders.tolist(), size]):
+        for start in range(low, high, length):
+            numbers = np.arange(start, min(start + length, high))[:, None]
+            yield _batch(steps, numbers, start == low)
 
 
 def _batch(steps: Steps, numbers: Array, fresh: bool) -> Batch:

@@ -1,0 +1,166 @@
+"""A cache over a net's outputs: words that followed on similar outputs are likely to come again.
+
+The net's outputs h_i of the last N tokens are kept, each with the word x_i that came next. What
+comes after h is then (Grave, Joulin, Usunier 2017, "Improving neural language models with a
+continuous cache")
+
+p(w) = (1 - weight) p_net(w | h) + weight p_cache(w | h)
+p_cache(w | h) = sum over i with x_i = w of exp(theta h . h_i), divided by the sum over all i
+
+Nothing is trained: the cache works with any net.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unrolled.errors import SettingError
+from unrolled.neural.cells import State as NetState
+from unrolled.neural.dynamic import require_net
+from unrolled.neural.model import NeuralModel
+from unrolled.neural.streams import in_order, steps_of
+from unrolled.vocabulary import BOS, EOS, UNK, Vocabulary
+
+if TYPE_CHECKING:
+    from unrolled.corpus import TextOptions
+
+Array = np.ndarray[Any, Any]
+Cache = tuple[Tensor, Tensor]  # outputs (n, E), oldest first, and the words after them (n,) int64
+State = tuple[NetState, Cache]
+
+STRETCH = 64  # tokens that are scored at a time
+
+
+class ContinuousCacheModel:
+    """A net with a cache over its outputs, as a language model; </s> is a word like others.
+
+    In a running text the cache is kept from sentence to sentence; sentences that are scored apart
+    each have one of their own.
+
+    Args:
+        model: a `NeuralModel`.
+        window: N, tokens that are kept.
+        weight: of the cache.
+        theta: how much more the more similar outputs count; 0: all the same.
+
+    Raises:
+        SettingError: the model is no net, or a setting is not allowed.
+    """
+
+    normalised = True
+
+    def __init__(
+        self, model: NeuralModel, *, window: int = 500, weight: float = 0.1, theta: float = 0.3
+    ) -> None:
+        require_net(model, "a cache over outputs")
+        if window < 1:
+            raise SettingError(f"the cache's window is {window}, allowed are 1 and more")
+        if not 0 <= weight < 1:
+            raise SettingError(f"the cache's weight is {weight}, allowed are 0 to below 1")
+        if not 0 <= theta < math.inf:
+            raise SettingError(f"the cache's theta is {theta}, allowed are 0 and more")
+        self.model = model
+        self.window, self.weight, self.theta = window, weight, theta
+
+    @property
+    def name(self) -> str:
+        """The net's with ``-cache-`` and the window."""
+        return f"{self.model.name}-cache-{self.window}"
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The net's."""
+        return self.model.vocabulary
+
+    @property
+    def text_options(self) -> TextOptions:
+        """How text is cut into tokens."""
+        return self.model.text_options
+
+    def log_probs(self, ids: Array) -> Array:
+        """Log-probability of each of ids (T,), each sentence with a cache of its own; float32."""
+        return self._scores(ids, apart=True)
+
+    def text_log_probs(self, ids: Array) -> Array:
+        """The same of a running text."""
+        return self._scores(ids, apart=False)
+
+    @torch.inference_mode()
+    def _scores(self, ids: Array, apart: bool) -> Array:
+        net, device = self.model.net, self.model.net.vectors.device
+        steps = steps_of(np.where((ids >= 0) & (ids < len(self.vocabulary)), ids, UNK))
+        scores = np.zeros(ids.size, np.float32)
+        cache = self._empty()
+        for batch in in_order(steps, STRETCH, apart or net.config.independent):
+            if batch.fresh:
+                state = net.begin(1)
+                cache = self._empty() if apart else cache
+            h, state = net(torch.from_numpy(batch.inputs).to(device), state)
+            targets = torch.from_numpy(batch.targets[:, 0]).to(device)
+            values = self._mixed(h[:, 0], targets, cache)
+            scores[steps.places[batch.steps[:, 0]]] = values.float().cpu().numpy()
+            cache = self._with(cache, h[:, 0], targets)
+        return scores
+
+    def _mixed(self, h: Tensor, targets: Tensor, cache: Cache) -> Tensor:
+        """log p of targets (T,) after outputs h (T, E), which the cache does not have yet."""
+        base = self.model.net.output.log_probs(h, targets)
+        keys, words = torch.cat([cache[0], h]), torch.cat([cache[1], targets])
+        own = torch.arange(len(cache[1]), len(words), device=h.device).unsqueeze(1)
+        every = torch.arange(len(words), device=h.device)
+        seen = (every < own) & (every >= own - self.window)  # (T, K)
+        similar = (self.theta * h @ keys.t()).masked_fill(~seen, -math.inf)
+        total = torch.logsumexp(similar, -1)
+        same = words == targets.unsqueeze(1)
+        found = torch.logsumexp(similar.masked_fill(~same, -math.inf), -1)
+        mixed = torch.logaddexp(
+            base + math.log1p(-self.weight),
+            found - total + (math.log(self.weight) if self.weight else -math.inf),
+        )
+        return torch.where(total > -math.inf, mixed, base)  # an empty cache says nothing
+
+    def _empty(self) -> Cache:
+        vectors = self.model.net.vectors
+        return vectors.new_zeros(0, vectors.shape[1]), torch.zeros(
+            0, dtype=torch.int64, device=vectors.device
+        )
+
+    def _with(self, cache: Cache, h: Tensor, words: Tensor) -> Cache:
+        """The cache with more outputs and words, without the oldest."""
+        keys = torch.cat([cache[0], h])[-self.window :]
+        return keys, torch.cat([cache[1], words])[-self.window :]
+
+    # -- word by word ------------------------------------------------------------------------------
+
+    def start(self) -> State:
+        """The state after <s>, with an empty cache."""
+        return self.model.start(), self._empty()
+
+    @torch.inference_mode()
+    def advance(self, state: State, word: int) -> State:
+        """The state after one more word; after </s> it may go on with the <s> of the next."""
+        inner, cache = state
+        if word == BOS:
+            fresh = self.model.net.config.independent
+            return (self.model.start() if fresh else self.model.advance(inner, BOS)), cache
+        cache = self._with(cache, inner[-1], torch.tensor([word], device=cache[1].device))
+        return (inner if word == EOS else self.model.advance(inner, word)), cache  # reads no </s>
+
+    @torch.inference_mode()
+    def next_log_probs(self, state: State) -> Array:
+        """Log-probability of every word as the next, (V,) float32."""
+        inner, (keys, words) = state
+        base = self.model.next_log_probs(inner)
+        if len(words) == 0:
+            return base
+        shares = torch.softmax(self.theta * (keys @ inner[-1][0]), 0).double().cpu().numpy()
+        cached = np.bincount(words.cpu().numpy(), shares, base.size)
+        mixed = (1 - self.weight) * np.exp(base.astype(np.float64)) + self.weight * cached
+        with np.errstate(divide="ignore"):  # <s> has no probability
+            result: Array = np.log(mixed).astype(np.float32)
+        return result

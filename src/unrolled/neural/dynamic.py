@@ -1,0 +1,244 @@
+"""Dynamic evaluation: a net that goes on learning from the text that it is scored on.
+
+Each stretch of the text is scored first, and then learned from by one step of gradient descent, so
+that the next stretch is scored by a net that knows what the text is about (Mikolov et al. 2010;
+Krause et al. 2018):
+
+w <- w - rate * dL/dw + decay * (w0 - w)
+
+where L is the mean of -log p over the stretch's tokens, its gradient cut to a largest norm, and w0
+the trained weights. Only what was scored before is learned from, so that the result is the
+probability of the whole text. The order of the sentences matters, and the trained model stays as
+it is.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from unrolled.errors import SettingError, UnrolledError
+from unrolled.language_model import Perplexity, evaluate
+from unrolled.neural.cells import State
+from unrolled.neural.memory import keep_freed_memory
+from unrolled.neural.model import NeuralModel
+from unrolled.neural.output_layers import FullSoftmax, OutputLayer
+from unrolled.neural.streams import Batch, in_order, steps_of
+from unrolled.vocabulary import UNK, Vocabulary
+
+if TYPE_CHECKING:
+    from unrolled.corpus import TextOptions
+    from unrolled.text_sources import Sources
+
+Array = np.ndarray[Any, Any]
+
+RATE = 0.3
+STRETCH = 20
+
+
+class DynamicModel:
+    """A net under dynamic evaluation, as a language model.
+
+    Only a running text is learned from. Sentences that are scored apart, and words one by one, have
+    the probabilities that the net was trained to.
+
+    Args:
+        model: a `NeuralModel`.
+        rate: of gradient descent, per mean gradient of a token.
+        stretch: tokens that are scored before they are learned from.
+        clip_norm: largest norm of the gradient; 0 for any.
+        decay: share of the way back to the trained weights that each step goes.
+
+    Raises:
+        SettingError: the model is no net, or a setting is not allowed.
+    """
+
+    normalised = True
+
+    def __init__(
+        self,
+        model: NeuralModel,
+        *,
+        rate: float = RATE,
+        stretch: int = STRETCH,
+        clip_norm: float = 1.0,
+        decay: float = 0.0,
+    ) -> None:
+        require_net(model, "dynamic evaluation")
+        if not 0 < rate < math.inf:
+            raise SettingError(f"rate is {rate}, allowed are numbers above 0")
+        if stretch < 1:
+            raise SettingError(f"stretch is {stretch}, allowed are 1 and more")
+        if not 0 <= clip_norm < math.inf:
+            raise SettingError(f"clip_norm is {clip_norm}, allowed are 0 and more")
+        if not 0 <= decay < 1:
+            raise SettingError(f"decay is {decay}, allowed are 0 to below 1")
+        self.model = model
+        self.rate, self.stretch, self.clip_norm, self.decay = rate, stretch, clip_norm, decay
+
+    @property
+    def name(self) -> str:
+        """The net's with ``-dynamic``."""
+        return f"{self.model.name}-dynamic"
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The net's."""
+        return self.model.vocabulary
+
+    @property
+    def text_options(self) -> TextOptions:
+        """How text is cut into tokens."""
+        return self.model.text_options
+
+    def text_log_probs(self, ids: Array) -> Array:
+        """Log-probability of each of ids (T,) of a running text, learned from on the way; float32.
+
+        Every call begins with the trained weights.
+
+        Raises:
+            UnrolledError: the weights grow beyond all bounds.
+        """
+        return _Learner(self).score(ids)
+
+    def log_probs(self, ids: Array) -> Array:
+        """The same of sentences by themselves, by the trained weights."""
+        return self.model.log_probs(ids)
+
+    def start(self) -> State:
+        """The state after <s>."""
+        return self.model.start()
+
+    def advance(self, state: State, word: int) -> State:
+        """The state after one more word."""
+        return self.model.advance(state, word)
+
+    def next_log_probs(self, state: State) -> Array:
+        """Log-probability of every word as the next, (V,) float32, by the trained weights."""
+        return self.model.next_log_probs(state)
+
+
+def require_net(model: Any, what: str) -> None:
+    """Refuse models that are no nets.
+
+    Raises:
+        SettingError: it is an n-gram model, a mixture or a cache.
+    """
+    if not isinstance(model, NeuralModel):
+        raise SettingError(f"{what} needs a net, and this is {model.name}")
+
+
+def evaluate_dynamically(
+    model: NeuralModel,
+    sources: Sources,
+    *,
+    options: TextOptions | None = None,
+    skip_oov: bool = False,
+    progress: Callable[[int], None] | None = None,
+    **settings: Any,
+) -> Perplexity:
+    """Perplexity of a text, all of whose files are learned from one after the other.
+
+    Args:
+        sources: files, folders or "-"; their order matters.
+        options, skip_oov, progress: as of `unrolled.language_model.evaluate`.
+        **settings: rate, stretch, clip_norm and decay, as of `DynamicModel`.
+
+    Raises:
+        SettingError: as of `DynamicModel`. UnrolledError: as of `evaluate` and `DynamicModel`.
+    """
+    running = _RunningModel(model, progress, settings)
+    return evaluate(running, sources, options=options, threads=1, skip_oov=skip_oov)
+
+
+class _RunningModel(DynamicModel):
+    """One that goes on from call to call, for a text that comes in pieces."""
+
+    def __init__(
+        self,
+        model: NeuralModel,
+        progress: Callable[[int], None] | None,
+        settings: dict[str, Any],
+    ) -> None:
+        super().__init__(model, **settings)
+        self._learner = _Learner(self, progress)
+
+    def text_log_probs(self, ids: Array) -> Array:
+        return self._learner.score(ids)
+
+
+class _Learner:
+    """A copy of a net that scores text and learns from it."""
+
+    def __init__(
+        self, settings: DynamicModel, progress: Callable[[int], None] | None = None
+    ) -> None:
+        keep_freed_memory()
+        self._settings = settings
+        self._trained = settings.model.net
+        self._net = copy.deepcopy(settings.model.net).requires_grad_(True).eval()
+        self._net.output.threads = 1  # a stretch is too short to be shared out
+        self._state: State = ()
+        self._progress = progress or (lambda tokens: None)
+        self._tokens = 0
+
+    def score(self, ids: Array) -> Array:
+        """Log-probabilities of ids (T,), which follow on those of the call before."""
+        known = (ids >= 0) & (ids < len(self._settings.vocabulary))
+        steps = steps_of(np.where(known, ids, UNK))
+        scores = np.zeros(ids.size, np.float32)
+        apart = self._net.config.independent
+        for batch in in_order(steps, self._settings.stretch, apart):
+            if batch.fresh and apart:
+                self._state = ()
+            numbers = batch.steps[:, 0]
+            scores[steps.places[numbers]] = self._score_and_learn(batch)
+            self._progress(numbers.size)
+        return scores
+
+    @torch.enable_grad()
+    def _score_and_learn(self, batch: Batch) -> Array:
+        net = self._net
+        words, targets = (torch.from_numpy(part).to(net.vectors.device)
+                          for part in (batch.inputs, batch.targets[:, 0]))  # fmt: skip
+        h, state = net(words, self._state or net.begin(1))
+        scores = net.output.log_probs(h[:, 0].detach(), targets)
+        loss = _exact_loss(net.output, h[:, 0], targets)
+        if not math.isfinite(float(loss.detach())):
+            raise UnrolledError(
+                f"the net's weights grew beyond all bounds after {self._tokens} words, "
+                f"with a rate of {self._settings.rate:g}",
+                hint="Try a lower --dynamic-rate",
+            )
+        loss.backward()
+        self._state = tuple(part.detach() for part in state)
+        self._learn()
+        self._tokens += len(targets)
+        result: Array = scores.float().cpu().numpy()
+        return result
+
+    @torch.no_grad()
+    def _learn(self) -> None:
+        """One step down the gradient, and a little way back to the trained weights."""
+        given = self._settings
+        if given.clip_norm:
+            nn.utils.clip_grad_norm_(self._net.parameters(), given.clip_norm)
+        for weight, trained in zip(self._net.parameters(), self._trained.parameters(), strict=True):
+            if weight.grad is not None:
+                weight.sub_(weight.grad, alpha=given.rate)
+                weight.grad = None
+            if given.decay:
+                weight.lerp_(trained, given.decay)
+
+
+def _exact_loss(layer: OutputLayer, h: Tensor, targets: Tensor) -> Tensor:
+    """The loss over all words, of a layer that was trained on samples too."""
+    if isinstance(layer, FullSoftmax):
+        return FullSoftmax.loss(layer, h, targets)
+    return layer.loss(h, targets)
