@@ -49,8 +49,10 @@ def net(
     residual: Annotated[bool, _option("Add a layer's input to its output.", _NET)] = False,
     order: Annotated[int, _option("n of a feed-forward net.", _NET, min=2)] = 5,
     output_layer: Annotated[
-        str, _option("classes (fast), full or adaptive softmax.", _NET)
+        str,
+        _option("classes (fast), full, adaptive; full trained on samples: sampled, nce.", _NET),
     ] = "classes",
+    samples: Annotated[int, _option("Words sampled for a batch.", _NET, min=1)] = 1024,
     classes: Annotated[int, _option("How many classes of words.", _NET, min=1)] = 100,
     classes_by: Annotated[
         str, _option("frequency, sqrt-frequency or bigrams (Brown-style).", _NET)
@@ -64,7 +66,7 @@ def net(
     independent: Annotated[
         bool, _option("Begin each sentence anew instead of carrying the state on.", _NET)
     ] = False,
-    epochs: Annotated[int, _option("Passes over the text, at most.", _TRAINING, min=1)] = 12,
+    epochs: Annotated[int, _option("Passes over the text, at most.", _TRAINING, min=1)] = 10,
     batch: Annotated[int, _option("Parts of the text side by side.", _TRAINING, min=1)] = 64,
     bptt: Annotated[
         int,
@@ -85,6 +87,9 @@ def net(
     clip_value: Annotated[float, _option("Largest gradient element; 0: any.", _TRAINING)] = 0.0,
     accumulate: Annotated[int, _option("Batches for one step.", _TRAINING, min=1)] = 1,
     seed: Annotated[int, _option("Of initial values and dropout.", _TRAINING)] = 1,
+    precision: Annotated[
+        str, _option("auto (bfloat16 where a GPU gains), float32, bfloat16.", _TRAINING)
+    ] = "auto",
     checkpoint: Annotated[
         Path | None,
         typer.Option(help="Where to keep training's state.", show_default="OUTPUT.checkpoint"),
@@ -135,13 +140,14 @@ def net(
             report=stages.stage, tick=lambda tick: _show(stages, tick),
             cell=cell, nonlinearity=nonlinearity, hidden=hidden, layers=layers,
             embedding=embedding, tied=tied, residual=residual, order=order, output=output_layer,
+            samples=samples,
             classes=classes, classes_by=classes_by, dropout_input=dropped[0],
             dropout_layers=dropped[1], dropout_output=dropped[2], dropout_state=dropout_state,
             learned_start=learned_start, forget_bias=forget_bias, independent=independent,
             epochs=epochs, batch=batch, bptt=bptt, optimiser=optimiser, rate=rate,
             momentum=momentum, weight_decay=weight_decay, schedule=schedule, warmup=warmup,
             patience=patience, clip_norm=clip_norm, clip_value=clip_value,
-            accumulate=accumulate, seed=seed, vectors=str(vectors or ""),
+            accumulate=accumulate, seed=seed, precision=precision, vectors=str(vectors or ""),
             freeze_vectors=freeze_vectors,
         )  # fmt: skip
         if is_first():

@@ -125,6 +125,8 @@ class Cell(nn.Module):
         """The same values and gradients as `run_unrolled`, faster."""
         weight = self.state_weight if state_weight is None else state_weight
         if self.kind == "lstm":
+            if x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+                return self.run_unrolled(x, state, state_weight=weight)  # few CPUs have a kernel
             weights = [self.input_weight, weight, self.bias, torch.zeros_like(self.bias)]
             given = [part.unsqueeze(0) for part in state]
             y, h, c = torch.lstm(x, given, weights, True, 1, 0.0, self.training, False, False)
@@ -136,7 +138,9 @@ class Cell(nn.Module):
             y, h = torch.gru(x, begin, weights, True, 1, 0.0, self.training, False, False)
             return y, (h[0],)
         from_x = nn.functional.linear(x, self.input_weight, self.bias)
-        y = _ElmanRun.apply(from_x, state[0], weight, self.nonlinearity)
+        # The products' precision may be lower than the weights'.
+        lower = (part.to(from_x.dtype) for part in (state[0], weight))
+        y = _ElmanRun.apply(from_x, *lower, self.nonlinearity)
         return y, (y[-1],)
 
     def run_local(

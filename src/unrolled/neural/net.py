@@ -33,7 +33,8 @@ class NetConfig:
         tied: one matrix for input and output vectors (Press and Wolf 2017; Inan et al. 2017).
         residual: from the second layer on, add a layer's input to its output.
         order: n of a feed-forward net, which sees n - 1 words.
-        output: classes, full or adaptive; see `output_layers`.
+        output: classes, full or adaptive, see `output_layers`; sampled or nce, see `sampled`.
+        samples: words drawn for a batch when trained on samples.
         classes: of the class-factored softmax. classes_by: see `word_classes`.
         dropout_input, dropout_layers, dropout_output: share of units set to 0, the same ones at
             all steps of a stretch (Gal and Ghahramani 2016).
@@ -52,6 +53,7 @@ class NetConfig:
     residual: bool = False
     order: int = 5
     output: str = "classes"
+    samples: int = 1024
     classes: int = 100
     classes_by: str = "bigrams"
     dropout_input: float = 0.2
@@ -65,7 +67,7 @@ class NetConfig:
     def __post_init__(self) -> None:
         if self.cell not in KINDS:
             raise SettingError(f"cell '{self.cell}' is unknown, allowed are {', '.join(KINDS)}")
-        for name in ("hidden", "layers", "classes"):
+        for name in ("hidden", "layers", "classes", "samples"):
             if getattr(self, name) < 1:
                 raise SettingError(f"{name} is {getattr(self, name)}, allowed are 1 and more")
         if self.embedding < 0:
@@ -100,7 +102,7 @@ class Net(nn.Module):
         output = self.vectors
         if not config.tied:
             output = nn.Parameter(torch.empty(size, width).uniform_(-0.1, 0.1))
-        self.output = output_layer(config.output, output, class_of)
+        self.output = output_layer(config.output, output, class_of, config.samples)
         last = config.hidden
         # Tied vectors of another width than the state are met by one linear layer.
         self.projection = nn.Linear(last, width, bias=False) if last != width else None

@@ -21,6 +21,7 @@ from unrolled.vocabulary import BOS
 Array = np.ndarray[Any, Any]
 
 OUTPUTS = ("classes", "full", "adaptive")
+TRAINED_ON_SAMPLES = ("sampled", "nce")
 
 
 class OutputLayer(nn.Module):
@@ -293,7 +294,9 @@ def _forbidden(weight: Tensor) -> Tensor:
     return mask
 
 
-def output_layer(kind: str, weight: nn.Parameter, class_of: Array | None) -> OutputLayer:
+def output_layer(
+    kind: str, weight: nn.Parameter, class_of: Array | None, samples: int = 1024
+) -> OutputLayer:
     """The output layer of a name; the one by classes needs the class of every word.
 
     Raises:
@@ -305,4 +308,9 @@ def output_layer(kind: str, weight: nn.Parameter, class_of: Array | None) -> Out
         return ClassFactoredSoftmax(weight, class_of)
     if kind == "adaptive":
         return AdaptiveSoftmax(weight.shape[1], weight.shape[0])
-    raise SettingError(f"the output '{kind}' is unknown, allowed are {', '.join(OUTPUTS)}")
+    if kind in TRAINED_ON_SAMPLES:
+        from unrolled.neural.sampled import NoiseContrastive, SampledSoftmax
+
+        return (SampledSoftmax if kind == "sampled" else NoiseContrastive)(weight, samples)
+    allowed = ", ".join(OUTPUTS + TRAINED_ON_SAMPLES)
+    raise SettingError(f"the output '{kind}' is unknown, allowed are {allowed}")

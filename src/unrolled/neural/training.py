@@ -11,6 +11,7 @@ import math
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 
 OPTIMISERS = ("adam", "sgd", "asgd")
+PRECISIONS = ("auto", "float32", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -60,11 +62,13 @@ class TrainingConfig:
         clip_value: largest absolute value of each element (Mikolov); 0 for none.
         accumulate: batches whose gradients are summed for one step.
         seed: of initial values, dropout and order.
+        precision: of products: float32; bfloat16, with weights and losses in float32 all the same;
+            or auto, bfloat16 on GPUs that have it and float32 elsewhere, where it is slower.
         vectors: file of word vectors to begin with, see `word_vectors`.
         freeze_vectors: leave them as they are; only where the output has vectors of its own.
     """
 
-    epochs: int = 12
+    epochs: int = 10
     batch: int = 64
     bptt: int = 35
     optimiser: str = "adam"
@@ -78,6 +82,7 @@ class TrainingConfig:
     clip_value: float = 0.0
     accumulate: int = 1
     seed: int = 1
+    precision: str = "auto"
     vectors: str = ""
     freeze_vectors: bool = False
 
@@ -88,6 +93,9 @@ class TrainingConfig:
         if self.optimiser not in OPTIMISERS:
             allowed = ", ".join(OPTIMISERS)
             raise SettingError(f"optimiser '{self.optimiser}' is unknown, allowed are {allowed}")
+        if self.precision not in PRECISIONS:
+            allowed = ", ".join(PRECISIONS)
+            raise SettingError(f"precision '{self.precision}' is unknown, allowed are {allowed}")
         if not 0 < self.rate < math.inf:
             raise SettingError(f"rate is {self.rate}, allowed are numbers above 0")
         for name in ("momentum", "weight_decay", "warmup", "patience", "clip_norm", "clip_value"):
@@ -273,6 +281,7 @@ class Trainer:
         self.group = group or Group()
         self.device = self.group.device
         self.net.to(self.device)
+        self.mixed = lower_precision(config.precision, self.device)
         for name, checksum in self.checksums().items():
             self.group.require_equal(int(checksum, 16), f"text to {name}")
         if not self.group.first:
@@ -386,13 +395,28 @@ class Trainer:
         """Mean of -log p over the batch's tokens, the state after it, and how many they are."""
         words = torch.from_numpy(batch.inputs).to(self.device)
         targets = torch.from_numpy(batch.targets).to(self.device).flatten()
-        h, state = self.net(words, self.state, depth=1 if self.config.bptt == 1 else None)
+        h, state = self._outputs(words)
         h = h.flatten(0, 1)
         count = int(np.count_nonzero(batch.steps >= 0))
         if count < targets.numel():
             real = targets >= 0
             h, targets = h[real], targets[real]
-        return self.net.output.loss(h, targets), state, count
+        # The kernels of CPUs know no bfloat16; on GPUs the logarithms are in float32 too.
+        with self._autocast() if self.device.type == "cuda" else nullcontext():
+            return self.net.output.loss(h, targets), state, count
+
+    def _outputs(self, words: Tensor) -> tuple[Tensor, State]:
+        """What the net gives for words (T, B) from the present state."""
+        depth = 1 if self.config.bptt == 1 else None
+        if not self.mixed:
+            found: tuple[Tensor, State] = self.net(words, self.state, depth=depth)
+            return found
+        with self._autocast():
+            h, state = self.net(words, self.state, depth=depth)
+        return h.float(), tuple(p.float() if p.is_floating_point() else p for p in state)
+
+    def _autocast(self) -> Any:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed)
 
     def _checked(self, loss: Tensor) -> float:
         value = float(loss.detach())
@@ -565,6 +589,17 @@ def _optimiser(net: Net, config: TrainingConfig) -> torch.optim.Optimizer:
         momentum=config.momentum,
         weight_decay=config.weight_decay,
     )
+
+
+def lower_precision(precision: str, device: torch.device) -> bool:
+    """Whether products are to be taken in bfloat16.
+
+    >>> lower_precision("auto", torch.device("cpu"))
+    False
+    """
+    if precision == "auto":
+        return device.type == "cuda" and torch.cuda.is_bf16_supported()
+    return precision == "bfloat16"
 
 
 def _norm(net: Net) -> float:
