@@ -27,7 +27,15 @@ TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--np
 
 def test_torchrun_trains_what_one_process_does(tmp_path: Path) -> None:
     text, valid = write_text(tmp_path, 60), write_text(tmp_path, 30, "valid.txt", seed=2)
-    settings = {**SMALL, "batch": 5, "bptt": 6, "warmup": 5, "epochs": 3, "accumulate": 2}
+    settings = {
+        **SMALL,
+        "batch": 5,
+        "bptt": 6,
+        "warmup": 5,
+        "epochs": 3,
+        "accumulate": 2,
+        "direct": 500,
+    }
     alone = train_net(text, valid=valid, **settings)
     output = tmp_path / "net.safetensors"
     options = [f"--{name} {value}" for name, value in settings.items() if "dropout" not in name]
@@ -60,7 +68,7 @@ from unrolled.neural.training import Trainer, split_settings
 folder = Path(sys.argv[1])
 group = join()
 net, training = split_settings(dict(
-    hidden=12, classes=4, batch=5, bptt=6, warmup=5, epochs=2, dropout_output=0.3))
+    hidden=12, classes=4, batch=5, bptt=6, warmup=5, epochs=2, dropout_output=0.3, direct=200))
 
 def trainer(kept):
     trainer = Trainer(read_corpus(folder / "text.txt"), None, net, training, group=group)

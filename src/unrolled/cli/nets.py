@@ -53,6 +53,10 @@ def net(
         _option("classes (fast), full, adaptive; full trained on samples: sampled, nce.", _NET),
     ] = "classes",
     samples: Annotated[int, _option("Words sampled for a batch.", _NET, min=1)] = 1024,
+    direct: Annotated[
+        int, _option("Entries of a table of n-gram features beside the net; 0: none.", _NET, min=0)
+    ] = 0,
+    direct_order: Annotated[int, _option("Longest of these n-grams.", _NET, min=1)] = 3,
     classes: Annotated[int, _option("How many classes of words.", _NET, min=1)] = 100,
     classes_by: Annotated[
         str, _option("frequency, sqrt-frequency or bigrams (Brown-style).", _NET)
@@ -74,6 +78,7 @@ def net(
     ] = 35,
     optimiser: Annotated[str, _option("adam, sgd or asgd (averaged).", _TRAINING)] = "adam",
     rate: Annotated[float, _option("Learning rate.", _TRAINING)] = 0.012,
+    direct_rate: Annotated[float, _option("Of the n-gram features.", _TRAINING)] = 0.2,
     momentum: Annotated[float, _option("Of SGD.", _TRAINING)] = 0.0,
     weight_decay: Annotated[float, _option("Decay of weights.", _TRAINING)] = 0.0,
     schedule: Annotated[
@@ -140,7 +145,7 @@ def net(
             report=stages.stage, tick=lambda tick: _show(stages, tick),
             cell=cell, nonlinearity=nonlinearity, hidden=hidden, layers=layers,
             embedding=embedding, tied=tied, residual=residual, order=order, output=output_layer,
-            samples=samples,
+            samples=samples, direct=direct, direct_order=direct_order, direct_rate=direct_rate,
             classes=classes, classes_by=classes_by, dropout_input=dropped[0],
             dropout_layers=dropped[1], dropout_output=dropped[2], dropout_state=dropout_state,
             learned_start=learned_start, forget_bias=forget_bias, independent=independent,

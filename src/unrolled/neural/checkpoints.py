@@ -30,6 +30,8 @@ def write_checkpoint(trainer: Trainer, path: Path) -> None:
     tensors = dict(_of_net("net", trainer.net.named_parameters()))
     tensors |= {f"best.{name}": value for name, value in (trainer.best or {}).items()}
     tensors |= {f"mean.{name}": value for name, value in trainer.averager.means.items()}
+    if trainer.direct is not None:
+        tensors["direct.squares"] = trainer.direct.squares
     group = trainer.group
     for place, part in enumerate(trainer.state):  # of the whole batch
         tensors[f"state.{place}"] = torch.cat(group.all_rows(part))
@@ -98,6 +100,8 @@ def resume_from(trainer: Trainer, path: Path) -> None:
         parts = [trainer.group.rows(states[str(place)]) for place in range(len(states))]
         trainer.state = tuple(part.to(device) for part in parts)
         _fill_optimiser(trainer.optimiser, _under("optimiser.", tensors))
+        if trainer.direct is not None:
+            trainer.direct.squares.copy_(tensors["direct.squares"])
         own = f"random.{trainer.group.rank}"
         if own in tensors:  # else there are more processes than there were
             torch.set_rng_state(tensors[own])

@@ -25,6 +25,10 @@ def word_losses(
     places: Array,
     weight: Array,
     bias: Array,
+    table: Array,
+    starts: Array,
+    offsets: Array,
+    errors: Array,
     scale: float,
     losses: Array,
     dh: Array,
@@ -41,6 +45,8 @@ def word_losses(
         members: (V,) int64 words sorted by class; class c has members[borders[c]:borders[c + 1]].
         places: (V,) int64 place of each word within its class.
         weight, bias: (V, H) and (V,) of the words; a bias of -inf rules a word out.
+        table, starts, offsets, errors: n-gram features, see `max_ent.Stretches`; starts (N, 0) has
+            none, and no errors are written where there is no room for any.
         scale: what the gradients are multiplied by, in the precision of h.
         losses: (N,) out. dh: (N, H) out. dweight, dbias: (V, H), (V,) added to; all three
             gradients are of the sum of losses. A dweight of no rows asks for losses alone.
@@ -55,6 +61,11 @@ def word_losses(
             rows = tokens[begin : min(begin + TOGETHER, first[c + 1])]
             _scores(h, rows, weight, bias, words, p)
             for a in range(rows.size):
+                for k in range(starts.shape[1]):
+                    if starts[rows[a], k] >= 0:
+                        for j in range(words.size):
+                            p[a, j] += table[starts[rows[a], k] + j]
+            for a in range(rows.size):
                 losses[rows[a]] = _softmax(p[a, : words.size], places[targets[rows[a]]])
             if dweight.shape[0] > 0:
                 for a in range(rows.size):
@@ -62,6 +73,9 @@ def word_losses(
                     for j in range(words.size):
                         p[a, j] *= scale
                         dbias[words[j]] += p[a, j]
+                    if errors.size > 0:
+                        for j in range(words.size):
+                            errors[offsets[rows[a]] + j] = p[a, j]
                 _add_to_outputs(p, rows, weight, words, dh)
                 _add_to_weights(p, rows, h, words, dweight)
 

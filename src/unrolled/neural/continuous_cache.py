@@ -110,6 +110,7 @@ class ContinuousCacheModel:
     def _mixed(self, h: Tensor, targets: Tensor, cache: Cache) -> Tensor:
         """log p of targets (T,) after outputs h (T, E), which the cache does not have yet."""
         base = self.model.net.output.log_probs(h, targets)
+        h = self._key(h)
         keys, words = torch.cat([cache[0], h]), torch.cat([cache[1], targets])
         own = torch.arange(len(cache[1]), len(words), device=h.device).unsqueeze(1)
         every = torch.arange(len(words), device=h.device)
@@ -132,8 +133,12 @@ class ContinuousCacheModel:
 
     def _with(self, cache: Cache, h: Tensor, words: Tensor) -> Cache:
         """The cache with more outputs and words, without the oldest."""
-        keys = torch.cat([cache[0], h])[-self.window :]
+        keys = torch.cat([cache[0], self._key(h)])[-self.window :]
         return keys, torch.cat([cache[1], words])[-self.window :]
+
+    def _key(self, h: Tensor) -> Tensor:
+        """Outputs without the words that n-gram features beside a net go by."""
+        return self.model.net.output.parted(h)[0]
 
     # -- word by word ------------------------------------------------------------------------------
 
@@ -158,7 +163,9 @@ class ContinuousCacheModel:
         base = self.model.next_log_probs(inner)
         if len(words) == 0:
             return base
-        shares = torch.softmax(self.theta * (keys @ inner[-1][0]), 0).double().cpu().numpy()
+        shares = (
+            torch.softmax(self.theta * (keys @ self._key(inner[-1])[0]), 0).double().cpu().numpy()
+        )
         cached = np.bincount(words.cpu().numpy(), shares, base.size)
         mixed = (1 - self.weight) * np.exp(base.astype(np.float64)) + self.weight * cached
         with np.errstate(divide="ignore"):  # <s> has no probability

@@ -98,6 +98,12 @@ class Group:
             parameter.grad = total.view_as(parameter) if count else None
         return bool(wishes)
 
+    def sum_tensor(self, tensor: Tensor) -> None:
+        """Put the sum over all processes into a tensor."""
+        if self.size > 1:
+            with _others_may_end():
+                dist.all_reduce(tensor)
+
     def sum(self, values: Sequence[float]) -> list[float]:
         """Sums of numbers over all processes."""
         if self.size == 1:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from unrolled.errors import SettingError
 from unrolled.neural.cells import CELLS, Cell, State
+from unrolled.neural.max_ent import NO_WORD, MaxEnt
 from unrolled.neural.output_layers import output_layer
 from unrolled.vocabulary import EOS
 
@@ -35,6 +36,8 @@ class NetConfig:
         order: n of a feed-forward net, which sees n - 1 words.
         output: classes, full or adaptive, see `output_layers`; sampled or nce, see `sampled`.
         samples: words drawn for a batch when trained on samples.
+        direct: entries of a table of hashed n-gram features beside the net, see `max_ent`; 0 for
+            none. direct_order: features are of 1 to so many words.
         classes: of the class-factored softmax. classes_by: see `word_classes`.
         dropout_input, dropout_layers, dropout_output: share of units set to 0, the same ones at
             all steps of a stretch (Gal and Ghahramani 2016).
@@ -54,6 +57,8 @@ class NetConfig:
     order: int = 5
     output: str = "classes"
     samples: int = 1024
+    direct: int = 0
+    direct_order: int = 3
     classes: int = 100
     classes_by: str = "bigrams"
     dropout_input: float = 0.2
@@ -72,6 +77,13 @@ class NetConfig:
                 raise SettingError(f"{name} is {getattr(self, name)}, allowed are 1 and more")
         if self.embedding < 0:
             raise SettingError(f"embedding is {self.embedding}, allowed are 0 and more")
+        if self.direct < 0:
+            raise SettingError(f"direct is {self.direct}, allowed are 0 and more")
+        if self.direct and self.output not in ("classes", "full"):
+            raise SettingError(
+                f"direct is {self.direct} and output '{self.output}', but only classes and full "
+                "have n-gram features"
+            )
         if self.order < 2:
             raise SettingError(f"order is {self.order}, allowed are 2 and more")
         for name in ("dropout_input", "dropout_layers", "dropout_output", "dropout_state"):
@@ -103,12 +115,23 @@ class Net(nn.Module):
         if not config.tied:
             output = nn.Parameter(torch.empty(size, width).uniform_(-0.1, 0.1))
         self.output = output_layer(config.output, output, class_of, config.samples)
+        if config.direct:
+            self.output.max_ent = MaxEnt(config.direct, config.direct_order, size)
         last = config.hidden
         # Tied vectors of another width than the state are met by one linear layer.
         self.projection = nn.Linear(last, width, bias=False) if last != width else None
 
     def begin(self, batch: int) -> State:
         """The state before any word, of B texts."""
+        state = self.begin_body(batch)
+        max_ent = self.output.max_ent
+        if max_ent is None:
+            return state
+        shape = (batch, max_ent.columns)
+        return (*state, torch.full(shape, NO_WORD, dtype=torch.int64, device=self.vectors.device))
+
+    def begin_body(self, batch: int) -> State:
+        """The part of the state that `body` takes and gives."""
         raise NotImplementedError
 
     def body(
@@ -122,16 +145,24 @@ class Net(nn.Module):
     ) -> tuple[Tensor, State]:
         """Outputs (T, B, E) after each of words (T, B), and the last state.
 
+        With n-gram features beside the net outputs have columns more, see `max_ent`.
+
         Args:
             depth: 1: errors do not flow back through time (plain backpropagation); by default
                 they flow back over all T steps.
         """
         x = nn.functional.embedding(words, self.vectors)
         x = self._dropped(x, self.config.dropout_input)
-        h, state = self.body(x, state, words, depth)
+        own = state if self.output.max_ent is None else state[:-1]
+        h, after = self.body(x, own, words, depth)
         if self.projection is not None:
             h = self.projection(h)
-        return self._dropped(h, self.config.dropout_output), state
+        h = self._dropped(h, self.config.dropout_output)
+        if self.output.max_ent is None:
+            return h, after
+        context, recent = _words_before(words, state[-1])
+        h = h.float() if h.dtype == torch.bfloat16 else h  # which has no room for numbers of words
+        return torch.cat([h, context.to(h.dtype)], -1), (*after, recent)
 
     def _dropped(self, x: Tensor, share: float) -> Tensor:
         """x (T, B, E) with units of each text set to 0, the same ones at all steps."""
@@ -139,6 +170,18 @@ class Net(nn.Module):
             return x
         keep = x.new_empty(1, *x.shape[1:]).bernoulli_(1 - share).div_(1 - share)
         return x * keep
+
+
+def _words_before(words: Tensor, recent: Tensor) -> tuple[Tensor, Tensor]:
+    """The last K words at each of words (T, B), as (T, B, K), and at the end, (B, K).
+
+    Args:
+        recent: (B, K) the words before the first step, the last one at the end.
+    """
+    steps, columns = len(words), recent.shape[1]
+    rows = torch.cat([recent.t(), words])
+    windows = rows.unfold(0, columns, 1)[1:] if columns else rows.unsqueeze(-1)[:, :, :0]
+    return windows, rows[steps:].t().contiguous()
 
 
 class RecurrentNet(Net):
@@ -166,7 +209,7 @@ class RecurrentNet(Net):
         assert isinstance(cell, Cell)
         return cell
 
-    def begin(self, batch: int) -> State:
+    def begin_body(self, batch: int) -> State:
         config = self.config
         if self.start is not None:
             return tuple(row.expand(batch, -1).contiguous() for row in self.start)
@@ -209,7 +252,7 @@ class FeedForwardNet(Net):
         spread = 1 / math.sqrt(config.hidden)
         nn.init.uniform_(self.hidden.weight, -spread, spread)
 
-    def begin(self, batch: int) -> State:
+    def begin_body(self, batch: int) -> State:
         shape = (batch, self.config.order - 2)
         return (torch.full(shape, EOS, dtype=torch.int64, device=self.vectors.device),)
 

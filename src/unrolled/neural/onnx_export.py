@@ -285,6 +285,8 @@ def _feed_forward(
 
 def _log_probs(graph: _Graph, layer: OutputLayer, h: str) -> str:
     """`OutputLayer.distribution`, (B, V)."""
+    if layer.max_ent is not None:
+        raise SettingError("a net with n-gram features (direct) cannot be written as ONNX")
     if isinstance(layer, ClassFactoredSoftmax):
         return _by_classes(graph, layer, h)
     if isinstance(layer, FullSoftmax):

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from unrolled.errors import SettingError
 from unrolled.neural.class_kernels import word_losses
+from unrolled.neural.max_ent import MaxEnt, Stretches
 from unrolled.threads import run_slices
 from unrolled.vocabulary import BOS
 
@@ -31,9 +32,18 @@ class OutputLayer(nn.Module):
 
     Attributes:
         threads: of the kernels, where a layer has some.
+        max_ent: n-gram features beside h, which then has more columns, see `max_ent`; or None.
     """
 
     threads: int = 2
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.max_ent: MaxEnt | None = None
+
+    def parted(self, h: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Outputs proper, and the words before if there are features of them."""
+        return (h, None) if self.max_ent is None else self.max_ent.part(h)
 
     def loss(self, h: Tensor, targets: Tensor) -> Tensor:
         """Mean of -log p(target | h) over the rows, a differentiable scalar."""
@@ -92,7 +102,11 @@ class FullSoftmax(OutputLayer):
         _set_to_logarithms(self.bias, word_counts)
 
     def _scores(self, h: Tensor) -> Tensor:
-        return nn.functional.linear(h, self.weight, self.bias + self.forbidden)
+        h, context = self.parted(h)
+        scores = nn.functional.linear(h, self.weight, self.bias + self.forbidden)
+        if self.max_ent is None or context is None:
+            return scores
+        return self.max_ent.added(scores, context)
 
 
 class ClassFactoredSoftmax(OutputLayer):
@@ -127,27 +141,45 @@ class ClassFactoredSoftmax(OutputLayer):
 
     def loss(self, h: Tensor, targets: Tensor) -> Tensor:
         classes = self.class_of[targets]
-        of_class = nn.functional.cross_entropy(self._class_scores(h), classes)
+        h, context = self.parted(h)
+        of_class = nn.functional.cross_entropy(self._class_scores(h, context), classes)
         bias = self.bias + self.forbidden
         if h.device.type != "cpu":
             return of_class + self._masked(h, targets, classes, "mean")
+        features = self._features(context, classes, True)
         of_word: Tensor = _WordLoss.apply(
-            h, self.weight, bias, targets, classes, self.index, self.threads
+            h, self.weight, bias, targets, classes, self.index, self.threads, features
         )
         return of_class + of_word
 
     @torch.no_grad()
     def log_probs(self, h: Tensor, targets: Tensor) -> Tensor:
         classes = self.class_of[targets]
-        of_class = nn.functional.cross_entropy(self._class_scores(h), classes, reduction="none")
+        h, context = self.parted(h)
+        scores = self._class_scores(h, context)
+        of_class = nn.functional.cross_entropy(scores, classes, reduction="none")
         if h.device.type != "cpu":
             return -of_class - self._masked(h, targets, classes, "none")
         given = (h.contiguous(), self.weight, self.bias + self.forbidden)
-        losses = _word_losses(*given, targets, classes, self.index, self.threads, False)[0]
+        features = self._features(context, classes, False)
+        losses = _word_losses(
+            *given, targets, classes, self.index, self.threads, features and features[1], False
+        )[0]
         return -of_class - torch.from_numpy(losses)
 
-    def _class_scores(self, h: Tensor) -> Tensor:
-        return nn.functional.linear(h, self.class_weight, self.class_bias)
+    def _class_scores(self, h: Tensor, context: Tensor | None = None) -> Tensor:
+        scores = nn.functional.linear(h, self.class_weight, self.class_bias)
+        if self.max_ent is None or context is None:
+            return scores
+        return self.max_ent.added(scores, context)
+
+    def _features(
+        self, context: Tensor | None, classes: Tensor, errors: bool
+    ) -> tuple[MaxEnt, Stretches] | None:
+        """The n-gram features of the words of these classes, if there are any."""
+        if self.max_ent is None or context is None:
+            return None
+        return self.max_ent, self.max_ent.of_words(context, classes, self.index.borders, errors)
 
     def _masked(self, h: Tensor, targets: Tensor, classes: Tensor, reduction: str) -> Tensor:
         """On a device with no kernel of ours: one matrix product, then all other classes masked."""
@@ -157,8 +189,12 @@ class ClassFactoredSoftmax(OutputLayer):
         return nn.functional.cross_entropy(scores, targets, reduction=reduction)
 
     def distribution(self, h: Tensor) -> Tensor:
-        of_class = torch.log_softmax(self._class_scores(h), -1)
+        h, context = self.parted(h)
+        of_class = torch.log_softmax(self._class_scores(h, context), -1)
         words = nn.functional.linear(h, self.weight, self.bias + self.forbidden)
+        if self.max_ent is not None and context is not None:
+            places = torch.from_numpy(self.index.places)
+            words = self.max_ent.with_all_words(words, context, self.class_of, places)
         totals = [torch.logsumexp(words[:, some], -1) for some in self.index.words_of_classes]
         return words + (of_class - torch.stack(totals, -1))[:, self.class_of]
 
@@ -186,11 +222,13 @@ class _WordLoss(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, *given: Any) -> Tensor:
-        """From h, weight, bias, targets, classes, index and threads, as `_word_losses` has them."""
-        h, weight, bias, targets, classes, index, threads = given
+        """From h, weight, bias, targets, classes, index and threads, as `_word_losses` has them,
+        and from the `MaxEnt` and its stretches, or None."""
+        h, weight, bias, targets, classes, index, threads, ctx.features = given
         needed = any(ctx.needs_input_grad[:3])
+        stretches = ctx.features and ctx.features[1]
         losses, *gradients = _word_losses(
-            h.contiguous(), weight, bias, targets, classes, index, threads, needed
+            h.contiguous(), weight, bias, targets, classes, index, threads, stretches, needed
         )
         if needed:
             ctx.gradients = [torch.from_numpy(array) for array in gradients]
@@ -199,15 +237,18 @@ class _WordLoss(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *given: Any) -> Any:
         gradients = ctx.gradients
+        if ctx.features:
+            max_ent, stretches = ctx.features
+            max_ent.record(stretches, float(given[0]))
         if given[0] != 1:  # seldom; it takes a pass over (V, E)
             gradients = [gradient * given[0] for gradient in gradients]
         dh, dweight, dbias = gradients
-        return dh, dweight, dbias, None, None, None, None
+        return dh, dweight, dbias, None, None, None, None, None
 
 
 def _word_losses(
     h: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, classes: Tensor, index: ClassIndex,
-    threads: int, gradients: bool,
+    threads: int, features: Stretches | None, gradients: bool,
 ) -> tuple[Array, Array, Array, Array]:  # fmt: skip
     """Sort tokens by class, share the classes out among threads, and run the kernel.
 
@@ -228,12 +269,16 @@ def _word_losses(
     dbias = np.zeros_like(biases)
     results = losses, dh, dweight, dbias
     layout = index.members, index.borders, index.places
+    if features is None:
+        none = np.zeros(0, np.int64)
+        features = Stretches(dbias[:0], np.zeros((words.size, 0), np.int64), none, dbias[:0])
+    beside = features.table, features.starts, features.offsets, features.errors
     scale = outputs.dtype.type(1 / max(words.size, 1))
     shares = [np.ascontiguousarray(present[k::threads]) for k in range(threads)]
     run_slices(
         word_losses,
         [
-            (outputs, words, tokens, first, share, *layout, rows, biases, scale, *results)
+            (outputs, words, tokens, first, share, *layout, rows, biases, *beside, scale, *results)
             for share in shares
             if share.size
         ],

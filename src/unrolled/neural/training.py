@@ -26,6 +26,7 @@ from unrolled.neural.averaging import Averager, set_parameters
 from unrolled.neural.cells import State
 from unrolled.neural.checkpoints import resume_from, write_checkpoint
 from unrolled.neural.distributed import Group, join, leave, refuse_standard_input
+from unrolled.neural.max_ent import SparseAdagrad
 from unrolled.neural.memory import keep_freed_memory
 from unrolled.neural.model import NeuralModel
 from unrolled.neural.net import Net, NetConfig, build_net
@@ -62,6 +63,7 @@ class TrainingConfig:
         clip_value: largest absolute value of each element (Mikolov); 0 for none.
         accumulate: batches whose gradients are summed for one step.
         seed: of initial values, dropout and order.
+        direct_rate: of the table of n-gram features, under Adagrad; times the schedule.
         precision: of products: float32; bfloat16, with weights and losses in float32 all the same;
             or auto, bfloat16 on GPUs that have it and float32 elsewhere, where it is slower.
         vectors: file of word vectors to begin with, see `word_vectors`.
@@ -82,6 +84,7 @@ class TrainingConfig:
     clip_value: float = 0.0
     accumulate: int = 1
     seed: int = 1
+    direct_rate: float = 0.2
     precision: str = "auto"
     vectors: str = ""
     freeze_vectors: bool = False
@@ -96,8 +99,9 @@ class TrainingConfig:
         if self.precision not in PRECISIONS:
             allowed = ", ".join(PRECISIONS)
             raise SettingError(f"precision '{self.precision}' is unknown, allowed are {allowed}")
-        if not 0 < self.rate < math.inf:
-            raise SettingError(f"rate is {self.rate}, allowed are numbers above 0")
+        for name in ("rate", "direct_rate"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise SettingError(f"{name} is {getattr(self, name)}, allowed are numbers above 0")
         for name in ("momentum", "weight_decay", "warmup", "patience", "clip_norm", "clip_value"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise SettingError(f"{name} is {getattr(self, name)}, allowed are 0 and more")
@@ -280,8 +284,16 @@ class Trainer:
         self.net.output.threads = threads
         self.group = group or Group()
         self.device = self.group.device
+        if net_config.direct and self.device.type != "cpu":
+            raise SettingError(
+                "n-gram features beside a net (direct) are trained on CPUs only",
+                hint="Set CUDA_VISIBLE_DEVICES to nothing, or leave direct out",
+            )
         self.net.to(self.device)
         self.mixed = lower_precision(config.precision, self.device)
+        max_ent = self.net.output.max_ent
+        self.direct = None if max_ent is None else SparseAdagrad(max_ent)
+        self._tokens = 0  # since the last step
         for name, checksum in self.checksums().items():
             self.group.require_equal(int(checksum, 16), f"text to {name}")
         if not self.group.first:
@@ -380,6 +392,7 @@ class Trainer:
         if batch.fresh:
             self.state = self.net.begin(share.inputs.shape[1])
         tokens = int(np.count_nonzero(batch.steps >= 0))
+        self._tokens += tokens
         if np.any(share.steps >= 0):  # a text's last batch may have nothing for this process
             loss, self.state, count = self._loss(share)
             part = count / (tokens * self.config.accumulate)
@@ -443,6 +456,10 @@ class Trainer:
         for group in self.optimiser.param_groups:
             group["lr"] = config.rate * self.schedule.rate(self.step)
         self.optimiser.step()
+        if self.direct is not None:
+            rate = config.direct_rate * self.schedule.rate(self.step)
+            self.direct.step(rate, self._tokens, self.group)
+        self._tokens = 0
         self.optimiser.zero_grad(set_to_none=True)
         self.step += 1
         self.averager.add()
@@ -453,6 +470,9 @@ class Trainer:
         """Measure, keep the parameters if they are the best so far, and begin the next epoch."""
         self._sum_totals()
         self.optimiser.zero_grad(set_to_none=True)  # of batches too few for one more step
+        self._tokens = 0
+        if self.direct is not None:
+            self.direct.forget()
         with self.averager.in_place():
             valid = self._valid_perplexity()
             if valid is not None and valid < self._best_valid():
