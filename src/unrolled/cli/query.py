@@ -53,7 +53,7 @@ def evaluate(
     cache_weight: Annotated[float, typer.Option(help="Share of that cache.")] = 0.1,
     cache_theta: Annotated[
         float, typer.Option(help="How much more the more similar outputs count; 0: all the same.")
-    ] = 0.3,
+    ] = 0.5,
     threads: shared.Threads = 2,
 ) -> None:
     """Print the perplexity of a text, on one line that says how it was measured.

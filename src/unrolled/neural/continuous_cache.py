@@ -55,7 +55,7 @@ class ContinuousCacheModel:
     normalised = True
 
     def __init__(
-        self, model: NeuralModel, *, window: int = 500, weight: float = 0.1, theta: float = 0.3
+        self, model: NeuralModel, *, window: int = 500, weight: float = 0.1, theta: float = 0.5
     ) -> None:
         require_net(model, "a cache over outputs")
         if window < 1:
