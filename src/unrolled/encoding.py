@@ -19,10 +19,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from unrolled.intrinsics import eight_bytes, prefetch, trailing_zeros
-from unrolled.kernels import kernel, part
+from unrolled.kernels import kernel, leaf, part
 
 MAX_PROBES = 1024
 RECENT = 16384  # pairs: 256 KiB, half of a second-level cache
@@ -43,10 +42,6 @@ _BYTE = np.uint64(0xFF)
 _BLANKS = np.uint64(0x2121212121212121)  # a byte below '!' may split words
 _TOPS = np.uint64(0x8080808080808080)
 _BATCH = 32
-
-# Leaves must be inlined: a call passes seven numbers for each array, and they are called by the
-# word (measured: a third of the time). Only kernels are called from Python.
-leaf: Any = njit(nogil=True, forceinline=True, no_cfunc_wrapper=True, error_model="numpy")
 
 
 @leaf
