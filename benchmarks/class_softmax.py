@@ -39,7 +39,8 @@ def run(workspace: Workspace, report: Report) -> None:
 
 def _trainer(workspace: Workspace) -> Any:
     from unrolled.corpus import read_corpus
-    from unrolled.neural.training import Trainer, split_settings
+    from unrolled.neural.trainer import Trainer
+    from unrolled.neural.training_config import split_settings
 
     settings = {"cell": "elman", "hidden": _HIDDEN, "batch": _BATCH, "bptt": _STEPS,
                 "classes": _CLASSES, "classes_by": "sqrt-frequency", "dropout_input": 0.0,

@@ -51,7 +51,8 @@ def test_a_net_is_trained_and_every_command_takes_it(
 
 def test_an_interrupted_training_goes_on(run: Run, texts: tuple[str, str], tmp_path: Path) -> None:
     from unrolled.corpus import read_corpus
-    from unrolled.neural.training import Trainer, split_settings
+    from unrolled.neural.trainer import Trainer
+    from unrolled.neural.training_config import split_settings
     from unrolled.storage import load
 
     train, _ = texts

@@ -64,7 +64,8 @@ import sys
 from pathlib import Path
 from unrolled.corpus import read_corpus
 from unrolled.neural.distributed import join
-from unrolled.neural.training import Trainer, split_settings
+from unrolled.neural.trainer import Trainer
+from unrolled.neural.training_config import split_settings
 folder = Path(sys.argv[1])
 group = join()
 net, training = split_settings(dict(

@@ -20,7 +20,9 @@ from unrolled.neural.max_ent import MaxEnt, SparseAdagrad
 from unrolled.neural.model import NeuralModel
 from unrolled.neural.net import NetConfig
 from unrolled.neural.onnx_export import _log_probs
-from unrolled.neural.training import Trainer, split_settings, train_net
+from unrolled.neural.trainer import Trainer
+from unrolled.neural.training import train_net
+from unrolled.neural.training_config import split_settings
 from unrolled.storage import read_model
 from unrolled.vocabulary import BOS, EOS
 

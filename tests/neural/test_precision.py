@@ -10,7 +10,8 @@ import torch
 from small_nets import SMALL, write_text
 from unrolled.corpus import read_corpus
 from unrolled.errors import SettingError
-from unrolled.neural.training import Trainer, TrainingConfig, lower_precision, split_settings
+from unrolled.neural.trainer import Trainer, lower_precision
+from unrolled.neural.training_config import TrainingConfig, split_settings
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 

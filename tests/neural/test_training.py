@@ -20,7 +20,9 @@ from unrolled.errors import FormatError, SettingError, TextError, UnrolledError
 from unrolled.language_model import evaluate
 from unrolled.neural.averaging import Averager
 from unrolled.neural.schedules import Schedule
-from unrolled.neural.training import Trainer, split_settings, train_net
+from unrolled.neural.trainer import Trainer
+from unrolled.neural.training import train_net
+from unrolled.neural.training_config import split_settings
 from unrolled.storage import read_model, write_model
 
 QUICK: dict[str, Any] = {**SMALL, "batch": 4, "bptt": 6, "epochs": 3, "warmup": 5}

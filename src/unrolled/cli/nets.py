@@ -11,7 +11,7 @@ from unrolled.cli import options as shared
 
 if TYPE_CHECKING:
     from unrolled.cli.progress import Stages
-    from unrolled.neural.training import Tick
+    from unrolled.neural.training_config import Tick
 
 _NET, _TRAINING = "Net", "Training"
 

@@ -14,7 +14,7 @@ from unrolled.errors import FormatError, SettingError
 from unrolled.storage import ModelFile, read_model, write_model
 
 if TYPE_CHECKING:
-    from unrolled.neural.training import Trainer
+    from unrolled.neural.trainer import Trainer
 
 KIND = "net-checkpoint"
 VERSION = 2

@@ -1,0 +1,133 @@
+"""How a net is trained, and what training tells about itself."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from typing import Any
+
+from unrolled.errors import SettingError
+from unrolled.neural.net import NetConfig
+from unrolled.neural.schedules import Schedule
+
+OPTIMISERS = ("adam", "sgd", "asgd")
+PRECISIONS = ("auto", "float32", "bfloat16")
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How a net is trained.
+
+    Attributes:
+        epochs: passes over the text, at most.
+        batch: parts of the text side by side.
+        bptt: time steps of a batch; errors flow back over all of them, or over none if 1.
+        optimiser: adam (with decoupled weight decay), sgd, or asgd (averaged once validation no
+            longer improves: Merity et al. 2018).
+        rate: learning rate; of Adam per step, of SGD per mean gradient of a token.
+        momentum: of SGD.
+        weight_decay: decay of weights towards 0.
+        schedule: halving, cosine or constant, see `Schedule`. warmup: steps. patience: epochs.
+        clip_norm: largest norm of a whole gradient (Pascanu et al. 2013); 0 for none.
+        clip_value: largest absolute value of each element (Mikolov); 0 for none.
+        accumulate: batches whose gradients are summed for one step.
+        seed: of initial values, dropout and order.
+        direct_rate: of the table of n-gram features, under Adagrad; times the schedule.
+        precision: of products: float32; bfloat16, with weights and losses in float32 all the same;
+            or auto, bfloat16 on GPUs that have it and float32 elsewhere, where it is slower.
+        vectors: file of word vectors to begin with, see `word_vectors`.
+        freeze_vectors: leave them as they are; only where the output has vectors of its own.
+    """
+
+    epochs: int = 10
+    batch: int = 64
+    bptt: int = 35
+    optimiser: str = "adam"
+    rate: float = 0.012
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    schedule: str = "cosine"
+    warmup: int = 50
+    patience: int = 0
+    clip_norm: float = 1.0
+    clip_value: float = 0.0
+    accumulate: int = 1
+    seed: int = 1
+    direct_rate: float = 0.2
+    precision: str = "auto"
+    vectors: str = ""
+    freeze_vectors: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch", "bptt", "accumulate"):
+            if getattr(self, name) < 1:
+                raise SettingError(f"{name} is {getattr(self, name)}, allowed are 1 and more")
+        if self.optimiser not in OPTIMISERS:
+            allowed = ", ".join(OPTIMISERS)
+            raise SettingError(f"optimiser '{self.optimiser}' is unknown, allowed are {allowed}")
+        if self.precision not in PRECISIONS:
+            allowed = ", ".join(PRECISIONS)
+            raise SettingError(f"precision '{self.precision}' is unknown, allowed are {allowed}")
+        for name in ("rate", "direct_rate"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise SettingError(f"{name} is {getattr(self, name)}, allowed are numbers above 0")
+        for name in ("momentum", "weight_decay", "warmup", "patience", "clip_norm", "clip_value"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise SettingError(f"{name} is {getattr(self, name)}, allowed are 0 and more")
+        Schedule(self.schedule, 1)
+        if self.freeze_vectors and not self.vectors:
+            raise SettingError("there are no vectors to freeze", hint="Name a file with --vectors")
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One line of a learning curve; perplexities are exp of the mean loss of a token."""
+
+    epoch: int
+    tokens: int
+    seconds: float
+    train_perplexity: float
+    valid_perplexity: float | None
+    rate: float
+    clipped: float
+
+    def line(self) -> str:
+        """The record as one line of text."""
+        valid = "" if self.valid_perplexity is None else f"  valid ppl {self.valid_perplexity:8.2f}"
+        return (
+            f"epoch {self.epoch:3d}  train ppl {self.train_perplexity:8.2f}{valid}  "
+            f"rate {self.rate:.2g}  clipped {100 * self.clipped:.0f} %  {self.seconds:.0f} s"
+        )
+
+
+@dataclass(frozen=True)
+class Tick:
+    """How far training is, told about every second."""
+
+    epoch: int
+    epochs: int
+    done: float
+    tokens_per_second: float
+    seconds_left: float
+    perplexity: float
+    valid_perplexity: float | None
+
+
+def split_settings(settings: dict[str, Any]) -> tuple[NetConfig, TrainingConfig]:
+    """Settings by name, sorted into those of the net and those of its training.
+
+    Raises:
+        SettingError: an unknown name, with the nearest known one.
+    """
+    import difflib
+
+    parts: list[dict[str, Any]] = [{}, {}]
+    names = [[item.name for item in fields(kind)] for kind in (NetConfig, TrainingConfig)]
+    for name, value in settings.items():
+        if name not in names[0] + names[1]:
+            near = difflib.get_close_matches(name, names[0] + names[1], 1)
+            known = "Known are " + ", ".join(names[0] + names[1])
+            hint = f"Did you mean {near[0]}" if near else known
+            raise SettingError(f"there is no setting '{name}'", hint=hint)
+        parts[name not in names[0]][name] = value
+    return NetConfig(**parts[0]), TrainingConfig(**parts[1])
