@@ -38,7 +38,7 @@ def test_a_net_is_trained_and_every_command_takes_it(
     assert min(point["valid_perplexity"] for point in curve) == pytest.approx(perplexity, rel=1e-3)
     assert run("predict", net, "the cat")[0] == 0
     assert run("generate", net, "--seed", 1)[0] == 0
-    assert run("rank", net, "the cat ran", "ran cat the")[1].count("\n") == 2
+    assert run("rank", net, "the cat ran", "ran cat the")[1].count("\n") == 3
     counts = tmp_path / "counts.safetensors"
     assert run("train", "ngram", train, "-o", counts, "--order", 2)[0] == 0
     both = tmp_path / "both.safetensors"
