@@ -99,3 +99,17 @@ def test_an_experiment_without_data_says_so(run: Run, tmp_path: Path) -> None:
     code, _, err = run("experiment", "ladder", "--data", tmp_path, "-o", tmp_path / "out")
     assert code == 2
     assert "0 files have 'train' in their names" in err
+
+
+def test_vectors_are_taken_and_stay(run: Run, texts: tuple[str, str], tmp_path: Path) -> None:
+    from unrolled.storage import load
+
+    file, net = tmp_path / "vectors.txt", tmp_path / "net.safetensors"
+    file.write_text("the 0.5 -0.5 1\ncat 1 2 0.25\ndog 3 -1 0\nsat 0 0 1\n")
+    code, _, err = run(
+        "train", "net", texts[0], "-o", net, "--vectors", file, "--freeze-vectors", "--no-tied",
+        "--embedding", 3, "--hidden", 4, "--classes", 3, "--epochs", 1,
+    )  # fmt: skip
+    assert code == 0, err
+    model = load(net)
+    assert model.net.vectors[model.vocabulary.id("cat")].tolist() == [1, 2, 0.25]

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import struct
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +13,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-import unrolled
 from small_nets import SMALL, write_text
-from unrolled.cli import main
 from unrolled.errors import SettingError, TextError
 from unrolled.neural import word_vectors
 from unrolled.neural.training import train_net
@@ -211,20 +207,3 @@ def test_vectors_that_do_not_fit_are_refused(
     given = {**TRAINED, "vectors": _vectors_file(tmp_path), **settings}
     with pytest.raises(SettingError, match=message):
         train_net(write_text(tmp_path, 10), **given)
-
-
-def test_the_command_takes_vectors(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    text, file, output = write_text(tmp_path, 20), _vectors_file(tmp_path), tmp_path / "net"
-    words = (
-        f"unrolled train net {text} -o {output} --vectors {file} --freeze-vectors --no-tied "
-        "--embedding 3 --hidden 4 --classes 3 --epochs 1"
-    )
-    monkeypatch.setenv("UNROLLED_COMPILING", "1")
-    monkeypatch.setattr(sys, "argv", words.split())
-    with contextlib.suppress(SystemExit):
-        main()
-    assert "words have vectors" in capsys.readouterr().err
-    model = unrolled.load(output)
-    assert model.net.vectors[model.vocabulary.id("cat")].tolist() == [1, 2, 0.25]
