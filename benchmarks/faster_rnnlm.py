@@ -17,7 +17,7 @@ from benchmarks.workspace import Workspace
 NEEDS = ()
 _TIME, _END = Bar(at_most=0.5), Bar(at_most=1)
 _PEER = ("-hidden", "200", "-hidden-type", "sigmoid", "-direct", "100", "-direct-order", "3")
-_OURS = ("--hidden", "200", "--epochs", "1")
+_OURS = ("--hidden", "200", "--epochs", "3", "--batch", "32")
 
 
 def run(workspace: Workspace, report: Report) -> None:
