@@ -17,10 +17,12 @@ _FULL, _ADAPTIVE = Bar(at_least=15), Bar(at_least=2)
 def run(workspace: Workspace, report: Report) -> None:
     """An Elman net of 200 units, the same text and batches, forward, backward, clip and update."""
     try:
-        import torch
+        import unrolled.neural  # noqa: F401 (before torch: it settles how torch's threads wait)
     except ImportError:
         report.note("skipped: torch is not installed")
         return
+    import torch
+
     torch.set_num_threads(workspace.settings.threads)
     trainer = _trainer(workspace)
     batches = [batch for _, batch in zip(range(_BATCHES + 2), trainer._batches(), strict=False)]

@@ -141,6 +141,15 @@ class ModelFile:
                     )
 
 
+def arrays_under(prefix: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """The arrays whose names begin with a prefix, by the rest of their names; none is read."""
+    return {
+        name.removeprefix(prefix): array
+        for name, array in arrays.items()
+        if name.startswith(prefix)
+    }
+
+
 def write_model(
     path: str | os.PathLike[str],
     *,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from unrolled.errors import MissingExtraError, SettingError, TextError
+from unrolled.errors import FormatError, MissingExtraError, SettingError, TextError
 from unrolled.text_sources import Block, Sources, raw_blocks
 from unrolled.vocabulary import readonly, special_policy
 
@@ -181,3 +181,17 @@ def _sentencepiece(model: str) -> Any:
         return sentencepiece.SentencePieceProcessor(model_file=model)
     except (RuntimeError, OSError):
         raise TextError("the file is not a SentencePiece model", where=model) from None
+
+
+def stored_options(config: Mapping[str, Any], where: str | None) -> TextOptions:
+    """How a model's training text was cut into tokens, from the model file's settings.
+
+    Raises:
+        FormatError: the file asks for options that this version does not know.
+    """
+    try:
+        return TextOptions(**config.get("text", {}))
+    except (TypeError, SettingError) as error:
+        raise FormatError(
+            f"the model's text options are not understood: {error}", where=where
+        ) from None

@@ -18,7 +18,7 @@ from unrolled.errors import FormatError, SettingError
 from unrolled.neural.cells import State
 from unrolled.neural.net import Net, NetConfig, build_net
 from unrolled.neural.streams import Batch, Steps, by_sentence, side_by_side, steps_of
-from unrolled.storage import ModelFile, load, write_model
+from unrolled.storage import ModelFile, arrays_under, load, write_model
 from unrolled.vocabulary import BOS, UNK, Vocabulary
 
 if TYPE_CHECKING:
@@ -74,14 +74,9 @@ class NeuralModel:
         Raises:
             FormatError: the file asks for options that this version does not know.
         """
-        from unrolled.corpus import TextOptions
+        from unrolled.tokens import stored_options
 
-        try:
-            return TextOptions(**self.config.get("text", {}))
-        except (TypeError, SettingError) as error:
-            raise FormatError(
-                f"the model's text options are not understood: {error}", where=self.path
-            ) from None
+        return stored_options(self.config, self.path)
 
     def log_probs(self, ids: Array) -> Array:
         """Log-probability of each of ids (T,) int, sentences as <s> words </s>; (T,) float32.
@@ -142,12 +137,14 @@ class NeuralModel:
 
     def start(self) -> State:
         """The state after <s>."""
-        return self.advance(self.net.begin(1), BOS)
+        return self._after(self.net.begin(1), BOS)
 
-    @torch.inference_mode()
     def advance(self, state: State, word: int) -> State:
         """The state after one more word; its last tensor is the net's output."""
-        before = state[: len(self.net.begin(1))]
+        return self._after(state[:-1], word)
+
+    @torch.inference_mode()
+    def _after(self, before: State, word: int) -> State:
         h, after = self.net(self._tensor(np.array([[word]])), before)
         return (*after, h[0])
 
@@ -191,13 +188,13 @@ class NeuralModel:
             FormatError: arrays or settings that are missing or contradict each other.
         """
         where = str(file.path)
-        vocabulary = Vocabulary.from_arrays(_under("vocabulary.", file.arrays), where)
+        vocabulary = Vocabulary.from_arrays(arrays_under("vocabulary.", file.arrays), where)
         config = net_config(file.config, where)
         class_of = None
         if config.output == "classes":
             class_of = _checked_classes(file.array("class_of", np.int64), len(vocabulary), where)
         net = build_net(config, len(vocabulary), class_of)
-        fill_net(net, _under("net.", file.arrays), where)
+        fill_net(net, arrays_under("net.", file.arrays), where)
         return cls(net, vocabulary, file.config, file.provenance, where)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -208,10 +205,6 @@ class NeuralModel:
 
     def __repr__(self) -> str:
         return f"NeuralModel({self.name}, {self.parameters:,} parameters, path={self.path!r})"
-
-
-def _under(prefix: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
-    return {name[len(prefix) :]: arrays[name] for name in arrays if name.startswith(prefix)}
 
 
 def _checked_classes(class_of: Array, size: int, where: str) -> Array:

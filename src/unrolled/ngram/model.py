@@ -23,7 +23,7 @@ from unrolled.language_model import (
 from unrolled.ngram import query_kernels as kernels
 from unrolled.ngram.trie import PackedTrie
 from unrolled.ngram.trie_kernels import SPREADER
-from unrolled.storage import ModelFile, load, write_model
+from unrolled.storage import ModelFile, arrays_under, load, write_model
 from unrolled.threads import run_slices
 from unrolled.vocabulary import BOS, EOS, UNK, Vocabulary
 
@@ -140,14 +140,9 @@ class NgramModel:
         Raises:
             FormatError: the file asks for options that this version does not know.
         """
-        from unrolled.corpus import TextOptions
+        from unrolled.tokens import stored_options
 
-        try:
-            return TextOptions(**self.config.get("text", {}))
-        except (TypeError, SettingError) as error:
-            raise FormatError(
-                f"the model's text options are not understood: {error}", where=self.path
-            ) from None
+        return stored_options(self.config, self.path)
 
     def log_probs(self, ids: Array) -> Array:
         """Log-probability of each of ids (T,) int, sentences as <s> words </s>; (T,) float32."""
@@ -313,8 +308,8 @@ class NgramModel:
             FormatError: arrays that are missing or contradict each other.
         """
         where = str(file.path)
-        trie = PackedTrie.from_arrays(_under("trie.", file.arrays), where)
-        vocabulary = Vocabulary.from_arrays(_under("vocabulary.", file.arrays), where)
+        trie = PackedTrie.from_arrays(arrays_under("trie.", file.arrays), where)
+        vocabulary = Vocabulary.from_arrays(arrays_under("vocabulary.", file.arrays), where)
         return cls(trie, vocabulary, file.config, file.provenance, where)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -356,11 +351,3 @@ def _log_factor(factor: Any, path: str | None) -> float:
     if not isinstance(factor, (int, float)) or not 0 < factor <= 1:
         raise FormatError(f"the back-off factor {factor!r} is not in (0, 1]", where=path)
     return math.log(factor)
-
-
-def _under(prefix: str, arrays: dict[str, Array]) -> dict[str, Array]:
-    return {
-        name.removeprefix(prefix): array
-        for name, array in arrays.items()
-        if name.startswith(prefix)
-    }
