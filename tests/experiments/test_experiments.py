@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from small_nets import write_text
-from unrolled import experiments
 from unrolled.errors import SettingError
-from unrolled.experiments import EXPERIMENTS, SIZES, mikolov2011_table3, run_experiment, texts_in
+from unrolled.experiments import (
+    EXPERIMENTS,
+    SIZES,
+    cell_ladder,
+    experiment_of,
+    large_lstm,
+    mikolov2011_table2,
+    mikolov2011_table3,
+    run_experiment,
+)
 from unrolled.experiments.results_page import results_page
+from unrolled.experiments.texts import texts_in
+
+LADDERS = [mikolov2011_table2, mikolov2011_table3, cell_ladder, large_lstm]
 
 
 def _folder(tmp_path: Path) -> Path:
+    tmp_path.mkdir()
     for seed, part in enumerate(("train", "valid", "test")):
         write_text(tmp_path, 150, f"x.{part}.txt", seed=seed)
     return tmp_path
@@ -25,48 +37,58 @@ def test_an_experiment_runs_and_keeps_its_results(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(mikolov2011_table3._CLASSES, "smoke", ("30",))
-    texts = texts_in(_folder(tmp_path))
+    folder = _folder(tmp_path / "data")
     said: list[str] = []
     record = run_experiment(
-        "mikolov2011-table3", texts, size="smoke", output=tmp_path / "out", report=said.append
+        "mikolov2011-table3", folder, size="smoke", output=tmp_path / "out", report=said.append
     )
     written = json.loads((tmp_path / "out" / "mikolov2011-table3-smoke.json").read_text())
     assert written["results"]["table"] == record["results"]["table"]
-    assert set(written["texts"]) == {"train", "valid", "test"}
+    assert [file["name"] for file in written["data"]] == [
+        "x.test.txt",
+        "x.train.txt",
+        "x.valid.txt",
+    ]
     row = record["results"]["table"]["30"]
     assert 1 < row["mixed"] <= row["alone"] < 20
     assert row["words_per_second"] > 100
-    picture = (tmp_path / "out" / record["results"]["picture"]).read_text()
+    picture = (tmp_path / "out" / record["results"]["pictures"][0]).read_text()
     assert picture.startswith("<svg")
     assert "--ink: #222" in picture
     assert any("30 classes + 5-gram" in line for line in said)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", EXPERIMENTS)
-def test_every_experiment_runs(name: str, tmp_path: Path) -> None:
-    record = run_experiment(name, texts_in(_folder(tmp_path)), size="smoke", output=tmp_path / "o")
-    assert all(row for row in record["results"]["table"].values())
+@pytest.mark.parametrize("module", LADDERS, ids=lambda module: module.__name__)
+def test_every_ladder_of_models_runs(module: Any, tmp_path: Path) -> None:
+    results = module.run(_folder(tmp_path / "data"), "smoke", tmp_path, lambda line: None)
+    assert all(row for row in results["table"].values())
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
+@pytest.mark.parametrize("module", LADDERS, ids=lambda module: module.__name__)
 @pytest.mark.parametrize("size", SIZES)
-def test_models_are_named_once_and_mix_what_comes_before(name: str, size: str) -> None:
-    module = importlib.import_module(f"unrolled.experiments.{EXPERIMENTS[name]}")
+def test_models_are_named_once_and_mix_what_comes_before(module: Any, size: str) -> None:
     known: set[str] = set()
     for rung in module.rungs(size):
         assert set(rung.needs) <= known
         assert rung.name not in known
         known.add(rung.name)
-    assert module.SOURCE.endswith(".") or module.SOURCE.endswith(").")
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_names_its_source_and_numbers(name: str) -> None:
+    experiment = experiment_of(name)
+    assert experiment.SOURCE.rstrip(")").endswith(".")
+    assert all(isinstance(row, dict) and row for row in experiment.PUBLISHED.values())
 
 
 def test_what_cannot_be_run(tmp_path: Path) -> None:
-    texts = experiments.Texts("a", "b", "c")
     with pytest.raises(SettingError, match="no experiment 'table9'. Known: mikolov2011-table2"):
-        run_experiment("table9", texts, output=tmp_path)
+        run_experiment("table9", output=tmp_path)
     with pytest.raises(SettingError, match="size 'huge' is unknown, allowed are smoke, laptop"):
-        run_experiment("ladder", texts, size="huge", output=tmp_path)
+        run_experiment("ladder", size="huge", output=tmp_path)
+    with pytest.raises(SettingError, match="no such folder"):
+        run_experiment("ladder", tmp_path / "nothing", output=tmp_path)
     with pytest.raises(SettingError, match="0 files have 'train' in their names"):
         texts_in(tmp_path)
     write_text(tmp_path, 1, "a.train")
@@ -80,7 +102,7 @@ def test_the_page_sets_published_numbers_beside_ours(tmp_path: Path) -> None:
         "experiment": "x", "size": "laptop", "source": "A paper.", "seconds": 120,
         "published": {"net": {"alone": 123, "words": 1703}},
         "results": {"table": {"net": {"alone": 120.44, "words": 56789.1}, "other": {"alone": 99}}},
-        "texts": {"train": {"name": "t.txt", "crc32": "0a"}},
+        "data": [{"name": "t.txt", "crc32": "0a"}],
         "machine": {"cores": 2, "processor": "x86_64"},
     }  # fmt: skip
     (tmp_path / "x-laptop.json").write_text(json.dumps(record))
@@ -89,4 +111,5 @@ def test_the_page_sets_published_numbers_beside_ours(tmp_path: Path) -> None:
     assert "| net | 120.4 / 123 | 56,789 / 1,703 |" in page
     assert "| other | 99.0 |  |" in page
     assert "2 minutes in all on 2 cores" in page
+    assert "t.txt (CRC-32 0a)" in page
     assert page.count("## ") == 1

@@ -8,16 +8,17 @@ from typing import Annotated
 
 import typer
 
+from unrolled.experiments import EXPERIMENTS
+
 
 def experiment(
-    name: Annotated[
-        str, typer.Argument(help="mikolov2011-table2, mikolov2011-table3, ladder or large-lstm.")
-    ],
+    name: Annotated[str, typer.Argument(help=", ".join(EXPERIMENTS) + ".")],
     data: Annotated[
         Path | None,
         typer.Option(
-            help="Folder with one file each whose name holds train, valid and test, such as "
-            "ptb.train.txt; without it the demo text.",
+            help="Folder that the experiment reads from. For language models: one file each "
+            "whose name holds train, valid and test, such as ptb.train.txt; without it the demo "
+            "text.",
             show_default=False,
         ),
     ] = None,
@@ -35,12 +36,11 @@ def experiment(
         unrolled experiment mikolov2011-table3 --data ptb/ --size smoke
     """
     from unrolled.cli.progress import compiling_announced
-    from unrolled.experiments import demo_texts, run_experiment, texts_in
+    from unrolled.experiments import run_experiment
 
     with compiling_announced():
-        texts = demo_texts(output / "text") if data is None else texts_in(data)
         run_experiment(
-            name, texts, size=size, output=output,
+            name, data, size=size, output=output,
             report=lambda line: print(line, file=sys.stderr, flush=True),
         )  # fmt: skip
     typer.echo(str(output / f"{name}-{size}.json"))

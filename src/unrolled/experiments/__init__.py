@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from unrolled.errors import SettingError
 
@@ -20,74 +19,43 @@ EXPERIMENTS = {
 SIZES = ("smoke", "laptop", "paper")
 
 
-@dataclass(frozen=True)
-class Texts:
-    """Files to train, validate and test on."""
-
-    train: str
-    valid: str
-    test: str
-
-
-_SMOKE_LINES = 2000
-
-
-def texts_in(folder: Path) -> Texts:
-    """The files of a folder whose names hold train, valid and test, one of each.
-
-    Raises:
-        SettingError: none or several of a kind.
-    """
-    found = []
-    for part in ("train", "valid", "test"):
-        files = sorted(str(file) for file in folder.glob(f"*{part}*") if file.is_file())
-        if len(files) != 1:
-            raise SettingError(
-                f"{len(files)} files have '{part}' in their names, and one must",
-                where=str(folder),
-            )
-        found += files
-    return Texts(*found)
-
-
-def demo_texts(folder: Path) -> Texts:
-    """The demo text."""
-    from unrolled.demo import demo_text
-
-    return Texts(*(str(path) for path in demo_text(folder)))
-
-
-def _shortened(texts: Texts, folder: Path) -> Texts:
-    """The first lines of each text, for a run of seconds."""
-    from itertools import islice
-
-    from unrolled.corpus import iter_sentences
-
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for part, path in asdict(texts).items():
-        lines = list(islice(iter_sentences(path), _SMOKE_LINES))
-        target = folder / f"{part}.txt"
-        target.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        paths.append(str(target))
-    return Texts(*paths)
-
-
 class Experiment(Protocol):
-    """What a file of this folder offers."""
+    """What a file of this folder offers.
+
+    ``PUBLISHED`` and the ``table`` of the results have the same rows and columns by name, so that
+    they can be set side by side.
+    """
 
     SOURCE: str
-    PUBLISHED: dict[str, Any]
+    PUBLISHED: dict[str, dict[str, float]]
 
     def run(
-        self, texts: Texts, size: str, folder: Path, report: Callable[[str], None]
+        self, data: Path | None, size: str, folder: Path, report: Callable[[str], None], /
     ) -> dict[str, Any]:
-        """Run it, keep models and pictures in a folder, and give back its results for JSON."""
+        """Run it, keep models and pictures in a folder, and give back its results for JSON.
+
+        ``data`` is the folder that the user named, or None; ``table`` is required of the results,
+        ``pictures`` are names of files in the folder.
+        """
+
+
+def experiment_of(name: str) -> Experiment:
+    """The experiment of a name.
+
+    Raises:
+        SettingError: there is none.
+    """
+    if name not in EXPERIMENTS:
+        raise SettingError(
+            f"there is no experiment '{name}'", hint="Known: " + ", ".join(EXPERIMENTS)
+        )
+    module = importlib.import_module(f"unrolled.experiments.{EXPERIMENTS[name]}")
+    return cast("Experiment", module)
 
 
 def run_experiment(
     name: str,
-    texts: Texts,
+    data: Path | None = None,
     *,
     size: str = "laptop",
     output: Path,
@@ -96,39 +64,44 @@ def run_experiment(
     """Run an experiment and write ``NAME-SIZE.json`` and what else it makes into a folder.
 
     Args:
-        size: ``smoke`` (seconds, on a part of the text), ``laptop`` (minutes) or ``paper``.
+        data: the folder that the experiment reads from; language models take the demo text
+            without one.
+        size: ``smoke`` (seconds, on a part of the data), ``laptop`` (minutes) or ``paper``.
 
     Raises:
-        SettingError: an unknown name or size.
+        SettingError: an unknown name or size, or a folder that is not there or lacks a file.
     """
     import json
     import time
 
     from unrolled.atomic import atomic_write
-    from unrolled.ladder import machine, text_facts
+    from unrolled.ladder import machine
 
-    if name not in EXPERIMENTS:
-        raise SettingError(
-            f"there is no experiment '{name}'", hint="Known: " + ", ".join(EXPERIMENTS)
-        )
+    experiment = experiment_of(name)
     if size not in SIZES:
         raise SettingError(f"size '{size}' is unknown, allowed are {', '.join(SIZES)}")
-    module: Any = importlib.import_module(f"unrolled.experiments.{EXPERIMENTS[name]}")
+    if data is not None and not data.is_dir():
+        raise SettingError("there is no such folder", where=str(data))
     output.mkdir(parents=True, exist_ok=True)
-    if size == "smoke":
-        texts = _shortened(texts, output / "smoke")
     began = time.perf_counter()
-    results = module.run(texts, size, output, report or (lambda line: None))
+    results = experiment.run(data, size, output, report or (lambda line: None))
     record = {
         "experiment": name,
         "size": size,
-        "source": module.SOURCE,
-        "published": module.PUBLISHED,
+        "source": experiment.SOURCE,
+        "published": experiment.PUBLISHED,
         "results": results,
         "seconds": time.perf_counter() - began,
-        "texts": {part: text_facts(path) for part, path in asdict(texts).items()},
+        "data": [] if data is None else _files(data),
         "machine": machine(),
     }
     with atomic_write(output / f"{name}-{size}.json") as file:
         file.write(json.dumps(record, indent=1).encode() + b"\n")
     return record
+
+
+def _files(folder: Path) -> list[dict[str, Any]]:
+    """Name, size and checksum of each file of a folder, but of those in folders within it."""
+    from unrolled.ladder import text_facts
+
+    return [text_facts(str(path)) for path in sorted(folder.iterdir()) if path.is_file()]

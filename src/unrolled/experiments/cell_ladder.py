@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from unrolled.experiments.texts import texts_for
 from unrolled.ladder import Rung, climb, format_table, mixture_rung, net_rung, ngram_rung
-
-if TYPE_CHECKING:
-    from unrolled.experiments import Texts
 
 SOURCE = "Our own comparison: nothing published sets these cells side by side at one size."
 PUBLISHED: dict[str, Any] = {}
@@ -40,8 +38,11 @@ def rungs(size: str) -> list[Rung]:
     return [ngram_rung("5-gram", 5), *nets, mixture_rung("lstm + 5-gram", "lstm", "5-gram")]
 
 
-def run(texts: Texts, size: str, folder: Path, report: Callable[[str], None]) -> dict[str, Any]:
+def run(
+    data: Path | None, size: str, folder: Path, report: Callable[[str], None]
+) -> dict[str, Any]:
     """Climb, and tell test perplexities and parameters."""
+    texts = texts_for(data, size, folder)
     result = climb(
         texts.train, texts.valid, texts.test, output=folder / "ladder", rungs=rungs(size),
         min_count=0, report=report,

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from unrolled.experiments.texts import texts_for
 from unrolled.ladder import Rung, climb, format_table, net_rung
-
-if TYPE_CHECKING:
-    from unrolled.experiments import Texts
 
 SOURCE = (
     "PyTorch's example word_language_model: LSTM of 2 x 1,500 units, tied, 40 epochs (Penn "
@@ -33,8 +31,11 @@ def rungs(size: str) -> list[Rung]:
     ]  # fmt: skip
 
 
-def run(texts: Texts, size: str, folder: Path, report: Callable[[str], None]) -> dict[str, Any]:
+def run(
+    data: Path | None, size: str, folder: Path, report: Callable[[str], None]
+) -> dict[str, Any]:
     """Train it; its test perplexity and its words a second."""
+    texts = texts_for(data, size, folder)
     result = climb(
         texts.train, texts.valid, texts.test, output=folder / "large-lstm", rungs=rungs(size),
         min_count=0, report=report,

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from unrolled.experiments.texts import texts_for
 from unrolled.ladder import Rung, climb, format_table, mixture_rung, net_rung, ngram_rung
-
-if TYPE_CHECKING:
-    from unrolled.experiments import Texts
 
 SOURCE = (
     "T. Mikolov, S. Kombrink, L. Burget, J. Cernocky, S. Khudanpur. Extensions of recurrent "
@@ -47,27 +45,34 @@ def rungs(size: str) -> list[Rung]:
     return models + mixed
 
 
-def run(texts: Texts, size: str, folder: Path, report: Callable[[str], None]) -> dict[str, Any]:
+def run(
+    data: Path | None, size: str, folder: Path, report: Callable[[str], None]
+) -> dict[str, Any]:
     """Train all, and draw perplexity and speed against the number of classes."""
     from unrolled.report.plots import by_classes
 
+    texts = texts_for(data, size, folder)
     result = climb(
         texts.train, texts.valid, texts.test, output=folder / "mikolov2011-table3",
         rungs=rungs(size), min_count=0, report=report,
     )  # fmt: skip
     report(format_table(result))
-    rows = {row.name: row for row in result.rows}
+    by_name = {row.name: row for row in result.rows}
     table = {
         classes: {
-            "alone": rows[f"{classes} classes"].test_perplexity,
-            "mixed": rows[f"{classes} classes + 5-gram"].test_perplexity,
-            "words_per_second": _speed(rows[f"{classes} classes"].curve),
+            "alone": by_name[f"{classes} classes"].test_perplexity,
+            "mixed": by_name[f"{classes} classes + 5-gram"].test_perplexity,
+            "words_per_second": _speed(by_name[f"{classes} classes"].curve),
         }
         for classes in _CLASSES[size]
     }
     picture = folder / f"mikolov2011-table3-{size}.svg"
     picture.write_text(by_classes(table, PUBLISHED), encoding="utf-8")
-    return {"table": table, "picture": picture.name, "rows": [asdict(row) for row in result.rows]}
+    return {
+        "table": table,
+        "pictures": [picture.name],
+        "rows": [asdict(row) for row in result.rows],
+    }
 
 
 def _speed(curve: list[dict[str, Any]]) -> float:

@@ -35,7 +35,7 @@ def _section(record: dict[str, Any]) -> str:
         "",
         record["source"],
         "",
-        f"| model | {' | '.join(column.replace('_', ' ') for column in columns)} |",
+        f"| | {' | '.join(column.replace('_', ' ') for column in columns)} |",
         f"| --- |{' --- |' * len(columns)}",
     ]
     for name, row in table.items():
@@ -43,15 +43,20 @@ def _section(record: dict[str, Any]) -> str:
         cells = [_cell(row.get(column), theirs.get(column)) for column in columns]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     machine = record["machine"]
-    text = record["texts"]["train"]
     lines += [
         "",
         f"{record['seconds'] / 60:.0f} minutes in all on {machine['cores']} cores "
-        f"({machine['processor']}); training text {text['name']}, CRC-32 {text['crc32']}.",
+        f"({machine['processor']}).{_data(record['data'])}",
     ]
-    if "picture" in record["results"]:
-        lines += ["", f"![{record['experiment']}]({record['results']['picture']})"]
+    for picture in record["results"].get("pictures", []):
+        lines += ["", f"![{record['experiment']}]({picture})"]
     return "\n".join([*lines, ""])
+
+
+def _data(files: list[dict[str, Any]]) -> str:
+    if not files:
+        return ""
+    return " Data: " + ", ".join(f"{file['name']} (CRC-32 {file['crc32']})" for file in files) + "."
 
 
 def _cell(ours: float | None, theirs: float | None) -> str:
@@ -64,7 +69,7 @@ def main() -> None:
     source, target = map(Path, sys.argv[1:3])
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(results_page(source), encoding="utf-8")
-    for picture in source.glob("*.svg"):
+    for picture in (*source.glob("*.svg"), *source.glob("*.png")):
         (target.parent / picture.name).write_bytes(picture.read_bytes())
 
 
