@@ -1,0 +1,271 @@
+"""Spans as tags: IO, IOB1, BIO and IOBES, read as conlleval or strictly, and converted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Literal, NamedTuple
+
+from unrolled.errors import SettingError, TextError
+
+Scheme = Literal["IO", "IOB1", "BIO", "IOBES", "none"]
+Policy = Literal["conlleval", "strict"]
+SCHEMES: tuple[Scheme, ...] = ("IO", "IOB1", "BIO", "IOBES")
+PREFIXES: dict[str, str] = {"IO": "IO", "IOB1": "BIO", "BIO": "BIO", "IOBES": "BEIOS"}
+_BROKEN_SHARE = 10
+_ALIASES = {"IOB2": "BIO", "IOB": "IOB1", "BIOES": "IOBES"}
+
+
+class Span(NamedTuple):
+    """Words `start` to `end` (without it), with a label; the label of plain ``B``, ``I`` is ""."""
+
+    start: int
+    end: int
+    label: str
+
+
+def split_tag(tag: str) -> tuple[str, str]:
+    """The prefix and label of a tag, cut at the first hyphen as conlleval does.
+
+    >>> split_tag("B-geo-loc"), split_tag("I"), split_tag("O")
+    (('B', 'geo-loc'), ('I', ''), ('O', ''))
+    """
+    prefix, _, label = tag.partition("-")
+    return prefix, label
+
+
+def join_tag(prefix: str, label: str) -> str:
+    """The tag of a prefix and label.
+
+    >>> join_tag("B", "PER"), join_tag("B", ""), join_tag("O", "")
+    ('B-PER', 'B', 'O')
+    """
+    return f"{prefix}-{label}" if label and prefix != "O" else prefix
+
+
+def scheme_named(name: str) -> Scheme:
+    """The scheme of a name in any case, other common names (IOB2, BIOES) included.
+
+    Raises:
+        SettingError: there is no such scheme.
+    """
+    upper = name.upper()
+    upper = _ALIASES.get(upper, upper)
+    for scheme in SCHEMES:
+        if upper == scheme:
+            return scheme
+    if upper == "NONE":
+        return "none"
+    raise SettingError(f"the tag scheme is {name!r}, allowed are {', '.join(SCHEMES)} and none")
+
+
+def detect_scheme(
+    sentences: Iterable[Sequence[str]], *, places: Sequence[str] | None = None
+) -> Scheme:
+    """The tag scheme of some sentences' tags.
+
+    ``none``: some tag is neither ``O`` nor one of B, I, E, S, alone or before a hyphen: plain
+    labels such as parts of speech. IOBES: there is an E or S. Otherwise, of tags B, I, O: IO where
+    there is no B; BIO where every span begins with B; IOB1 where a B stands only between two spans
+    of one label. With both spans that begin with I and Bs that IOB1 has no use for, the tags are
+    taken for a BIO with broken sequences, unless most spans begin with I, which no such BIO has.
+
+    Args:
+        sentences: the tags of each sentence.
+        places: ``file:line`` of each sentence, for the message.
+
+    Raises:
+        TextError: there are E or S, but more than one span in ten is not written as IOBES writes
+            it: two schemes are mixed, which no policy repairs unseen.
+
+    >>> detect_scheme([["I-PER", "O", "I-LOC", "B-LOC"]])
+    'IOB1'
+    >>> detect_scheme([["B-PER", "I-PER", "O"]]), detect_scheme([["S-PER", "O"]])
+    ('BIO', 'IOBES')
+    >>> detect_scheme([["DT", "NN"]])
+    'none'
+    """
+    facts = _Facts()
+    for rank, tags in enumerate(sentences):
+        if not facts.add(tags, rank):
+            return "none"
+    if facts.iobes:
+        if facts.broken * _BROKEN_SHARE > facts.all:
+            where = places[facts.broken_at] if places else f"sentence {facts.broken_at + 1}"
+            raise TextError(
+                "tags of IOBES are mixed with tags of another scheme: "
+                f"{facts.broken} of {facts.all} spans are not B, I, E or S as IOBES writes them",
+                where=where,
+                hint="Name one scheme for all, or convert the files apart",
+            )
+        return "IOBES"
+    if not facts.begun_b:
+        return "IO" if facts.begun_i else "BIO"
+    if not facts.begun_i or facts.begun_i <= facts.needless_b:
+        return "BIO"
+    return "IOB1"
+
+
+def spans(tags: Sequence[str], policy: Policy = "conlleval", scheme: str = "BIO") -> list[Span]:
+    """The spans of a sentence's tags, in their order.
+
+    ``conlleval`` reads any prefixes, whatever the scheme: a span begins at B or S, at I or E after
+    O, E, S or another label, and ends before O, B or S, after E or S, and where the label changes.
+    ``strict`` keeps a span only where every tag of it is what `scheme` prescribes (as seqeval's
+    strict mode); what is left over is no span.
+
+    Raises:
+        SettingError: the policy is neither.
+        TextError: strict, and a prefix is not one of the scheme's.
+
+    >>> spans(["I-PER", "I-PER", "O", "B-LOC"])
+    [Span(start=0, end=2, label='PER'), Span(start=3, end=4, label='LOC')]
+    >>> spans(["I-PER", "I-PER", "O", "B-LOC"], "strict", "BIO")
+    [Span(start=3, end=4, label='LOC')]
+    """
+    if policy == "conlleval":
+        return _lenient(tags)
+    if policy == "strict":
+        return _strict(tags, scheme_named(scheme))
+    raise SettingError(f"the policy is {policy!r}, allowed are conlleval and strict")
+
+
+def tags_of(found: Iterable[Span], size: int, scheme: str = "BIO") -> list[str]:
+    """The tags of a sentence of `size` words with these spans, which must not overlap.
+
+    IO cannot tell neighbouring spans of one label apart: they merge.
+
+    >>> tags_of([Span(0, 2, "PER"), Span(3, 4, "LOC")], 5, "IOBES")
+    ['B-PER', 'E-PER', 'O', 'S-LOC', 'O']
+    """
+    named = scheme_named(scheme)
+    if named == "none":
+        raise SettingError("spans have no tags in the scheme none")
+    tags = ["O"] * size
+    last = Span(0, 0, "")
+    for span in sorted(found):
+        if not last.end <= span.start < span.end <= size:
+            what = f"the span {tuple(span)} is empty, overlaps {tuple(last)} or passes {size} words"
+            raise SettingError(what)
+        prefixes = ["I"] * (span.end - span.start)
+        touches = last.end == span.start and last.label == span.label and last.end > last.start
+        if named in ("BIO", "IOBES") or (named == "IOB1" and touches):
+            prefixes[0] = "B"
+        if named == "IOBES":
+            prefixes[-1] = "E" if len(prefixes) > 1 else "S"
+        tags[span.start : span.end] = [join_tag(prefix, span.label) for prefix in prefixes]
+        last = span
+    return tags
+
+
+def convert(
+    tags: Sequence[str],
+    source: str,
+    target: str,
+    *,
+    policy: Literal["repair", "refuse"] = "repair",
+    place: str | None = None,
+) -> list[str]:
+    """A sentence's tags in another scheme.
+
+    ``repair`` reads broken sequences as conlleval does and loses no tagged word; ``refuse`` raises
+    at the first tag that the source scheme does not allow there. From or to ``none``, tags stay as
+    they are.
+
+    Raises:
+        TextError: `refuse`, and the tags are not those of their own spans, with the word's rank.
+        SettingError: a scheme or the policy is unknown.
+
+    >>> convert(["I-PER", "I-PER", "B-PER", "O"], "IOB1", "BIO")
+    ['B-PER', 'I-PER', 'B-PER', 'O']
+    """
+    named, wanted = scheme_named(source), scheme_named(target)
+    if policy not in ("repair", "refuse"):
+        raise SettingError(f"the policy is {policy!r}, allowed are repair and refuse")
+    if "none" in (named, wanted):
+        return list(tags)
+    found = _lenient(tags)
+    if policy == "refuse":
+        right = tags_of(found, len(tags), named)
+        for rank, (tag, other) in enumerate(zip(tags, right, strict=True)):
+            if tag != other:
+                before = repr(tags[rank - 1]) if rank else "the start"
+                raise TextError(
+                    f"the tag {tag!r} of word {rank + 1}, after {before}, is not allowed in "
+                    f"{named}, where {other!r} would be",
+                    where=place,
+                    hint="Repair broken sequences as conlleval reads them: policy repair",
+                )
+    return tags_of(found, len(tags), wanted)
+
+
+class _Facts:
+    """What tells schemes apart, counted over spans."""
+
+    def __init__(self) -> None:
+        self.all = 0
+        self.iobes = 0  # whose first or last tag is E or S
+        self.broken = 0  # not written as IOBES writes them
+        self.broken_at = 0  # sentence of the first of those
+        self.begun_b = 0
+        self.begun_i = 0
+        self.needless_b = 0  # begun with B where IOB1 writes I
+
+    def add(self, tags: Sequence[str], rank: int) -> bool:
+        """Count a sentence; False where it has a tag of no scheme."""
+        if any(split_tag(tag)[0] not in ("O", "B", "I", "E", "S") for tag in tags):
+            return False
+        last = Span(-1, -1, "")
+        for span in _lenient(tags):
+            first, final = tags[span.start][0], tags[span.end - 1][0]
+            touches = last.end == span.start and last.label == span.label
+            self.all += 1
+            self.iobes += first in "ES" or final in "ES"
+            self.begun_b += first == "B"
+            self.begun_i += first == "I"
+            self.needless_b += first == "B" and not touches
+            if not _is_whole(tags, span):
+                self.broken_at = self.broken_at if self.broken else rank
+                self.broken += 1
+            last = span
+        return True
+
+
+def _lenient(tags: Sequence[str]) -> list[Span]:
+    found: list[Span] = []
+    start = 0
+    before, label_before = "O", ""
+    for rank, tag in enumerate([*tags, "O"]):
+        prefix, label = split_tag(tag)
+        inside = before not in ("O", ".")
+        changes = label != label_before
+        if inside and (before in "ES" or prefix in ("B", "S", "O") or changes):
+            found.append(Span(start, rank, label_before))
+            inside = False
+        if prefix not in ("O", ".") and not inside:
+            start = rank
+        before, label_before = prefix, label
+    return found
+
+
+def _strict(tags: Sequence[str], scheme: Scheme) -> list[Span]:
+    prefixes = PREFIXES.get(scheme)
+    if prefixes is None:
+        raise SettingError("strict spans need a scheme, and this is none")
+    for rank, tag in enumerate(tags):
+        if split_tag(tag)[0] not in tuple(prefixes):
+            what = f"the tag {tag!r} of word {rank + 1} is not one of {scheme}"
+            raise TextError(what, hint=f"Its prefixes are {', '.join(prefixes)}")
+    found = _lenient(tags)
+    if scheme == "IOBES":
+        return [span for span in found if _is_whole(tags, span)]
+    if scheme == "BIO":
+        return [span for span in found if tags[span.start][0] == "B"]
+    return found
+
+
+def _is_whole(tags: Sequence[str], span: Span) -> bool:
+    """Whether the tags of a span are S alone, or B, Is and E."""
+    prefixes = "".join(tag[0] for tag in tags[span.start : span.end])
+    if len(prefixes) == 1:
+        return prefixes == "S"
+    return prefixes[0] == "B" and prefixes[-1] == "E" and set(prefixes[1:-1]) <= {"I"}
