@@ -33,7 +33,7 @@ def net(
         str, _option("lstm, gru, elman, irnn (identity start, ReLU) or feed-forward.", _NET)
     ] = "lstm",
     nonlinearity: Annotated[
-        str, _option("Of elman and feed-forward: tanh, sigmoid or relu.", _NET)
+        str, _option("Of elman and feed-forward: tanh, sigmoid, relu or linear.", _NET)
     ] = "tanh",
     hidden: Annotated[int, _option("Units of a layer.", _NET, min=1)] = 256,
     layers: Annotated[int, _option("Recurrent layers.", _NET, min=1)] = 1,

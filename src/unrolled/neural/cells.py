@@ -7,7 +7,7 @@ through text, and for training by plain backpropagation. A test holds the two eq
 
 Equations (x input, h state, ' of the step before; all gates have a bias each):
 
-elman   h = f(W x + U h' + b), f one of tanh, sigmoid, ReLU (Elman 1990)
+elman   h = f(W x + U h' + b), f one of tanh, sigmoid, ReLU, or linear: none (Elman 1990)
 irnn    the same with ReLU, U starting as the identity and b as 0 (Le, Jaitly, Hinton 2015)
 lstm    i, f, o = sigmoid(.), g = tanh(.), c = f c' + i g, h = o tanh(c) (Hochreiter, Schmidhuber
         1997; forget gate Gers et al. 2000)
@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from unrolled.errors import SettingError
 
 CELLS = ("elman", "irnn", "lstm", "gru")
-NONLINEARITIES = ("tanh", "sigmoid", "relu")
+NONLINEARITIES = ("tanh", "sigmoid", "relu", "linear")
 GATES = {"elman": 1, "irnn": 1, "lstm": 4, "gru": 3}
 
 State = tuple[Tensor, ...]  # (h,) or, of an LSTM, (h, c), each (B, H)
@@ -38,7 +38,7 @@ class Cell(nn.Module):
         kind: elman, irnn, lstm or gru.
         inputs: E, width of the input.
         hidden: H, width of the state.
-        nonlinearity: of an Elman cell: tanh, sigmoid or relu.
+        nonlinearity: of an Elman cell: tanh, sigmoid, relu or linear.
         forget_bias: what the bias of an LSTM's forget gate starts at; 1 keeps the state at first
             (Jozefowicz et al. 2015).
 
@@ -107,7 +107,19 @@ class Cell(nn.Module):
             enter, forget, new, out = total.chunk(4, -1)
             c = torch.sigmoid(forget) * state[1] + torch.sigmoid(enter) * torch.tanh(new)
             return torch.sigmoid(out) * torch.tanh(c), c
-        return (getattr(torch, self.nonlinearity)(total),)
+        return (activate(total, self.nonlinearity),)
+
+    def forward(
+        self,
+        x: Tensor,
+        state: State,
+        *,
+        state_weight: Tensor | None = None,
+        depth: int | None = None,
+    ) -> tuple[Tensor, State]:
+        """`run_local` where depth is 1, else `run_fused`; torch's hooks see this one."""
+        run = self.run_local if depth == 1 else self.run_fused
+        return run(x, state, state_weight=state_weight)
 
     def run_unrolled(
         self, x: Tensor, state: State, *, state_weight: Tensor | None = None
@@ -185,7 +197,7 @@ class _ElmanRun(torch.autograd.Function):
         h, turned = start, weight.t()
         for t in range(len(x)):
             torch.addmm(x[t], h, turned, out=y[t])
-            h = getattr(y[t], nonlinearity + "_")()
+            h = y[t] if nonlinearity == "linear" else getattr(y[t], nonlinearity + "_")()
         ctx.save_for_backward(y, start, weight)
         ctx.nonlinearity = nonlinearity
         return y
@@ -193,7 +205,7 @@ class _ElmanRun(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *given: Any) -> Any:
         y, start, weight = ctx.saved_tensors
-        slope = _slope(y, ctx.nonlinearity)
+        slope = slope_at(y, ctx.nonlinearity)
         errors = torch.empty_like(y)  # dE/d(x_t + U h_{t-1})
         total = given[0][-1]
         for t in reversed(range(len(y))):
@@ -205,10 +217,20 @@ class _ElmanRun(torch.autograd.Function):
         return errors, total, dweight, None
 
 
-def _slope(y: Tensor, nonlinearity: str) -> Tensor:
-    """f' by f's value: 1 - y^2, y (1 - y), or whether y > 0."""
+def activate(x: Tensor, nonlinearity: str) -> Tensor:
+    """f(x)."""
+    if nonlinearity == "linear":
+        return x
+    result: Tensor = getattr(torch, nonlinearity)(x)
+    return result
+
+
+def slope_at(y: Tensor, nonlinearity: str) -> Tensor:
+    """f' by f's value: 1 - y^2, y (1 - y), whether y > 0, or 1."""
     if nonlinearity == "tanh":
         return 1 - y * y
     if nonlinearity == "sigmoid":
         return y * (1 - y)
+    if nonlinearity == "linear":
+        return torch.ones_like(y)
     return (y > 0).to(y.dtype)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from unrolled.errors import SettingError
-from unrolled.neural.cells import CELLS, Cell, State
+from unrolled.neural.cells import CELLS, Cell, State, activate
 from unrolled.neural.max_ent import NO_WORD, MaxEnt
 from unrolled.neural.output_layers import output_layer
 from unrolled.vocabulary import EOS
@@ -27,7 +27,7 @@ class NetConfig:
 
     Attributes:
         cell: lstm, gru, elman, irnn, or feed-forward (Bengio et al. 2003).
-        nonlinearity: of an Elman or feed-forward net: tanh, sigmoid or relu.
+        nonlinearity: of an Elman or feed-forward net: tanh, sigmoid, relu or linear.
         hidden: H, units of a layer.
         layers: recurrent layers, one above the other.
         embedding: E, width of the word vectors; 0 for H.
@@ -226,8 +226,7 @@ class RecurrentNet(Net):
             weight = self._weight(cell)
             if number > 0:
                 x = self._dropped(x, self.config.dropout_layers)
-            run = cell.run_local if depth == 1 else cell.run_fused
-            y, last = run(x, given, state_weight=weight)
+            y, last = cell(x, given, state_weight=weight, depth=depth)
             x = x + y if self.config.residual and number > 0 else y
             after.extend(last)
         return x, tuple(after)
@@ -263,7 +262,7 @@ class FeedForwardNet(Net):
         before = nn.functional.embedding(state[0].t(), self.vectors)  # (n - 2, B, E)
         rows = torch.cat([before, x])
         windows = torch.cat([rows[k : k + steps] for k in range(context)], -1)
-        h = getattr(torch, self.config.nonlinearity)(self.hidden(windows))
+        h = activate(self.hidden(windows), self.config.nonlinearity)
         seen = torch.cat([state[0].t(), words])
         return h, (seen[len(seen) - (context - 1) :].t().contiguous(),)
 

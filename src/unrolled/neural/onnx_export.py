@@ -261,7 +261,7 @@ def _cell_step(graph: _Graph, cell: Cell, x: str, state: list[str]) -> list[str]
         kept = add("Mul", add("Sigmoid", forget), state[1])
         c = add("Add", kept, add("Mul", add("Sigmoid", enter), add("Tanh", new)))
         return [add("Mul", add("Sigmoid", out), add("Tanh", c)), c]
-    return [add(cell.nonlinearity.capitalize(), total)]
+    return [add(_operator(cell.nonlinearity), total)]
 
 
 def _feed_forward(
@@ -280,7 +280,7 @@ def _feed_forward(
         after = [add("Slice", seen, first, last, graph.constant(np.array([1])))]
     weight, bias = graph.parameter(net.hidden.weight), graph.parameter(net.hidden.bias)
     total = graph.linear(x, weight, bias)
-    return add(net.config.nonlinearity.capitalize(), total), after
+    return add(_operator(net.config.nonlinearity), total), after
 
 
 def _log_probs(graph: _Graph, layer: OutputLayer, h: str) -> str:
@@ -349,3 +349,8 @@ def _adaptive(graph: _Graph, layer: AdaptiveSoftmax, h: str) -> str:
     spread = add("Gather", found, columns, axis=1)
     result: str = add("Add", spread, graph.constant(forbidden))
     return result
+
+
+def _operator(nonlinearity: str) -> str:
+    """What ONNX calls it."""
+    return "Identity" if nonlinearity == "linear" else nonlinearity.capitalize()
