@@ -1,0 +1,89 @@
+"""Recurrent weights to start with, so that gradients neither vanish nor explode at first.
+
+identity    Le, Jaitly, Hinton 2015, with ReLU: an error passes an active unit unchanged
+orthogonal  Saxe, McClelland, Ganguli 2014: all singular values are one
+radius      Gaussian, scaled to a spectral radius
+sparse      a few connections into each unit, scaled to a spectral radius (Martens, Sutskever 2011)
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from unrolled.errors import SettingError
+from unrolled.neural.cells import Cell
+
+INITIALISATIONS = ("identity", "orthogonal", "radius", "sparse")
+
+
+@torch.no_grad()
+def initialise(
+    weight: Tensor,
+    kind: str,
+    *,
+    scale: float = 1.0,
+    connections: int = 15,
+    generator: torch.Generator | None = None,
+) -> None:
+    """Fill recurrent weights in place, the square block of each gate by itself.
+
+    Args:
+        weight: (G H, H), G gates.
+        kind: identity, orthogonal, radius or sparse.
+        scale: what identity and orthogonal matrices are multiplied by; else the spectral radius.
+        connections: of a sparse matrix, non-zero weights into each unit.
+
+    Raises:
+        SettingError: an unknown kind, a shape that is no stack of square blocks, or a scale or a
+            number of connections that is not positive.
+
+    >>> weight = torch.empty(4, 4)
+    >>> initialise(weight, "orthogonal")
+    >>> bool(torch.allclose(weight @ weight.T, torch.eye(4), atol=1e-6))
+    True
+    """
+    if kind not in INITIALISATIONS:
+        allowed = ", ".join(INITIALISATIONS)
+        raise SettingError(f"the initialisation '{kind}' is unknown, allowed are {allowed}")
+    if weight.dim() != 2 or weight.shape[0] % weight.shape[1]:
+        shape = " x ".join(map(str, weight.shape))
+        raise SettingError(f"weights of {shape} are no recurrent weights of G*H x H")
+    if not scale > 0 or connections < 1:
+        raise SettingError(f"scale is {scale} and connections {connections}, both must be above 0")
+    for block in weight.split(weight.shape[1]):
+        if kind == "identity":
+            nn.init.eye_(block)
+        elif kind == "orthogonal":
+            nn.init.orthogonal_(block, generator=generator)
+        else:
+            block.normal_(generator=generator)
+            if kind == "sparse":
+                block.mul_(_few_a_row(block, connections, generator))
+            block.div_(spectral_radius(block))
+        block.mul_(scale)
+
+
+def _few_a_row(block: Tensor, connections: int, generator: torch.Generator | None) -> Tensor:
+    """Ones at random places, so many in each row (H, H), and zeros elsewhere."""
+    noise = torch.rand(block.shape, generator=generator, device=block.device)
+    places = noise.topk(min(connections, block.shape[1]), dim=1).indices
+    return torch.zeros_like(block).scatter_(1, places, 1.0)
+
+
+@torch.no_grad()
+def spectral_radius(matrix: Tensor) -> float:
+    """The largest absolute value among the eigenvalues of a square matrix (H, H)."""
+    return float(torch.linalg.eigvals(matrix.double()).abs().max())
+
+
+@torch.no_grad()
+def set_forget_bias(cell: Cell, value: float) -> None:
+    """Set the bias of an LSTM's forget gate: at 1 and more the state is kept at first.
+
+    Raises:
+        SettingError: a cell without a forget gate.
+    """
+    if cell.kind != "lstm":
+        raise SettingError(f"a cell '{cell.kind}' has no forget gate, only an lstm has")
+    cell.bias[cell.hidden : 2 * cell.hidden] = value

@@ -1,0 +1,58 @@
+"""Initial recurrent weights have the spectra that they are named for."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from unrolled.errors import SettingError
+from unrolled.gradients.initialisation import initialise, set_forget_bias, spectral_radius
+from unrolled.neural.cells import Cell
+
+
+@pytest.mark.parametrize("kind", ["identity", "orthogonal"])
+def test_all_singular_values_are_the_scale_in_each_gates_block(kind: str) -> None:
+    weight = torch.empty(30, 10)
+    initialise(weight, kind, scale=1.5)
+    for block in weight.split(10):
+        assert np.linalg.svd(block.numpy())[1] == pytest.approx([1.5] * 10, rel=1e-5)
+    if kind == "identity":
+        assert torch.equal(weight[:10], 1.5 * torch.eye(10))
+    else:
+        assert not torch.allclose(weight[:10], weight[10:20])
+
+
+@pytest.mark.parametrize("kind", ["radius", "sparse"])
+def test_the_largest_eigenvalue_is_the_scale(kind: str) -> None:
+    weight = torch.empty(20, 20)
+    initialise(weight, kind, scale=0.95, connections=4, generator=torch.Generator().manual_seed(1))
+    assert np.abs(np.linalg.eigvals(weight.numpy())).max() == pytest.approx(0.95, rel=1e-4)
+    assert spectral_radius(weight) == pytest.approx(0.95, rel=1e-4)
+    connections = (weight != 0).sum(1)
+    assert torch.equal(connections, torch.full_like(connections, 4 if kind == "sparse" else 20))
+
+
+def test_the_same_seed_draws_the_same_weights() -> None:
+    drawn = [torch.empty(6, 6) for _ in range(3)]
+    for weight, seed in zip(drawn, (1, 1, 2), strict=True):
+        initialise(weight, "sparse", generator=torch.Generator().manual_seed(seed))
+    assert torch.equal(drawn[0], drawn[1])
+    assert not torch.equal(drawn[0], drawn[2])
+
+
+def test_the_forget_gates_bias_alone_is_set() -> None:
+    cell = Cell("lstm", 2, 3, forget_bias=0)
+    set_forget_bias(cell, 2.5)
+    assert cell.bias.tolist() == [0, 0, 0, 2.5, 2.5, 2.5, 0, 0, 0, 0, 0, 0]
+    with pytest.raises(SettingError, match="a cell 'gru' has no forget gate"):
+        set_forget_bias(Cell("gru", 2, 3), 1)
+
+
+def test_what_cannot_be_initialised() -> None:
+    with pytest.raises(SettingError, match="'xavier' is unknown, allowed are identity, orthog"):
+        initialise(torch.empty(2, 2), "xavier")
+    with pytest.raises(SettingError, match="weights of 3 x 2 are no recurrent weights"):
+        initialise(torch.empty(3, 2), "identity")
+    with pytest.raises(SettingError, match="scale is 0 and connections 15, both must be above 0"):
+        initialise(torch.empty(2, 2), "identity", scale=0)
