@@ -59,6 +59,22 @@ def test_nets_learn(cell: str, optimiser: str, tmp_path: Path) -> None:
     assert all(record["tokens"] == tokens for record in curve)
 
 
+def test_recurrent_weights_have_a_rate_of_their_own(tmp_path: Path) -> None:
+    path = write_text(tmp_path, 12)
+    moved = []
+    for times in (1.0, 0.1):
+        trainer = _trainer(path, optimiser="sgd", rate=300, state_rate=times, clip_norm=0)
+        before = {name: p.detach().clone() for name, p in trainer.net.named_parameters()}
+        trainer.state = trainer.net.begin(QUICK["batch"])
+        trainer._train_batch(next(iter(trainer._batches())))
+        after = dict(trainer.net.named_parameters())
+        moved.append({name: after[name].detach() - before[name] for name in before})
+    for name, change in moved[0].items():
+        times = 0.1 if name == "layers.0.state_weight" else 1.0
+        torch.testing.assert_close(moved[1][name], times * change, atol=1e-6, rtol=1e-2)
+    assert float(moved[0]["layers.0.state_weight"].abs().max()) > 1e-3
+
+
 def test_truncation_beyond_the_sequence_is_full_backpropagation(tmp_path: Path) -> None:
     path = write_text(tmp_path, 12)
     gradients = []

@@ -78,6 +78,9 @@ def net(
     ] = 35,
     optimiser: Annotated[str, _option("adam, sgd or asgd (averaged).", _TRAINING)] = "adam",
     rate: Annotated[float, _option("Learning rate.", _TRAINING)] = 0.012,
+    state_rate: Annotated[
+        float, _option("Times the rate, for recurrent weights; for elman 0.1.", _TRAINING)
+    ] = 1.0,
     direct_rate: Annotated[float, _option("Of the n-gram features.", _TRAINING)] = 0.2,
     momentum: Annotated[float, _option("Of SGD.", _TRAINING)] = 0.0,
     weight_decay: Annotated[float, _option("Decay of weights.", _TRAINING)] = 0.0,
@@ -146,6 +149,7 @@ def net(
             cell=cell, nonlinearity=nonlinearity, hidden=hidden, layers=layers,
             embedding=embedding, tied=tied, residual=residual, order=order, output=output_layer,
             samples=samples, direct=direct, direct_order=direct_order, direct_rate=direct_rate,
+            state_rate=state_rate,
             classes=classes, classes_by=classes_by, dropout_input=dropped[0],
             dropout_layers=dropped[1], dropout_output=dropped[2], dropout_state=dropout_state,
             learned_start=learned_start, forget_bias=forget_bias, independent=independent,

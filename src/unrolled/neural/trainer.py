@@ -258,7 +258,7 @@ class Trainer:
             norm = nn.utils.clip_grad_norm_(parameters, config.clip_norm)
             self.totals["clipped"] += float(norm) > config.clip_norm
         for group in self.optimiser.param_groups:
-            group["lr"] = config.rate * self.schedule.rate(self.step)
+            group["lr"] = group["times"] * config.rate * self.schedule.rate(self.step)
         self.optimiser.step()
         if self.direct is not None:
             rate = config.direct_rate * self.schedule.rate(self.step)
@@ -403,15 +403,21 @@ AVERAGING_PATIENCE = 5  # epochs without a gain before ASGD begins to average
 
 
 def _optimiser(net: Net, config: TrainingConfig) -> torch.optim.Optimizer:
+    """The optimiser, with recurrent weights in a group of their own."""
+    parts: tuple[list[nn.Parameter], ...] = ([], [])
+    for name, parameter in net.named_parameters():
+        parts[name.endswith(".state_weight")].append(parameter)
+    groups = [
+        {"params": part, "times": times}
+        for part, times in zip(parts, (1.0, config.state_rate), strict=True)
+        if part
+    ]
     if config.optimiser == "adam":
         return torch.optim.AdamW(
-            net.parameters(), lr=config.rate, weight_decay=config.weight_decay, fused=True
+            groups, lr=config.rate, weight_decay=config.weight_decay, fused=True
         )
     return torch.optim.SGD(
-        net.parameters(),
-        lr=config.rate,
-        momentum=config.momentum,
-        weight_decay=config.weight_decay,
+        groups, lr=config.rate, momentum=config.momentum, weight_decay=config.weight_decay
     )
 
 
