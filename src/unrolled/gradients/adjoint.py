@@ -1,0 +1,238 @@
+"""One backward pass that keeps the error of every time step apart from all others.
+
+Ordinary backpropagation adds the errors of all steps up on its way. Here those of S steps, the
+sources, go back side by side, so that at every step s dE_t/dh_s is at hand for each t. For one layer
+that is S times the work of an ordinary pass over the states, in matrix products S times as large.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from unrolled.gradients.stacks import Stack, turned, turned_places
+from unrolled.gradients.tangents import Tangent
+
+# What the errors of a layer below may take up while they wait for it, in numbers.
+_ROOM = 1 << 25
+
+
+@dataclass(frozen=True)
+class Entering:
+    """Errors where they enter a stack, by step.
+
+    Attributes:
+        outputs: (T, B, D H) at the outputs of the last layer, D directions side by side.
+        last: of each layer and direction dE/d(its last state), in as many parts as the state has,
+            None for those unused; empty if all are.
+        lengths: (B,) steps of each sentence, None where all have T.
+        directions: D.
+    """
+
+    outputs: Tensor
+    last: list[tuple[Tensor | None, ...]] = field(default_factory=list)
+    lengths: Tensor | None = None
+    directions: int = 1
+
+    def some(self, sentences: slice) -> Entering:
+        """Of some sentences only."""
+        last = [
+            tuple(None if part is None else part[sentences] for part in parts)
+            for parts in self.last
+        ]
+        lengths = None if self.lengths is None else self.lengths[sentences]
+        return Entering(self.outputs[:, sentences], last, lengths, self.directions)
+
+    def mask(self) -> Tensor:
+        """(T, B) whether an error enters at a step at all.
+
+        What enters by the last state of a layer counts at the last step, or, where the layer reads
+        backwards, at the first.
+        """
+        entered = (self.outputs != 0).any(-1)
+        sentences = torch.arange(entered.shape[1], device=entered.device)
+        for number, parts in enumerate(self.last):
+            for part in parts:
+                if part is not None:
+                    entered[self.ends(number), sentences] |= (part != 0).any(-1)
+        return entered
+
+    def full_lengths(self) -> Tensor:
+        """(B,) steps of each sentence."""
+        if self.lengths is not None:
+            return self.lengths.to(self.outputs.device)
+        steps, batch = self.outputs.shape[:2]
+        return torch.full((batch,), steps, device=self.outputs.device)
+
+    def ends(self, number: int) -> Tensor:
+        """(B,) the step at which a layer's direction reaches its last state."""
+        lengths = self.full_lengths()
+        return torch.zeros_like(lengths) if self.backwards(number) else lengths - 1
+
+    def backwards(self, number: int) -> bool:
+        """Whether a layer's direction of this number reads backwards."""
+        return self.directions == 2 and number % 2 == 1
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a visitor is told at one step of one layer and direction.
+
+    Attributes:
+        number: of the layer and direction, as in `Stack.names`. step: s, of the layer's own time.
+        first: errors are those of the sources from this one on; the earlier ones have none here.
+        errors: dE_t/d(state at s), each part (S - first, B, H).
+        gates: errors of the gates (S - first, B, G H).
+    """
+
+    number: int
+    step: int
+    first: int
+    errors: tuple[Tensor, ...]
+    gates: Tensor
+    tangent: Tangent
+
+
+@torch.no_grad()
+def carry_back(
+    stack: Stack,
+    traced: list[tuple[Tangent, ...]],
+    entering: Entering,
+    sources: Tensor,
+    visit: Callable[[Seen], None],
+    *,
+    recurrent: bool = True,
+) -> None:
+    """Carry the errors of the source steps back through all layers, and show them at every step.
+
+    Args:
+        traced: from `Stack.trace`.
+        sources: (S,) steps, ascending, whose errors are carried.
+        visit: is called at each step of each layer, the last layer and the last step first.
+        recurrent: False leaves out what recurrent weights carry, which leaves the errors that run
+            along the cell state of an LSTM or the update gate of a GRU only.
+    """
+    one_way = all(len(cells) == 1 for cells in stack.layers)
+    number = sum(len(cells) for cells in stack.layers)
+    above: Tensor | None = None  # (S, T, B, D H) errors from the layer above
+    direct: Tensor | None = entering.outputs  # (T, B, D H), at sources only
+    for layer in reversed(range(len(stack.layers))):
+        number -= len(stack.layers[layer])
+        below: Tensor | None = None
+        for direction, tangent in enumerate(traced[layer]):
+            run = _Direction(number + direction, tangent, entering, sources, one_way)
+            run.take(above, direct, direction)
+            found = run.back(visit, wanted=layer > 0, recurrent=recurrent)
+            if found is not None:
+                found = run.in_order(found)
+                below = found if below is None else below.add_(found)
+        if stack.residual and layer > 0 and below is not None:
+            below = below if above is None else below.add_(above)
+        else:
+            direct = None
+        above = below
+
+
+class _Direction:
+    """One direction of one layer, in the order of its own time."""
+
+    def __init__(
+        self, number: int, tangent: Tangent, entering: Entering, sources: Tensor, one_way: bool
+    ) -> None:
+        self.number, self.tangent, self.entering = number, tangent, entering
+        self.sources, self.one_way = sources, one_way
+        self.turn = entering.backwards(number)
+        self.above: Tensor | None = None
+        self.direct: Tensor | None = None
+        self.last = entering.last[number] if entering.last else ()
+        # Step of this direction's time -> the sentences whose last state it reaches there.
+        self.ending: dict[int, list[int]] = {}
+        if any(part is not None for part in self.last):
+            for sentence, length in enumerate(entering.full_lengths().tolist()):
+                self.ending.setdefault(length - 1, []).append(sentence)
+
+    def take(self, above: Tensor | None, direct: Tensor | None, direction: int) -> None:
+        """The errors from above, (S, T, B, D H) and (T, B, D H), of which this direction has H."""
+        hidden = self.tangent.states.shape[-1]
+        some = slice(direction * hidden, (direction + 1) * hidden)
+        self.above = None if above is None else above[..., some]
+        self.direct = None if direct is None else direct[..., some]
+        if self.turn:
+            self.above = None if self.above is None else self.in_order(self.above)
+            if self.direct is not None:  # a source's place differs from sentence to sentence
+                wide = self._spread(self.direct)
+                self.above = wide if self.above is None else self.above + wide
+                self.direct = None
+
+    def _spread(self, direct: Tensor) -> Tensor:
+        """Errors at sources as (S, T, B, H), each at its own step, turned around."""
+        wide = direct.new_zeros(len(self.sources), *direct.shape)
+        wide[torch.arange(len(self.sources)), self.sources] = direct[self.sources]
+        return self.in_order(wide)
+
+    def in_order(self, x: Tensor) -> Tensor:
+        """(S, T, B, H) from the text's time to this direction's, or back."""
+        if not self.turn:
+            return x
+        lengths = self.entering.lengths
+        if lengths is None:
+            return x.flip(1)
+        places = turned_places(x[0], lengths)
+        return x.gather(1, places.unsqueeze(0).expand_as(x))
+
+    def back(
+        self, visit: Callable[[Seen], None], *, wanted: bool, recurrent: bool
+    ) -> Tensor | None:
+        """All steps from the last to the first; the errors of the input if they are wanted."""
+        tangent, count = self.tangent, len(self.sources)
+        steps, batch, hidden = tangent.states.shape
+        errors = tuple(
+            tangent.states.new_zeros(count, batch, hidden) for _ in range(tangent.parts)
+        )
+        inputs = None
+        if wanted:
+            inputs = errors[0].new_zeros(count, steps, batch, tangent.input_weight.shape[1])
+        places = self.sources.tolist()
+        for step in reversed(range(steps)):
+            first = 0
+            if self.one_way:  # later sources have come so far, earlier ones begin below
+                first = sum(place < step for place in places)
+                if first == count:
+                    continue
+            here = tuple(part[first:] for part in errors)
+            self._enter(step, first, here, places)
+            found = tangent.back(step, here, inputs=wanted, recurrent=recurrent)
+            visit(Seen(self.number, step, first, here, found.gates, tangent))
+            if inputs is not None and found.inputs is not None:
+                inputs[first:, step] = found.inputs
+            for part, before in zip(here, found.before, strict=True):
+                part.copy_(before)
+        return inputs
+
+    def _enter(self, step: int, first: int, here: tuple[Tensor, ...], places: list[int]) -> None:
+        """Add the errors that enter at a step."""
+        if self.above is not None:
+            here[0].add_(self.above[first:, step])
+        if self.direct is not None and step in places:
+            here[0][places.index(step) - first].add_(self.direct[step])
+        for sentence in self.ending.get(step, ()):
+            place = 0 if self.turn else step
+            if place in places:
+                row = places.index(place) - first
+                for part, given in zip(here, self.last, strict=True):
+                    if given is not None:
+                        part[row, sentence] += given[sentence]
+
+
+def chunks(stack: Stack, entering: Entering) -> Iterator[slice]:
+    """Sentences a few at a time, so that what waits for a layer below stays small."""
+    steps, batch, width = entering.outputs.shape
+    deep = len(stack.layers) > 1 or len(stack.layers[0]) > 1
+    size = steps * steps * width if deep else steps * width
+    count = max(_ROOM // max(size, 1), 1)
+    for start in range(0, batch, count):
+        yield slice(start, min(start + count, batch))
+

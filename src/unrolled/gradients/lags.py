@@ -1,0 +1,378 @@
+"""Gradients by time lag: how much of the error of step t reaches the state k steps before.
+
+The norm of dE_t/dh_{t-k}, for every lag k, t and sentence, comes out of one backward pass, see
+`adjoint`. Where a net has several layers, dE_t/dh is the whole derivative by a layer's state, the
+ways through the layers above included; where a layer reads backwards, the state k steps later counts.
+
+>>> import torch
+>>> net = torch.nn.RNN(3, 8)
+>>> found = lags_of_module(net, torch.randn(20, 4, 3), lambda y: y.square().sum())
+>>> found.layers[0].norms.shape, round(float(found.layers[0].shares.sum()), 6)
+((20,), 1.0)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+
+from unrolled.errors import SettingError
+from unrolled.gradients.adjoint import Entering, Seen, carry_back, chunks
+from unrolled.gradients.calls import call_of, gradient_of, leaf_of, recorded_cells
+from unrolled.gradients.stacks import Stack, opened
+from unrolled.gradients.tangents import Tangent, tangent_of
+from unrolled.neural.cells import Cell, State
+from unrolled.neural.net import RecurrentNet
+
+Array = np.ndarray[Any, Any]
+
+SMALL = 0.01  # the share of the total beyond which lags are said to pass nothing on
+
+
+@dataclass
+class LayerLags:
+    """Norms by lag of one layer, or of one direction of it; sums over all pairs that were seen.
+
+    Attributes:
+        name: such as ``layer 1``.
+        sums: (K,) float64 sum of |dE_t/dh_{t-k}| over steps t and sentences.
+        counts: (K,) how many they are.
+        heat_sums, heat_counts: (K, T) the same for each step t.
+        cell_sums: (K,) of |dE_t/dc_{t-k}|, c the cell state of an LSTM; None for others.
+        highway_sums: (K,) of the norm of that part of dE_t/dc_{t-k} (of a GRU: dE_t/dh_{t-k}) which
+            no recurrent weight has touched: it ran along the cell state, multiplied by forget gates
+            (update gates) only. None where a layer has no such way, or it was not asked for.
+    """
+
+    name: str
+    sums: Array
+    counts: Array
+    heat_sums: Array
+    heat_counts: Array
+    cell_sums: Array | None = None
+    highway_sums: Array | None = None
+
+    @property
+    def norms(self) -> Array:
+        """(K,) mean of |dE_t/dh_{t-k}|."""
+        return _ratio(self.sums, self.counts)
+
+    @property
+    def cell_norms(self) -> Array | None:
+        """(K,) mean of |dE_t/dc_{t-k}|, of an LSTM."""
+        return None if self.cell_sums is None else _ratio(self.cell_sums, self.counts)
+
+    @property
+    def highway_norms(self) -> Array | None:
+        """(K,) mean norm of what ran along the cell state only."""
+        return None if self.highway_sums is None else _ratio(self.highway_sums, self.counts)
+
+    @property
+    def shares(self) -> Array:
+        """(K,) share of the sum of all norms that each lag has."""
+        total = self.sums.sum()
+        return self.sums / total if total > 0 else np.zeros_like(self.sums)
+
+    @property
+    def heat(self) -> Array:
+        """(K, T) mean norm by lag and step t, NaN where there is none."""
+        with np.errstate(invalid="ignore"):
+            found: Array = self.heat_sums / np.where(self.heat_counts > 0, self.heat_counts, np.nan)
+        return found
+
+    @property
+    def reach(self) -> int:
+        """The lag beyond which all lags together have less than 1 % of the total."""
+        beyond = 1 - np.cumsum(self.shares)
+        within = np.flatnonzero(beyond < SMALL)
+        return int(within[0]) if within.size and self.sums.any() else len(self.sums) - 1
+
+    def add(self, other: LayerLags) -> None:
+        """Count in what was seen elsewhere; the shorter of the two is filled up with nothing."""
+        for name in ("sums", "counts", "heat_sums", "heat_counts", "cell_sums", "highway_sums"):
+            mine, theirs = getattr(self, name), getattr(other, name)
+            if mine is not None and theirs is not None:
+                setattr(self, name, _added(mine, theirs))
+
+    def record(self) -> dict[str, Any]:
+        """All that can be told of it, for JSON."""
+        found = {
+            "name": self.name,
+            "norms": _rounded(self.norms),
+            "shares": _rounded(self.shares),
+            "reach": self.reach,
+        }
+        for name in ("cell_norms", "highway_norms"):
+            values = getattr(self, name)
+            if values is not None:
+                found[name] = _rounded(values)
+        return found
+
+
+@dataclass
+class GradientLags:
+    """Norms by lag of every layer.
+
+    Attributes:
+        layers: lowest first, of a layer that reads both ways the forward direction first.
+        weights: of each, (K, G H, H) the part of dE/dU, U the recurrent weights, that comes from
+            each lag; empty if it was not asked for.
+    """
+
+    layers: list[LayerLags]
+    weights: list[Tensor] = field(default_factory=list)
+
+    def add(self, other: GradientLags) -> None:
+        """Count in what another text gave."""
+        for mine, theirs in zip(self.layers, other.layers, strict=True):
+            mine.add(theirs)
+        self.weights = [a + b for a, b in zip(self.weights, other.weights, strict=True)]
+
+    def weight_shares(self) -> list[Array]:
+        """Of each layer (K,) the share of dE/dU that comes from each lag.
+
+        <g_k, g> / <g, g>, g_k what comes from lag k, g their sum: shares add up to one, and a lag
+        that works against the others has a negative one.
+        """
+        found = []
+        for parts in self.weights:
+            total = parts.sum(0)
+            along = (parts * total).sum((1, 2)) / total.square().sum().clamp(min=1e-300)
+            found.append(along.double().cpu().numpy())
+        return found
+
+
+class _Counter:
+    """Keeps the norm of every error that is carried back, and sums them up by lag."""
+
+    def __init__(self, stack: Stack, entering: Entering, sources: Tensor, weights: bool) -> None:
+        steps, batch = entering.outputs.shape[:2]
+        self.stack, self.entering, self.sources = stack, entering, sources
+        cells = [cell for layer in stack.layers for cell in layer]
+        room = entering.outputs.new_zeros(len(sources), steps, batch)
+        self.norms = [torch.zeros_like(room) for _ in cells]
+        self.of_cells = [torch.zeros_like(room) if cell.states == 2 else None for cell in cells]
+        self.weights: list[Tensor] = []
+        if weights:
+            shapes = [(steps, *cell.state_weight.shape) for cell in cells]
+            self.weights = [entering.outputs.new_zeros(shape) for shape in shapes]
+
+    def visit(self, seen: Seen) -> None:
+        """Note the norms at one step of one layer."""
+        where = slice(seen.first, None), seen.step
+        norms, of_cells = self.norms[seen.number], self.of_cells[seen.number]
+        torch.linalg.vector_norm(seen.errors[0], dim=-1, out=norms[where])
+        if of_cells is not None:
+            to_cell = seen.tangent.output_to_cell(seen.step)
+            total = torch.addcmul(seen.errors[1], seen.errors[0], to_cell)
+            torch.linalg.vector_norm(total, dim=-1, out=of_cells[where])
+        if self.weights:
+            parts = seen.gates.transpose(1, 2) @ seen.tangent.before[seen.step]  # (S, G H, H)
+            lags = self.sources[seen.first :] - seen.step
+            self.weights[seen.number].index_add_(0, lags, parts)
+
+    def layer(self, number: int, mask: Tensor, highway: Tensor | None) -> LayerLags:
+        """Sums by lag of a layer or direction.
+
+        Args:
+            mask: (T, B) where errors enter. highway: (S, T, B) norms, if there are some.
+        """
+        steps = len(mask)
+        pairs, lags = self._pairs(number, mask)
+        times = self.sources.reshape(-1, 1, 1).expand_as(lags)[pairs]
+        places = lags[pairs] * steps + times
+
+        def heat(values: Tensor | None) -> Array | None:
+            if values is None:
+                return None
+            sums = torch.bincount(places, values[pairs].double(), minlength=steps * steps)
+            found: Array = sums.view(steps, steps).cpu().numpy()
+            return found
+
+        counts = torch.bincount(places, minlength=steps * steps).view(steps, steps).cpu().numpy()
+        sums = heat(self.norms[number])
+        assert sums is not None
+        rest = [heat(values) for values in (self.of_cells[number], highway)]
+        of_cell, along = (None if values is None else values.sum(1) for values in rest)
+        name = self.stack.names[number]
+        return LayerLags(name, sums.sum(1), counts.sum(1), sums, counts, of_cell, along)
+
+    def _pairs(self, number: int, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Which of (S, T, B) are errors at a step they can reach, and the lags."""
+        lengths, steps = self.entering.full_lengths(), len(mask)
+        own = torch.arange(steps, device=mask.device).unsqueeze(1)  # of the layer's time
+        backwards = self.entering.backwards(number)
+        places = lengths - 1 - own if backwards else own.expand(-1, len(lengths))
+        lags = self.sources.reshape(-1, 1, 1) - places
+        pairs = (own < lengths) & mask[self.sources].unsqueeze(1)
+        # Below a layer that reads both ways errors come from both sides.
+        one_sided = self.entering.directions == 1 or number >= 2 * (len(self.stack.layers) - 1)
+        if one_sided:
+            pairs = pairs & ((lags <= 0) if backwards else (lags >= 0))
+        return pairs, lags.abs()
+
+
+@torch.no_grad()
+def count_lags(
+    stack: Stack,
+    traced: list[tuple[Tangent, ...]],
+    entering: Entering,
+    *,
+    sources: Tensor | None = None,
+    highway: bool = True,
+    weights: bool = False,
+) -> GradientLags:
+    """Norms by lag from errors and derivatives that are at hand.
+
+    Args:
+        traced: from `Stack.trace`.
+        sources: steps whose errors are looked at; all at which errors enter by default.
+        highway: also what runs along the cell states only, at twice the work where there are some.
+        weights: also the recurrent weights' gradients by lag: K G H H numbers a layer.
+
+    Raises:
+        SettingError: weights of layers that read backwards are wished.
+    """
+    if weights and entering.directions == 2:
+        raise SettingError("gradients of weights by lag are known only of nets that read forwards")
+    mask = entering.mask()
+    if sources is None:
+        sources = mask.any(1).nonzero().squeeze(1)
+    counter = _Counter(stack, entering, sources, weights)
+    carry_back(stack, traced, entering, sources, counter.visit)
+    highways: list[Tensor | None] = [None] * len(stack.names)
+    if highway and stack.layers[0][0].kind in ("lstm", "gru"):
+        alone = _Counter(stack, entering, sources, False)
+        carry_back(stack, traced, entering, sources, alone.visit, recurrent=False)
+        pairs = zip(alone.norms, alone.of_cells, strict=True)
+        highways = [of_h if of_c is None else of_c for of_h, of_c in pairs]
+    layers = [counter.layer(k, mask, highways[k]) for k in range(len(highways))]
+    return GradientLags(layers, counter.weights)
+
+
+def lags_of_module(
+    module: nn.Module,
+    x: Tensor | PackedSequence,
+    loss: Callable[[Any], Tensor],
+    *,
+    state: Any = None,
+    highway: bool = True,
+    weights: bool = False,
+) -> GradientLags:
+    """Norms by lag of a recurrent module.
+
+    Dropout between the layers of a torch module is left out, as in evaluation.
+
+    Args:
+        module: torch.nn.RNN, LSTM or GRU, of any number of layers and both directions, or a `Cell`.
+        x: what it is called with, (T, B, E), or as its ``batch_first`` says, or packed.
+        loss: from the module's outputs, of the shape that it gives them, to a scalar: the sum of
+            E_t over steps and sentences. The error of step t is the one that enters by output t.
+        state: to begin from, as the module takes it; zeros by default.
+        highway, weights: as of `count_lags`.
+
+    Raises:
+        SettingError: another module, or a loss that does not depend on the outputs.
+    """
+    stack = opened(module)
+    if isinstance(module, Cell) and state is None and isinstance(x, Tensor):
+        state = stack.begin(x.shape[1])[0]
+    arguments = (x,) if state is None else (x, state)
+    call = call_of(module, arguments)
+    with torch.no_grad():
+        output = module(*arguments)[0]
+    y, given = leaf_of(output)
+    with torch.enable_grad():
+        errors = gradient_of(loss(given), y)
+    total: GradientLags | None = None
+    entering = call.entering(errors)
+    for some in chunks(stack, entering):
+        traced = call.some(some).trace(stack)
+        found = count_lags(
+            stack, traced, entering.some(some), highway=highway, weights=weights
+        )  # fmt: skip
+        total = found if total is None else _sum(total, found)
+    assert total is not None
+    return total
+
+
+def lags_of_net(
+    net: RecurrentNet,
+    words: Tensor,
+    targets: Tensor,
+    state: State | None = None,
+    *,
+    highway: bool = True,
+    weights: bool = False,
+) -> tuple[GradientLags, State]:
+    """Norms by lag of a language model under its own loss, and the state after the words.
+
+    E_t is -log p of the word to predict at step t, of one sentence; whatever the output layer is,
+    its loss is the one that training takes. Dropout is off.
+
+    Args:
+        words: (T, B) int64. targets: (T, B), below 0 where there is nothing to predict.
+        state: as ``net.begin`` gives it, which is the default.
+        highway, weights: as of `count_lags`.
+
+    Raises:
+        SettingError: a net without recurrent layers, or no word to predict.
+    """
+    stack = opened(net)
+    real = targets.flatten() >= 0
+    if not bool(real.any()):
+        raise SettingError("there is no word to predict in these steps")
+    training = net.training
+    calls: list[tuple[Cell, Tensor, State, Tensor]] = []
+    net.eval()
+    try:
+        with recorded_cells(net, calls), torch.enable_grad():
+            h, after = net(words, net.begin(words.shape[1]) if state is None else state)
+            count = int(real.sum())
+            loss = net.output.loss(h.flatten(0, 1)[real], targets.flatten()[real]) * count
+            errors = gradient_of(loss, calls[-1][3])
+    finally:
+        net.train(training)
+    total: GradientLags | None = None
+    entering = Entering(errors)
+    for some in chunks(stack, entering):
+        traced = [
+            (tangent_of(cell, x[:, some], tuple(p[some] for p in start), states=y[:, some]),)
+            for cell, x, start, y in calls
+        ]
+        found = count_lags(
+            stack, traced, entering.some(some), highway=highway, weights=weights
+        )  # fmt: skip
+        total = found if total is None else _sum(total, found)
+    assert total is not None
+    return total, tuple(part.detach() for part in after)
+
+
+def _sum(total: GradientLags, found: GradientLags) -> GradientLags:
+    total.add(found)
+    return total
+
+
+def _ratio(sums: Array, counts: Array) -> Array:
+    found: Array = sums / np.maximum(counts, 1)
+    return found
+
+
+def _added(one: Array, other: Array) -> Array:
+    """Sum of arrays of any sizes, the smaller one filled up with zeros."""
+    shape = tuple(max(sizes) for sizes in zip(one.shape, other.shape, strict=True))
+    total = np.zeros(shape, one.dtype)
+    for array in (one, other):
+        total[tuple(slice(size) for size in array.shape)] += array
+    return total
+
+
+def _rounded(values: Array) -> list[float]:
+    """Six digits of each, which is more than a picture or a reader needs."""
+    return [float(f"{value:.6g}") for value in values]

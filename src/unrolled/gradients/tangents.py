@@ -1,0 +1,258 @@
+"""The derivatives of a recurrent layer in closed form, for all steps of a stretch at once.
+
+Near the states that a stretch of text led it through, a layer is a linear map at each step: a small
+change of the state before, and of the input, gives a small change of the state. `tangent_of` runs a
+cell and keeps the factors of these maps, all (B, H) a step; ``back`` carries errors one step back,
+as many at once as are given, and ``jacobians`` writes the maps out as matrices.
+
+With f' at its value, ' else the step before, and delta the error of what goes into a gate:
+
+elman   delta = e f';                                 e' = U^T delta
+lstm    e_c <- e_c + e_h o (1 - tanh^2 c)
+        delta_i = e_c g i (1 - i), delta_f = e_c c' f (1 - f), delta_g = e_c i (1 - g^2),
+        delta_o = e_h tanh(c) o (1 - o);              e_h' = U^T delta, e_c' = e_c f
+gru     delta_n = e (1 - z) (1 - n^2), delta_z = e (h' - n) z (1 - z),
+        delta_r = delta_n u r (1 - r), u = U_n h' + a; e' = e z + U^T (delta_r, delta_z, r delta_n)
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from unrolled.neural.cells import Cell, State, slope_at
+
+DEAD = 0.01  # a slope under so much of its largest passes no error worth speaking of
+
+
+class Back(NamedTuple):
+    """Errors one step back: of the gates (..., G H) as the recurrent weights see them, of the
+    input (..., E) if they were asked for, and of the state before."""
+
+    gates: Tensor
+    inputs: Tensor | None
+    before: State
+
+
+class Tangent:
+    """What the layers of every kind share.
+
+    Attributes:
+        states: (T, B, H) outputs. before: (T, B, H) the output before each step.
+        weight, input_weight: (G H, H) and (G H, E).
+        parts: tensors in a state: 2 for an LSTM, else 1.
+    """
+
+    parts = 1
+    largest = 1.0  # of the slope by which an error of the output enters the layer
+
+    def __init__(self, states: Tensor, before: Tensor, weight: Tensor, cell: Cell) -> None:
+        self.states, self.before = states, before
+        self.weight, self.input_weight = weight, cell.input_weight.detach()
+
+    def back(
+        self, step: int, errors: State, *, inputs: bool = False, recurrent: bool = True
+    ) -> Back:
+        """Carry errors of the state at a step to the input and to the state before.
+
+        Args:
+            errors: of each part of the state, (..., B, H).
+            inputs: whether the errors of the input are wished.
+            recurrent: False leaves out what the recurrent weights carry.
+        """
+        raise NotImplementedError
+
+    def output_to_cell(self, step: int) -> Tensor:
+        """dh/dc (B, H) of an LSTM at a step: by what its cell state's errors come from h."""
+        raise NotImplementedError
+
+    def jacobians(self, some: slice = slice(None)) -> Tensor:
+        """d state_t / d state_{t-1}, (T, B, S, S); S is H, or 2 H for an LSTM's (h, c).
+
+        Args:
+            some: the sentences that are wanted.
+        """
+        raise NotImplementedError
+
+    def slopes(self) -> Tensor:
+        """(T, B, H) by what an error of the output is multiplied where it enters the layer."""
+        raise NotImplementedError
+
+    def gates(self) -> dict[str, Tensor]:
+        """Values of the gates by name, (T, B, H)."""
+        return {}
+
+    def saturated(self) -> dict[str, float]:
+        """Share of values, over units, steps and sentences, whose slope is under 1 % of its largest.
+
+        ``state`` is the output's nonlinearity; of gates are counted those near 0 and near 1.
+        """
+        shares = {"state": _share(self.slopes() < DEAD * self.largest)}
+        for name, gate in self.gates().items():
+            shares[name] = _share(gate * (1 - gate) < DEAD / 4)
+        return shares
+
+    def dead(self) -> float:
+        """Share of units that are saturated, or at 0, at every step of every sentence."""
+        return _share((self.slopes() < DEAD * self.largest).flatten(0, 1).all(0))
+
+
+class _ElmanTangent(Tangent):
+    def __init__(
+        self, x: Tensor, states: Tensor, before: Tensor, start: State, cell: Cell, weight: Tensor
+    ) -> None:
+        super().__init__(states, before, weight, cell)
+        self.slope = slope_at(states, cell.nonlinearity)
+        self.largest = 0.25 if cell.nonlinearity == "sigmoid" else 1.0
+
+    def back(
+        self, step: int, errors: State, *, inputs: bool = False, recurrent: bool = True
+    ) -> Back:
+        delta = errors[0] * self.slope[step]
+        found = delta @ self.input_weight if inputs else None
+        before = delta @ self.weight if recurrent else torch.zeros_like(delta)
+        return Back(delta, found, (before,))
+
+    def jacobians(self, some: slice = slice(None)) -> Tensor:
+        return self.slope[:, some].unsqueeze(-1) * self.weight
+
+    def slopes(self) -> Tensor:
+        return self.slope
+
+
+class _LstmTangent(Tangent):
+    parts = 2
+
+    def __init__(
+        self, x: Tensor, states: Tensor, before: Tensor, start: State, cell: Cell, weight: Tensor
+    ) -> None:
+        super().__init__(states, before, weight, cell)
+        total = nn.functional.linear(x, self.input_weight, cell.bias)
+        total = total + nn.functional.linear(before, weight)
+        enter, forget, new, out = total.chunk(4, -1)
+        enter, forget, new, out = enter.sigmoid(), forget.sigmoid(), new.tanh(), out.sigmoid()
+        cells = torch.empty_like(out)
+        last = start[1]
+        for t in range(len(cells)):
+            last = torch.addcmul(enter[t] * new[t], forget[t], last, out=cells[t])
+        cells_before = torch.cat([start[1].unsqueeze(0), cells[:-1]])
+        squashed = cells.tanh()
+        self._gates = {"enter": enter, "forget": forget, "out": out}
+        self.forget = forget
+        self.to_cell = out * (1 - squashed**2)
+        self.squashed_slope = 1 - squashed**2
+        self.of_cell = torch.stack([
+            new * enter * (1 - enter), cells_before * forget * (1 - forget), enter * (1 - new**2)
+        ], -2)  # (T, B, 3, H)  # fmt: skip
+        self.of_output = squashed * out * (1 - out)
+
+    def back(
+        self, step: int, errors: State, *, inputs: bool = False, recurrent: bool = True
+    ) -> Back:
+        of_h, of_c = errors
+        of_c = torch.addcmul(of_c, of_h, self.to_cell[step])
+        delta = of_h.new_empty(*of_h.shape[:-1], 4, of_h.shape[-1])
+        torch.mul(of_c.unsqueeze(-2), self.of_cell[step], out=delta[..., :3, :])
+        torch.mul(of_h, self.of_output[step], out=delta[..., 3, :])
+        delta = delta.flatten(-2)
+        found = delta @ self.input_weight if inputs else None
+        before = delta @ self.weight if recurrent else torch.zeros_like(of_h)
+        return Back(delta, found, (before, of_c * self.forget[step]))
+
+    def jacobians(self, some: slice = slice(None)) -> Tensor:
+        weights = self.weight.unflatten(0, (4, -1))
+        c_by_h = torch.einsum("tbgh,ghk->tbhk", self.of_cell[:, some], weights[:3])
+        c_by_c = torch.diag_embed(self.forget[:, some])
+        to_cell = self.to_cell[:, some].unsqueeze(-1)
+        h_by_h = to_cell * c_by_h + self.of_output[:, some].unsqueeze(-1) * weights[3]
+        rows = torch.cat([h_by_h, to_cell * c_by_c], -1), torch.cat([c_by_h, c_by_c], -1)
+        return torch.cat(rows, -2)
+
+    def output_to_cell(self, step: int) -> Tensor:
+        return self.to_cell[step]
+
+    def slopes(self) -> Tensor:
+        return self.squashed_slope
+
+    def gates(self) -> dict[str, Tensor]:
+        return self._gates
+
+
+class _GruTangent(Tangent):
+    def __init__(
+        self, x: Tensor, states: Tensor, before: Tensor, start: State, cell: Cell, weight: Tensor
+    ) -> None:
+        super().__init__(states, before, weight, cell)
+        assert cell.state_bias is not None
+        from_x = nn.functional.linear(x, self.input_weight, cell.bias).chunk(3, -1)
+        from_h = nn.functional.linear(before, weight).chunk(3, -1)
+        reset = (from_x[0] + from_h[0]).sigmoid()
+        update = (from_x[1] + from_h[1]).sigmoid()
+        inner = from_h[2] + cell.state_bias
+        new = (from_x[2] + reset * inner).tanh()
+        self._gates = {"reset": reset, "update": update}
+        self.update = update
+        self.new_slope = 1 - new**2
+        into_new = (1 - update) * self.new_slope
+        into_update = (before - new) * update * (1 - update)
+        into_reset = into_new * inner * reset * (1 - reset)
+        # The reset gate stands between the state and the new value, not between it and the input.
+        self.of_state = torch.stack([into_reset, into_update, into_new * reset], -2)
+        self.of_input = torch.stack([into_reset, into_update, into_new], -2)  # (T, B, 3, H)
+
+    def back(
+        self, step: int, errors: State, *, inputs: bool = False, recurrent: bool = True
+    ) -> Back:
+        wide = errors[0].unsqueeze(-2)
+        delta = (wide * self.of_state[step]).flatten(-2)
+        found = None
+        if inputs:
+            found = (wide * self.of_input[step]).flatten(-2) @ self.input_weight
+        before = errors[0] * self.update[step]
+        if recurrent:
+            before += delta @ self.weight
+        return Back(delta, found, (before,))
+
+    def jacobians(self, some: slice = slice(None)) -> Tensor:
+        weights = self.weight.unflatten(0, (3, -1))
+        through_gates = torch.einsum("tbgh,ghk->tbhk", self.of_state[:, some], weights)
+        return through_gates + torch.diag_embed(self.update[:, some])
+
+    def slopes(self) -> Tensor:
+        return self.new_slope
+
+    def gates(self) -> dict[str, Tensor]:
+        return self._gates
+
+
+_KINDS: dict[str, type[_ElmanTangent] | type[_LstmTangent] | type[_GruTangent]] = {
+    "elman": _ElmanTangent, "irnn": _ElmanTangent, "lstm": _LstmTangent, "gru": _GruTangent,
+}  # fmt: skip
+
+
+@torch.no_grad()
+def tangent_of(
+    cell: Cell,
+    x: Tensor,
+    start: State,
+    *,
+    states: Tensor | None = None,
+    state_weight: Tensor | None = None,
+) -> Tangent:
+    """The derivatives of a cell along inputs (T, B, E) from a state.
+
+    Args:
+        states: (T, B, H) what the cell gave for them, if that is known; else it is run.
+        state_weight: recurrent weights other than the cell's own, as its ``run_fused`` takes them.
+    """
+    weight = cell.state_weight if state_weight is None else state_weight
+    if states is None:
+        states, _ = cell.run_fused(x, start, state_weight=weight)
+    before = torch.cat([start[0].unsqueeze(0), states[:-1]])
+    return _KINDS[cell.kind](x, states, before, start, cell, weight.detach())
+
+
+def _share(flags: Tensor) -> float:
+    return float(flags.double().mean())
