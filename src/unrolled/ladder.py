@@ -198,6 +198,9 @@ def climb(
 ) -> LadderResult:
     """Train every rung on ``train`` and measure it on ``valid`` and ``test``.
 
+    Each rung is trained in a process of its own, so that its memory can be told; a script calls
+    this under ``if __name__ == "__main__":``, as Python asks of all that starts processes.
+
     Args:
         output: folder for the models and results.json; by default nothing is kept.
         min_count: words that come fewer times in the training text are <unk>.
@@ -314,7 +317,8 @@ def _in_own_process(rung: Rung, task: Task, folder: Path) -> Row:
             raise UnrolledError(
                 "the process that trained it was ended, most likely for lack of memory",
                 where=rung.name,
-                hint="Use less text or a lower order",
+                hint="Use less text or a lower order; a script must call it under "
+                "if __name__ == '__main__'",
             ) from None
 
 
