@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import codecs
+import io
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -174,8 +174,10 @@ def write_columns(
             not as many as the words.
     """
     if isinstance(target, (str, os.PathLike)):
-        with atomic_write(target) as file, codecs.getwriter("utf-8")(file) as text:
+        with atomic_write(target) as file:
+            text = io.TextIOWrapper(file, encoding="utf-8", newline="\n")
             _write(sentences, text, separator, predicted, documents)
+            text.detach()  # flushes; the file is closed by atomic_write
     else:
         _write(sentences, target, separator, predicted, documents)
 

@@ -11,7 +11,8 @@ Scheme = Literal["IO", "IOB1", "BIO", "IOBES", "none"]
 Policy = Literal["conlleval", "strict"]
 SCHEMES: tuple[Scheme, ...] = ("IO", "IOB1", "BIO", "IOBES")
 PREFIXES: dict[str, str] = {"IO": "IO", "IOB1": "BIO", "BIO": "BIO", "IOBES": "BEIOS"}
-_BROKEN_SHARE = 10
+_BROKEN_SHARE = 10  # of so many spans one may be broken in tags that are taken for IOBES
+_OUTSIDE = ("O", ".")  # conlleval takes a tag "." for O
 _ALIASES = {"IOB2": "BIO", "IOB": "IOB1", "BIOES": "IOBES"}
 
 
@@ -63,19 +64,20 @@ def detect_scheme(
 ) -> Scheme:
     """The tag scheme of some sentences' tags.
 
-    ``none``: some tag is neither ``O`` nor one of B, I, E, S, alone or before a hyphen: plain
-    labels such as parts of speech. IOBES: there is an E or S. Otherwise, of tags B, I, O: IO where
+    ``none``: most tags but O do not begin with B, I, E or S, alone or before a hyphen: plain labels
+    such as parts of speech. IOBES: there is an E or S. Otherwise, of tags B, I, O: IO where
     there is no B; BIO where every span begins with B; IOB1 where a B stands only between two spans
-    of one label. With both spans that begin with I and Bs that IOB1 has no use for, the tags are
-    taken for a BIO with broken sequences, unless most spans begin with I, which no such BIO has.
+    of one label. With both spans that begin with I and Bs that IOB1 has no use for, the more
+    frequent of the two decides, and the others are broken sequences.
 
     Args:
         sentences: the tags of each sentence.
         places: ``file:line`` of each sentence, for the message.
 
     Raises:
-        TextError: there are E or S, but more than one span in ten is not written as IOBES writes
-            it: two schemes are mixed, which no policy repairs unseen.
+        TextError: a few tags have another prefix than most; or there are E or S, but more than one
+            span in ten is not written as IOBES writes it: two schemes are mixed, which no policy
+            repairs unseen.
 
     >>> detect_scheme([["I-PER", "O", "I-LOC", "B-LOC"]])
     'IOB1'
@@ -86,23 +88,30 @@ def detect_scheme(
     """
     facts = _Facts()
     for rank, tags in enumerate(sentences):
-        if not facts.add(tags, rank):
+        facts.add(tags, rank)
+
+    def where(rank: int) -> str:
+        return places[rank] if places else f"sentence {rank + 1}"
+
+    if facts.foreign:
+        if facts.foreign >= facts.known:
             return "none"
+        raise TextError(
+            f"the tag {facts.foreign_tag!r} begins with none of B-, I-, E-, S-, as most others do",
+            where=where(facts.foreign_at),
+        )
     if facts.iobes:
         if facts.broken * _BROKEN_SHARE > facts.all:
-            where = places[facts.broken_at] if places else f"sentence {facts.broken_at + 1}"
             raise TextError(
                 "tags of IOBES are mixed with tags of another scheme: "
                 f"{facts.broken} of {facts.all} spans are not B, I, E or S as IOBES writes them",
-                where=where,
+                where=where(facts.broken_at),
                 hint="Name one scheme for all, or convert the files apart",
             )
         return "IOBES"
     if not facts.begun_b:
         return "IO" if facts.begun_i else "BIO"
-    if not facts.begun_i or facts.begun_i <= facts.needless_b:
-        return "BIO"
-    return "IOB1"
+    return "BIO" if facts.begun_i <= facts.needless_b else "IOB1"
 
 
 def spans(tags: Sequence[str], policy: Policy = "conlleval", scheme: str = "BIO") -> list[Span]:
@@ -199,10 +208,14 @@ def convert(
 
 
 class _Facts:
-    """What tells schemes apart, counted over spans."""
+    """What tells schemes apart, counted over tags and spans."""
 
     def __init__(self) -> None:
-        self.all = 0
+        self.known = 0  # tags of some scheme, O apart
+        self.foreign = 0  # tags of none
+        self.foreign_tag = ""  # the first of those, and its sentence
+        self.foreign_at = 0
+        self.all = 0  # spans
         self.iobes = 0  # whose first or last tag is E or S
         self.broken = 0  # not written as IOBES writes them
         self.broken_at = 0  # sentence of the first of those
@@ -210,24 +223,33 @@ class _Facts:
         self.begun_i = 0
         self.needless_b = 0  # begun with B where IOB1 writes I
 
-    def add(self, tags: Sequence[str], rank: int) -> bool:
-        """Count a sentence; False where it has a tag of no scheme."""
-        if any(split_tag(tag)[0] not in ("O", "B", "I", "E", "S") for tag in tags):
-            return False
+    def add(self, tags: Sequence[str], rank: int) -> None:
+        """Count a sentence."""
+        for tag in tags:
+            if tag != "O" and split_tag(tag)[0] in ("B", "I", "E", "S"):
+                self.known += 1
+            elif tag != "O":
+                if not self.foreign:
+                    self.foreign_tag, self.foreign_at = tag, rank
+                self.foreign += 1
+        if self.foreign:
+            return
         last = Span(-1, -1, "")
         for span in _lenient(tags):
-            first, final = tags[span.start][0], tags[span.end - 1][0]
-            touches = last.end == span.start and last.label == span.label
-            self.all += 1
-            self.iobes += first in "ES" or final in "ES"
-            self.begun_b += first == "B"
-            self.begun_i += first == "I"
-            self.needless_b += first == "B" and not touches
-            if not _is_whole(tags, span):
-                self.broken_at = self.broken_at if self.broken else rank
-                self.broken += 1
+            self._add_span(tags, span, last, rank)
             last = span
-        return True
+
+    def _add_span(self, tags: Sequence[str], span: Span, last: Span, rank: int) -> None:
+        first, final = tags[span.start][0], tags[span.end - 1][0]
+        touches = last.end == span.start and last.label == span.label
+        self.all += 1
+        self.iobes += first in "ES" or final in "ES"
+        self.begun_b += first == "B"
+        self.begun_i += first == "I"
+        self.needless_b += first == "B" and not touches
+        if not _is_whole(tags, span):
+            self.broken_at = self.broken_at if self.broken else rank
+            self.broken += 1
 
 
 def _lenient(tags: Sequence[str]) -> list[Span]:
@@ -236,12 +258,12 @@ def _lenient(tags: Sequence[str]) -> list[Span]:
     before, label_before = "O", ""
     for rank, tag in enumerate([*tags, "O"]):
         prefix, label = split_tag(tag)
-        inside = before not in ("O", ".")
+        inside = before not in _OUTSIDE
         changes = label != label_before
-        if inside and (before in "ES" or prefix in ("B", "S", "O") or changes):
+        if inside and (before in ("E", "S") or prefix in ("B", "S", *_OUTSIDE) or changes):
             found.append(Span(start, rank, label_before))
             inside = False
-        if prefix not in ("O", ".") and not inside:
+        if prefix not in _OUTSIDE and not inside:
             start = rank
         before, label_before = prefix, label
     return found
@@ -255,11 +277,41 @@ def _strict(tags: Sequence[str], scheme: Scheme) -> list[Span]:
         if split_tag(tag)[0] not in tuple(prefixes):
             what = f"the tag {tag!r} of word {rank + 1} is not one of {scheme}"
             raise TextError(what, hint=f"Its prefixes are {', '.join(prefixes)}")
+    if scheme == "IOB1":
+        return _strict_iob1([split_tag(tag) for tag in tags])
     found = _lenient(tags)
     if scheme == "IOBES":
         return [span for span in found if _is_whole(tags, span)]
     if scheme == "BIO":
         return [span for span in found if tags[span.start][0] == "B"]
+    return found
+
+
+def _strict_iob1(parts: list[tuple[str, str]]) -> list[Span]:
+    """As seqeval reads IOB1 strictly, its two oddities included.
+
+    After a B that itself begins nothing (the label before it is another, or none) an I begins a
+    span; and a span of one B is lost where a B of another label follows.
+    """
+    found: list[Span] = []
+    outside = ("O", "")
+    parts = [*parts, outside]
+    at = 0
+    while at < len(parts):
+        prefix, label = parts[at]
+        before, label_before = parts[at - 1] if at else outside
+        if prefix == "I":
+            begins = (before, label_before) != ("I", label)
+        else:
+            begins = prefix == "B" and before != "O" and label_before == label
+        end = at + 1
+        if begins:
+            while parts[end] == ("I", label):
+                end += 1
+            is_lost = parts[end - 1][0] == parts[end][0] == "B" and parts[end][1] != label
+            if not is_lost:
+                found.append(Span(at, end, label))
+        at = end
     return found
 
 
