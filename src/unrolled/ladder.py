@@ -11,10 +11,9 @@ import importlib.util
 import json
 import math
 import multiprocessing
-import platform
 import tempfile
+import threading
 import time
-import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -25,6 +24,7 @@ from typing import Any
 from unrolled.corpus import TextOptions
 from unrolled.errors import SettingError, UnrolledError
 from unrolled.language_model import LanguageModel, evaluate, surprisals
+from unrolled.provenance import file_facts, machine, peak_memory
 
 
 @dataclass(frozen=True)
@@ -113,6 +113,7 @@ def train_net_rung(task: Task, settings: dict[str, Any], folder: Path) -> Langua
         options=task.options,
         min_count=task.min_count,
         threads=task.threads,
+        report=_tell,
         **settings,
     )
 
@@ -222,14 +223,14 @@ def climb(
                 "pip install 'unrolled[neural]'"
             )
     task = Task(train, valid, test, options or TextOptions(), min_count, threads)
-    texts = {name: text_facts(path) for name, path in zip(_TEXTS, _paths(task), strict=True)}
+    texts = {name: file_facts(path) for name, path in zip(_TEXTS, _paths(task), strict=True)}
     rows = []
     with tempfile.TemporaryDirectory() as spare:
         folder = Path(output or spare)
         folder.mkdir(parents=True, exist_ok=True)
         for number, rung in enumerate(rungs, 1):
             say(f"[{number}/{len(rungs)}] {rung.name}")
-            rows.append(_in_own_process(rung, task, folder))
+            rows.append(_in_own_process(rung, task, folder, say))
         settings = {"min_count": min_count, "threads": threads, **asdict(task.options)}
         result = LadderResult(rows, texts, machine(), settings, shown_sentences(task))
         if output is not None:
@@ -308,9 +309,12 @@ def shown_sentences(task: Task, count: int = 5) -> list[str]:
     return [line.strip() for line in (handy if len(handy) >= count else early)[:count]]
 
 
-def _in_own_process(rung: Rung, task: Task, folder: Path) -> Row:
+def _in_own_process(rung: Rung, task: Task, folder: Path, say: Callable[[str], None]) -> Row:
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context) as pool:
+    lines = context.SimpleQueue()
+    teller = threading.Thread(target=_pass_on, args=(lines, say), daemon=True)
+    teller.start()
+    with ProcessPoolExecutor(1, context, initializer=_tell_by, initargs=(lines,)) as pool:
         try:
             return pool.submit(measure, rung, task, folder).result()
         except BrokenProcessPool:
@@ -320,6 +324,28 @@ def _in_own_process(rung: Rung, task: Task, folder: Path) -> Row:
                 hint="Use less text or a lower order; a script must call it under "
                 "if __name__ == '__main__'",
             ) from None
+        finally:
+            lines.put(None)
+            teller.join()
+
+
+def _pass_on(lines: Any, say: Callable[[str], None]) -> None:
+    """Lines of the other process, until None comes."""
+    while (line := lines.get()) is not None:
+        say(f"  {line}")
+
+
+_lines: Any = None  # where a process of the ladder tells how far it is
+
+
+def _tell_by(lines: Any) -> None:
+    global _lines  # set once, as the process begins
+    _lines = lines
+
+
+def _tell(line: str) -> None:
+    if _lines is not None:
+        _lines.put(line)
 
 
 def measure(rung: Rung, task: Task, folder: Path) -> Row:
@@ -382,52 +408,6 @@ def _surprisals(model: LanguageModel, sentences: list[str]) -> list[list[dict[st
         bits = token.bits if math.isfinite(token.bits) else None
         shown[token.sentence].append({"word": token.word, "bits": bits, "oov": token.oov})
     return shown
-
-
-def peak_memory() -> int:
-    """Most memory that this process has held so far, in bytes; 0 where the system cannot tell."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return 0
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if platform.system() == "Darwin" else peak * 1024
-
-
-def text_facts(path: str) -> dict[str, Any]:
-    """Name, bytes and checksum of a text.
-
-    Raises:
-        SettingError: it cannot be read.
-    """
-    checksum, size = 0, 0
-    try:
-        with Path(path).open("rb") as file:
-            while piece := file.read(1 << 20):
-                checksum, size = zlib.crc32(piece, checksum), size + len(piece)
-    except OSError as error:
-        raise SettingError(f"cannot be read: {error.strerror}", where=path) from None
-    return {"name": Path(path).name, "bytes": size, "crc32": f"{checksum:08x}"}
-
-
-def machine() -> dict[str, Any]:
-    """What results were measured on."""
-    import os
-
-    import numba
-    import numpy
-
-    import unrolled
-
-    return {
-        "cores": os.cpu_count(),
-        "processor": platform.machine(),
-        "system": platform.system(),
-        "python": platform.python_version(),
-        "numpy": numpy.__version__,
-        "numba": numba.__version__,
-        "unrolled": unrolled.__version__,
-    }
 
 
 def _write_results(result: LadderResult, path: Path) -> None:

@@ -56,6 +56,7 @@ def test_an_experiment_runs_and_keeps_its_results(
     assert picture.startswith("<svg")
     assert "--ink: #222" in picture
     assert any("30 classes + 5-gram" in line for line in said)
+    assert any("  epoch   1" in line for line in said)
 
 
 @pytest.mark.slow

@@ -75,7 +75,7 @@ def run_experiment(
     import time
 
     from unrolled.atomic import atomic_write
-    from unrolled.ladder import machine
+    from unrolled.provenance import machine
 
     experiment = experiment_of(name)
     if size not in SIZES:
@@ -102,6 +102,6 @@ def run_experiment(
 
 def _files(folder: Path) -> list[dict[str, Any]]:
     """Name, size and checksum of each file of a folder, but of those in folders within it."""
-    from unrolled.ladder import text_facts
+    from unrolled.provenance import file_facts
 
-    return [text_facts(str(path)) for path in sorted(folder.iterdir()) if path.is_file()]
+    return [file_facts(str(path)) for path in sorted(folder.iterdir()) if path.is_file()]

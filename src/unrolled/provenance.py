@@ -1,0 +1,56 @@
+"""What a result is kept with: the files it came from, the machine, and the memory it took."""
+
+from __future__ import annotations
+
+import platform
+import zlib
+from pathlib import Path
+from typing import Any
+
+from unrolled.errors import SettingError
+
+
+def peak_memory() -> int:
+    """Most memory that this process has held so far, in bytes; 0 where the system cannot tell."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if platform.system() == "Darwin" else peak * 1024
+
+
+def file_facts(path: str) -> dict[str, Any]:
+    """Name, bytes and checksum of a file.
+
+    Raises:
+        SettingError: it cannot be read.
+    """
+    checksum, size = 0, 0
+    try:
+        with Path(path).open("rb") as file:
+            while piece := file.read(1 << 20):
+                checksum, size = zlib.crc32(piece, checksum), size + len(piece)
+    except OSError as error:
+        raise SettingError(f"cannot be read: {error.strerror}", where=path) from None
+    return {"name": Path(path).name, "bytes": size, "crc32": f"{checksum:08x}"}
+
+
+def machine() -> dict[str, Any]:
+    """What results were measured on."""
+    import os
+
+    import numba
+    import numpy
+
+    import unrolled
+
+    return {
+        "cores": os.cpu_count(),
+        "processor": platform.machine(),
+        "system": platform.system(),
+        "python": platform.python_version(),
+        "numpy": numpy.__version__,
+        "numba": numba.__version__,
+        "unrolled": unrolled.__version__,
+    }
