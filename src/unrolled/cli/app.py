@@ -10,6 +10,7 @@ from unrolled.cli import models, query, train
 from unrolled.cli.compare import compare, demo
 from unrolled.cli.experiment import experiment
 from unrolled.cli.export import export
+from unrolled.cli.gradients import gradients
 from unrolled.cli.rescore import rescore
 
 app = typer.Typer(
@@ -38,6 +39,7 @@ for command in (
     compare,
     demo,
     experiment,
+    gradients,
 ):
     app.command()(command)
 app.command("filter")(models.filter_words)

@@ -10,7 +10,7 @@ The state of an LSTM is (h, c) side by side, 2 H numbers; of other cells it is h
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,10 +66,9 @@ class JacobianReport:
 
     Attributes:
         name: of the layer.
-        norms: (K,) mean spectral norm of the products over k = 1 ... K steps, over all stretches of
-            k steps and sentences. highest: (K,) the largest of them.
+        steps: (K,) numbers k of steps.
+        norms: (K,) mean spectral norm of the products over k steps. highest: (K,) the largest.
         spectrum: (K, S) mean singular values of the products, largest first.
-        step_norm: the largest spectral norm of one step.
         beta_weight, beta_slope: the lecture's bounds; beta_slope is None for LSTM and GRU, which
             the lecture's argument does not cover.
         radii: spectral radius of the recurrent weights, by gate.
@@ -78,10 +77,10 @@ class JacobianReport:
     """
 
     name: str
+    steps: Array
     norms: Array
     highest: Array
     spectrum: Array
-    step_norm: float
     beta_weight: float
     beta_slope: float | None
     radii: dict[str, float]
@@ -91,22 +90,21 @@ class JacobianReport:
     @property
     def bound(self) -> Array:
         """(K,) (beta_W beta_h)^k; for LSTM and GRU the k-th power of the largest norm of a step."""
-        base = self.step_norm
+        base = float(self.highest[0])
         if self.beta_slope is not None:
             base = self.beta_weight * self.beta_slope
         with np.errstate(over="ignore"):
-            found: Array = base ** np.arange(1, len(self.norms) + 1, dtype=np.float64)
+            found: Array = base ** self.steps.astype(np.float64)
         return found
 
     def record(self) -> dict[str, Any]:
-        """All of it but the spectra, for JSON."""
+        """All of it, for JSON."""
         numbers = {"norms": self.norms, "highest": self.highest, "bound": self.bound}
         return {
             "name": self.name,
-            **{
-                name: [float(f"{value:.6g}") if math.isfinite(value) else None for value in values]
-                for name, values in numbers.items()
-            },
+            "steps": self.steps.tolist(),
+            **{name: [_number(value) for value in values] for name, values in numbers.items()},
+            "singular_values": [[_number(value) for value in row] for row in self.spectrum],
             "beta_weight": self.beta_weight,
             "beta_slope": self.beta_slope,
             "spectral_radius": self.radii,
@@ -115,62 +113,64 @@ class JacobianReport:
         }
 
 
-@torch.no_grad()
 def jacobian_report(
     cell: Cell,
     x: Tensor,
     start: State | None = None,
     *,
-    steps: int | None = None,
+    steps: Sequence[int] | None = None,
     name: str = "layer 1",
 ) -> JacobianReport:
-    """Norms and singular values of a cell's Jacobians along inputs.
-
-    A product over k steps takes 2 S^3 operations, and its singular values ten times as many; a few
-    sentences tell as much as many.
+    """Norms and singular values of a cell's Jacobians along inputs, and how its units are.
 
     Args:
         x: (T, B, E). start: the state before; zeros by default.
-        steps: K, the longest product; T by default.
+        steps: numbers of steps to multiply Jacobians over, ascending; by default 1 and about every
+            one and a half times as many, up to T.
 
     Raises:
         SettingError: steps below 1 or above T.
     """
-    longest = len(x) if steps is None else steps
-    if not 1 <= longest <= len(x):
-        raise SettingError(f"steps is {longest}, allowed are 1 to {len(x)}, those of the text")
-    return report_of(
-        tangent_of(cell, x, start or _zeros(cell, x)), cell, longest, x.shape[1], name
-    )  # fmt: skip
+    tangent = tangent_of(cell, x, start or _zeros(cell, x))
+    return report_of(tangent, cell, steps=steps, sentences=x.shape[1], name=name)
 
 
 @torch.no_grad()
 def report_of(
-    tangent: Tangent, cell: Cell, steps: int, sentences: int = 4, name: str = "layer 1"
+    tangent: Tangent,
+    cell: Cell,
+    *,
+    steps: Sequence[int] | None = None,
+    sentences: int = 2,
+    starts: int = 4,
+    name: str = "layer 1",
 ) -> JacobianReport:
     """The same from derivatives that are at hand.
 
     Args:
-        sentences: how many to look at.
+        sentences: how many to look at. starts: at how many steps of each products begin. Singular
+            values take long, and those of a few stretches tell as much as those of all.
     """
-    norms, highest, spectrum = [], [], []
     made = tangent.jacobians(slice(sentences))
-    for k, product in enumerate(products(made)):
-        if k == steps:
-            break
-        values = torch.linalg.svdvals(product).flatten(0, 1)  # (pairs, S)
+    length = len(made)
+    wanted = sorted({1, *(some_steps(length) if steps is None else steps)})
+    if wanted[0] < 1 or wanted[-1] > length:
+        raise SettingError(f"steps are {wanted}, allowed are 1 to {length}, those of the text")
+    places = sorted({start * length // starts for start in range(starts)})
+    norms, highest, spectrum = [], [], []
+    for product in _chains(made, places, wanted):
+        values = torch.linalg.svdvals(product).flatten(0, 1)  # (stretches, S)
         norms.append(float(values[:, 0].mean()))
         highest.append(float(values[:, 0].max()))
         spectrum.append(values.mean(0).cpu().numpy())
-    gates = _GATES[cell.kind]
-    blocks = tangent.weight.split(cell.hidden)
+    gates, blocks = _GATES[cell.kind], tangent.weight.split(cell.hidden)
     plain = cell.kind in ("elman", "irnn")
     return JacobianReport(
         name=name,
+        steps=np.array(wanted),
         norms=np.array(norms),
         highest=np.array(highest),
         spectrum=np.array(spectrum),
-        step_norm=highest[0],
         beta_weight=float(torch.linalg.matrix_norm(tangent.weight, 2)),
         beta_slope=LARGEST_SLOPE[cell.nonlinearity] if plain else None,
         radii={gate: spectral_radius(block) for gate, block in zip(gates, blocks, strict=True)},
@@ -179,6 +179,34 @@ def report_of(
     )
 
 
+def some_steps(longest: int) -> list[int]:
+    """Numbers of steps, each about one and a half times the one before.
+
+    >>> some_steps(20)
+    [1, 2, 3, 5, 8, 12, 18, 20]
+    """
+    found = [1]
+    while found[-1] < longest:
+        found.append(min(max(found[-1] + 1, round(found[-1] * 1.5 + 0.01)), longest))
+    return found
+
+
+def _chains(made: Tensor, places: list[int], wanted: list[int]) -> Iterator[Tensor]:
+    """Products over the wanted numbers of steps (N, B, S, S), each chain from one of the places."""
+    total = made[places]
+    for k in range(1, wanted[-1] + 1):
+        if k > 1:
+            places = [place for place in places if place + k <= len(made)]
+            total = made[[place + k - 1 for place in places]] @ total[: len(places)]
+        if k in wanted:
+            yield total
+
+
+def _number(value: float) -> float | None:
+    return float(f"{value:.6g}") if math.isfinite(value) else None
+
+
+@torch.no_grad()
 def growth(weight: Tensor, vector: Tensor | None = None, steps: int = 60) -> tuple[float, Tensor]:
     """The spectral radius of a matrix (H, H), about: how fast its powers make a vector grow.
 

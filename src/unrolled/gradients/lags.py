@@ -290,16 +290,14 @@ def lags_of_module(
     y, given = leaf_of(output)
     with torch.enable_grad():
         errors = gradient_of(loss(given), y)
-    total: GradientLags | None = None
     entering = call.entering(errors)
-    for some in chunks(stack, entering):
-        traced = call.some(some).trace(stack)
-        found = count_lags(
-            stack, traced, entering.some(some), highway=highway, weights=weights
-        )  # fmt: skip
-        total = found if total is None else _sum(total, found)
-    assert total is not None
-    return total
+    return _sum([
+        count_lags(
+            stack, call.some(some).trace(stack), entering.some(some), highway=highway,
+            weights=weights,
+        )
+        for some in chunks(stack, entering)
+    ])  # fmt: skip
 
 
 def lags_of_net(
@@ -324,9 +322,52 @@ def lags_of_net(
     Raises:
         SettingError: a net without recurrent layers, or no word to predict.
     """
+    trace = trace_net(net, words, targets, state)
+    return trace.lags(highway=highway, weights=weights), trace.after
+
+
+@dataclass(frozen=True)
+class NetTrace:
+    """A net's derivatives along some words, and the errors that its loss sends into it.
+
+    Attributes:
+        stack: its layers. calls: of each, its cell, input, first state and outputs.
+        entering: errors. loss: mean of -log p of the words to predict. after: the state.
+    """
+
+    stack: Stack
+    calls: list[tuple[Cell, Tensor, State, Tensor]]
+    entering: Entering
+    loss: float
+    after: State
+
+    def tangents(self, some: slice = slice(None)) -> list[tuple[Tangent, ...]]:
+        """The derivatives of every layer, of some sentences."""
+        return [
+            (tangent_of(cell, x[:, some], tuple(p[some] for p in start), states=y[:, some]),)
+            for cell, x, start, y in self.calls
+        ]
+
+    def lags(self, *, highway: bool = True, weights: bool = False) -> GradientLags:
+        """Norms by lag."""
+        found = [
+            count_lags(
+                self.stack, self.tangents(some), self.entering.some(some), highway=highway,
+                weights=weights,
+            )
+            for some in chunks(self.stack, self.entering)
+        ]  # fmt: skip
+        return _sum(found)
+
+
+def trace_net(
+    net: RecurrentNet, words: Tensor, targets: Tensor, state: State | None = None
+) -> NetTrace:
+    """Run a net over words (T, B) and its loss backwards into its last layer; see `lags_of_net`."""
     stack = opened(net)
     real = targets.flatten() >= 0
-    if not bool(real.any()):
+    count = int(real.sum())
+    if count == 0:
         raise SettingError("there is no word to predict in these steps")
     training = net.training
     calls: list[tuple[Cell, Tensor, State, Tensor]] = []
@@ -334,28 +375,18 @@ def lags_of_net(
     try:
         with recorded_cells(net, calls), torch.enable_grad():
             h, after = net(words, net.begin(words.shape[1]) if state is None else state)
-            count = int(real.sum())
-            loss = net.output.loss(h.flatten(0, 1)[real], targets.flatten()[real]) * count
-            errors = gradient_of(loss, calls[-1][3])
+            loss = net.output.loss(h.flatten(0, 1)[real], targets.flatten()[real])
+            errors = gradient_of(loss, calls[-1][3]) * count
     finally:
         net.train(training)
-    total: GradientLags | None = None
-    entering = Entering(errors)
-    for some in chunks(stack, entering):
-        traced = [
-            (tangent_of(cell, x[:, some], tuple(p[some] for p in start), states=y[:, some]),)
-            for cell, x, start, y in calls
-        ]
-        found = count_lags(
-            stack, traced, entering.some(some), highway=highway, weights=weights
-        )  # fmt: skip
-        total = found if total is None else _sum(total, found)
-    assert total is not None
-    return total, tuple(part.detach() for part in after)
+    rest = tuple(part.detach() for part in after)
+    return NetTrace(stack, calls, Entering(errors), float(loss.detach()), rest)
 
 
-def _sum(total: GradientLags, found: GradientLags) -> GradientLags:
-    total.add(found)
+def _sum(found: list[GradientLags]) -> GradientLags:
+    total, *others = found
+    for other in others:
+        total.add(other)
     return total
 
 
