@@ -132,7 +132,7 @@ def iter_columns(
             if reader is not None:
                 yield from reader.end()
             reader = _Reader(layout or ColumnFormat(), block.source)
-        yield from reader.lines(_decoded(block, encoding), block.first_line)
+        yield from reader.lines(text_lines(block, encoding), block.first_line)
     if reader is not None:
         yield from reader.end()
 
@@ -325,8 +325,12 @@ def _check_encoding(encoding: str) -> None:
         raise SettingError(what, hint="Convert the file first: iconv -t UTF-8")
 
 
-def _decoded(block: Block, encoding: str) -> list[str]:
-    """The lines of a block, without their newlines."""
+def text_lines(block: Block, encoding: str) -> list[str]:
+    """The lines of a block, without their newlines.
+
+    Raises:
+        TextError: a byte is not of the encoding, or is 0, with ``file:line``.
+    """
     if b"\0" in block.data:
         kind = recognise(block.data[:HEAD_BYTES]) if block.offset == 0 else None
         what = f"this is {kind.what}" if kind else "there is a byte 0, so it is not text"
