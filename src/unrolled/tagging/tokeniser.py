@@ -43,6 +43,7 @@ _TOKEN = re.compile(
     | (?<!{_W})(?:[^\W\d_]\.){{2,}}(?!{_W})                  # U.S.  p.m.
     | (?<!{_W})(?:{_SHORT})\.(?!{_W})                        # Mr.
     | (?<!{_W})[A-Z]\.(?=\s+[A-Z])                           # the M. of John M. Keynes
+    | (?<!\S)['’](?:s|m|d|re|ve|ll|S)(?!\S)                  # already cut off
     | (?:[A-Z]{{1,3}}(?=\$))?\$                              # US$
     | {_W}+(?:(?<=\d)[.,:]\d+|[-'’&/·]{_W}+|\.(?:com|org|net|edu|gov|co\.uk)\b)*
     | \.{{2,}} | -{{2,}} | [^\s]
