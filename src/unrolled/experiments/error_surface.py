@@ -1,0 +1,119 @@
+"""The wall in the error surface of one hidden unit, and who is thrown off it.
+
+x_t = w sigmoid(x_{t-1}) + b, x_0 = 0.5, E = (sigmoid(x_50) - 0.7)^2, over w and b. Where the unit has
+two stable states and the start lies between them, 50 steps make a cliff of the smallest change.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+SOURCE = (
+    "R. Pascanu, T. Mikolov, Y. Bengio. On the difficulty of training recurrent neural networks. "
+    "ICML 2013, figure 6."
+)
+PUBLISHED: dict[str, dict[str, float]] = {}  # a figure without numbers
+
+Array = np.ndarray[Any, Any]
+
+STEPS, START, TARGET = 50, 0.5, 0.7
+W_RANGE, B_RANGE = (3.0, 7.0), (-3.5, -1.5)
+BEGIN = (5.0, -2.2)  # on the low side: descent slides down to the foot of the wall
+RATE, THRESHOLD, MOST = 0.1, 0.5, 100
+_POINTS = {"smoke": 31, "laptop": 301, "paper": 1201}
+
+
+def error(w: Array | float, b: Array | float) -> Array:
+    """E at each w and b.
+
+    >>> round(float(error(0.0, math.log(0.7 / 0.3))), 12)  # the unit is at 0.7 whatever came before
+    0.0
+    """
+    x = np.full(np.broadcast(w, b).shape, START)
+    for _ in range(STEPS):
+        x = w * _sigmoid(x) + b
+    return np.asarray((_sigmoid(x) - TARGET) ** 2)
+
+
+def gradient(w: float, b: float) -> tuple[float, float, float]:
+    """E, dE/dw and dE/db at a point, the derivatives carried along forward."""
+    x, by_w, by_b = START, 0.0, 0.0
+    for _ in range(STEPS):
+        s = float(_sigmoid(np.float64(x)))
+        slope = w * s * (1 - s)
+        x, by_w, by_b = w * s + b, s + slope * by_w, 1 + slope * by_b
+    s = float(_sigmoid(np.float64(x)))
+    outer = 2 * (s - TARGET) * s * (1 - s)
+    return (s - TARGET) ** 2, outer * by_w, outer * by_b
+
+
+def descend(begin: tuple[float, float], threshold: float = math.inf) -> Array:
+    """A path (N, 2) of w and b; it ends where it leaves the region.
+
+    Args:
+        threshold: a gradient whose norm is above it is rescaled to it.
+    """
+    point, path = begin, [begin]
+    while len(path) <= MOST and inside(point):
+        _, by_w, by_b = gradient(*point)
+        norm = math.hypot(by_w, by_b)
+        scale = RATE * min(1.0, threshold / norm if norm else 1.0)
+        point = (point[0] - scale * by_w, point[1] - scale * by_b)
+        path.append(point)
+    return np.array(path)
+
+
+def inside(point: tuple[float, float]) -> bool:
+    """Whether a point is in the region that is drawn."""
+    return W_RANGE[0] <= point[0] <= W_RANGE[1] and B_RANGE[0] <= point[1] <= B_RANGE[1]
+
+
+def run(
+    data: Path | None, size: str, folder: Path, report: Callable[[str], None]
+) -> dict[str, Any]:
+    """Surface, plain and rescaled descent; pictures in 3-D and as contours."""
+    from unrolled.report.experiment_plots import contours, require_matplotlib, surface
+
+    require_matplotlib()
+    w = np.linspace(*W_RANGE, _POINTS[size])
+    b = np.linspace(*B_RANGE, _POINTS[size])
+    errors = error(w, b[:, None])
+    paths = {"gradient descent": descend(BEGIN), "rescaled gradients": descend(BEGIN, THRESHOLD)}
+    heights = {name: error(path[:, 0], path[:, 1]) for name, path in paths.items()}
+    table = {name: _facts(path) for name, path in paths.items()}
+    for name, facts in table.items():
+        report(f"{name}: " + ", ".join(f"{key} {value:.3g}" for key, value in facts.items()))
+    pictures = {
+        f"error-surface-{size}.png": surface(w, b, errors, paths, heights),
+        f"error-surface-contours-{size}.png": contours(w, b, errors, paths),
+    }
+    for name, picture in pictures.items():
+        (folder / name).write_bytes(picture)
+    return {
+        "table": table,
+        "pictures": list(pictures),
+        "paths": {name: path.tolist() for name, path in paths.items()},
+        "settings": {"begin": BEGIN, "rate": RATE, "threshold": THRESHOLD},
+        "steepest": float(np.hypot(*np.gradient(errors, b, w)).max()),
+    }
+
+
+def _facts(path: Array) -> dict[str, float]:
+    """What a table tells of a path."""
+    moves = np.hypot(*np.diff(path, axis=0).T)
+    stays = inside((float(path[-1, 0]), float(path[-1, 1])))
+    return {
+        "updates inside": float(len(path) - 1 if stays else len(path) - 2),
+        "longest step": float(moves.max()),
+        "left the region": float(not stays),
+        "error at the end, x 1000": 1000 * float(error(path[-1, 0], path[-1, 1])),
+    }
+
+
+def _sigmoid(x: Array) -> Array:
+    return 1 / (1 + np.exp(-x))
