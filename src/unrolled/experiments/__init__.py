@@ -15,6 +15,12 @@ EXPERIMENTS = {
     "mikolov2011-table3": "mikolov2011_table3",
     "ladder": "cell_ladder",
     "large-lstm": "large_lstm",
+    "vanishing-gradient": "vanishing_gradient",
+    "error-surface": "error_surface",
+    "temporal-order": "temporal_order",
+    "pixel-mnist": "pixel_mnist",
+    "jane-and-john": "jane_and_john",
+    "echo-state": "narma",
 }
 SIZES = ("smoke", "laptop", "paper")
 
