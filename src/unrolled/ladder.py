@@ -167,7 +167,7 @@ RUNGS = (
     ngram_rung("trigram, stupid back-off", 3, "stupid-backoff"),
     mixture_rung("5-gram + cache", "5-gram", cache=100),
     net_rung("feed-forward net", cell="feed-forward", hidden=200, epochs=1),
-    net_rung("Elman net", cell="elman", hidden=200, epochs=1, rate=0.006),
+    net_rung("Elman net", cell="elman", hidden=200, epochs=1),
     net_rung("LSTM", cell="lstm", hidden=200, epochs=2),
     mixture_rung("5-gram + LSTM", "5-gram", "LSTM"),
 )

@@ -59,6 +59,18 @@ def test_nets_learn(cell: str, optimiser: str, tmp_path: Path) -> None:
     assert all(record["tokens"] == tokens for record in curve)
 
 
+def test_rates_are_what_the_cell_and_the_optimiser_want_unless_they_are_given() -> None:
+    def rates(**settings: Any) -> tuple[float, float]:
+        _, training = split_settings(settings)
+        return training.rate, training.state_rate
+
+    assert rates() == (0.012, 1.0)
+    assert rates(cell="elman", rate=None) == (0.006, 0.15)
+    assert rates(cell="elman", rate=0.001, state_rate=None) == (0.001, 0.15)
+    assert rates(cell="elman", optimiser="sgd", state_rate=0.5) == (10.0, 0.5)
+    assert rates(cell="feed-forward") == (0.006, 1.0)
+
+
 def test_recurrent_weights_have_a_rate_of_their_own(tmp_path: Path) -> None:
     path = write_text(tmp_path, 12)
     moved = []
@@ -203,7 +215,7 @@ def test_killed_in_the_middle_of_an_epoch_it_goes_on_to_the_same_bits(tmp_path: 
         f"train_net({path!r}, checkpoint={str(kept)!r}, checkpoint_minutes=0, **{settings!r})"
     )
     process = subprocess.Popen([sys.executable, "-c", code], env=_environment())
-    for _ in range(600):
+    for _ in range(3600):  # a busy machine may take minutes to begin
         if kept.exists() or process.poll() is not None:
             break
         time.sleep(0.05)

@@ -77,10 +77,12 @@ def net(
         _option("Steps that errors flow back; 1 is plain backpropagation.", _TRAINING, min=1),
     ] = 35,
     optimiser: Annotated[str, _option("adam, sgd or asgd (averaged).", _TRAINING)] = "adam",
-    rate: Annotated[float, _option("Learning rate.", _TRAINING)] = 0.012,
+    rate: Annotated[
+        float | None, _option("Learning rate; by default what the cell wants.", _TRAINING)
+    ] = None,
     state_rate: Annotated[
-        float, _option("Times the rate, for recurrent weights; for elman 0.1.", _TRAINING)
-    ] = 1.0,
+        float | None, _option("That of recurrent weights, times the rate.", _TRAINING)
+    ] = None,
     direct_rate: Annotated[float, _option("Of the n-gram features.", _TRAINING)] = 0.2,
     momentum: Annotated[float, _option("Of SGD.", _TRAINING)] = 0.0,
     weight_decay: Annotated[float, _option("Decay of weights.", _TRAINING)] = 0.0,

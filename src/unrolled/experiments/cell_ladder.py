@@ -18,7 +18,6 @@ PUBLISHED: dict[str, Any] = {}
 _WIDTHS = {"elman": 322, "irnn": 322, "gru": 190, "lstm": 160, "feed-forward": 262}
 _WIDTH = 200
 _EPOCHS = {"smoke": 1, "laptop": 4, "paper": 16}
-_RATES = {"elman": 0.006, "irnn": 0.002, "feed-forward": 0.006}
 
 
 def rungs(size: str) -> list[Rung]:
@@ -30,7 +29,6 @@ def rungs(size: str) -> list[Rung]:
             hidden=hidden,
             embedding=_WIDTH,
             epochs=_EPOCHS[size],
-            rate=_RATES.get(cell, 0.012),
             classes_by="bigrams",
         )
         for cell, hidden in _WIDTHS.items()
