@@ -67,6 +67,7 @@ _READERS = {
     "mixture": "unrolled.mixture:Mixture.from_file",
     "cache": "unrolled.cache:CacheModel.from_file",
     "net": "unrolled.neural.model:NeuralModel.from_file",
+    "tagger": "unrolled.tagging.model:Tagger.from_file",
 }
 _ARPA_READER = "unrolled.ngram.arpa:read_arpa"
 

@@ -45,7 +45,9 @@ def test_kernels_and_open_steps_agree_in_values_and_gradients(kind: str, nonline
 def test_torch_runs_the_same(kind: str, nonlinearity: str) -> None:
     layer, packing = _layer(kind, nonlinearity), Packing(LENGTHS)
     x = torch.randn(int(LENGTHS.sum()), E)
-    torch.testing.assert_close(layer(x, packing), layer.run_by_torch(x, packing), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        layer(x, packing), layer.run_by_torch(x, packing), rtol=1e-4, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("kind", ["elman", "lstm", "gru"])

@@ -12,6 +12,7 @@ from unrolled.cli.experiment import experiment
 from unrolled.cli.export import export
 from unrolled.cli.gradients import gradients
 from unrolled.cli.rescore import rescore
+from unrolled.cli.tagging import tag
 
 app = typer.Typer(
     name="unrolled",
@@ -36,6 +37,7 @@ for command in (
     models.mix,
     export,
     rescore,
+    tag,
     compare,
     demo,
     experiment,

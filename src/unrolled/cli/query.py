@@ -58,6 +58,8 @@ def evaluate(
 ) -> None:
     """Print the perplexity of a text, on one line that says how it was measured.
 
+    Of a tagger, print how well it finds the spans of a column file, as conlleval does.
+
     Examples:
 
         unrolled evaluate news.safetensors test.txt
@@ -65,6 +67,8 @@ def evaluate(
         unrolled evaluate lstm.safetensors test.txt --dynamic
 
         unrolled evaluate lstm.safetensors test.txt --cache 500
+
+        unrolled evaluate names.safetensors test.conll
     """
     from unrolled.cli.progress import Stages, compiling_announced
     from unrolled.language_model import evaluate as measure
@@ -75,6 +79,11 @@ def evaluate(
         raise SettingError("--dynamic and --cache cannot be had together", hint="Name one of them")
     with compiling_announced(), Stages() as stages:
         opened = _load(model)
+        if hasattr(opened, "tags"):
+            from unrolled.cli.tagging import evaluate_tagger
+
+            evaluate_tagger(opened, texts, as_json=json_)
+            return
         shown: Any = {"skip_oov": skip_oov, "progress": stages.tokens_scored}
         if dynamic:
             from unrolled.neural.dynamic import evaluate_dynamically

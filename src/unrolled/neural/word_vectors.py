@@ -87,6 +87,30 @@ def read_word_vectors(
     return search.result(source.width, seed)
 
 
+def read_all_vectors(
+    path: str | os.PathLike[str], most: int | None = None
+) -> tuple[list[str], Array]:
+    """The first words of a file and their vectors (V, E) float32; all by default.
+
+    A word that comes twice, is not UTF-8, or holds white space comes once, or not at all.
+
+    Raises:
+        TextError: the file cannot be read or is broken, with its place, or has no such word.
+    """
+    words: dict[str, Array] = {}
+    with _Input(path) as source:
+        records, parse = _records(source)
+        for word, data in records:
+            if most is not None and len(words) >= most:
+                break
+            name = word.decode(errors="replace")
+            if name not in words and "\ufffd" not in name and len(name.split()) == 1:
+                words[name] = parse(source, data)
+        if not words:
+            raise TextError("the file has no words that can be used", where=source.name)
+    return list(words), np.array(list(words.values()), np.float32)
+
+
 def start_at_vectors(
     vectors: nn.Parameter,
     path: str | os.PathLike[str],

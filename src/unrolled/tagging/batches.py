@@ -71,21 +71,21 @@ class Packing:
     def forward(self) -> Walk:
         """From first words to last."""
         begins, sizes = self._begins.tolist(), self._sizes.tolist()
-        steps = [(0, begins[1], 0, 0)] if sizes else []
-        for t in range(1, len(sizes)):
-            steps.append((begins[t], begins[t + 1], begins[t - 1], sizes[t]))
-        return Walk(steps, *self._neighbours)
+        first = [(0, begins[1], 0, 0)] if sizes else []
+        steps = [(begins[t], begins[t + 1], begins[t - 1], sizes[t]) for t in range(1, len(sizes))]
+        return Walk(first + steps, *self._neighbours)
 
     @cached_property
     def backward(self) -> Walk:
         """From last words to first."""
         begins, sizes = self._begins.tolist(), self._sizes.tolist()
         last = len(sizes) - 1
-        steps = [(begins[last], begins[last + 1], 0, 0)] if sizes else []
-        for t in range(last - 1, -1, -1):
-            steps.append((begins[t], begins[t + 1], begins[t + 1], sizes[t + 1]))
+        first = [(begins[last], begins[last + 1], 0, 0)] if sizes else []
+        steps = [
+            (begins[t], begins[t + 1], begins[t + 1], sizes[t + 1]) for t in range(last - 1, -1, -1)
+        ]
         left, right = self._neighbours
-        return Walk(steps, right, left)
+        return Walk(first + steps, right, left)
 
     @cached_property
     def _neighbours(self) -> tuple[Array, Array]:

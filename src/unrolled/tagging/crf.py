@@ -2,8 +2,8 @@
 
 log p(y | x) = score(y) - log Z, where the score of tags y is the sum of the emissions that a net
 gives them, of transitions from each tag to the next, and of how good a tag is to begin and to end
-with. All is exact: log Z by the forward algorithm, its gradient, which is what the tags are expected
-to be, by the backward algorithm, the best tags by Viterbi's, and the n best ones.
+with. All is exact: log Z by the forward algorithm, its gradient, which is what the tags are
+expected to be, by the backward algorithm, the best tags by Viterbi's, and the n best ones.
 
 >>> crf = LinearChainCRF(2)
 >>> emissions, offsets = torch.tensor([[0.0, 3.0], [1.0, 0.0]]), np.array([0, 2])

@@ -59,9 +59,7 @@ def forward(
                     if total > TINY:
                         alphas[t, j] = emissions[t, j] + np.log(total) + shift + top
                     else:
-                        alphas[t, j] = emissions[t, j] + _log_sum(
-                            alphas[t - 1], transitions[:, j]
-                        )
+                        alphas[t, j] = emissions[t, j] + _log_sum(alphas[t - 1], transitions[:, j])
         if high > low:
             log_z[s] = _log_sum(alphas[high - 1], end)
 

@@ -127,7 +127,7 @@ def run(cell: Cell, x: Tensor, walk: Walk) -> Tensor:
 
 def run_openly(cell: Cell, x: Tensor, walk: Walk) -> Tensor:
     """The same by `Cell.step`, slow and for all precisions."""
-    states = [x.new_zeros(len(x), cell.hidden) for _ in range(cell.states)]
+    states: list[Tensor] = [x.new_zeros(len(x), cell.hidden) for _ in range(cell.states)]
     for begin, end, before, count in walk.steps:
         old = tuple(
             torch.cat(

@@ -32,7 +32,7 @@ _C3, _C4, _C5 = np.float32(1 / 6), np.float32(1 / 24), np.float32(1 / 120)
 _C6 = np.float32(1 / 720)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def _power_of_two(_context: Any, _shifted: Any) -> Any:
     """2^k of a float32 that is `_ROUND` + k: its lowest bits are those of k."""
 

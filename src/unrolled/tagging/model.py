@@ -1,0 +1,465 @@
+"""`Tagger`: a trained tagger, from words or text to tags and spans."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unrolled.errors import FormatError, SettingError, TextError
+from unrolled.storage import ModelFile, load, write_model
+from unrolled.tagging.batches import Packing, by_length
+from unrolled.tagging.columns import TaggedSentence
+from unrolled.tagging.features import Columns, Forms, Lexicon
+from unrolled.tagging.net import TaggerNet
+from unrolled.tagging.scores import SpanScores, score_spans
+from unrolled.tagging.tags import OUTSIDE, TagSet
+from unrolled.tagging.vectors import VectorTable
+
+Array = np.ndarray[Any, Any]
+
+KIND = "tagger"
+BATCH_TOKENS = 4096  # that are tagged at a time
+MOST_KNOWN = 100_000  # words whose inputs are kept from one call to the next
+
+
+class FoundSpan(NamedTuple):
+    """A span of words.
+
+    Attributes:
+        start, end: words, the last one not included. label: such as PER.
+        confidence: the probability of just this span; NaN if it was not asked for.
+        begin_char, end_char: where its text lies in the text given, -1 if words were given.
+    """
+
+    start: int
+    end: int
+    label: str
+    confidence: float
+    begin_char: int = -1
+    end_char: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Tagged:
+    """A sentence with its tags.
+
+    Attributes:
+        words, tags: as many of each.
+        spans: what the tags stand for; none where tags are no spans.
+        confidences: the probability of each tag; none if they were not asked for.
+        offsets: where each word lies in the text; none if words were given.
+    """
+
+    words: tuple[str, ...]
+    tags: tuple[str, ...]
+    spans: tuple[FoundSpan, ...] = ()
+    confidences: tuple[float, ...] = ()
+    offsets: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True)
+class Found:
+    """Tag numbers (N,) of sentences end to end, and probabilities, NaN where not asked for.
+
+    ``chain`` (N,) is log p of a tag given the one before, ``closed`` (N,) that a span which ends
+    with this word ends there; from these follows the probability of any span.
+    """
+
+    ids: Array
+    offsets: Array
+    marginals: Array
+    chain: Array
+    closed: Array
+
+    def span_confidences(self, begins: Array, ends: Array) -> Array:
+        """The probability of each span."""
+        sums = np.cumsum(self.chain)
+        logs = np.log(self.marginals[begins]) + sums[ends - 1] - sums[begins]
+        result: Array = np.exp(np.minimum(logs + self.closed[ends - 1], 0))
+        return result
+
+
+class Tagger:
+    """A net, its words and its tags.
+
+    Args:
+        net: the net. lexicon, vectors: its words and their vectors.
+        characters: character -> id. columns: values of further columns. tags: the tags.
+    """
+
+    def __init__(
+        self,
+        net: TaggerNet,
+        lexicon: Lexicon,
+        vectors: VectorTable,
+        characters: Mapping[str, int],
+        columns: Columns,
+        tags: TagSet,
+        *,
+        settings: Mapping[str, Any] | None = None,
+        provenance: Mapping[str, Any] | None = None,
+        path: str | None = None,
+    ) -> None:
+        self.net = net.eval()
+        self.lexicon, self.vectors = lexicon, vectors
+        self.characters, self.columns, self.tags = dict(characters), columns, tags
+        self.config = net.config
+        self.settings = dict(settings or {})
+        self.provenance = dict(provenance or {})
+        self.path = path
+        self._known: dict[str, int] = {}
+        self._rows = np.empty((0, net.token_width), np.float32)
+
+    @property
+    def name(self) -> str:
+        """Cell, width and output, such as ``lstm-200-crf``."""
+        config = self.config
+        layers = f"x{config.layers}" if config.layers != 1 else ""
+        return f"{config.cell}-{config.hidden}{layers}-{config.output}"
+
+    @property
+    def parameters(self) -> int:
+        """Numbers that were trained: of the net, and of word vectors."""
+        trained = sum(parameter.numel() for parameter in self.net.parameters())
+        return trained + self.vectors.trained.size
+
+    # -- tagging ---------------------------------------------------------------------------------
+
+    def tag(
+        self,
+        inputs: Iterable[str | Sequence[str] | TaggedSentence],
+        *,
+        confidences: bool = True,
+    ) -> list[Tagged]:
+        """Tag sentences.
+
+        Args:
+            inputs: each a text, which is cut into words, or the words of a sentence, or a
+                `TaggedSentence`, whose tags count for nothing; one without words has no tags.
+            confidences: also give probabilities, which takes a little longer.
+
+        Raises:
+            SettingError: one text instead of a list of them.
+            TextError: a sentence lacks columns that the tagger needs.
+        """
+        if isinstance(inputs, (str, TaggedSentence)):
+            raise SettingError("tag takes a list of sentences, and got one", hint="Put it in [ ]")
+        sentences, texts = _as_sentences(inputs)
+        found = self.find(sentences, confidences=confidences)
+        return self._results(sentences, texts, found, confidences)
+
+    def predict(self, sentences: Sequence[Sequence[str]]) -> list[list[str]]:
+        """The tags of each sentence, given by its words."""
+        found = self.find(_as_sentences(sentences)[0])
+        return self.tags.decode(found.ids, found.offsets)
+
+    def n_best(
+        self, words: Sequence[str] | TaggedSentence, count: int
+    ) -> list[tuple[float, list[str]]]:
+        """The likeliest tag sequences of one sentence with their probabilities, best first.
+
+        Raises:
+            SettingError: the tagger has no CRF, or the count is below 1.
+        """
+        if self.net.crf is None:
+            raise SettingError("only a tagger with a CRF knows the n best sequences")
+        if count < 1:
+            raise SettingError(f"count is {count}, allowed are 1 and more")
+        (sentence,), _ = _as_sentences([words])
+        if not sentence.words:
+            return [(1.0, [])]
+        (_, scores, packing) = next(self._scored([sentence]))
+        few = self.net.crf.n_best(scores, count)
+        return [
+            (float(np.exp(log_prob)), self.tags.decode(ids, packing.offsets)[0])
+            for ids, log_prob in zip(few.tags, few.log_probs, strict=True)
+        ]
+
+    def evaluate(self, sentences: Sequence[TaggedSentence]) -> SpanScores:
+        """Exact span scores, as conlleval counts them, of tagging sentences that have tags.
+
+        Raises:
+            TextError: a sentence without tags.
+        """
+        for sentence in sentences:
+            if len(sentence.tags) != len(sentence.words):
+                raise TextError("the sentence has no tags", where=sentence.place or None)
+        found = self.find(sentences)
+        return score_spans(
+            [sentence.tags for sentence in sentences], self.tags.decode(found.ids, found.offsets)
+        )
+
+    def find(self, sentences: Sequence[TaggedSentence], *, confidences: bool = False) -> Found:
+        """Tag numbers of sentences, in batches of like lengths."""
+        lengths = np.array([len(sentence.words) for sentence in sentences], np.int64)
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        size = int(offsets[-1])
+        ids = np.full(size, OUTSIDE, np.int64)
+        rest = [np.full(size if confidences else 0, np.nan) for _ in range(3)]
+        for batch, scores, packing in self._scored(sentences):
+            places = _ranges(offsets[batch], packing.lengths)
+            own, *others = self._decoded(scores, packing, confidences)
+            ids[places] = own
+            for array, values in zip(rest, others, strict=False):
+                array[places] = values
+        return Found(ids, offsets, *rest)
+
+    @torch.no_grad()
+    def _scored(
+        self, sentences: Sequence[TaggedSentence]
+    ) -> Iterator[tuple[Array, Tensor, Packing]]:
+        """Batches: which sentences, scores (N, K) of their tags, and how they lie."""
+        device = next(self.net.parameters()).device
+        lengths = np.array([len(sentence.words) for sentence in sentences], np.int64)
+        for batch in by_length(lengths, BATCH_TOKENS):
+            chosen = [sentences[number] for number in batch.tolist()]
+            packing = Packing(lengths[batch])
+            rows = self._inputs([word for sentence in chosen for word in sentence.words])
+            tokens = torch.from_numpy(rows).to(device)
+            yield batch, self.net(tokens, self.column_ids(chosen), packing), packing
+
+    def _decoded(self, scores: Tensor, packing: Packing, confidences: bool) -> list[Array]:
+        """Tag numbers and, if asked for, what `Found` holds besides."""
+        crf, offsets = self.net.crf, packing.offsets
+        if crf is None:
+            probabilities = scores.double().softmax(1).cpu().numpy() if confidences else None
+            ids = scores.argmax(1).cpu().numpy()
+            if probabilities is None:
+                return [ids]
+            own = probabilities[np.arange(ids.size), ids]
+            after = np.zeros_like(own)
+            carried = self.tags.continuations()[ids]
+            inner = _inner(offsets, ids.size) & (carried[:-1] >= 0)
+            places = np.flatnonzero(inner)
+            after[places] = probabilities[places + 1, carried[places]]
+            return [ids, own, np.log(own), np.log1p(-after)]
+        ids = crf.decode(scores, offsets)
+        if not confidences:
+            return [ids]
+        return [ids, *self._chain(scores, offsets, ids)]
+
+    def _chain(self, scores: Tensor, offsets: Array, ids: Array) -> tuple[Array, Array, Array]:
+        """Marginals, log p of each tag given the one before, and log p that a span ends there."""
+        crf = self.net.crf
+        assert crf is not None
+        marginals, betas = (part.numpy() for part in crf.marginals(scores, offsets))
+        transitions = crf.scores()[0].detach().cpu().double().numpy()
+        every = np.arange(ids.size)
+        onward = scores.cpu().double().numpy() + betas
+        own, beta = onward[every, ids], betas[every, ids]
+        chain, closed = np.zeros(ids.size), np.zeros(ids.size)
+        inner = np.flatnonzero(_inner(offsets, ids.size))
+        chain[inner + 1] = transitions[ids[inner], ids[inner + 1]] + own[inner + 1] - beta[inner]
+        carried = self.tags.continuations()[ids]
+        inner = inner[carried[inner] >= 0]
+        tag = carried[inner]
+        log_on = transitions[ids[inner], tag] + onward[inner + 1, tag] - beta[inner]
+        closed[inner] = np.log1p(-np.exp(np.minimum(log_on, -1e-12)))
+        return np.minimum(marginals[every, ids], 1.0), chain, closed
+
+    def _results(
+        self,
+        sentences: Sequence[TaggedSentence],
+        texts: Sequence[tuple[tuple[int, int], ...]],
+        found: Found,
+        confidences: bool,
+    ) -> list[Tagged]:
+        spans = self.tags.spans(found.ids, found.offsets)
+        sure = (
+            found.span_confidences(spans.begins, spans.ends)
+            if confidences
+            else np.full(spans.begins.size, np.nan)
+        )
+        owner = np.searchsorted(found.offsets, spans.begins, side="right") - 1
+        of_sentence: dict[int, list[FoundSpan]] = {}
+        rows = (owner, spans.begins, spans.ends, spans.labels, sure)
+        for number, begin, end, label, p in zip(*(row.tolist() for row in rows), strict=True):
+            base = int(found.offsets[number])
+            places = texts[number]
+            chars = (places[begin - base][0], places[end - base - 1][1]) if places else (-1, -1)
+            span = FoundSpan(begin - base, end - base, self.tags.labels[label], p, *chars)
+            of_sentence.setdefault(number, []).append(span)
+        tags = self.tags.decode(found.ids, found.offsets)
+        marginals = found.marginals.tolist()
+        results = []
+        for number, (low, high) in enumerate(pairwise(found.offsets.tolist())):
+            results.append(
+                Tagged(
+                    tuple(sentences[number].words),
+                    tuple(tags[number]),
+                    tuple(of_sentence.get(number, ())),
+                    tuple(marginals[low:high]) if confidences else (),
+                    texts[number],
+                )
+            )
+        return results
+
+    # -- inputs ----------------------------------------------------------------------------------
+
+    def forget(self) -> None:
+        """Drop what is kept about words from one call to the next: parameters have changed."""
+        self._known.clear()
+
+    def _inputs(self, words: list[str]) -> Array:
+        """What is known of words apart from their sentences, (N, D); kept for the next time."""
+        known = self._known
+        new = [word for word in dict.fromkeys(words) if word not in known]
+        if new:
+            if len(known) + len(new) > MOST_KNOWN:
+                known.clear()
+                new = list(dict.fromkeys(words))
+            rows = self._token_rows(new)
+            first = len(known)
+            if first + len(new) > len(self._rows):
+                grown = np.empty(
+                    (max(2 * first, first + len(new), 1024), rows.shape[1]), np.float32
+                )
+                grown[:first] = self._rows[:first]
+                self._rows = grown
+            self._rows[first : first + len(new)] = rows
+            known.update(zip(new, range(first, first + len(new)), strict=True))
+        places = np.fromiter(map(known.__getitem__, words), np.int64, len(words))
+        result: Array = self._rows[places]
+        return result
+
+    def _token_rows(self, words: list[str]) -> Array:
+        forms = Forms(words, self.lexicon, self.characters)
+        device = next(self.net.parameters()).device
+        letters = forms.letters(np.arange(len(words)), self.net.borders)
+        vectors = torch.from_numpy(self.vectors.take(forms.words)).to(device)
+        rows: Array = self.net.tokens(vectors, forms.shapes, letters).cpu().numpy()
+        return rows
+
+    def column_ids(self, sentences: Sequence[TaggedSentence]) -> list[Array]:
+        """Ids (N,) of the values of each further column.
+
+        Raises:
+            TextError: a sentence lacks a column.
+        """
+        return [
+            self.columns.ids(rank, _column(sentences, column))
+            for rank, column in enumerate(self.config.columns)
+        ]
+
+    # -- storage ---------------------------------------------------------------------------------
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Tagger:
+        """The tagger of a file.
+
+        Raises:
+            FormatError: the file cannot be read, is damaged, or holds another kind of model.
+        """
+        model = load(path)
+        if not isinstance(model, Tagger):
+            raise FormatError("the model is no tagger", where=os.fspath(path))
+        return model
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write one ``.safetensors`` file; nothing is left behind when that fails."""
+        write_model(path, **self.contents())
+        self.path = os.fspath(path)
+
+    def contents(self) -> dict[str, Any]:
+        """What a file of this model holds, as `write_model` takes it."""
+        arrays: dict[str, Array] = {
+            f"net.{name}": parameter.detach().float().cpu().contiguous().numpy()
+            for name, parameter in self.net.named_parameters()
+        }
+        arrays |= {"vectors.trained": self.vectors.trained, "vectors.given": self.vectors.given}
+        words = self.lexicon.vocabulary.arrays()
+        arrays |= {f"words.{name}": array for name, array in words.items()}
+        config = {
+            **asdict(self.config),
+            "columns": list(self.config.columns),
+            "tags": self.tags.names,
+            "tag_scheme": self.tags.scheme,
+            "output_scheme": self.tags.output_scheme,
+            "known_characters": list(self.characters),
+            "column_values": self.columns.values,
+            **self.settings,
+        }
+        return {
+            "kind": KIND,
+            "config": config,
+            "arrays": arrays,
+            "provenance": self.provenance,
+        }
+
+    @classmethod
+    def from_file(cls, file: ModelFile) -> Tagger:
+        """Tagger of an opened file.
+
+        Raises:
+            FormatError: arrays or settings that are missing or contradict each other.
+        """
+        from unrolled.tagging.reading import read_tagger
+
+        return read_tagger(file)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle by path: the receiver opens the same file."""
+        if self.path is None:
+            raise SettingError("a model is pickled by its path", hint="Save it to a file first")
+        return load, (str(Path(self.path).absolute()),)
+
+    def __repr__(self) -> str:
+        return f"Tagger({self.name}, {len(self.tags)} tags, {self.parameters:,} parameters)"
+
+
+def _as_sentences(
+    inputs: Iterable[str | Sequence[str] | TaggedSentence],
+) -> tuple[list[TaggedSentence], list[tuple[tuple[int, int], ...]]]:
+    """Sentences, and where their words lie in the texts."""
+    sentences, places = [], []
+    for given in inputs:
+        where: tuple[tuple[int, int], ...] = ()
+        if isinstance(given, TaggedSentence):
+            sentence = given
+        elif isinstance(given, str):
+            from unrolled.tagging.tokeniser import tokenise
+
+            tokens = tokenise(given)
+            where = tuple((token.start, token.end) for token in tokens)
+            sentence = TaggedSentence(tuple(token.text for token in tokens), ())
+        else:
+            sentence = TaggedSentence(tuple(given), ())
+        sentences.append(sentence)
+        places.append(where)
+    return sentences, places
+
+
+def _column(sentences: Sequence[TaggedSentence], column: int) -> list[str]:
+    values: list[str] = []
+    for sentence in sentences:
+        if column >= len(sentence.columns):
+            raise TextError(
+                f"the tagger reads column {column} beside words and tags, and the sentence has "
+                f"{len(sentence.columns)}",
+                where=sentence.place or None,
+            )
+        values += sentence.columns[column]
+    return values
+
+
+def _ranges(begins: Array, lengths: Array) -> Array:
+    """begins[0], begins[0] + 1, ... for each stretch."""
+    ends = np.cumsum(lengths)
+    result: Array = np.arange(int(ends[-1])) + np.repeat(begins - ends + lengths, lengths)
+    return result
+
+
+def _inner(offsets: Array, size: int) -> Array:
+    """(N - 1,) whether a word and the next one are of one sentence."""
+    inner = np.ones(max(size - 1, 0), bool)
+    borders = offsets[1:-1]
+    inner[borders[(borders > 0) & (borders < size)] - 1] = False
+    return inner

@@ -1,0 +1,103 @@
+"""The net of a tagger: what is known of each word, a deep stack, and an output layer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from unrolled.tagging.batches import Packing
+from unrolled.tagging.characters import CharacterCNN, CharacterRNN
+from unrolled.tagging.config import TaggerConfig
+from unrolled.tagging.crf import LinearChainCRF
+from unrolled.tagging.features import SHAPES, Letters
+from unrolled.tagging.stack import DeepStack, drop
+
+Array = np.ndarray[Any, Any]
+
+
+class TaggerNet(nn.Module):
+    """From word vectors and what else is known of words to the scores of tags.
+
+    Word vectors are no part of it: they are a table beside it, of which a batch needs few rows.
+
+    Args:
+        config: what it is made of, with E the width of the vectors.
+        characters: how many characters there are. columns: values of each further column.
+        tags: K. allowed: which tag may follow which, see `LinearChainCRF`.
+    """
+
+    def __init__(
+        self,
+        config: TaggerConfig,
+        *,
+        characters: int,
+        columns: list[int],
+        tags: int,
+        allowed: Array | None = None,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        width = config.embedding
+        self.characters: CharacterCNN | CharacterRNN | None = None
+        if config.characters == "cnn":
+            self.characters = CharacterCNN(
+                characters, config.character_width, config.character_units, config.character_window
+            )
+        elif config.characters == "rnn":
+            self.characters = CharacterRNN(
+                characters, config.character_width, config.character_units
+            )
+        if self.characters is not None:
+            width += self.characters.width
+        self.shapes = _table(SHAPES, config.capitals) if config.capitals else None
+        self.token_width = width + config.capitals
+        self.columns = nn.ParameterList(_table(size, config.column_width) for size in columns)
+        width = self.token_width + config.column_width * len(columns)
+        self.stack = DeepStack(
+            config.cell, width, config.hidden, config.layers,
+            nonlinearity=config.nonlinearity, read=config.read,
+        )  # fmt: skip
+        self.output = nn.Linear(self.stack.width, tags)
+        self.crf = LinearChainCRF(tags, allowed) if config.output == "crf" else None
+
+    @property
+    def borders(self) -> int:
+        """Border marks that characters of words need between them."""
+        return self.characters.borders if self.characters is not None else 0
+
+    def tokens(self, vectors: Tensor, shapes: Array, letters: Letters | None) -> Tensor:
+        """What is known of U words apart from their sentences: (U, D) from vectors (U, E)."""
+        parts = [vectors]
+        if self.characters is not None and letters is not None:
+            parts.append(self.characters(letters))
+        if self.shapes is not None:
+            parts.append(self.shapes.index_select(0, torch.from_numpy(shapes).to(vectors.device)))
+        return torch.cat(parts, 1) if len(parts) > 1 else vectors
+
+    def forward(self, tokens: Tensor, columns: list[Array], packing: Packing) -> Tensor:
+        """Scores (N, K) of the tags of sentences end to end, from rows (N, D) of their words."""
+        device = tokens.device
+        place = torch.from_numpy(packing.place).to(device)
+        parts = [tokens]
+        for table, values in zip(self.columns, columns, strict=True):
+            parts.append(table.index_select(0, torch.from_numpy(values).to(device)))
+        x = torch.cat(parts, 1) if len(parts) > 1 else tokens
+        rows = torch.empty_like(place)
+        rows[place] = torch.arange(len(place), device=device)
+        x = x.index_select(0, rows)
+        config = self.config
+        if self.training:
+            x = drop(x, packing, config.dropout_input)
+        h = self.stack(x, packing, config.dropout_layers if self.training else 0.0)
+        if self.training and config.layers:
+            h = drop(h, packing, config.dropout_output)
+        scores: Tensor = self.output(h).index_select(0, place)
+        return scores
+
+
+def _table(size: int, width: int) -> nn.Parameter:
+    spread = (3 / width) ** 0.5
+    return nn.Parameter(torch.empty(size, width).uniform_(-spread, spread))

@@ -1,0 +1,105 @@
+"""A tagger from its file, each part checked before it is used."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+import torch
+
+from unrolled.errors import FormatError, SettingError
+from unrolled.storage import ModelFile, arrays_under
+from unrolled.tagging.config import TAG_SCHEMES, TaggerConfig
+from unrolled.tagging.features import Columns, Lexicon, checked_texts
+from unrolled.tagging.model import Tagger
+from unrolled.tagging.net import TaggerNet
+from unrolled.tagging.tags import TagSet
+from unrolled.tagging.vectors import VectorTable
+from unrolled.vocabulary import Vocabulary
+
+
+def read_tagger(file: ModelFile) -> Tagger:
+    """Tagger of an opened file.
+
+    Raises:
+        FormatError: arrays or settings that are missing or contradict each other.
+    """
+    where, settings = str(file.path), file.config
+    config = _config(settings, where)
+    tags = _tags(settings, where)
+    characters = checked_texts(settings.get("known_characters"), "characters", where)
+    columns = Columns(
+        [
+            checked_texts(values, "values of columns", where)
+            for values in _list(settings.get("column_values"), where)
+        ]
+    )
+    if len(columns.values) != len(config.columns):
+        raise FormatError("the columns and their values are not as many", where=where)
+    net = TaggerNet(
+        config, characters=len(characters) + 2, columns=columns.sizes, tags=len(tags),
+        allowed=tags.allowed(),
+    )  # fmt: skip
+    _fill(net, file)
+    vocabulary = Vocabulary.from_arrays(arrays_under("words.", file.arrays), where)
+    width = config.embedding
+    vectors = VectorTable(
+        file.array("vectors.trained", np.float32, (None, width)),
+        file.array("vectors.given", np.float16, (None, width)),
+    )
+    if len(vectors.trained) + len(vectors.given) != len(vocabulary):
+        raise FormatError(
+            f"there are {len(vectors.trained) + len(vectors.given)} vectors for "
+            f"{len(vocabulary)} words",
+            where=where,
+        )
+    lexicon = Lexicon(
+        vocabulary, trained=len(vectors.trained), case=config.case, digits=config.digits
+    )
+    known = {character: number for number, character in enumerate(characters, 2)}
+    rest = {
+        name: value
+        for name, value in settings.items()
+        if name in ("training", "scores", "overlap", "curve", "task")
+    }
+    return Tagger(
+        net, lexicon, vectors, known, columns, tags,
+        settings=rest, provenance=file.provenance, path=where,
+    )  # fmt: skip
+
+
+def _config(settings: dict[str, Any], where: str) -> TaggerConfig:
+    known = {
+        item.name: settings[item.name] for item in fields(TaggerConfig) if item.name in settings
+    }
+    known["columns"] = tuple(_list(known.get("columns", []), where))
+    try:
+        return TaggerConfig(**known)
+    except (TypeError, SettingError) as error:
+        raise FormatError(
+            f"the tagger's settings are not understood: {error}", where=where
+        ) from None
+
+
+def _tags(settings: dict[str, Any], where: str) -> TagSet:
+    names = checked_texts(settings.get("tags"), "tags", where)
+    schemes = settings.get("tag_scheme"), settings.get("output_scheme")
+    known = all(scheme in TAG_SCHEMES[2:] for scheme in schemes)
+    if not names or len(set(names)) != len(names) or not known:
+        raise FormatError("the tags are damaged", where=where)
+    return TagSet(names, str(schemes[0]), str(schemes[1]))
+
+
+def _list(given: Any, where: str) -> list[Any]:
+    if not isinstance(given, list):
+        raise FormatError("the columns are damaged", where=where)
+    return given
+
+
+@torch.no_grad()
+def _fill(net: TaggerNet, file: ModelFile) -> None:
+    """Set the net's parameters, each of just its shape."""
+    for name, parameter in net.named_parameters():
+        array = file.array(f"net.{name}", np.float32, tuple(parameter.shape))
+        parameter.copy_(torch.from_numpy(np.array(array)))

@@ -1,0 +1,78 @@
+"""`train_tagger`: from tagged sentences to a tagger."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from unrolled.tagging.columns import ColumnFormat, TaggedSentence, iter_columns, read_columns
+from unrolled.tagging.config import split_settings
+from unrolled.tagging.model import Tagger
+from unrolled.tagging.trainer import TaggerTick, TaggerTrainer
+
+if TYPE_CHECKING:
+    from unrolled.text_sources import Sources
+
+__all__ = ["train_tagger"]
+
+
+def train_tagger(
+    train: Sources | Sequence[TaggedSentence],
+    *,
+    valid: Sources | Sequence[TaggedSentence] | None = None,
+    layout: ColumnFormat | None = None,
+    encoding: str = "utf-8",
+    threads: int = 2,
+    report: Callable[[str], None] | None = None,
+    tick: Callable[[TaggerTick], None] | None = None,
+    **settings: Any,
+) -> Tagger:
+    """Train a tagger; by default a bidirectional LSTM over words and characters under a CRF.
+
+    Args:
+        train: column files, folders, ``-``, or sentences.
+        valid: the same, to choose the best epoch by; without it the last epoch is kept.
+        layout: how column files are laid out. encoding: theirs.
+        threads: for the net's arithmetic.
+        report: called with a line at each stage and epoch. tick: called about every second.
+        **settings: those of `TaggerConfig` and `TaggerTraining`.
+
+    Raises:
+        TextError: a file that cannot be read or is broken, no sentences, or no tags.
+        SettingError: a setting that is unknown or not allowed. UnrolledError: the loss is no
+            longer a number.
+
+    >>> one = TaggedSentence(("Ann", "ran"), ("B-PER", "O"))
+    >>> other = TaggedSentence(("we", "ran"), ("O", "O"))
+    >>> tagger = train_tagger([one, other], hidden=8, embedding=8, epochs=30, dropout_input=0.0,
+    ...                       dropout_output=0.0, rate=0.02, batch=2, unknown=0.0, warmup=0)
+    >>> tagger.predict([["Ann", "ran"]])
+    [['B-PER', 'O']]
+    """
+    config, training = split_settings(settings)
+    say = report or (lambda line: None)
+    say("reading sentences")
+    sentences = sentences_of(train, layout, encoding)
+    held_out = sentences_of(valid, layout, encoding) if valid is not None else []
+    trainer = TaggerTrainer(sentences, held_out, config, training, threads=threads)
+    say(trainer.vectors_line)
+    return trainer.run(report=say, tick=tick)
+
+
+def sentences_of(
+    given: Sources | Sequence[TaggedSentence], layout: ColumnFormat | None, encoding: str
+) -> list[TaggedSentence]:
+    """Sentences as they are given, or of files.
+
+    Raises:
+        TextError: a file that cannot be read or is broken, or no sentences in files.
+    """
+    if not isinstance(given, (str, os.PathLike)):
+        items = list(given)
+        if all(isinstance(item, TaggedSentence) for item in items):
+            return items  # type: ignore[return-value]
+    read = list(iter_columns(given, layout, encoding=encoding))  # type: ignore[arg-type]
+    if not read:
+        return read_columns(given)  # type: ignore[arg-type]  # which says so
+    return read
