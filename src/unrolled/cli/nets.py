@@ -10,7 +10,6 @@ import typer
 from unrolled.cli import options as shared
 
 if TYPE_CHECKING:
-    from unrolled.cli.progress import Stages
     from unrolled.neural.training_config import Tick
 
 _NET, _TRAINING = "Net", "Training"
@@ -107,6 +106,13 @@ def net(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the checkpoint, if there is one.")
     ] = False,
+    monitor: Annotated[
+        bool,
+        typer.Option(
+            "--monitor", help="Watch the gradients, and record them in OUTPUT.gradients.jsonl."
+        ),
+    ] = False,
+    monitor_every: Annotated[int, typer.Option(help="Steps between looks.", min=1)] = 50,
     min_count: shared.MinCount = 0,
     vocabulary_size: shared.VocabularySize = None,
     vocabulary: shared.Vocabulary = None,
@@ -128,6 +134,8 @@ def net(
 
         unrolled train net train.txt --valid valid.txt -o lstm.safetensors --resume
 
+        unrolled train net train.txt -o rnn.safetensors --cell elman --monitor
+
         torchrun --nproc-per-node 2 -m unrolled train net train.txt --valid valid.txt
         -o lstm.safetensors
     """
@@ -144,10 +152,18 @@ def net(
         from unrolled.neural.distributed import is_first
         from unrolled.neural.training import train_net
 
+        watch, view = None, None
+        if monitor:
+            from unrolled.gradients.monitor_view import MonitorView
+
+            view = MonitorView()
+            record = output.with_name(output.name + ".gradients.jsonl")
+            watch = {"record": record, "every": monitor_every, "live": view}
         model = train_net(
             texts, valid=valid, options=options, min_count=min_count, max_size=vocabulary_size,
             words=shared.read_words(vocabulary), checkpoint=kept, resume=resume, threads=threads,
-            report=stages.stage, tick=lambda tick: _show(stages, tick),
+            report=view.say if view else stages.stage, monitor=watch,
+            tick=lambda tick: view.title(_line(tick)) if view else stages.draw_soon(_line(tick)),
             cell=cell, nonlinearity=nonlinearity, hidden=hidden, layers=layers,
             embedding=embedding, tied=tied, residual=residual, order=order, output=output_layer,
             samples=samples, direct=direct, direct_order=direct_order, direct_rate=direct_rate,
@@ -166,9 +182,9 @@ def net(
             kept.unlink(missing_ok=True)  # what it was kept for is done
 
 
-def _show(stages: Stages, tick: Tick) -> None:
+def _line(tick: Tick) -> str:
     valid = "" if tick.valid_perplexity is None else f", valid ppl {tick.valid_perplexity:.1f}"
-    stages.draw_soon(
+    return (
         f"epoch {tick.epoch} of {tick.epochs}, {100 * tick.done:.0f} %, "
         f"{tick.tokens_per_second:,.0f} tokens/s, {tick.seconds_left / 60:.1f} min left, "
         f"ppl {tick.perplexity:.1f}{valid}"

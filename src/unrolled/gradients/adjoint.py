@@ -1,8 +1,8 @@
 """One backward pass that keeps the error of every time step apart from all others.
 
 Ordinary backpropagation adds the errors of all steps up on its way. Here those of S steps, the
-sources, go back side by side, so that at every step s dE_t/dh_s is at hand for each t. For one layer
-that is S times the work of an ordinary pass over the states, in matrix products S times as large.
+sources, go back side by side, so that at every step s dE_t/dh_s is at hand for each t. That is S
+times the work of an ordinary pass over the states, in matrix products S times as large.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from unrolled.gradients.stacks import Stack, turned, turned_places
+from unrolled.gradients.stacks import Stack, turned_places
 from unrolled.gradients.tangents import Tangent
 
 # What the errors of a layer below may take up while they wait for it, in numbers.
@@ -189,9 +189,7 @@ class _Direction:
         """All steps from the last to the first; the errors of the input if they are wanted."""
         tangent, count = self.tangent, len(self.sources)
         steps, batch, hidden = tangent.states.shape
-        errors = tuple(
-            tangent.states.new_zeros(count, batch, hidden) for _ in range(tangent.parts)
-        )
+        errors = tuple(tangent.states.new_zeros(count, batch, hidden) for _ in range(tangent.parts))
         inputs = None
         if wanted:
             inputs = errors[0].new_zeros(count, steps, batch, tangent.input_weight.shape[1])
@@ -235,4 +233,3 @@ def chunks(stack: Stack, entering: Entering) -> Iterator[slice]:
     count = max(_ROOM // max(size, 1), 1)
     for start in range(0, batch, count):
         yield slice(start, min(start + count, batch))
-

@@ -70,7 +70,7 @@ class Call:
         """Errors of the outputs, laid out as the module gives them, and of the last states.
 
         Args:
-            outputs: of a packed output's data. None for no errors; then ``last`` has some.
+            outputs: of packed sequences their data. None for no errors; then ``last`` has some.
             last: of each layer and direction, each (B, H).
         """
         found = last or []
@@ -82,7 +82,7 @@ class Call:
             known = next(part for parts in found for part in parts if part is not None)
             width = self.directions * known.shape[-1]
             outputs = known.new_zeros(*self.x.shape[:2], width)
-        return Entering(outputs, found, self.lengths, self.directions)
+        return Entering(outputs.to(self.x.dtype), found, self.lengths, self.directions)
 
     def _time_first(self, y: Tensor) -> Tensor:
         if not self.batched:
@@ -103,18 +103,22 @@ def call_of(module: nn.Module, arguments: tuple[Any, ...], options: Any = None) 
         options: keyword arguments.
     """
     given = dict(options or {})
-    x = arguments[0] if arguments else given.get("input", given.get("x"))
-    state = arguments[1] if len(arguments) > 1 else given.get("hx", given.get("state"))
+    dtype = next(module.parameters()).dtype  # inputs may have another one, under autocast
+    x: Any = arguments[0] if arguments else given.get("input", given.get("x"))
+    state: Any = arguments[1] if len(arguments) > 1 else given.get("hx", given.get("state"))
     if isinstance(module, Cell):
-        states = [tuple(part.detach() for part in state)]
-        return Call(x.detach(), states, state_weight=given.get("state_weight"))
+        own: State = tuple(part.detach().to(dtype) for part in state)
+        weight = given.get("state_weight")
+        weight = None if weight is None else weight.detach()
+        return Call(x.detach().to(dtype), [own], state_weight=weight)
     assert isinstance(module, nn.RNNBase)
     directions = 2 if module.bidirectional else 1
     if isinstance(x, PackedSequence):
-        padded, lengths = pad_packed_sequence(PackedSequence(x.data.detach(), x.batch_sizes))
+        data = x.data.detach().to(dtype)
+        padded, lengths = pad_packed_sequence(PackedSequence(data, x.batch_sizes))
         states = _states(state, batched=True, order=x.sorted_indices)
         return Call(padded, states, lengths, order=x.sorted_indices, directions=directions)
-    x = x.detach()
+    x = x.detach().to(dtype)
     batched = x.dim() == 3
     states = _states(state, batched=batched, order=None)
     turned = x.unsqueeze(1) if not batched else x.transpose(0, 1) if module.batch_first else x

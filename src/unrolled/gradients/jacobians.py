@@ -151,7 +151,8 @@ def report_of(
         sentences: how many to look at. starts: at how many steps of each products begin. Singular
             values take long, and those of a few stretches tell as much as those of all.
     """
-    made = tangent.jacobians(slice(sentences))
+    # In float64, or rounding would set a floor to the small singular values of long products.
+    made = tangent.jacobians(slice(sentences)).double()
     length = len(made)
     wanted = sorted({1, *(some_steps(length) if steps is None else steps)})
     if wanted[0] < 1 or wanted[-1] > length:

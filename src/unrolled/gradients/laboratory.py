@@ -308,7 +308,12 @@ def measure_cell(
     Raises:
         SettingError: an unknown name, or numbers below 1 (steps: below 2).
     """
-    numbers = (("hidden", hidden, 1), ("layers", layers, 1), ("steps", steps, 2), ("batch", batch, 1))
+    numbers = (
+        ("hidden", hidden, 1),
+        ("layers", layers, 1),
+        ("steps", steps, 2),
+        ("batch", batch, 1),
+    )
     for what, value, least in numbers:
         if value < least:
             raise SettingError(f"{what} is {value}, allowed are {least} and more")
@@ -322,7 +327,9 @@ def measure_cell(
             initialise(part.state_weight, start)
         x, errors = torch.randn(2, steps, batch, hidden)
         errors = errors / errors.norm(dim=-1, keepdim=True)
-        lags, jacobians = _measure_stack(Stack(tuple((part,) for part in cells)), x, errors, weights)
+        lags, jacobians = _measure_stack(
+            Stack(tuple((part,) for part in cells)), x, errors, weights
+        )
     settings = {"cell": cell, "hidden": hidden, "layers": layers, "nonlinearity": nonlinearity,
                 "start": start, "forget_bias": forget_bias, "steps": steps, "batch": batch,
                 "seed": seed}  # fmt: skip

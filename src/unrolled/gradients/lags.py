@@ -2,7 +2,8 @@
 
 The norm of dE_t/dh_{t-k}, for every lag k, t and sentence, comes out of one backward pass, see
 `adjoint`. Where a net has several layers, dE_t/dh is the whole derivative by a layer's state, the
-ways through the layers above included; where a layer reads backwards, the state k steps later counts.
+ways through the layers above included; where a layer reads backwards, the state k steps later
+counts.
 
 >>> import torch
 >>> net = torch.nn.RNN(3, 8)

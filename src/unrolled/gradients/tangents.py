@@ -85,7 +85,7 @@ class Tangent:
         return {}
 
     def saturated(self) -> dict[str, float]:
-        """Share of values, over units, steps and sentences, whose slope is under 1 % of its largest.
+        """Share of values, over units, steps, sentences, whose slope is under 1 % of the largest.
 
         ``state`` is the output's nonlinearity; of gates are counted those near 0 and near 1.
         """

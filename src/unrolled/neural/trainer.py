@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -36,6 +36,9 @@ from unrolled.neural.training_config import EpochRecord, Tick, TrainingConfig
 from unrolled.neural.word_vectors import start_at_vectors
 from unrolled.vocabulary import BOS, UNK
 from unrolled.word_classes import word_classes
+
+if TYPE_CHECKING:
+    from unrolled.gradients.monitor import GradientMonitor
 
 Array = np.ndarray[Any, Any]
 
@@ -116,6 +119,7 @@ class Trainer:
         self.curve: list[EpochRecord] = []
         self.best: dict[str, Tensor] | None = None
         self.averager = Averager(self.net)
+        self.monitor: GradientMonitor | None = None  # is told of every update
         self._saved = time.monotonic()
         self._save_due = False
         self._path: Path | None = None
@@ -152,6 +156,8 @@ class Trainer:
             entropy = math.log(record.valid_perplexity or record.train_perplexity)
             going = self.schedule.epoch_ended(entropy) and self.epoch < self.config.epochs
             self._save()
+        if self.monitor is not None:
+            self.monitor.close()  # so that the model is no longer watched
         return self.model()
 
     def _run_epoch(self, tick: Callable[[Tick], None] | None) -> None:
@@ -254,9 +260,12 @@ class Trainer:
         self.totals["updates"] += 1
         if config.clip_value:
             nn.utils.clip_grad_value_(parameters, config.clip_value)
+        norm = None
         if config.clip_norm:
-            norm = nn.utils.clip_grad_norm_(parameters, config.clip_norm)
-            self.totals["clipped"] += float(norm) > config.clip_norm
+            norm = float(nn.utils.clip_grad_norm_(parameters, config.clip_norm))
+            self.totals["clipped"] += norm > config.clip_norm
+        if self.monitor is not None:
+            self.monitor.step(norm)
         for group in self.optimiser.param_groups:
             group["lr"] = group["times"] * config.rate * self.schedule.rate(self.step)
         self.optimiser.step()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,7 @@ def train_net(
     threads: int = 2,
     report: Callable[[str], None] | None = None,
     tick: Callable[[Tick], None] | None = None,
+    monitor: dict[str, Any] | None = None,
     **settings: Any,
 ) -> NeuralModel:
     """Train a neural language model; a tied LSTM of 256 units with 100 classes by default.
@@ -50,6 +52,8 @@ def train_net(
         threads: for reading and for the nets' arithmetic, of all processes on this machine.
         report: called with a line at each stage and epoch.
         tick: called about every second.
+        monitor: watch the gradients: what `GradientMonitor` is to be made with, such as
+            ``{"record": "gradients.jsonl"}``; the first process's own gradients under torchrun.
         **settings: those of `NetConfig` and `TrainingConfig`.
 
     Raises:
@@ -83,6 +87,21 @@ def train_net(
         say(trainer.vectors_line)
     if checkpoint is not None:
         trainer.keep(Path(checkpoint), checkpoint_minutes, resume)
-    model = trainer.run(report=say, tick=tick)
+    with watched(trainer, monitor if group.first else None, append=resume):
+        model = trainer.run(report=say, tick=tick)
     leave(group)
     return model
+
+
+@contextmanager
+def watched(trainer: Trainer, settings: dict[str, Any] | None, *, append: bool) -> Iterator[None]:
+    """Hang a monitor of these settings, or none, on a trainer."""
+    if settings is None:
+        yield
+        return
+    from unrolled.gradients.monitor import GradientMonitor
+
+    own = {"clip_norm": trainer.config.clip_norm, "step": trainer.step, "append": append}
+    with GradientMonitor(trainer.net, **{**own, **settings}) as monitor:
+        trainer.monitor = monitor
+        yield

@@ -52,7 +52,8 @@ def by_lag(reports: Mapping[str, GradientReport]) -> Any:
                 if values is None or (more and len(reports) > 2):
                     continue  # with many to compare, one line each is enough
                 colour = _COLOURS[number % len(_COLOURS)]
-                axes.plot(values, style, color=colour, label=label + more, linewidth=1.6)
+                drawn = "-." if number >= len(_COLOURS) else style
+                axes.plot(values, drawn, color=colour, label=label + more, linewidth=1.6)
                 lines.append(values)
             number += 1
     axes.set_xlabel("lag k")
@@ -63,7 +64,7 @@ def by_lag(reports: Mapping[str, GradientReport]) -> Any:
 
 
 def by_lag_and_time(report: GradientReport) -> Any:
-    """A map of the mean norm, lag upwards and the step of the error to the right, for each layer."""
+    """A map of the mean norm for each layer, lag upwards and the error's step to the right."""
     from matplotlib.colors import LogNorm
 
     layers = report.lags.layers

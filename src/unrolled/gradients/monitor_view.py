@@ -1,0 +1,127 @@
+"""The monitor's last look in the terminal: a few lines that stay in place, or plain ones."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from unrolled.gradients.monitor import LayerState, Observation
+
+_BARS = " ▁▂▃▄▅▆▇█"
+_WIDTH = 35  # lags drawn
+_DECADES = 4  # below the largest norm, from a full bar to none
+_QUIET = 10.0  # seconds between plain lines
+
+
+class MonitorView:
+    """Shows observations on stderr.
+
+    On a terminal the last look stays at the bottom, and what `say` is given scrolls above it.
+    Elsewhere there is a line for each new finding, and one of numbers every ten seconds at most.
+    """
+
+    def __init__(self) -> None:
+        self._live: Any = None
+        self._title = ""
+        self._last: Observation | None = None
+        self._said: set[str] = set()
+        self._printed = -math.inf
+        if sys.stderr.isatty():
+            from rich.console import Console
+            from rich.live import Live
+
+            self._live = Live(console=Console(stderr=True), auto_refresh=False)
+            self._live.start()
+
+    def show(self, observation: Observation) -> None:
+        """The newest look."""
+        self._last = observation
+        if self._live is not None:
+            self._draw()
+            return
+        for finding in observation.findings:
+            if finding not in self._said:
+                self._said.add(finding)
+                self._print(f"step {observation.step}: {finding}")
+        now = time.monotonic()
+        if now - self._printed >= _QUIET:
+            self._printed = now
+            self._print(head_line(observation))
+
+    def title(self, text: str) -> None:
+        """A first line, such as how far training is."""
+        self._title = text
+        if self._live is not None:
+            self._draw()
+
+    def say(self, line: str) -> None:
+        """A line that stays."""
+        if self._live is not None:
+            self._live.console.print(line, markup=False, highlight=False)
+        else:
+            self._print(line)
+
+    def close(self) -> None:
+        """Leave the last look where it is."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def _draw(self) -> None:
+        from rich.text import Text
+
+        lines = [self._title] if self._title else []
+        if self._last is not None:
+            lines += look_lines(self._last)
+        self._live.update(Text("\n".join(lines), no_wrap=True, overflow="ellipsis"), refresh=True)
+
+    @staticmethod
+    def _print(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+
+def look_lines(observation: Observation) -> list[str]:
+    """A look as lines: numbers, a bar for each lag of each layer, findings."""
+    layers = [_layer_line(layer) for layer in observation.layers]
+    return [head_line(observation), *layers, *(f"! {line}" for line in observation.findings)]
+
+
+def head_line(observation: Observation) -> str:
+    """The numbers of the whole net."""
+    clipped = observation.clipped
+    parts = [f"step {observation.step}", f"gradient norm {observation.norm:.3g}"]
+    parts += [] if clipped is None else [f"clipped {100 * clipped:.0f} %"]
+    ranked = sorted(observation.parameters.items(), key=lambda item: -item[1])
+    parts += [f"{name} {value:.2g}" for name, value in ranked[:3]]
+    return ", ".join(parts)
+
+
+def _layer_line(layer: LayerState) -> str:
+    radius = max(layer.radius.values(), default=math.nan)
+    return (
+        f"{layer.name}: lag 0 {bars(layer.norms)} {len(layer.norms) - 1}, reaches {layer.reach}, "
+        f"radius {radius:.2f}, dead {100 * layer.dead:.0f} %"
+    )
+
+
+def bars(norms: list[float]) -> str:
+    """Norms by lag as a row of bars, on a logarithmic scale of four decades.
+
+    >>> bars([1.0, 0.1, 0.01, 1e-5])
+    '█▆▄ '
+    """
+    wide = -(-len(norms) // _WIDTH)
+    shown = norms[::wide]
+    top = max((value for value in shown if math.isfinite(value)), default=0.0)
+    if top <= 0:
+        return " " * len(shown)
+    found = []
+    for value in shown:
+        height = 0.0
+        if value > 0 and math.isfinite(value):
+            height = 1 + math.log10(value / top) / _DECADES
+        found.append(_BARS[max(min(math.ceil(height * 8), 8), 0)])
+    return "".join(found)
