@@ -22,9 +22,9 @@ PUBLISHED: dict[str, dict[str, float]] = {}  # a figure without numbers
 Array = np.ndarray[Any, Any]
 
 STEPS, START, TARGET = 50, 0.5, 0.7
-W_RANGE, B_RANGE = (3.0, 7.0), (-3.5, -1.5)
-BEGIN = (5.0, -2.2)  # on the low side: descent slides down to the foot of the wall
-RATE, THRESHOLD, MOST = 0.1, 0.5, 100
+W_RANGE, B_RANGE = (4.0, 6.0), (-3.0, -2.0)
+BEGIN = (4.75, -2.24)  # on the low side: descent slides down to the foot of the wall
+RATE, THRESHOLD, MOST = 0.3, 0.05, 60
 _POINTS = {"smoke": 31, "laptop": 301, "paper": 1201}
 
 

@@ -99,8 +99,8 @@ def by_curvature(
     initialise(net.cell.state_weight, "sparse", scale=1.1)  # as Martens and Sutskever start
     optimiser = HessianFree(net, damping=0.1, structural=structural, cg_steps=_HF_CG)
     random = torch.Generator().manual_seed(1000 + seed)
-    # One of its updates costs about as much as 300 of gradient descent.
-    most = max(settings.updates // 100, 2)
+    # One of its updates costs as much as some hundreds of gradient descent's.
+    most = max(settings.updates // 400, 2)
     error, update = 1.0, 0
     while error >= SOLVED and update < most:
         update += 1
