@@ -36,7 +36,7 @@ class TaggerEstimator:
 
     >>> X = [["Ann", "ran"], ["we", "ran"]] * 8
     >>> y = [["B-PER", "O"], ["O", "O"]] * 8
-    >>> tagger = TaggerEstimator(hidden=8, embedding=8, characters="none", epochs=40, warmup=0)
+    >>> tagger = TaggerEstimator(hidden=8, embedding=8, epochs=20, rate=0.03, batch=4, warmup=0)
     >>> tagger.fit(X, y).predict([["Ann", "ran"]])
     [['B-PER', 'O']]
     >>> tagger.score(X, y)
