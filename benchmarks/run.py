@@ -37,6 +37,7 @@ BENCHMARKS = (
     "faster_rnnlm",
     "word_language_model",
     "ten_minutes",
+    "gradient_cost",
 )
 _RESULTS = Path(__file__).resolve().parent.parent / "results"
 

@@ -202,7 +202,8 @@ class _Direction:
                     continue
             here = tuple(part[first:] for part in errors)
             self._enter(step, first, here, places)
-            found = tangent.back(step, here, inputs=wanted, recurrent=recurrent)
+            # Before the first step there is no state to look at.
+            found = tangent.back(step, here, inputs=wanted, recurrent=recurrent and step > 0)
             visit(Seen(self.number, step, first, here, found.gates, tangent))
             if inputs is not None and found.inputs is not None:
                 inputs[first:, step] = found.inputs
