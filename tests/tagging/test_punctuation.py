@@ -7,14 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unrolled.errors import SettingError, TextError
+from unrolled.errors import TextError
 from unrolled.tagging.punctuation import (
     LONGEST,
     TAGS,
     bare_words,
-    check_punctuation_tags,
+    punctuation_data,
     punctuation_sentences,
     restore,
+    restores_punctuation,
     score_punctuation,
     split_punctuation,
 )
@@ -121,7 +122,18 @@ def test_tags_of_other_tasks_are_refused():
         restore(["a"], ["B-PER"])
     with pytest.raises(TextError, match="1 tags for 2 words"):
         restore(["a", "b"], ["lower"])
-    with pytest.raises(SettingError, match="'B-PER' is not one of the task punctuation"):
-        check_punctuation_tags(["lower", "B-PER"])
+    assert not restores_punctuation(["lower", "B-PER"])
     with pytest.raises(TextError, match="sentence 1: 2 tags are predicted for 1 words"):
         score_punctuation([["lower"]], [["lower", "lower"]])
+
+
+def test_the_last_examples_are_held_out_unless_others_are_given(tmp_path):
+    text, other = tmp_path / "text.txt", tmp_path / "other.txt"
+    text.write_text("One, two.\n\n" * 100)
+    other.write_text("Three!\n")
+    train, valid = punctuation_data(text)
+    assert (len(train), len(valid)) == (95, 5)
+    train, valid = punctuation_data(text, other)
+    assert (len(train), [example.words for example in valid]) == (100, [("three",)])
+    with pytest.raises(TextError, match="the text has 1 examples, and 20 or more are needed"):
+        punctuation_data(other)

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from unrolled.errors import SettingError, TextError
+from unrolled.errors import TextError
 from unrolled.tagging.columns import TaggedSentence, text_lines
 from unrolled.tagging.scores import check_pairs, f1
 from unrolled.text_sources import Sources, raw_blocks
@@ -29,6 +29,7 @@ CASES = ("lower", "Capital", "UPPER")
 TAGS = tuple(case + mark for case in CASES for mark in MARKS)
 LONGEST = 128  # words of an example
 MOST_SENTENCES = 4
+_HELD_OUT, _MOST_HELD_OUT = 20, 2000
 
 _MEANS = {**{mark: mark for mark in MARKS if mark}, "…": ".", "。": ".", "，": ",", "？": "?",
           "！": "!", "；": ";", "：": ":", "،": ",", "؟": "?"}  # fmt: skip
@@ -250,15 +251,33 @@ def score_punctuation(
     return PunctuationScores(names, counts, words, right)
 
 
-def check_punctuation_tags(tags: Iterable[str]) -> None:
-    """Refuse tags of another task.
+def punctuation_data(
+    train: Sources, valid: Sources | None = None, *, seed: int = 1
+) -> tuple[list[TaggedSentence], list[TaggedSentence]]:
+    """Examples to train on, and to choose the best epoch by: of `valid`, or the text's last part.
+
+    Without `valid` one example in twenty is held out, two thousand at most.
 
     Raises:
-        SettingError: one is not of TAGS.
+        TextError: a text cannot be read, has no marks, or is too short to hold a part out.
     """
-    for tag in tags:
-        if tag not in TAGS:
-            raise SettingError(f"the tag {tag!r} is not one of the task punctuation")
+    examples = list(punctuation_sentences(train, seed=seed))
+    if valid is not None:
+        return examples, list(punctuation_sentences(valid, seed=seed))
+    held_out = min(len(examples) // _HELD_OUT, _MOST_HELD_OUT)
+    if not held_out:
+        what = f"the text has {len(examples)} examples, and {_HELD_OUT} or more are needed"
+        raise TextError(what, hint="Give more text, or another text with --valid")
+    return examples[:-held_out], examples[-held_out:]
+
+
+def restores_punctuation(tags: Iterable[str]) -> bool:
+    """Whether these are a punctuation tagger's tags.
+
+    >>> restores_punctuation(["lower", "Capital."]), restores_punctuation(["O", "B-PER"])
+    (True, False)
+    """
+    return set(tags) <= set(TAGS)
 
 
 def _close(tags: list[str], marks: str) -> None:
