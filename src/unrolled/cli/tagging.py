@@ -186,7 +186,11 @@ def _task_data(task: str, files: list[str], valid: str | None) -> tuple[Any, Any
 
     if task == "tags":
         return files, valid
-    raise SettingError(f"the task is '{task}', allowed are tags")
+    if task == "punctuation":
+        from unrolled.tagging.punctuation import punctuation_data
+
+        return punctuation_data(files, valid)
+    raise SettingError(f"the task is '{task}', allowed are tags and punctuation")
 
 
 def _weights(text: str) -> dict[str, float] | None:
@@ -226,8 +230,12 @@ def tag(
         ),
     ] = "text",
     format: Annotated[
-        str, typer.Option(help="columns, jsonl (with confidences) or inline ([PER Ann] ran).")
-    ] = "columns",
+        str,
+        typer.Option(
+            help="columns, jsonl (with confidences), inline ([PER Ann] ran), or text (with "
+            "punctuation restored); auto: text if the tagger restores punctuation, else columns."
+        ),
+    ] = "auto",
     word_column: WordColumn = None,
     separator: Separator = None,
     encoding: Encoding = "utf-8",
@@ -248,12 +256,13 @@ def tag(
     from unrolled.cli.query import _choice
 
     _choice("--input", input, ("text", "words", "columns"))
-    _choice("--format", format, ("columns", "jsonl", "inline"))
+    _choice("--format", format, ("auto", "columns", "jsonl", "inline", "text"))
     size = 1 if not files and sys.stdin.isatty() else batch
     with compiling_announced():
         opened = _tagger(model, threads)
         layout = _layout(word_column, None, separator, tagged=False)
-        for some in _batches(_inputs(files or "-", input, layout, encoding), size):
+        format, kind = _settled(opened, format, input)
+        for some in _batches(_inputs(files or "-", kind, layout, encoding), size):
             for result in opened.tag(some, confidences=format == "jsonl"):
                 sys.stdout.write(_written(result, format))
             sys.stdout.flush()
@@ -268,6 +277,22 @@ def _tagger(path: str, threads: int) -> Tagger:
     return Tagger.load(path)
 
 
+def _settled(opened: Tagger, format: str, input: str) -> tuple[str, str]:
+    """The format and kind of input, which depend on whether the tagger restores punctuation."""
+    from unrolled.errors import SettingError
+    from unrolled.tagging.punctuation import restores_punctuation
+
+    restores = restores_punctuation(opened.tags.names)
+    if format == "text" and not restores:
+        raise SettingError(
+            "--format text is for taggers that restore punctuation, and this one does not",
+            hint="Take columns, jsonl or inline",
+        )
+    if format == "auto":
+        format = "text" if restores else "columns"
+    return format, "bare" if restores and input == "text" else input
+
+
 def _inputs(
     files: str | list[str], kind: str, layout: ColumnFormat, encoding: str
 ) -> Iterator[str | list[str] | TaggedSentence]:
@@ -277,6 +302,12 @@ def _inputs(
 
     if kind == "columns":
         yield from iter_columns(files, layout, encoding=encoding)
+        return
+    if kind == "bare":
+        from unrolled.tagging.punctuation import bare_words
+
+        for line in iter_sentences(files):
+            yield bare_words(line)[0]
         return
     for line in iter_sentences(files):
         yield line if kind == "text" else line.split()
@@ -296,6 +327,10 @@ def _written(result: Tagged, format: str) -> str:
         return "".join(f"{word}\t{tag}\n" for word, tag in rows) + "\n"
     if format == "inline":
         return _inline(result) + "\n"
+    if format == "text":
+        from unrolled.tagging.punctuation import restore
+
+        return restore(result.words, result.tags) + "\n"
     spans = []
     for span in result.spans:
         shown: dict[str, Any] = {"start": span.start, "end": span.end, "label": span.label}
@@ -322,9 +357,19 @@ def _inline(result: Tagged) -> str:
 def evaluate_tagger(
     opened: Tagger, files: list[str], *, as_json: bool, layout: ColumnFormat | None = None
 ) -> None:
-    """Print conlleval's table of a column file."""
+    """Print conlleval's table of a column file, or how well punctuation of a text is restored."""
     from unrolled.tagging.columns import iter_columns
+    from unrolled.tagging.punctuation import (
+        punctuation_sentences,
+        restores_punctuation,
+        score_punctuation,
+    )
 
-    sentences = list(iter_columns(files, layout))
-    scores = opened.evaluate(sentences)
+    scores: Any
+    if restores_punctuation(opened.tags.names):
+        sentences = list(punctuation_sentences(files))
+        found = opened.predict([sentence.words for sentence in sentences])
+        scores = score_punctuation([sentence.tags for sentence in sentences], found)
+    else:
+        scores = opened.evaluate(list(iter_columns(files, layout)))
     typer.echo(json.dumps(scores.as_dict()) if as_json else scores.table())
