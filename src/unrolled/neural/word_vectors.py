@@ -275,10 +275,12 @@ def _text_records(source: _Input, count: int | None) -> Records:
 
 def _from_line(source: _Input, line: bytes) -> Array:
     fields = line.rsplit(maxsplit=source.width)[1:]
-    for field in fields:
-        if not _is_number(field):
-            raise TextError(f"'{_shown(field)}' is not a number", where=source.place)
-    return _finite(source, np.array([float(field) for field in fields], np.float32))
+    try:
+        numbers = list(map(float, fields))
+    except ValueError:
+        wrong = next(field for field in fields if not _is_number(field))
+        raise TextError(f"'{_shown(wrong)}' is not a number", where=source.place) from None
+    return _finite(source, np.array(numbers, np.float32))
 
 
 def _binary_records(source: _Input, count: int) -> Records:

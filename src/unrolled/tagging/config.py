@@ -106,7 +106,8 @@ class TaggerTraining:
         unknown: a word seen c times is taken for an unknown one with probability a / (a + c), of
             which this is a, so that unknown words are learned about (Kiperwasser, Goldberg 2016).
         label_weights: how much the loss on a tag counts, such as {"O": 0.6}; softmax only.
-        vectors: file of word vectors to begin with. freeze_vectors: leave them as they are.
+        vectors: file of word vectors to begin with. freeze_vectors: leave them as they are; words
+            without one are then all unknown.
         vector_words: words of that file that are kept for tagging besides those of the training
             data: so many of the first.
         seed: of initial values, dropout and order.

@@ -62,7 +62,10 @@ def words_of(
             if form in place:
                 used[form] = place[form]
                 break
-    added = new_words(counts, config.case, config.digits, set(place))
+    # Frozen vectors leave nothing to learn for a word alone: those without one are unknown.
+    added = []
+    if not training.freeze_vectors:
+        added = new_words(counts, config.case, config.digits, set(place))
     spread = float(np.sqrt(np.mean(given.astype(np.float64) ** 2)))
     own = random.normal(0, spread, (SPECIALS + len(added), given.shape[1])).astype(np.float32)
     own[:SPECIALS] = 0
@@ -77,7 +80,7 @@ def words_of(
     lexicon = Lexicon(words, trained=len(table.trained), case=config.case, digits=config.digits)
     line = (
         f"{len(used):,} words of the training data have vectors of {given.shape[1]} numbers, "
-        f"{len(added):,} have none; {len(rest):,} more words keep theirs"
+        f"{len(added):,} more are learned; {len(rest):,} words keep those of the file"
     )
     return Words(lexicon, table, line), config
 

@@ -1,0 +1,96 @@
+"""Who is spoken of, and how: entities with their sentiment as one tagging task."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unrolled.experiments.taggers import Report, data_folder, mean, side_by_side, vectors_file
+
+SOURCE = (
+    "Entity-level sentiment: laptop reviews of SemEval 2014 (Pontiki et al. 2014), and tweets in "
+    "ten folds (Mitchell et al. 2013), in the collapsed tags of X. Li, L. Bing, P. Li, W. Lam. A "
+    "Unified Model for Opinion Target Extraction and Target Sentiment Prediction. AAAI 2019: exact "
+    "F1 of spans with their polarity."
+)
+# The best without a pretrained language model, as remembered in the project's notes, unchecked.
+PUBLISHED = {"laptop14": {"F1": 57.9}, "twitter": {"F1": 48.0}}
+
+SETTINGS: dict[str, Any] = {
+    "hidden": 100, "epochs": 30, "rate": 0.002, "batch": 16, "dropout_input": 0.5,
+    "dropout_output": 0.5,
+}  # fmt: skip
+_SIZES: dict[str, dict[str, Any]] = {
+    "smoke": {"folds": 1, "seeds": 1, "sentences": 60, "settings": {"epochs": 1, "hidden": 10}},
+    "laptop": {"folds": 10, "seeds": 1, "sentences": None, "settings": {}},
+    "paper": {"folds": 10, "seeds": 5, "sentences": None, "settings": {}},
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One tagger: a data set or fold, and a seed."""
+
+    folder: str
+    name: str
+    seed: int
+    sentences: int | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+def train_and_test(run: Run) -> dict[str, float]:
+    """Exact F1 of spans with polarity, in percent; without polarity as well."""
+    from unrolled.tagging.folds import read_sentiment
+    from unrolled.tagging.scores import score_spans
+    from unrolled.tagging.training import train_tagger
+
+    split = read_sentiment(run.folder, run.name)
+    most = run.sentences
+    tagger = train_tagger(
+        split.train[:most], valid=split.dev[:most], threads=1, seed=run.seed, **run.settings
+    )
+    test = split.test[:most]
+    gold = [sentence.tags for sentence in test]
+    predicted = tagger.predict([sentence.words for sentence in test])
+    bare = [[[tag[0] for tag in tags] for tags in side] for side in (gold, predicted)]
+    return {
+        "F1": 100 * score_spans(gold, predicted).f1,
+        "spans alone": 100 * score_spans(bare[0], bare[1]).f1,
+        "dev F1": 100 * max(record["score"] for record in tagger.settings["curve"]),
+    }
+
+
+def run(data: Path | None, size: str, folder: Path, report: Report) -> dict[str, Any]:
+    """Laptops, and the folds of tweets: means over folds and seeds."""
+    given = data_folder(data, "sentiment", "laptop14_train.txt")
+    plan = _SIZES[size]
+    settings = {**SETTINGS, "vectors": vectors_file(given), **plan["settings"]}
+    names = ["laptop14", *(f"twitter{fold}" for fold in range(1, plan["folds"] + 1))]
+    runs = [
+        Run(str(given), name, seed, plan["sentences"], settings)
+        for name in names
+        for seed in range(1, plan["seeds"] + 1)
+    ]
+
+    def done(run: Run, result: dict[str, float]) -> None:
+        report(f"{run.name}, seed {run.seed}: F1 {result['F1']:.2f}")
+
+    results = side_by_side(train_and_test, runs, workers=1 if size == "smoke" else None, done=done)
+    table: dict[str, dict[str, float]] = {}
+    for name in ("laptop14", "twitter"):
+        own = [
+            result for run, result in zip(runs, results, strict=True) if run.name.startswith(name)
+        ]
+        table[name] = {key: mean(result[key] for result in own) for key in own[0]}
+        table[name]["deviation"] = float(np.std([result["F1"] for result in own]))
+    return {
+        "table": table,
+        "runs": {
+            f"{run.name}, seed {run.seed}": result
+            for run, result in zip(runs, results, strict=True)
+        },
+        "settings": SETTINGS,
+    }
