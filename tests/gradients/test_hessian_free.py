@@ -149,7 +149,7 @@ def test_its_state_goes_to_another_and_back() -> None:
 
 
 def test_what_it_refuses() -> None:
-    net, x, y = _task()
+    net, x, _ = _task()
     with pytest.raises(SettingError, match="damping is 0, allowed are numbers above 0"):
         HessianFree(net, damping=0)
     with pytest.raises(SettingError, match="structural is -1, allowed are 0 and more"):

@@ -21,12 +21,14 @@ from unrolled.gradients.clipping import clip_by_norm
 from unrolled.gradients.initialisation import initialise
 from unrolled.neural.cells import Cell
 
-SOURCE = "Our own experiment on the sentence of R. Socher's lecture on recurrent networks, CS224d 2016."
+SOURCE = (
+    "Our own experiment on the sentence of R. Socher's lecture on recurrent networks, CS224d 2016."
+)
 PUBLISHED: dict[str, dict[str, float]] = {}
 
 NAMES = ("jane", "john", "mary", "peter", "anna", "paul", "lucy", "mark")
 FILLERS = tuple(
-    "walked into the room . it was late in day and sun went down over a quiet town then they all".split()
+    ["walked", "into", "the", "room", ".", "it", "was", "late", "in", "day", "and", "sun", "went", "down", "over", "a", "quiet", "town", "then", "they", "all"]
 )
 QUESTION = ("said", "hi", "to")
 WORDS = (*NAMES, *FILLERS, *QUESTION)

@@ -58,7 +58,9 @@ def narma10(steps: int, random: np.random.Generator) -> tuple[Array, Array]:
         u = random.uniform(0, 0.5, steps + 50)
         y = np.zeros(steps + 50)
         for t in range(9, steps + 49):
-            y[t + 1] = 0.3 * y[t] + 0.05 * y[t] * y[t - 9 : t + 1].sum() + 1.5 * u[t - 9] * u[t] + 0.1
+            y[t + 1] = (
+                0.3 * y[t] + 0.05 * y[t] * y[t - 9 : t + 1].sum() + 1.5 * u[t - 9] * u[t] + 0.1
+            )
             if y[t + 1] > 1:
                 break
         else:
@@ -97,9 +99,7 @@ def run(
         report(f"Mackey-Glass, seed {seed}: log10 of normalised error {math.log10(found):.2f}")
     picture = folder / f"narma-{size}.svg"
     panels = {"Mackey-Glass, on its own after step 0": forecast}
-    picture.write_text(
-        line_panels(panels, x_label="step", y_label="tanh(x - 1)"), encoding="utf-8"
-    )
+    picture.write_text(line_panels(panels, x_label="step", y_label="tanh(x - 1)"), encoding="utf-8")
     table = {
         "NARMA-10": {
             "normalised error, %": 100 * float(np.mean(narma)),

@@ -50,7 +50,7 @@ class Settings:
 
     side: int = 14
     units: int = 100
-    batch: int = 32
+    batch: int = 16
     updates: int = 6000
     rates: tuple[float, ...] = (1e-4, 3e-4, 1e-3, 3e-3)
     trial: int = 400
@@ -60,7 +60,9 @@ class Settings:
 
 
 SETTINGS = {
-    "smoke": Settings(side=4, units=12, updates=20, rates=(1e-3, 3e-3), trial=4, points=2, shown=40),
+    "smoke": Settings(
+        side=4, units=12, updates=20, rates=(1e-3, 3e-3), trial=4, points=2, shown=40
+    ),
     "laptop": Settings(),
     "paper": Settings(side=28, batch=128, updates=100_000, trial=4000, points=50, shown=10_000),
 }

@@ -66,7 +66,9 @@ RULES = (
 )
 
 
-def sequences(length: int, shape: tuple[int, int], random: torch.Generator) -> tuple[Tensor, Tensor]:
+def sequences(
+    length: int, shape: tuple[int, int], random: torch.Generator
+) -> tuple[Tensor, Tensor]:
     """Symbols (M, T, B) int64 and answers (M, B) int64 of ``shape`` (M, B).
 
     A or B (0 or 1) stands at a random place of [T/10, 2 T/10) and again of [T/2, 6 T/10), and one
@@ -128,9 +130,7 @@ def _lines(rows: list[dict[str, Any]]) -> dict[str, tuple[list[float], list[floa
     return lines
 
 
-def descend(
-    length: int, settings: Settings, report: Callable[[str], None]
-) -> list[dict[str, Any]]:
+def descend(length: int, settings: Settings, report: Callable[[str], None]) -> list[dict[str, Any]]:
     """Plain, clipped and regularised descent at one length, all nets side by side."""
     rules = [replace(rule, rate=settings.rate) for rule in RULES]
     population = Population(

@@ -47,9 +47,7 @@ class Reader(nn.Module):
         return self.output(states[-1]), states
 
 
-def all_of(
-    length: int, settings: Settings, report: Callable[[str], None]
-) -> list[dict[str, Any]]:
+def all_of(length: int, settings: Settings, report: Callable[[str], None]) -> list[dict[str, Any]]:
     """Every rival at one length."""
     methods: dict[str, Callable[[int, int, Settings], dict[str, Any]]] = {
         "LSTM": lambda *given: by_adam("lstm", *given),
@@ -90,9 +88,7 @@ def by_adam(kind: str, length: int, seed: int, settings: Settings) -> dict[str, 
     return {"updates": update, "error": error, "solved": error < SOLVED}
 
 
-def by_curvature(
-    structural: float, length: int, seed: int, settings: Settings
-) -> dict[str, Any]:
+def by_curvature(structural: float, length: int, seed: int, settings: Settings) -> dict[str, Any]:
     """An Elman net by Hessian-free optimisation, fresh sequences for every step."""
     torch.manual_seed(seed)
     net = Reader("elman", settings.hidden)

@@ -237,9 +237,7 @@ class EchoStateNetwork:
         }  # fmt: skip
         for name, fits in allowed.items():
             if not fits:
-                raise SettingError(
-                    f"{name} is {getattr(self, name)}, allowed are {_ALLOWED[name]}"
-                )
+                raise SettingError(f"{name} is {getattr(self, name)}, allowed are {_ALLOWED[name]}")
 
     def _step(self, x: Array, state: Array) -> Array:
         """The next states (B, H) of inputs (B, E)."""

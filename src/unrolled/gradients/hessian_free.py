@@ -6,11 +6,11 @@ minimises the quadratic model g'd + d'(G + lambda (I + mu S)) d / 2 by conjugate
 g       the gradient of the loss
 G       J'HJ: J the Jacobian of the net's outputs, H the Hessian of the loss by the outputs
 lambda  damping, by the Levenberg-Marquardt rule
-S       J_h'J_h / B: J_h the Jacobian of the hidden states; mu weighs structural damping, which keeps
-        states, not only weights, from changing much
+S       J_h'J_h / B: J_h the Jacobian of the hidden states; mu weighs structural damping, which
+        keeps states, not only weights, from changing much
 
-A product with G + ... is one pass forward (J v and J_h v at once), a small one in between (H J v, by
-forward over reverse), and one pass back.
+A product with G + ... is one pass forward (J v and J_h v at once), a small one in between (H J v,
+by forward over reverse), and one pass back.
 
 >>> net = torch.nn.Linear(3, 1)
 >>> x, y = torch.randn(50, 3), torch.randn(50, 1)
@@ -313,9 +313,9 @@ def conjugate_gradient(
             kept.append((number, x))
             keep_at = max(keep_at * _GROWTH, number + 1)
         span = max(10, number // 10)
-        if number > span and values[-1] < 0:
-            if (values[-1] - values[-1 - span]) / values[-1] < span * tolerance:
-                break
+        progress = values[-1] - values[max(number - span, 0)]
+        if number > span and values[-1] < 0 and progress / values[-1] < span * tolerance:
+            break
     if not kept or kept[-1][0] != number:
         kept.append((number, x))
     return kept

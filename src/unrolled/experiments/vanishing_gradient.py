@@ -1,0 +1,149 @@
+"""The lecture's notebook: how much gradient reaches each layer of a small net, sigmoid and ReLU.
+
+The net is NumPy alone, with backpropagation by hand. ``notebooks/vanishing_gradient.ipynb`` tells the
+same step by step and trains the same nets; a test holds the two equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+SOURCE = (
+    "The notebook on vanishing gradients of R. Socher's lecture on recurrent networks, CS224d 2016, "
+    "built anew: spiral data, nets of two and three layers, sigmoid against ReLU."
+)
+PUBLISHED: dict[str, dict[str, float]] = {}
+
+Array = np.ndarray[Any, Any]
+
+CLASSES, POINTS = 3, 100  # arms of the spiral, and points of each
+RATES = {"sigmoid": 1.0, "relu": 0.5}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One size: hidden units of each layer, and updates on all points at once."""
+
+    hidden: int = 50
+    updates: int = 5000
+    seed: int = 0
+
+
+SETTINGS = {"smoke": Settings(20, 40), "laptop": Settings(), "paper": Settings(updates=50_000)}
+
+
+def spiral(random: np.random.Generator) -> tuple[Array, Array]:
+    """Points (N, 2) on three arms around the origin, and the arm of each (N,)."""
+    radius = np.linspace(0, 1, POINTS)
+    arms = []
+    for arm in range(CLASSES):
+        angle = np.linspace(4 * arm, 4 * (arm + 1), POINTS) + 0.2 * random.standard_normal(POINTS)
+        arms.append(np.stack([radius * np.sin(angle), radius * np.cos(angle)], axis=1))
+    return np.concatenate(arms), np.repeat(np.arange(CLASSES), POINTS)
+
+
+def start(layers: int, hidden: int, random: np.random.Generator) -> list[tuple[Array, Array]]:
+    """Weights (in, out) and biases (out,) of each layer, the output's last."""
+    widths = [2, *[hidden] * layers, CLASSES]
+    pairs = zip(widths, widths[1:], strict=False)
+    return [
+        (random.standard_normal((fan_in, out)) / np.sqrt(fan_in), np.zeros(out))
+        for fan_in, out in pairs
+    ]
+
+
+def forward(net: list[tuple[Array, Array]], x: Array, nonlinearity: str) -> list[Array]:
+    """The input, what each hidden layer makes of it, and the classes' probabilities."""
+    values = [x]
+    for weights, bias in net[:-1]:
+        total = values[-1] @ weights + bias
+        values.append(np.maximum(total, 0) if nonlinearity == "relu" else 1 / (1 + np.exp(-total)))
+    scores = values[-1] @ net[-1][0] + net[-1][1]
+    exponentials = np.exp(scores - scores.max(1, keepdims=True))
+    return [*values, exponentials / exponentials.sum(1, keepdims=True)]
+
+
+def backward(
+    net: list[tuple[Array, Array]], values: list[Array], labels: Array, nonlinearity: str
+) -> list[tuple[Array, Array]]:
+    """Gradients of the mean cross-entropy, shaped as the net."""
+    error = values[-1].copy()
+    error[np.arange(len(labels)), labels] -= 1
+    error /= len(labels)
+    gradients = []
+    for layer in range(len(net) - 1, -1, -1):
+        before = values[layer]
+        gradients.append((before.T @ error, error.sum(0)))
+        if layer:
+            slope = before > 0 if nonlinearity == "relu" else before * (1 - before)
+            error = (error @ net[layer][0].T) * slope
+    return gradients[::-1]
+
+
+def train(layers: int, nonlinearity: str, settings: Settings) -> dict[str, Any]:
+    """Train a net; the norm of each layer's gradient, the loss and the accuracy as it goes."""
+    random = np.random.default_rng(settings.seed)
+    x, labels = spiral(random)
+    net = start(layers, settings.hidden, random)
+    steps, norms, losses = [], [], []
+    every = max(settings.updates // 100, 1)
+    for update in range(settings.updates + 1):
+        values = forward(net, x, nonlinearity)
+        gradients = backward(net, values, labels, nonlinearity)
+        if update % every == 0:
+            steps.append(update)
+            norms.append([float(np.linalg.norm(weights)) for weights, _ in gradients])
+            right = values[-1][np.arange(len(labels)), labels]
+            losses.append(float(-np.log(right).mean()))
+        for (weights, bias), (dweights, dbias) in zip(net, gradients, strict=True):
+            weights -= RATES[nonlinearity] * dweights
+            bias -= RATES[nonlinearity] * dbias
+    accuracy = float((forward(net, x, nonlinearity)[-1].argmax(1) == labels).mean())
+    return {"steps": steps, "norms": norms, "losses": losses, "accuracy": accuracy}
+
+
+def run(
+    data: Path | None, size: str, folder: Path, report: Callable[[str], None]
+) -> dict[str, Any]:
+    """Two and three hidden layers, sigmoid and ReLU."""
+    from unrolled.report.experiment_plots import line_panels, require_matplotlib
+
+    require_matplotlib()
+    settings = SETTINGS[size]
+    runs = {
+        f"{layers} layers, {nonlinearity}": train(layers, nonlinearity, settings)
+        for layers in (2, 3)
+        for nonlinearity in ("sigmoid", "relu")
+    }
+    table = {name: _cells(found) for name, found in runs.items()}
+    for name, cells in table.items():
+        report(f"{name}: " + ", ".join(f"{key} {value:.3g}" for key, value in cells.items()))
+    panels = {
+        name: {
+            f"layer {layer + 1}": (found["steps"], [row[layer] for row in found["norms"]])
+            for layer in range(len(found["norms"][0]) - 1)
+        }
+        for name, found in runs.items()
+    }
+    picture = folder / f"vanishing-gradient-{size}.svg"
+    text = line_panels(panels, x_label="updates", y_label="norm of the gradient", log_y=True)
+    picture.write_text(text, encoding="utf-8")
+    return {
+        "table": table, "pictures": [picture.name], "settings": asdict(settings), "runs": runs,
+    }  # fmt: skip
+
+
+def _cells(found: dict[str, Any]) -> dict[str, float]:
+    """Accuracy, and how the first layer's gradient compares with the last hidden layer's."""
+    shares = [norms[0] / norms[-2] for norms in found["norms"]]
+    return {
+        "accuracy, %": 100 * found["accuracy"],
+        "first layer's gradient, % of the last hidden layer's, at first": 100 * shares[0],
+        "in the middle of training": 100 * float(np.median(shares)),
+        "loss at the end x 1000": 1000 * found["losses"][-1],
+    }
