@@ -7,7 +7,7 @@ import json
 import pytest
 
 import unrolled
-from unrolled import ladder
+from unrolled import ladder, rungs
 
 TEXT = "the cat sat on the mat and the dog ran\nthe dog sat\na cat ran\n\nthe cat saw a dog\n" * 6
 
@@ -29,16 +29,16 @@ def test_a_mixture_brings_the_models_it_is_made_of(text, tmp_path):
     assert [part["model"] for part in mixed.weights] == ["5-gram", "cache-100"]
     assert sum(part["weight"] for part in mixed.weights) == pytest.approx(1)
     assert mixed.valid_perplexity <= result.rows[0].valid_perplexity * 1.001
-    model = unrolled.load(tmp_path / "out" / ladder.file_name(name))
+    model = unrolled.load(tmp_path / "out" / rungs.file_name(name))
     assert model.weights.tolist() == [part["weight"] for part in mixed.weights]
     assert "  -  " in ladder.format_table(result).splitlines()[3]
 
 
 def test_two_rungs_mixed(text, tmp_path):
-    task = ladder.Task(text, text, text, unrolled.TextOptions(), 1, 1)
-    rungs = [rung for rung in ladder.RUNGS if rung.name in ("bigram", "trigram, Witten-Bell")]
-    both = ladder.mixture_rung("both", *(rung.name for rung in rungs), how="log-linear")
-    rows = [ladder.measure(rung, task, tmp_path) for rung in (*rungs, both)]
+    task = rungs.Task(text, text, text, unrolled.TextOptions(), 1, 1)
+    some = [rung for rung in rungs.RUNGS if rung.name in ("bigram", "trigram, Witten-Bell")]
+    both = rungs.mixture_rung("both", *(rung.name for rung in some), how="log-linear")
+    rows = [ladder.measure(rung, task, tmp_path) for rung in (*some, both)]
     assert rows[2].weights[0]["model"] == "bigram"
     assert rows[2].valid_perplexity <= min(row.valid_perplexity for row in rows[:2]) * 1.001
     assert rows[2].settings["how"] == "log-linear"
@@ -49,7 +49,7 @@ def test_rows_keep_the_surprisal_of_the_shown_sentences(text, tmp_path):
     assert result.sentences[0] == "the cat sat on the mat and the dog ran"
     assert len(result.sentences) == 5
     for row in result.rows:
-        model = unrolled.load(tmp_path / ladder.file_name(row.name))
+        model = unrolled.load(tmp_path / rungs.file_name(row.name))
         for sentence, tokens in zip(result.sentences, row.surprisals, strict=True):
             assert [token["word"] for token in tokens] == [*sentence.split(), "</s>"]
             bits = sum(token["bits"] for token in tokens)
@@ -61,7 +61,7 @@ def test_rows_keep_the_surprisal_of_the_shown_sentences(text, tmp_path):
 def test_sentences_that_fit_a_screen_come_first_where_there_are_enough(tmp_path):
     path = tmp_path / "t.txt"
     path.write_text("short one\n" + "\n".join(f"{n} b c d e f g h" for n in range(9)) + "\n")
-    task = ladder.Task("", "", str(path), unrolled.TextOptions(lower=True, tokens="char"), 1, 1)
+    task = rungs.Task("", "", str(path), unrolled.TextOptions(lower=True, tokens="char"), 1, 1)
     assert ladder.shown_sentences(task, 2) == ["0 b c d e f g h", "1 b c d e f g h"]
     path.write_text("\nOne Two\nthree\n")
     assert ladder.shown_sentences(task) == ["One Two", "three"]

@@ -1,8 +1,7 @@
 """A ladder of models on one text: trained one after another, each in a process of its own.
 
 A process a model is what makes the peak of memory each model's own, and keeps one that fails from
-taking the others along. A model kind is one entry of `RUNGS`; a mixture is one that names earlier
-entries and opens their files.
+taking the others along.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import multiprocessing
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field, replace
@@ -25,38 +24,7 @@ from unrolled.corpus import TextOptions
 from unrolled.errors import SettingError, UnrolledError
 from unrolled.language_model import LanguageModel, evaluate, surprisals
 from unrolled.provenance import file_facts, machine, peak_memory
-
-
-@dataclass(frozen=True)
-class Task:
-    """What every rung is given."""
-
-    train: str
-    valid: str
-    test: str
-    options: TextOptions
-    min_count: int
-    threads: int
-
-
-@dataclass(frozen=True)
-class Rung:
-    """One model of the ladder.
-
-    Attributes:
-        name: in the table; the model's file has it too.
-        train: makes the model from the task, the settings and the folder of the models trained so
-            far, each in `file_name` of its name.
-        settings: for ``train``; JSON can hold them.
-        kind: the family it belongs to: ``n-gram``, ``net`` or ``mixture``.
-        needs: names of the rungs whose models it is made of.
-    """
-
-    name: str
-    train: Callable[[Task, dict[str, Any], Path], LanguageModel]
-    settings: dict[str, Any] = field(default_factory=dict)
-    kind: str = "n-gram"
-    needs: tuple[str, ...] = ()
+from unrolled.rungs import RUNGS, Report, Rung, Task, file_name
 
 
 @dataclass(frozen=True)
@@ -90,89 +58,6 @@ class Row:
     surprisals: list[list[dict[str, Any]]] = field(default_factory=list)
 
 
-def train_ngram_rung(task: Task, settings: dict[str, Any], folder: Path) -> LanguageModel:
-    """An n-gram model."""
-    from unrolled.ngram.training import train_ngram
-
-    return train_ngram(
-        task.train,
-        options=task.options,
-        min_count=task.min_count,
-        threads=task.threads,
-        **settings,
-    )
-
-
-def train_net_rung(task: Task, settings: dict[str, Any], folder: Path) -> LanguageModel:
-    """A neural net, its best epoch chosen by the validation text."""
-    from unrolled.neural.training import train_net
-
-    return train_net(
-        task.train,
-        valid=task.valid,
-        options=task.options,
-        min_count=task.min_count,
-        threads=task.threads,
-        report=_tell,
-        **settings,
-    )
-
-
-def train_mixture_rung(task: Task, settings: dict[str, Any], folder: Path) -> LanguageModel:
-    """A mixture of rungs trained before, its weights tuned on the validation text.
-
-    ``settings``: names ``of`` the rungs, ``how`` to mix, and the half-life of a ``cache`` or None.
-    """
-    from unrolled.cache import CacheModel
-    from unrolled.mixture_tuning import mix_models
-    from unrolled.storage import load
-
-    models = [load(folder / file_name(name)) for name in settings["of"]]
-    if settings["cache"] is not None:
-        first = models[0]
-        cache = CacheModel(
-            first.vocabulary, half_life=settings["cache"], text_options=first.text_options
-        )
-        models.append(cache)
-    return mix_models(models, task.valid, how=settings["how"], threads=task.threads)
-
-
-def ngram_rung(name: str, order: int, smoothing: str = "modified-kneser-ney") -> Rung:
-    """An n-gram model."""
-    return Rung(name, train_ngram_rung, {"order": order, "smoothing": smoothing})
-
-
-def net_rung(name: str, **settings: Any) -> Rung:
-    """A net with settings of `train_net`."""
-    return Rung(name, train_net_rung, settings, "net")
-
-
-def mixture_rung(name: str, *of: str, how: str = "linear", cache: float | None = None) -> Rung:
-    """A mixture of the models of earlier rungs."""
-    return Rung(name, train_mixture_rung, {"of": of, "how": how, "cache": cache}, "mixture", of)
-
-
-RUNGS = (
-    ngram_rung("unigram", 1),
-    ngram_rung("bigram", 2),
-    ngram_rung("trigram", 3),
-    ngram_rung("4-gram", 4),
-    ngram_rung("5-gram", 5),
-    ngram_rung("trigram, Kneser-Ney one discount", 3, "kneser-ney"),
-    ngram_rung("trigram, absolute", 3, "absolute"),
-    ngram_rung("trigram, Witten-Bell", 3, "witten-bell"),
-    ngram_rung("trigram, Katz", 3, "katz"),
-    ngram_rung("trigram, additive", 3, "additive"),
-    ngram_rung("trigram, maximum likelihood", 3, "maximum-likelihood"),
-    ngram_rung("trigram, stupid back-off", 3, "stupid-backoff"),
-    mixture_rung("5-gram + cache", "5-gram", cache=100),
-    net_rung("feed-forward net", cell="feed-forward", hidden=200, epochs=1),
-    net_rung("Elman net", cell="elman", hidden=200, epochs=1),
-    net_rung("LSTM", cell="lstm", hidden=200, epochs=2),
-    mixture_rung("5-gram + LSTM", "5-gram", "LSTM"),
-)
-
-
 @dataclass(frozen=True)
 class LadderResult:
     """The rows, what they were measured on, and the test sentences whose words they show."""
@@ -195,7 +80,7 @@ def climb(
     only: Sequence[str] = (),
     rungs: Sequence[Rung] | None = None,
     threads: int = 2,
-    report: Callable[[str], None] | None = None,
+    report: Report | None = None,
 ) -> LadderResult:
     """Train every rung on ``train`` and measure it on ``valid`` and ``test``.
 
@@ -292,11 +177,6 @@ def _without(rungs: Sequence[Rung], left: Sequence[Rung]) -> list[Rung]:
     return kept
 
 
-def file_name(name: str) -> str:
-    """The file, in the ladder's folder, of the model of that name."""
-    return "".join(c if c.isalnum() or c == "-" else "-" for c in name) + ".safetensors"
-
-
 def shown_sentences(task: Task, count: int = 5) -> list[str]:
     """Test sentences that fit a screen: of 8 to 18 words, or as they come where few are."""
     from itertools import islice
@@ -309,7 +189,7 @@ def shown_sentences(task: Task, count: int = 5) -> list[str]:
     return [line.strip() for line in (handy if len(handy) >= count else early)[:count]]
 
 
-def _in_own_process(rung: Rung, task: Task, folder: Path, say: Callable[[str], None]) -> Row:
+def _in_own_process(rung: Rung, task: Task, folder: Path, say: Report) -> Row:
     context = multiprocessing.get_context("spawn")
     lines = context.SimpleQueue()
     teller = threading.Thread(target=_pass_on, args=(lines, say), daemon=True)
@@ -329,7 +209,7 @@ def _in_own_process(rung: Rung, task: Task, folder: Path, say: Callable[[str], N
             teller.join()
 
 
-def _pass_on(lines: Any, say: Callable[[str], None]) -> None:
+def _pass_on(lines: Any, say: Report) -> None:
     """Lines of the other process, until None comes."""
     while (line := lines.get()) is not None:
         say(f"  {line}")
@@ -357,7 +237,7 @@ def measure(rung: Rung, task: Task, folder: Path) -> Row:
     warnings.simplefilter("ignore", UnrolledWarning)  # the ladder is for comparing, fallbacks too
     path = folder / file_name(rung.name)
     began = time.perf_counter()
-    model: Any = rung.train(task, rung.settings, folder)
+    model: Any = rung.train(task, rung.settings, folder, _tell)
     model.save(path)
     seconds = time.perf_counter() - began
     peak = peak_memory()

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from unrolled.experiments.texts import texts_for
-from unrolled.ladder import Rung, climb, format_table, mixture_rung, net_rung, ngram_rung
+from unrolled.ladder import climb, format_table
+from unrolled.rungs import Rung, mixture_rung, net_rung, ngram_rung
 
 SOURCE = "Our own comparison: nothing published sets these cells side by side at one size."
 PUBLISHED: dict[str, Any] = {}

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from unrolled.experiments.texts import texts_for
-from unrolled.ladder import Rung, climb, format_table, net_rung
+from unrolled.ladder import climb, format_table
+from unrolled.rungs import Rung, net_rung
 
 SOURCE = (
     "PyTorch's example word_language_model: LSTM of 2 x 1,500 units, tied, 40 epochs (Penn "

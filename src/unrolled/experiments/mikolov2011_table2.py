@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from unrolled.experiments.texts import texts_for
-from unrolled.ladder import Rung, climb, format_table, mixture_rung, net_rung, ngram_rung
+from unrolled.ladder import climb, format_table
+from unrolled.rungs import Rung, mixture_rung, net_rung, ngram_rung
 
 SOURCE = (
     "T. Mikolov, S. Kombrink, L. Burget, J. Cernocky, S. Khudanpur. Extensions of recurrent "
