@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.gradients.lag_oracle import mean_by_lag, norms_by_differences, zeros
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
-from tests.gradients.lag_oracle import mean_by_lag, norms_by_differences, zeros
 from small_nets import small_model
 from unrolled.errors import SettingError
 from unrolled.gradients.adjoint import Entering, chunks
@@ -122,8 +122,6 @@ def _module(kind: Any, layers: int, both: bool, **more: Any) -> nn.RNNBase:
         for parameter in module.parameters():
             parameter.mul_(1.5)
     return module
-
-
 
 
 @pytest.mark.parametrize(("kind", "layers", "both"), MODULES)

@@ -109,13 +109,16 @@ class _Note:
         self.errors: Tensor | None = None
         self.last: dict[int, Tensor] = {}  # 0: of the last h, 1: of the last c
 
-    def take(self, error: Tensor) -> None:
-        """dE/dy has come back."""
-        self.errors = error.detach()
+    def take(self, error: Tensor | None) -> None:
+        """dE/dy has come back; of several losses, derived one by one, they add up."""
+        if error is not None:
+            self.errors = error.detach() if self.errors is None else self.errors + error.detach()
 
-    def take_last(self, part: int, error: Tensor) -> None:
+    def take_last(self, part: int, error: Tensor | None) -> None:
         """dE/d(last state) has come back."""
-        self.last[part] = error.detach()
+        if error is not None:
+            known = self.last.get(part)
+            self.last[part] = error.detach() if known is None else known + error.detach()
 
 
 class GradientMonitor:
