@@ -36,6 +36,7 @@ BENCHMARKS = (
     "class_softmax",
     "faster_rnnlm",
     "word_language_model",
+    "taggers",
     "ten_minutes",
     "gradient_cost",
 )
@@ -94,6 +95,7 @@ def _settings(options: argparse.Namespace) -> Settings:
     return Settings(
         text=options.text,
         ptb=options.ptb,
+        conll2003=options.conll2003,
         tokens=tuple(options.tokens or ((200_000,) if quick else (1_000_000, 60_000_000))),
         model_tokens=options.model_tokens or (200_000 if quick else 10_000_000),
         heldout_tokens=options.heldout_tokens or (100_000 if quick else 3_000_000),
@@ -116,6 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     add("names", nargs="*", metavar="NAME", help=f"any of: {', '.join(BENCHMARKS)}")
     add("--text", type=Path, help="a text, also .gz .bz2 .xz; without it the demo text")
     add("--ptb", type=Path, help="a folder with the Penn Treebank")
+    add("--conll2003", type=Path, help="a folder with eng.train, eng.testa and eng.testb")
     add("--tokens", type=int, nargs="+", help="sizes of the training texts for estimation")
     add("--model-tokens", type=int, help="size of the text of the models that are queried")
     add("--heldout-tokens", type=int, help="size of the text that is scored")

@@ -36,11 +36,16 @@ class Settings:
     threads: int
     order: int
     lmplz_memory: str
+    conll2003: Path | None = None
 
     def record(self) -> dict[str, object]:
         """Plain values for a results file."""
-        paths = {"text": self.text.name if self.text else "demo text", "ptb": self.ptb is not None}
-        return {**vars(self), **paths}
+        return {
+            **vars(self),
+            "text": self.text.name if self.text else "demo text",
+            "ptb": self.ptb is not None,
+            "conll2003": self.conll2003 is not None,
+        }
 
 
 class Text:
