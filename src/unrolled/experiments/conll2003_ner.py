@@ -27,7 +27,7 @@ PUBLISHED = {
 WITHOUT_VECTORS: dict[str, Any] = {"unknown": 1.0}
 _NONE: dict[str, Any] = {"characters": "none", "capitals": 0}
 _SIZES: dict[str, dict[str, Any]] = {
-    "smoke": {"epochs": 1, "hidden": 20, "vector_words": 100},
+    "smoke": {"epochs": 1, "hidden": 20, "vector_words": 0},
     "laptop": {"epochs": 30},
     "paper": {"epochs": 60},
 }

@@ -24,7 +24,12 @@ SETTINGS: dict[str, Any] = {
     "dropout_output": 0.5,
 }  # fmt: skip
 _SIZES: dict[str, dict[str, Any]] = {
-    "smoke": {"folds": 1, "seeds": 1, "sentences": 60, "settings": {"epochs": 1, "hidden": 10}},
+    "smoke": {
+        "folds": 1,
+        "seeds": 1,
+        "sentences": 60,
+        "settings": {"epochs": 1, "hidden": 10, "vector_words": 0},
+    },
     "laptop": {"folds": 10, "seeds": 1, "sentences": None, "settings": {}},
     "paper": {"folds": 10, "seeds": 5, "sentences": None, "settings": {}},
 }

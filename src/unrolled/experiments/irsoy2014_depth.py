@@ -96,6 +96,8 @@ def train_and_test(run: Run, **changes: Any) -> tuple[np.ndarray[Any, Any], list
 
     split = _shortened(read_mpqa_fold(run.folder, run.kind, run.fold), run.sentences)
     settings = {**SETTINGS, "layers": run.layers, "epochs": run.epochs, "vectors": run.vectors}
+    if run.sentences:
+        settings["vector_words"] = 0  # for a run of seconds
     settings["hidden"] = width_of(run.parameters, run.layers, _width(run.vectors))
     tagger = train_tagger(split.train, valid=split.dev, threads=1, **{**settings, **changes})
     predicted = tagger.predict([sentence.words for sentence in split.test])
@@ -106,9 +108,9 @@ def train_and_test(run: Run, **changes: Any) -> tuple[np.ndarray[Any, Any], list
 
 def _width(vectors: str) -> int:
     """E of a file of vectors."""
-    from unrolled.neural.word_vectors import read_all_vectors
+    from unrolled.neural.word_vectors import read_vectors
 
-    return int(read_all_vectors(vectors, 1)[1].shape[1])
+    return int(read_vectors(vectors, 1)[1].shape[1])
 
 
 def _shortened(split: Split, most: int | None) -> Split:

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import codecs
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,25 +87,33 @@ def read_word_vectors(
     return search.result(source.width, seed)
 
 
-def read_all_vectors(
-    path: str | os.PathLike[str], most: int | None = None
+def read_vectors(
+    path: str | os.PathLike[str], most: int | None = None, wanted: Collection[str] = ()
 ) -> tuple[list[str], Array]:
-    """The first words of a file and their vectors (V, E) float32; all by default.
+    """The first words of a file, and others wherever they stand, with vectors (V, E) float32.
 
-    A word that comes twice, is not UTF-8, or holds white space comes once, or not at all.
+    A word that comes twice comes once; one that is not UTF-8 or holds white space is left out.
+
+    Args:
+        most: so many of the first words; None for all. wanted: words to take in any case.
 
     Raises:
-        TextError: the file cannot be read or is broken, with its place, or has no such word.
+        TextError: the file cannot be read or is broken, with its place, or has none of the words.
     """
     words: dict[str, Array] = {}
+    asked = {word.encode(errors="replace") for word in wanted}
+    left = -1 if most is None else most
     with _Input(path) as source:
         records, parse = _records(source)
         for word, data in records:
-            if most is not None and len(words) >= most:
+            if left == 0 and not asked:
                 break
+            if left == 0 and word not in asked:
+                continue
             name = word.decode(errors="replace")
             if name not in words and "\ufffd" not in name and len(name.split()) == 1:
                 words[name] = parse(source, data)
+                left = max(left - 1, 0) if left > 0 else left
         if not words:
             raise TextError("the file has no words that can be used", where=source.name)
     return list(words), np.array(list(words.values()), np.float32)

@@ -103,14 +103,13 @@ def lstm_step(
     """Gates i, f, g, o (N, 4 H) in place from their sums; c and h (N, H) out."""
     width = h.shape[1]
     for r in range(begin, end):
+        # Loops begin at 0: of another start the compiler fears that it is negative, and takes the
+        # elements one by one.
         for k in range(width):
             gates[r, k] = _sigmoid(gates[r, k])
-        for k in range(width, 2 * width):
-            gates[r, k] = _sigmoid(gates[r, k])
-        for k in range(2 * width, 3 * width):
-            gates[r, k] = _tanh(gates[r, k])
-        for k in range(3 * width, 4 * width):
-            gates[r, k] = _sigmoid(gates[r, k])
+            gates[r, width + k] = _sigmoid(gates[r, width + k])
+            gates[r, 2 * width + k] = _tanh(gates[r, 2 * width + k])
+            gates[r, 3 * width + k] = _sigmoid(gates[r, 3 * width + k])
         for k in range(width):
             c[r, k] = gates[r, k] * gates[r, 2 * width + k]
         if r - begin < count:

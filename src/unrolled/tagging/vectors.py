@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from unrolled.neural.word_vectors import read_all_vectors
+from unrolled.neural.word_vectors import read_vectors
 from unrolled.tagging.config import TaggerConfig, TaggerTraining
 from unrolled.tagging.features import SPECIALS, Lexicon, candidates, is_word, new_words
 
@@ -53,7 +53,8 @@ def words_of(
         return _without_file(counts, config, random), config
     from dataclasses import replace
 
-    names, given = read_all_vectors(training.vectors, training.vector_words)
+    sought = {form for word in counts for form in candidates(word, config.case, config.digits)}
+    names, given = read_vectors(training.vectors, training.vector_words, sought)
     config = replace(config, embedding=given.shape[1])
     place = {name: number for number, name in enumerate(names) if is_word(name)}
     used: dict[str, int] = {}
