@@ -119,7 +119,7 @@ class TaggerEstimator:
         return scores.f1 if by_spans else scores.accuracy
 
     def _fitted(self) -> Tagger:
-        tagger = getattr(self, "tagger_", None)
+        tagger: Tagger | None = getattr(self, "tagger_", None)
         if tagger is None:
             raise SettingError("the estimator was not trained", hint="Call fit first")
         return tagger
