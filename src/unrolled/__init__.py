@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from unrolled.errors import TextError as TextError
     from unrolled.errors import UnrolledError as UnrolledError
     from unrolled.errors import UnrolledWarning as UnrolledWarning
+    from unrolled.gradients.laboratory import measure_cell as measure_cell
+    from unrolled.gradients.laboratory import measure_gradients as measure_gradients
+    from unrolled.gradients.monitor import GradientMonitor as GradientMonitor
     from unrolled.language_model import LanguageModel as LanguageModel
     from unrolled.language_model import Perplexity as Perplexity
     from unrolled.language_model import evaluate as evaluate
@@ -62,6 +65,7 @@ _HOMES = {
     "CacheModel": "cache",
     "Corpus": "corpus",
     "FormatError": "errors",
+    "GradientMonitor": "gradients.monitor",
     "LanguageModel": "language_model",
     "MissingExtraError": "errors",
     "Mixture": "mixture",
@@ -82,6 +86,8 @@ _HOMES = {
     "filter_vocabulary": "ngram.pruning",
     "generate": "language_model",
     "load": "storage",
+    "measure_cell": "gradients.laboratory",
+    "measure_gradients": "gradients.laboratory",
     "mix": "ngram.mixing",
     "mix_models": "mixture_tuning",
     "predict": "language_model",
@@ -102,7 +108,7 @@ _HOMES = {
 }
 
 # What needs an extra is left out, so that `from unrolled import *` works without.
-_PLAIN = [name for name, home in _HOMES.items() if not home.startswith("neural.")]
+_PLAIN = [name for name, home in _HOMES.items() if not home.startswith(("gradients.", "neural."))]
 __all__ = sorted([*_PLAIN, "__version__"])
 
 

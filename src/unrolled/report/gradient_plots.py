@@ -168,8 +168,12 @@ def _log_scale(axes: Any, lines: Sequence[Any]) -> None:
     values = values[np.isfinite(values) & (values > 0)]
     if not values.size:
         return
+    from matplotlib.ticker import NullLocator
+
     axes.set_yscale("log")
     low, high = float(values.min()), float(values.max())
+    if high > 30 * low:  # the tens are enough
+        axes.yaxis.set_minor_locator(NullLocator())
     axes.set_ylim(max(low, high * 10.0**-_DECADES) / 1.5, high * 1.5)
 
 
