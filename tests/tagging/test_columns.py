@@ -165,6 +165,13 @@ def test_columns_and_encodings_that_do_not_exist_are_refused(file):
     assert list(iter_columns(file(""))) == []
 
 
+def test_comments_before_sentences_where_the_file_begins_with_one(file):
+    text = "# id a1 domain=train\n# _ O\nb _ X\n\n# id a2 domain=train\nc _ Y\n"
+    assert [s.words for s in read_columns(file(text))] == [("#", "b"), ("c",)]
+    plain = "a = X\n\n# = O\n# = X\n"
+    assert [s.words for s in read_columns(file(plain))] == [("a",), ("#", "#")]
+
+
 def test_what_is_written_is_read_again(file, tmp_path):
     for text in (CONLL, "a b\tc d\tX\n"):
         sentences = read_columns(file(text))

@@ -191,6 +191,7 @@ class _Reader:
         self.document = source
         self.documents = 1
         self.started = False  # whether a sentence was seen in this document
+        self.commented = False  # whether the file begins with a comment
         self.width: int | None = None
         self.conllu = layout.conllu
         self.separator = layout.separator
@@ -204,7 +205,7 @@ class _Reader:
             if not line.strip(_BLANK):
                 yield from self.end()
             elif self._is_comment(line):
-                if line.startswith("# newdoc") and self.conllu is not False:
+                if line.startswith("# newdoc"):
                     yield from self.end()
                     self._border(line.partition("=")[2].strip())
             else:
@@ -241,13 +242,19 @@ class _Reader:
         self.document = name or numbered
 
     def _is_comment(self, line: str) -> bool:
+        """Whether a line is a comment: as the layout says, in CoNLL-U, or as the file begins.
+
+        A word "#" may begin any line of a column file, so that only files whose very first line is
+        "# name = value", as CoNLL-U's are, have comments of this kind before their sentences.
+        """
         if self.layout.comment is not None and line.startswith(self.layout.comment):
             return True
-        # A word "#" at the start of a column file is no comment, but CoNLL-U begins with comments.
-        return line.startswith("#") and (
-            self.conllu is True or (self.conllu is None and line.startswith("# ") and "=" in line)
-            or (self.conllu is None and line.startswith("# newdoc"))
-        )  # fmt: skip
+        if not line.startswith("#") or self.conllu is True:
+            return line.startswith("#")
+        if self.rows or not (line.startswith("# newdoc") or (line[1:2] == " " and "=" in line)):
+            return False
+        self.commented = self.commented or self.width is None
+        return self.commented
 
     def _row(self, line: str, number: int) -> list[str] | None:
         """The values of a line, none at all if it is skipped, None where a document begins."""
