@@ -4,6 +4,8 @@ import gzip
 import io
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from unrolled.errors import SettingError, TextError
 from unrolled.tagging.columns import (
@@ -207,3 +209,25 @@ def test_sentences_whose_parts_do_not_fit_are_refused():
         TaggedSentence(("a", "b"), ("X",), place="f:1")
     with pytest.raises(TextError, match="column 0 has 1 values for 2 words"):
         TaggedSentence(("a", "b"), (), (("X",),))
+
+
+PIECES = st.sampled_from([b"a", b"# ", b"=", b"\t", b" ", b"\n", b"\r\n", b"\n\n", b"-DOCSTART-",
+                          b"1\tb\tc\td\te\tf\tg\th\ti\tj\n", b"1-2", b"O", b"\xff", b"\0",
+                          b"\xc3\xa9", b"\xef\xbb\xbf"])  # fmt: skip
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(PIECES, max_size=25))
+def test_any_bytes_are_read_whole_or_refused_with_their_line(tmp_path, pieces):
+    path = tmp_path / "any"
+    path.write_bytes(b"".join(pieces))
+    try:
+        sentences = read_columns(path)
+    except TextError as error:
+        assert str(error).startswith(str(path))
+        return
+    for sentence in sentences:
+        assert sentence.words
+        assert len(sentence.tags) == len(sentence.words)
+        assert all(sentence.words)
+        assert all(sentence.tags)
