@@ -93,7 +93,7 @@ def test_viterbi_and_n_best_find_what_trying_all_finds(seed: int) -> None:
         assert tuple(best.tolist()) == ranked[0]
         few = crf.n_best(rows, 8)
         assert [tuple(tags) for tags in few.tags.tolist()] == ranked[:8]
-        log_z = torch.tensor(list(scores.values())).double().logsumexp(0)
+        log_z = torch.tensor(list(scores.values()), dtype=torch.float64).logsumexp(0)
         wanted = [scores[tags] - float(log_z) for tags in ranked[:8]]
         np.testing.assert_allclose(few.log_probs, wanted, rtol=1e-9, atol=1e-11)
 

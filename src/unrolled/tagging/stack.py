@@ -151,6 +151,7 @@ class _Run(torch.autograd.Function):
         """From x (N, E), W, b, U, a, the walk and the cell's arithmetic."""
         x, input_weight, bias, weight, inner_bias, walk, arithmetic = given
         sums = torch.addmm(bias, x, input_weight.t())
+        h: Tensor
         h, kept = arithmetic.forward(sums, weight, inner_bias, walk)
         ctx.save_for_backward(x, input_weight, weight, h, *kept)
         ctx.walk, ctx.arithmetic = walk, arithmetic

@@ -1,0 +1,96 @@
+"""``unrolled train tagger``, ``tag`` and ``evaluate``, from a file of two columns to spans."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tagging.small_taggers import sentences, small_tagger
+from unrolled.tagging.columns import write_columns
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("tagger") / "names.safetensors"
+    small_tagger().save(path)
+    return str(path)
+
+
+def test_train_then_evaluate(run: Run, tmp_path: Path) -> None:
+    train, valid, output = (
+        tmp_path / "train.txt",
+        tmp_path / "valid.txt",
+        tmp_path / "m.safetensors",
+    )
+    write_columns(sentences(60), train)
+    write_columns(sentences(20, seed=2), valid)
+    code, _, err = run(
+        "train", "tagger", train, "--valid", valid, "-o", output, "--hidden", 12, "--embedding", 12,
+        "--epochs", 10, "--rate", 0.02, "--batch", 8, "--dropout", "0", "--columns", "0",
+    )  # fmt: skip
+    assert code == 0, err
+    code, out, _ = run("evaluate", output, valid)
+    assert code == 0
+    assert out.startswith("processed ")
+    assert "FB1: " in out
+    assert "LOC: precision:" in out
+    code, out, _ = run("evaluate", output, valid, "--json")
+    assert json.loads(out)["f1"] > 0.9
+
+
+def test_tag_writes_three_formats(
+    run: Run, model: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "in.txt").write_text("Ann met Bob Miller in Rome.\n\nmet\n", encoding="utf-8")
+    code, out, _ = run("tag", model, tmp_path / "in.txt")
+    assert code == 0
+    assert out.splitlines()[:4] == ["Ann\tB-PER", "met\tO", "Bob\tB-PER", "Miller\tI-PER"]
+    code, out, _ = run("tag", model, tmp_path / "in.txt", "--format", "inline")
+    assert out.splitlines()[0] == "[PER Ann] met [PER Bob Miller] in [LOC Rome] ."
+    code, out, _ = run("tag", model, tmp_path / "in.txt", "--format", "jsonl")
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert [span["text"] for span in rows[0]["spans"]] == ["Ann", "Bob Miller", "Rome"]
+    assert rows[0]["spans"][1]["begin_char"] == 8
+    assert all(0 < span["confidence"] <= 1 for span in rows[0]["spans"])
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"Dan met Cleo in Oslo .\n")))
+    code, out, _ = run("tag", model, "--input", "words", "--format", "inline", "--batch", 1)
+    assert out == "[PER Dan] met [PER Cleo] in [LOC Oslo] .\n"
+
+
+def test_columns_in_columns_out(run: Run, model: str, tmp_path: Path) -> None:
+    (tmp_path / "in.txt").write_text("Ann\nmet\nBob\n\nBob\nmet\nAnn\n", encoding="utf-8")
+    code, out, _ = run("tag", model, tmp_path / "in.txt", "--input", "columns")
+    assert code == 0
+    assert out == "Ann\tB-PER\nmet\tO\nBob\tB-PER\n\nBob\tB-PER\nmet\tO\nAnn\tB-PER\n\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("tag", "MODEL", "--format", "xml"), "--format is 'xml'"),
+        (("tag", "MODEL", "--input", "xml"), "--input is 'xml'"),
+        (("tag", "nowhere.safetensors"), "there is no such file"),
+        (("train", "tagger", "FILE", "-o", "m.safetensors", "--label-weights", "O"), "O=0.6"),
+        (("train", "tagger", "FILE", "-o", "m.safetensors", "--task", "cooking"), "task"),
+        (("train", "tagger", "FILE", "-o", "m.safetensors", "--cell", "tube"), "cell 'tube'"),
+        (("train", "tagger", "ONE", "-o", "m.safetensors"), "both in column 0"),
+    ],
+)
+def test_errors(
+    run: Run, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    words: tuple[str, ...], message: str,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    write_columns(sentences(5), tmp_path / "FILE")
+    Path("ONE").write_text("a\nb\n", encoding="utf-8")
+    code, out, err = run(*[model if word == "MODEL" else word for word in words])
+    assert (code, out) == (2, "")
+    assert message in err
+    assert err.count("\n") == 1
