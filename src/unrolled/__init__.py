@@ -55,6 +55,13 @@ if TYPE_CHECKING:
     from unrolled.ngram.quantisation import quantise as quantise
     from unrolled.ngram.training import train_ngram as train_ngram
     from unrolled.storage import load as load
+    from unrolled.tagging.columns import TaggedSentence as TaggedSentence
+    from unrolled.tagging.columns import read_columns as read_columns
+    from unrolled.tagging.columns import write_columns as write_columns
+    from unrolled.tagging.estimator import TaggerEstimator as TaggerEstimator
+    from unrolled.tagging.model import Tagger as Tagger
+    from unrolled.tagging.scores import score_spans as score_spans
+    from unrolled.tagging.training import train_tagger as train_tagger
     from unrolled.tokens import TextOptions as TextOptions
     from unrolled.vocabulary import Vocabulary as Vocabulary
 
@@ -75,6 +82,9 @@ _HOMES = {
     "NotNormalisedError": "errors",
     "Perplexity": "language_model",
     "SettingError": "errors",
+    "TaggedSentence": "tagging.columns",
+    "Tagger": "tagging.model",
+    "TaggerEstimator": "tagging.estimator",
     "TextError": "errors",
     "TextOptions": "tokens",
     "UnrolledError": "errors",
@@ -95,20 +105,25 @@ _HOMES = {
     "quantise": "ngram.quantisation",
     "rank": "language_model",
     "read_arpa": "ngram.arpa",
+    "read_columns": "tagging.columns",
     "read_corpus": "corpus",
     "read_counts": "ngram.count_files",
     "score_sentences": "language_model",
+    "score_spans": "tagging.scores",
     "surprisals": "language_model",
     "train_net": "neural.training",
     "train_ngram": "ngram.training",
     "train_on_counts": "ngram.count_files",
+    "train_tagger": "tagging.training",
     "tune_weights": "ngram.mixing",
     "write_arpa": "ngram.arpa",
+    "write_columns": "tagging.columns",
     "write_counts": "ngram.count_files",
 }
 
 # What needs an extra is left out, so that `from unrolled import *` works without.
-_PLAIN = [name for name, home in _HOMES.items() if not home.startswith(("gradients.", "neural."))]
+_EXTRA = ("gradients.", "neural.", "tagging.estimator", "tagging.model", "tagging.training")
+_PLAIN = [name for name, home in _HOMES.items() if not home.startswith(_EXTRA)]
 __all__ = sorted([*_PLAIN, "__version__"])
 
 
