@@ -39,7 +39,7 @@ def test_the_surface_at_ten_points(w: float, b: float) -> None:
 
 
 def test_there_is_a_wall_between_two_plateaus() -> None:
-    """At w = 5 a move of 0.03 in b, over the wall, changes the error more than one of 0.4 beyond."""
+    """At w = 5 a move of 0.03 in b, over the wall, does more than one of 0.4 beyond it."""
     low, high = float(error(5.0, -2.6)), float(error(5.0, -2.63))
     assert high - low > 0.2
     assert abs(float(error(5.0, -2.2)) - low) < 0.1

@@ -1,7 +1,7 @@
 """The wall in the error surface of one hidden unit, and who is thrown off it.
 
-x_t = w sigmoid(x_{t-1}) + b, x_0 = 0.5, E = (sigmoid(x_50) - 0.7)^2, over w and b. Where the unit has
-two stable states and the start lies between them, 50 steps make a cliff of the smallest change.
+x_t = w sigmoid(x_{t-1}) + b, x_0 = 0.5, E = (sigmoid(x_50) - 0.7)^2, over w and b. Where the unit
+has two stable states and the start lies between them, 50 steps make a cliff of the smallest change.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ def gradient(w: float, b: float) -> tuple[float, float, float]:
     """E, dE/dw and dE/db at a point, the derivatives carried along forward."""
     x, by_w, by_b = START, 0.0, 0.0
     for _ in range(STEPS):
-        s = float(_sigmoid(np.float64(x)))
+        s = float(_sigmoid(x))
         slope = w * s * (1 - s)
         x, by_w, by_b = w * s + b, s + slope * by_w, 1 + slope * by_b
-    s = float(_sigmoid(np.float64(x)))
+    s = float(_sigmoid(x))
     outer = 2 * (s - TARGET) * s * (1 - s)
     return (s - TARGET) ** 2, outer * by_w, outer * by_b
 
@@ -115,5 +115,5 @@ def _facts(path: Array) -> dict[str, float]:
     }
 
 
-def _sigmoid(x: Array) -> Array:
+def _sigmoid(x: Any) -> Any:
     return 1 / (1 + np.exp(-x))

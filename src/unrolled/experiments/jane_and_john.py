@@ -1,9 +1,9 @@
 """The lecture's sentence: a name seen once, and the same name asked for k words later.
 
-"Jane walked into the room. John walked in too. It was late in the day. Jane said hi to ____": only the
-names matter, and they are far back. Here a sentence names one person at its start, other words follow,
-and "said hi to" asks for the name. How far back does each cell still get it right, and how much of the
-error reaches the name?
+"Jane walked into the room. John walked in too. It was late in the day. Jane said hi to ____": only
+the names matter, and they are far back. Here a sentence names one person at its start, other words
+follow, and "said hi to" asks for the name. How far back does each cell still get it right, and how
+much of the error reaches the name?
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ SOURCE = (
 PUBLISHED: dict[str, dict[str, float]] = {}
 
 NAMES = ("jane", "john", "mary", "peter", "anna", "paul", "lucy", "mark")
-FILLERS = tuple(
-    ["walked", "into", "the", "room", ".", "it", "was", "late", "in", "day", "and", "sun", "went", "down", "over", "a", "quiet", "town", "then", "they", "all"]
-)
+FILLERS = (
+    "walked", "into", "the", "room", ".", "it", "was", "late", "in", "day", "and", "sun", "went",
+    "down", "over", "a", "quiet", "town", "then", "they", "all",
+)  # fmt: skip
 QUESTION = ("said", "hi", "to")
 WORDS = (*NAMES, *FILLERS, *QUESTION)
 RIGHT = 0.9  # a distance counts as bridged from this share of right names on
@@ -70,7 +71,7 @@ def sentences(distance: int, size: int, random: torch.Generator) -> tuple[Tensor
 
     >>> x, names = sentences(2, 1, torch.Generator().manual_seed(0))
     >>> [WORDS[word] for word in x[:, 0]], NAMES[names[0]]
-    (['peter', ..., 'said', 'hi', 'to'], 'peter')
+    (['anna', 'room', 'over', 'said', 'hi', 'to'], 'anna')
     """
     names = torch.randint(0, len(NAMES), (size,), generator=random)
     fillers = torch.randint(0, len(FILLERS), (distance, size), generator=random) + len(NAMES)
@@ -106,7 +107,7 @@ class Listener(nn.Module):
 def run(
     data: Path | None, size: str, folder: Path, report: Callable[[str], None]
 ) -> dict[str, Any]:
-    """Train every cell on all distances at once; right names and the name's gradient by distance."""
+    """Train every cell on all distances at once; right names and gradients by distance."""
     from unrolled.report.experiment_plots import line_panels, require_matplotlib
 
     require_matplotlib()
@@ -157,7 +158,7 @@ def _train(cell: dict[str, Any], seed: int, settings: Settings) -> dict[str, Any
         which = int(torch.randint(0, len(settings.distances), (), generator=random))
         x, names = sentences(settings.distances[which], settings.batch, random)
         optimiser.zero_grad()
-        nn.functional.cross_entropy(net(x), names).backward()
+        torch.autograd.backward(nn.functional.cross_entropy(net(x), names))
         clip_by_norm([p.grad for p in net.parameters() if p.grad is not None], 1.0)
         optimiser.step()
     right = {}

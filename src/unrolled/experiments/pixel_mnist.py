@@ -202,7 +202,7 @@ def _trained(
         pixels = digits.train_images[:, chosen].to(device)
         optimiser.zero_grad()
         loss = nn.functional.cross_entropy(net(pixels), digits.train_labels[chosen].to(device))
-        loss.backward()
+        torch.autograd.backward(loss)
         clip_by_norm([p.grad for p in net.parameters() if p.grad is not None], 1.0)
         optimiser.step()
         if step % every == 0 or step == updates:

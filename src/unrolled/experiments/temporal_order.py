@@ -73,7 +73,7 @@ def sequences(
 
     A or B (0 or 1) stands at a random place of [T/10, 2 T/10) and again of [T/2, 6 T/10), and one
     of four distractors (2 to 5) everywhere else; the answer is first + 2 * second.
-    # Differs from the paper's text, which has the second in [4 T/10, 5 T/10): so it is in their code.
+    # Differs from the paper's text, whose second is in [4 T/10, 5 T/10): this is their code's.
 
     Raises:
         SettingError: fewer than ten symbols, in which the places have no room.

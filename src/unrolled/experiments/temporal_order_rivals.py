@@ -1,4 +1,4 @@
-"""Other cures on the temporal-order task: gates, the identity, curvature, and no training at all."""
+"""Other cures on temporal order: gates, the identity, curvature, and no training at all."""
 
 from __future__ import annotations
 
@@ -60,11 +60,10 @@ def all_of(length: int, settings: Settings, report: Callable[[str], None]) -> li
     for name, method in methods.items():
         runs = []
         for seed in range(settings.rival_seeds):
-            runs.append({"seed": seed, **method(length, seed, settings)})
-            report(
-                f"length {length}, {name}, seed {seed}: {100 * runs[-1]['error']:.1f} % wrong after "
-                f"{runs[-1]['updates']} updates"
-            )
+            found = method(length, seed, settings)
+            runs.append({"seed": seed, **found})
+            wrong = f"{100 * found['error']:.1f} % wrong after {found['updates']} updates"
+            report(f"length {length}, {name}, seed {seed}: {wrong}")
         rows.append(summary(name, length, runs))
     return rows
 
@@ -80,7 +79,7 @@ def by_adam(kind: str, length: int, seed: int, settings: Settings) -> dict[str, 
         update += 1
         x, y = _batch(length, 20, random)
         optimiser.zero_grad()
-        nn.functional.cross_entropy(net(x)[0], y).backward()
+        torch.autograd.backward(nn.functional.cross_entropy(net(x)[0], y))
         clip_by_norm([p.grad for p in net.parameters() if p.grad is not None], 1.0)
         optimiser.step()
         if update % settings.check == 0 or update == settings.updates:

@@ -107,8 +107,7 @@ class EchoStateNetwork:
         Raises:
             SettingError: a setting out of range, or shapes that do not go together.
         """
-        for name in [name for name in vars(self) if name.endswith("_")]:
-            delattr(self, name)
+        vars(self).pop("reservoir_", None)  # so that `partial_fit` begins anew
         return self.partial_fit(x, y)
 
     def partial_fit(self, x: Array, y: Array) -> EchoStateNetwork:
@@ -123,11 +122,7 @@ class EchoStateNetwork:
         if not hasattr(self, "reservoir_"):
             self._begin(x.shape[2])
         y = self._targets(y, x, several)
-        state = np.zeros((len(x), self.units))
-        if not several:
-            state, seen = self._stream_state, self._seen
-        else:
-            seen = 0
+        state, seen = (np.zeros((len(x), self.units)), 0) if several else self._stream
         for begin, states, inputs in self._blocks(x, state):
             first = max(self.washout - seen - begin, 0)
             if self.last:
@@ -140,7 +135,7 @@ class EchoStateNetwork:
                 self._learn(rows.reshape(-1, rows.shape[2]), wanted.reshape(-1, y.shape[-1]))
             state = states[:, -1]
         if not several:
-            self._stream_state, self._seen = state, seen + x.shape[1]
+            self._stream = (state, seen + x.shape[1])
         return self
 
     def predict(self, x: Array) -> Array:
@@ -223,7 +218,7 @@ class EchoStateNetwork:
         self._strengths = np.take_along_axis(reservoir, self._sources, 1)
         self.input_weights_ = random.uniform(-1, 1, (self.units, width)) * self.input_scale
         self.bias_ = random.uniform(-1, 1, self.units) * self.bias_scale
-        self._stream_state, self._seen = np.zeros((1, self.units)), 0
+        self._stream = (np.zeros((1, self.units)), 0)  # the state, and how many steps led there
         features = 1 + width + self.units * (2 if self.squares else 1)
         self.products_ = np.zeros((features, features))  # sum of f f'
         self.answers_: Array | None = None  # sum of f y', (F, O)
@@ -247,7 +242,8 @@ class EchoStateNetwork:
         else:
             recurrent = state @ self.reservoir_.T
         new = np.tanh(x @ self.input_weights_.T + recurrent + self.bias_)
-        return (1 - self.leak) * state + self.leak * new
+        mixed: Array = (1 - self.leak) * state + self.leak * new
+        return mixed
 
     def _blocks(self, x: Array, state: Array) -> Any:
         """Step number, states (B, t, H) and inputs (B, t, E) of stretches of x (B, T, E)."""
@@ -280,11 +276,13 @@ class EchoStateNetwork:
                 "the net has learnt nothing yet", hint="Call fit with more steps than its washout"
             )
         if self._readout is None:
-            penalty = np.full(len(self.products_), self.ridge)
+            answers: Array = np.asarray(self.answers_)
+            penalty: Array = np.full(len(self.products_), self.ridge)
             penalty[0] = 0
-            matrix = self.products_ + np.diag(penalty)
-            self._readout = np.linalg.lstsq(matrix, self.answers_, rcond=None)[0]
-        return self._readout
+            matrix: Array = self.products_ + np.diag(penalty)
+            self._readout = np.linalg.lstsq(matrix, answers, rcond=None)[0]
+        weights: Array = self._readout
+        return weights
 
     def _given(self, x: Array) -> tuple[Array, bool]:
         x, several = _sequences(x)
@@ -337,4 +335,4 @@ def _sequences(x: Array) -> tuple[Array, bool]:
 
 
 def _settings() -> list[str]:
-    return [name for name in inspect.signature(EchoStateNetwork.__init__).parameters][1:]
+    return list(inspect.signature(EchoStateNetwork.__init__).parameters)[1:]

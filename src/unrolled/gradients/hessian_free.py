@@ -220,6 +220,12 @@ class _Wrapped(nn.Module):
         return self._closure()
 
 
+def _pushed(function: Callable[[Tensor], Any], point: Tensor, tangent: Tensor) -> Any:
+    """The change of a function's values along a tangent."""
+    pair: tuple[Any, ...] = jvp(function, (point,), (tangent,))
+    return pair[1]
+
+
 @functools.cache
 def _prepare_forward_mode() -> None:
     """torch compiles its forward-mode formulas at first use, and warns that its way is old."""
@@ -242,7 +248,8 @@ class Curvature:
     ) -> None:
         _prepare_forward_mode()
         self._run, self._loss_of, self._point = run, loss_of, point
-        values, self._back = vjp(run, point)
+        pulled: tuple[Any, ...] = vjp(run, point)
+        values, self._back = pulled
         self._outputs = values[0].detach()
         self._states = values[1].detach() if len(values) > 1 else None
         self.loss = loss_of(self._outputs).detach()
@@ -254,8 +261,8 @@ class Curvature:
 
     def product(self, vector: Tensor, damping: float = 0.0, structural: float = 0.0) -> Tensor:
         """(G + damping (I + structural S)) vector, (N,)."""
-        _, tangents = jvp(self._run, (self._point,), (vector,))
-        _, curved = jvp(grad(self._loss_of), (self._outputs,), (tangents[0],))
+        tangents = _pushed(self._run, self._point, vector)
+        curved = _pushed(grad(self._loss_of), self._outputs, tangents[0])
         states = None
         if len(tangents) > 1:
             states = tangents[1] * (damping * structural / tangents[1].shape[1])

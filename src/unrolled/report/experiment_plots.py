@@ -1,4 +1,4 @@
-"""Pictures of experiments, each a file of its own: lines in panels, and a surface with two paths."""
+"""Pictures of experiments, each a file of its own: lines in panels, a surface with two paths."""
 
 from __future__ import annotations
 

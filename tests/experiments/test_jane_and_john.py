@@ -1,0 +1,69 @@
+"""Jane and John: sentences, the gradient that reaches a name, a cell that bridges two words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from unrolled.experiments import jane_and_john
+from unrolled.experiments.jane_and_john import (
+    NAMES,
+    QUESTION,
+    WORDS,
+    Listener,
+    Settings,
+    _cells,
+    _reach,
+    _train,
+    sentences,
+)
+
+
+def test_a_sentence_has_its_name_first_and_nowhere_else() -> None:
+    x, names = sentences(7, 200, torch.Generator().manual_seed(1))
+    assert x.shape == (11, 200)
+    assert torch.equal(x[0], names)
+    assert set(names.tolist()) == set(range(len(NAMES)))
+    assert int((x[1:] < len(NAMES)).sum()) == 0
+    assert tuple(WORDS[word] for word in x[-3:, 5]) == QUESTION
+    assert len(set(WORDS)) == len(WORDS)
+
+
+def test_of_a_linear_net_the_share_that_reaches_the_name_is_the_matrix_power() -> None:
+    """ReLU units that are all on are linear: k + 3 steps scale an error by 0.5^(k + 3)."""
+    net = Listener(6, "irnn")
+    with torch.no_grad():
+        net.cell.state_weight.copy_(0.5 * torch.eye(6))
+        net.cell.input_weight.zero_()
+        net.cell.bias.fill_(1.0)
+    for distance in (2, 5):
+        found = _reach(net, distance, torch.Generator().manual_seed(0))
+        assert found == pytest.approx(0.5 ** (distance + 3), rel=1e-4)
+
+
+def test_a_gru_learns_to_look_two_words_back() -> None:
+    found = _train({"kind": "gru"}, 0, Settings((2,), 250, hidden=24, rate=1e-2, fresh=200))
+    assert found["right"][2] > 0.9
+    untrained = _train({"kind": "gru"}, 0, Settings((2,), 0, hidden=24, fresh=200))
+    assert untrained["right"][2] < 0.4
+
+
+def test_a_distance_counts_only_if_all_shorter_ones_are_bridged() -> None:
+    row: dict[str, Any] = {
+        "right": {2: 1.0, 5: 0.95, 20: 0.5, 40: 0.99},
+        "gradient": {2: 1.0, 5: 0.1, 20: 0.01, 40: 0.001},
+    }
+    cells = _cells([row])
+    assert cells["right from so many words"] == 5
+    assert cells["right after 40, %"] == 99
+    assert cells["log10 of the gradient's share after 40"] == pytest.approx(-3)
+
+
+def test_every_cell_is_in_the_table(tmp_path: Path) -> None:
+    results = jane_and_john.run(None, "smoke", tmp_path, lambda line: None)
+    assert set(results["table"]) == set(jane_and_john.CELLS)
+    for name in results["pictures"]:
+        assert (tmp_path / name).read_text().startswith("<svg")

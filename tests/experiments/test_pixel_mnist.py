@@ -1,0 +1,101 @@
+"""Digits pixel by pixel: the files, the order of pixels, torch's own kernels, a run in small."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from unrolled.errors import FormatError, SettingError
+from unrolled.experiments import pixel_mnist
+from unrolled.experiments.mnist import read_mnist
+from unrolled.experiments.pixel_mnist import PixelReader, by_torch
+
+
+def _write(folder: Path, name: str, array: np.ndarray, *, packed: bool = True) -> None:
+    head = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape)
+    raw = head + array.astype(np.uint8).tobytes()
+    path = folder / (name + ".gz" if packed else name)
+    path.write_bytes(gzip.compress(raw) if packed else raw)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """120 images to train on and 60 to test on; the label is how many rows are white."""
+    for name, size in (("train", 120), ("t10k", 60)):
+        labels = np.arange(size) % 10
+        images = np.zeros((size, 28, 28))
+        for image, label in zip(images, labels, strict=True):
+            image[: 2 * label] = 255
+        _write(tmp_path, f"{name}-images-idx3-ubyte", images, packed=name == "train")
+        _write(tmp_path, f"{name}-labels-idx1-ubyte", labels)
+    return tmp_path
+
+
+def test_files_are_read_and_images_averaged_down(folder: Path) -> None:
+    digits = read_mnist(folder, 14)
+    assert digits.train_images.shape == (196, 120)
+    assert digits.test_labels[:11].tolist() == [*range(10), 0]
+    # Label 3 has 6 of 28 rows white, so 3 of 14, each of 14 pixels in reading order.
+    assert digits.train_images[:, 3].tolist() == [1.0] * 42 + [0.0] * 154
+    assert read_mnist(folder, 4).train_images[:, 3].reshape(4, 4)[:, 0].tolist() == pytest.approx(
+        [6 / 7, 0, 0, 0]
+    )
+
+
+def test_held_out_images_are_the_last_of_the_training_set(folder: Path) -> None:
+    digits = read_mnist(folder, 4)
+    few = digits.held_out(20)
+    assert torch.equal(few.train_images, digits.train_images[:, :100])
+    assert torch.equal(few.test_images, digits.train_images[:, 100:])
+    assert torch.equal(few.test_labels, digits.train_labels[100:])
+    order = torch.randperm(16)
+    assert torch.equal(digits.in_order(order).test_images[0], digits.test_images[order[0]])
+
+
+@pytest.mark.parametrize("nonlinearity", ["tanh", "relu"])
+def test_torchs_kernels_give_the_same_states(nonlinearity: str) -> None:
+    torch.manual_seed(0)
+    cell = PixelReader(5, "elman", nonlinearity).cell
+    x, begin = torch.randn(9, 3, 1), torch.zeros(3, 5)
+    torch.testing.assert_close(by_torch(cell, x, begin), cell.run_fused(x, (begin,))[0])
+
+
+def test_the_experiment_runs_and_no_rate_is_chosen_on_the_test_set(
+    folder: Path, tmp_path: Path
+) -> None:
+    results = pixel_mnist.run(folder, "smoke", tmp_path, lambda line: None)
+    assert set(results["table"]) == {"LSTM", "tanh RNN", "ReLU RNN", "IRNN"}
+    assert set(results["curves"]) == {"plain", "permuted"}
+    assert [step for step, _ in results["curves"]["plain"]["IRNN"]] == [10, 20]
+    assert (tmp_path / results["pictures"][0]).read_text().startswith("<svg")
+    # Other test images change no choice.
+    for name in ("t10k-images-idx3-ubyte",):
+        _write(folder, name, np.zeros((60, 28, 28)), packed=False)
+    again = pixel_mnist.run(folder, "smoke", tmp_path, lambda line: None)
+    assert again["rates"] == results["rates"]
+
+
+def test_what_it_refuses(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match="needs MNIST. Name the folder of its four files"):
+        pixel_mnist.run(None, "smoke", tmp_path, lambda line: None)
+    with pytest.raises(SettingError, match="the side is 5, allowed are 28 and its divisors"):
+        read_mnist(folder, 5)
+    images = folder / "t10k-images-idx3-ubyte"
+    whole = images.read_bytes()
+    images.write_bytes(whole[:-1])
+    with pytest.raises(FormatError, match="t10k-images-idx3-ubyte: the file is no whole IDX file"):
+        read_mnist(folder)
+    images.write_bytes(b"\0\0")
+    with pytest.raises(FormatError, match="the file is damaged"):
+        read_mnist(folder)
+    images.unlink()
+    with pytest.raises(SettingError, match="there is no t10k-images-idx3-ubyte or t10k-images"):
+        read_mnist(folder)
+    _write(folder, "t10k-images-idx3-ubyte", np.zeros((60, 5, 5)))
+    with pytest.raises(FormatError, match="are not MNIST's"):
+        read_mnist(folder)
