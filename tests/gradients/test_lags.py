@@ -15,7 +15,8 @@ from torch.nn.utils.rnn import pack_padded_sequence
 from small_nets import small_model
 from unrolled.errors import SettingError
 from unrolled.gradients.adjoint import Entering, chunks
-from unrolled.gradients.lags import LayerLags, lags_of_module, lags_of_net
+from unrolled.gradients.by_lag import LayerLags
+from unrolled.gradients.lags import lags_of_module, lags_of_net
 from unrolled.gradients.stacks import opened
 from unrolled.neural.cells import Cell
 

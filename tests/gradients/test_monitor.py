@@ -19,8 +19,9 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from small_nets import write_text
 from unrolled.errors import SettingError, UnrolledWarning
 from unrolled.gradients.lags import lags_of_module
-from unrolled.gradients.monitor import GradientMonitor, LayerState, Observation
+from unrolled.gradients.monitor import GradientMonitor
 from unrolled.gradients.monitor_view import MonitorView, look_lines
+from unrolled.gradients.observations import LayerState, Observation
 
 V, E, H, B, T = 20, 6, 8, 5, 9
 

@@ -7,6 +7,7 @@ times the work of an ordinary pass over the states, in matrix products S times a
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -189,7 +190,11 @@ class _Direction:
         """All steps from the last to the first; the errors of the input if they are wanted."""
         tangent, count = self.tangent, len(self.sources)
         steps, batch, hidden = tangent.states.shape
-        errors = tuple(tangent.states.new_zeros(count, batch, hidden) for _ in range(tangent.parts))
+        # Errors at a step, and of the state before it; sources that come later are zeros in both.
+        errors, others = (
+            tuple(tangent.states.new_zeros(count, batch, hidden) for _ in range(tangent.parts))
+            for _ in range(2)
+        )
         inputs = None
         if wanted:
             inputs = errors[0].new_zeros(count, steps, batch, tangent.input_weight.shape[1])
@@ -197,18 +202,19 @@ class _Direction:
         for step in reversed(range(steps)):
             first = 0
             if self.one_way:  # later sources have come so far, earlier ones begin below
-                first = sum(place < step for place in places)
+                first = bisect_left(places, step)
                 if first == count:
                     continue
             here = tuple(part[first:] for part in errors)
             self._enter(step, first, here, places)
+            there = tuple(part[first:] for part in others)
             # Before the first step there is no state to look at.
-            found = tangent.back(step, here, inputs=wanted, recurrent=recurrent and step > 0)
+            onward = recurrent and step > 0
+            found = tangent.back(step, here, there, inputs=wanted, recurrent=onward)
             visit(Seen(self.number, step, first, here, found.gates, tangent))
             if inputs is not None and found.inputs is not None:
                 inputs[first:, step] = found.inputs
-            for part, before in zip(here, found.before, strict=True):
-                part.copy_(before)
+            errors, others = others, errors
         return inputs
 
     def _enter(self, step: int, first: int, here: tuple[Tensor, ...], places: list[int]) -> None:

@@ -18,10 +18,11 @@ from torch import Tensor
 
 from unrolled.errors import SettingError, TextError
 from unrolled.gradients.adjoint import Entering
+from unrolled.gradients.by_lag import GradientLags
 from unrolled.gradients.findings import of_lags, of_units
 from unrolled.gradients.initialisation import initialise
 from unrolled.gradients.jacobians import JacobianReport, report_of, some_steps
-from unrolled.gradients.lags import GradientLags, NetTrace, count_lags, trace_net
+from unrolled.gradients.lags import NetTrace, count_lags, trace_net
 from unrolled.gradients.stacks import Stack
 from unrolled.neural.cells import Cell
 from unrolled.neural.net import RecurrentNet, build_net

@@ -15,7 +15,7 @@ counts.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from unrolled.errors import SettingError
 from unrolled.gradients.adjoint import Entering, Seen, carry_back, chunks
+from unrolled.gradients.by_lag import GradientLags, LayerLags
 from unrolled.gradients.calls import call_of, gradient_of, leaf_of, recorded_cells
 from unrolled.gradients.stacks import Stack, opened
 from unrolled.gradients.tangents import Tangent, tangent_of
@@ -32,121 +33,6 @@ from unrolled.neural.cells import Cell, State
 from unrolled.neural.net import RecurrentNet
 
 Array = np.ndarray[Any, Any]
-
-SMALL = 0.01  # the share of the total beyond which lags are said to pass nothing on
-
-
-@dataclass
-class LayerLags:
-    """Norms by lag of one layer, or of one direction of it; sums over all pairs that were seen.
-
-    Attributes:
-        name: such as ``layer 1``.
-        sums: (K,) float64 sum of |dE_t/dh_{t-k}| over steps t and sentences.
-        counts: (K,) how many they are.
-        heat_sums, heat_counts: (K, T) the same for each step t.
-        cell_sums: (K,) of |dE_t/dc_{t-k}|, c the cell state of an LSTM; None for others.
-        highway_sums: (K,) of the norm of that part of dE_t/dc_{t-k} (of a GRU: dE_t/dh_{t-k}) which
-            no recurrent weight has touched: it ran along the cell state, multiplied by forget gates
-            (update gates) only. None where a layer has no such way, or it was not asked for.
-    """
-
-    name: str
-    sums: Array
-    counts: Array
-    heat_sums: Array
-    heat_counts: Array
-    cell_sums: Array | None = None
-    highway_sums: Array | None = None
-
-    @property
-    def norms(self) -> Array:
-        """(K,) mean of |dE_t/dh_{t-k}|."""
-        return _ratio(self.sums, self.counts)
-
-    @property
-    def cell_norms(self) -> Array | None:
-        """(K,) mean of |dE_t/dc_{t-k}|, of an LSTM."""
-        return None if self.cell_sums is None else _ratio(self.cell_sums, self.counts)
-
-    @property
-    def highway_norms(self) -> Array | None:
-        """(K,) mean norm of what ran along the cell state only."""
-        return None if self.highway_sums is None else _ratio(self.highway_sums, self.counts)
-
-    @property
-    def shares(self) -> Array:
-        """(K,) share of the sum of all norms that each lag has."""
-        total = self.sums.sum()
-        return self.sums / total if total > 0 else np.zeros_like(self.sums)
-
-    @property
-    def heat(self) -> Array:
-        """(K, T) mean norm by lag and step t, NaN where there is none."""
-        with np.errstate(invalid="ignore"):
-            found: Array = self.heat_sums / np.where(self.heat_counts > 0, self.heat_counts, np.nan)
-        return found
-
-    @property
-    def reach(self) -> int:
-        """The lag beyond which all lags together have less than 1 % of the total."""
-        beyond = 1 - np.cumsum(self.shares)
-        within = np.flatnonzero(beyond < SMALL)
-        return int(within[0]) if within.size and self.sums.any() else len(self.sums) - 1
-
-    def add(self, other: LayerLags) -> None:
-        """Count in what was seen elsewhere; the shorter of the two is filled up with nothing."""
-        for name in ("sums", "counts", "heat_sums", "heat_counts", "cell_sums", "highway_sums"):
-            mine, theirs = getattr(self, name), getattr(other, name)
-            if mine is not None and theirs is not None:
-                setattr(self, name, _added(mine, theirs))
-
-    def record(self) -> dict[str, Any]:
-        """All that can be told of it, for JSON."""
-        found = {
-            "name": self.name,
-            "norms": _rounded(self.norms),
-            "shares": _rounded(self.shares),
-            "reach": self.reach,
-        }
-        for name in ("cell_norms", "highway_norms"):
-            values = getattr(self, name)
-            if values is not None:
-                found[name] = _rounded(values)
-        return found
-
-
-@dataclass
-class GradientLags:
-    """Norms by lag of every layer.
-
-    Attributes:
-        layers: lowest first, of a layer that reads both ways the forward direction first.
-        weights: of each, (K, G H, H) the part of dE/dU, U the recurrent weights, that comes from
-            each lag; empty if it was not asked for.
-    """
-
-    layers: list[LayerLags]
-    weights: list[Tensor] = field(default_factory=list)
-
-    def add(self, other: GradientLags) -> None:
-        """Count in what another text gave."""
-        for mine, theirs in zip(self.layers, other.layers, strict=True):
-            mine.add(theirs)
-        self.weights = [a + b for a, b in zip(self.weights, other.weights, strict=True)]
-
-    def weight_shares(self) -> list[Array]:
-        """Of each layer (K,) the share of dE/dU that comes from each lag.
-
-        <g_k, g> / <g, g>, g_k what comes from lag k, g their sum: shares add up to one, and a lag
-        that works against the others has a negative one.
-        """
-        found = []
-        for parts in self.weights:
-            total = parts.sum(0)
-            along = (parts * total).sum((1, 2)) / total.square().sum().clamp(min=1e-300)
-            found.append(along.double().cpu().numpy())
-        return found
 
 
 class _Counter:
@@ -376,7 +262,10 @@ def trace_net(
     try:
         with recorded_cells(net, calls), torch.enable_grad():
             h, after = net(words, net.begin(words.shape[1]) if state is None else state)
-            loss = net.output.loss(h.flatten(0, 1)[real], targets.flatten()[real])
+            h, targets = h.flatten(0, 1), targets.flatten()
+            if count < targets.numel():
+                h, targets = h[real], targets[real]
+            loss = net.output.loss(h, targets)
             errors = gradient_of(loss, calls[-1][3]) * count
     finally:
         net.train(training)
@@ -389,22 +278,3 @@ def _sum(found: list[GradientLags]) -> GradientLags:
     for other in others:
         total.add(other)
     return total
-
-
-def _ratio(sums: Array, counts: Array) -> Array:
-    found: Array = sums / np.maximum(counts, 1)
-    return found
-
-
-def _added(one: Array, other: Array) -> Array:
-    """Sum of arrays of any sizes, the smaller one filled up with zeros."""
-    shape = tuple(max(sizes) for sizes in zip(one.shape, other.shape, strict=True))
-    total = np.zeros(shape, one.dtype)
-    for array in (one, other):
-        total[tuple(slice(size) for size in array.shape)] += array
-    return total
-
-
-def _rounded(values: Array) -> list[float]:
-    """Six digits of each, which is more than a picture or a reader needs."""
-    return [float(f"{value:.6g}") for value in values]

@@ -21,12 +21,10 @@ changes no gradient.
 
 from __future__ import annotations
 
-import json
 import math
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
@@ -42,6 +40,7 @@ from unrolled.gradients.calls import Call, call_of
 from unrolled.gradients.jacobians import growth
 from unrolled.gradients.lags import count_lags
 from unrolled.gradients.monitor_view import MonitorView
+from unrolled.gradients.observations import LayerState, Observation
 from unrolled.gradients.stacks import Stack, opened
 from unrolled.gradients.tangents import Tangent
 from unrolled.neural.cells import Cell
@@ -49,56 +48,6 @@ from unrolled.neural.cells import Cell
 _KINDS = (Cell, nn.RNN, nn.LSTM, nn.GRU)
 _GATES = {"elman": ("state",), "irnn": ("state",), "lstm": ("enter", "forget", "new", "out"),
           "gru": ("reset", "update", "new")}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class LayerState:
-    """One recurrent layer, or one direction of it, at one step of training.
-
-    Attributes:
-        name: of the module and the layer.
-        norms: by lag, mean of |dE_t/dh_{t-k}|. shares: of the sum of all.
-        reach: the lag beyond which lags have less than 1 % of the total.
-        radius: spectral radius of the recurrent weights, about, by gate.
-        saturated: share of values with hardly any slope, by gate. dead: share of units.
-    """
-
-    name: str
-    norms: list[float]
-    shares: list[float]
-    reach: int
-    radius: dict[str, float]
-    saturated: dict[str, float]
-    dead: float
-
-
-@dataclass(frozen=True)
-class Observation:
-    """What the monitor saw at one step.
-
-    Attributes:
-        step: updates before it. seconds: since the monitor began.
-        norm: of the whole gradient, before clipping.
-        clipped: share of updates since the last observation whose gradient was clipped; None if it
-            is not known.
-        parameters: norm of each parameter's gradient, before clipping.
-        layers: of each recurrent layer.
-        findings: what is worth saying, in words.
-        cost: the monitor's share of the time since it began.
-    """
-
-    step: int
-    seconds: float
-    norm: float
-    clipped: float | None
-    parameters: dict[str, float]
-    layers: list[LayerState]
-    findings: list[str]
-    cost: float
-
-    def json(self) -> str:
-        """One line of JSON; what is no finite number is null."""
-        return json.dumps(_plain(asdict(self)))
 
 
 class _Note:
@@ -405,14 +354,3 @@ def _parameter_norms(model: nn.Module) -> dict[str, float]:
         return {}
     norms = torch.stack([norm.float() for norm in torch._foreach_norm(gradients)])
     return dict(zip(names, norms.tolist(), strict=True))
-
-
-def _plain(value: Any) -> Any:
-    """As JSON has it: numbers of six digits, null for what is not finite."""
-    if isinstance(value, dict):
-        return {name: _plain(part) for name, part in value.items()}
-    if isinstance(value, list):
-        return [_plain(part) for part in value]
-    if isinstance(value, float):
-        return float(f"{value:.6g}") if math.isfinite(value) else None
-    return value

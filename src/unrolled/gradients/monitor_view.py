@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from unrolled.gradients.monitor import LayerState, Observation
+    from unrolled.gradients.observations import LayerState, Observation
 
 _BARS = " ▁▂▃▄▅▆▇█"
 _WIDTH = 35  # lags drawn

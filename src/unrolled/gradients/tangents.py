@@ -28,12 +28,11 @@ DEAD = 0.01  # a slope under so much of its largest passes no error worth speaki
 
 
 class Back(NamedTuple):
-    """Errors one step back: of the gates (..., G H) as the recurrent weights see them, of the
-    input (..., E) if they were asked for, and of the state before."""
+    """Errors of the gates (N, B, G H), as the recurrent weights see them, and of the input
+    (N, B, E) if they were asked for."""
 
     gates: Tensor
     inputs: Tensor | None
-    before: State
 
 
 class Tangent:
@@ -53,12 +52,13 @@ class Tangent:
         self.weight, self.input_weight = weight, cell.input_weight.detach()
 
     def back(
-        self, step: int, errors: State, *, inputs: bool = False, recurrent: bool = True
+        self, step: int, errors: State, out: State, *, inputs: bool = False, recurrent: bool = True
     ) -> Back:
         """Carry errors of the state at a step to the input and to the state before.
 
         Args:
-            errors: of each part of the state, (..., B, H).
+            errors: of each part of the state, (N, B, H).
+            out: where to put the errors of the state before, contiguous, apart from ``errors``.
             inputs: whether the errors of the input are wished.
             recurrent: False leaves out what the recurrent weights carry.
         """
@@ -108,12 +108,12 @@ class _ElmanTangent(Tangent):
         self.largest = 0.25 if cell.nonlinearity == "sigmoid" else 1.0
 
     def back(
-        self, step: int, errors: State, *, inputs: bool = False, recurrent: bool = True
+        self, step: int, errors: State, out: State, *, inputs: bool = False, recurrent: bool = True
     ) -> Back:
         delta = errors[0] * self.slope[step]
         found = delta @ self.input_weight if inputs else None
-        before = delta @ self.weight if recurrent else torch.zeros_like(delta)
-        return Back(delta, found, (before,))
+        _through(delta, self.weight, out[0], recurrent)
+        return Back(delta, found)
 
     def jacobians(self, some: slice = slice(None)) -> Tensor:
         return self.slope[:, some].unsqueeze(-1) * self.weight
@@ -149,7 +149,7 @@ class _LstmTangent(Tangent):
         self.of_output = squashed * out * (1 - out)
 
     def back(
-        self, step: int, errors: State, *, inputs: bool = False, recurrent: bool = True
+        self, step: int, errors: State, out: State, *, inputs: bool = False, recurrent: bool = True
     ) -> Back:
         of_h, of_c = errors
         of_c = torch.addcmul(of_c, of_h, self.to_cell[step])
@@ -158,8 +158,9 @@ class _LstmTangent(Tangent):
         torch.mul(of_h, self.of_output[step], out=delta[..., 3, :])
         delta = delta.flatten(-2)
         found = delta @ self.input_weight if inputs else None
-        before = delta @ self.weight if recurrent else torch.zeros_like(of_h)
-        return Back(delta, found, (before, of_c * self.forget[step]))
+        _through(delta, self.weight, out[0], recurrent)
+        torch.mul(of_c, self.forget[step], out=out[1])
+        return Back(delta, found)
 
     def jacobians(self, some: slice = slice(None)) -> Tensor:
         weights = self.weight.unflatten(0, (4, -1))
@@ -203,17 +204,16 @@ class _GruTangent(Tangent):
         self.of_input = torch.stack([into_reset, into_update, into_new], -2)  # (T, B, 3, H)
 
     def back(
-        self, step: int, errors: State, *, inputs: bool = False, recurrent: bool = True
+        self, step: int, errors: State, out: State, *, inputs: bool = False, recurrent: bool = True
     ) -> Back:
         wide = errors[0].unsqueeze(-2)
         delta = (wide * self.of_state[step]).flatten(-2)
         found = None
         if inputs:
             found = (wide * self.of_input[step]).flatten(-2) @ self.input_weight
-        before = errors[0] * self.update[step]
-        if recurrent:
-            before += delta @ self.weight
-        return Back(delta, found, (before,))
+        _through(delta, self.weight, out[0], recurrent)
+        out[0].addcmul_(errors[0], self.update[step])
+        return Back(delta, found)
 
     def jacobians(self, some: slice = slice(None)) -> Tensor:
         weights = self.weight.unflatten(0, (3, -1))
@@ -252,6 +252,14 @@ def tangent_of(
         states, _ = cell.run_fused(x, start, state_weight=weight)
     before = torch.cat([start[0].unsqueeze(0), states[:-1]])
     return _KINDS[cell.kind](x, states, before, start, cell, weight.detach())
+
+
+def _through(delta: Tensor, weight: Tensor, out: Tensor, recurrent: bool) -> None:
+    """Errors of the gates (N, B, G H) carried through recurrent weights, if they are to be."""
+    if recurrent:
+        torch.mm(delta.flatten(0, 1), weight, out=out.view(-1, out.shape[-1]))
+    else:
+        out.zero_()
 
 
 def _share(flags: Tensor) -> float:
