@@ -134,7 +134,7 @@ def mackey_error(settings: Settings, seed: int) -> tuple[float, dict[str, Any]]:
     random = np.random.default_rng(seed)
     series = mackey_glass(settings.mackey_steps + 1, random)
     net = EchoStateNetwork(
-        settings.mackey_units, spectral_radius=0.9, input_scale=1.0, bias_scale=0.2, ridge=1e-12,
+        settings.mackey_units, spectral_radius=0.9, input_scale=1.0, bias_scale=0.5, ridge=1e-20,
         washout=100, seed=seed,
     )  # fmt: skip
     net.fit(series[:-1], series[1:])

@@ -54,6 +54,8 @@ class EchoStateNetwork:
     0.5
     """
 
+    _stream: tuple[Array, int]  # the state where a stream stands, and how many steps led there
+
     def __init__(
         self,
         units: int = 300,
@@ -113,7 +115,8 @@ class EchoStateNetwork:
     def partial_fit(self, x: Array, y: Array) -> EchoStateNetwork:
         """Learn from more, as a stream: (T, E) goes on where the last call ended.
 
-        The read-out is what `fit` would learn from all at once; memory does not grow with T.
+        The read-out is what `fit` would learn from all at once; memory does not grow with T. Many
+        steps a call are faster than few.
 
         Raises:
             SettingError: a setting out of range, or shapes that do not go together.
@@ -204,7 +207,7 @@ class EchoStateNetwork:
     # -- reservoir -------------------------------------------------------------------------------
 
     def _begin(self, width: int) -> None:
-        """Draw the reservoir and empty the sums of the regression."""
+        """Draw the reservoir and forget what was learnt."""
         self._check()
         random = np.random.default_rng(self.seed)
         shape = (self.units, min(self.connections, self.units))
@@ -218,10 +221,10 @@ class EchoStateNetwork:
         self._strengths = np.take_along_axis(reservoir, self._sources, 1)
         self.input_weights_ = random.uniform(-1, 1, (self.units, width)) * self.input_scale
         self.bias_ = random.uniform(-1, 1, self.units) * self.bias_scale
-        self._stream = (np.zeros((1, self.units)), 0)  # the state, and how many steps led there
-        features = 1 + width + self.units * (2 if self.squares else 1)
-        self.products_ = np.zeros((features, features))  # sum of f f'
-        self.answers_: Array | None = None  # sum of f y', (F, O)
+        self._stream = (np.zeros((1, self.units)), 0)
+        # Sums of products would square the condition of the states; a triangle of their QR
+        # decomposition, with the answers beside it, loses no digits. It is (F, F + O).
+        self.triangle_: Array | None = None
         self._readout: Array | None = None
 
     def _check(self) -> None:
@@ -264,23 +267,32 @@ class EchoStateNetwork:
         return np.concatenate(parts, axis=2)
 
     def _learn(self, rows: Array, wanted: Array) -> None:
-        self.products_ += rows.T @ rows
-        sums = rows.T @ wanted
-        self.answers_ = sums if self.answers_ is None else self.answers_ + sums
+        """Take in rows of features (N, F) and answers (N, O)."""
+        more = np.hstack([rows, wanted])
+        if self.triangle_ is not None:
+            if self.triangle_.shape[1] != more.shape[1]:
+                known = self.triangle_.shape[1] - rows.shape[1]
+                raise SettingError(f"targets are {wanted.shape[1]} wide, and were {known} before")
+            more = np.vstack([self.triangle_, more])
+        # Rows below the first F hold what of the answers is left unexplained.
+        self.triangle_ = np.linalg.qr(more, mode="r")[: rows.shape[1]]
         self._readout = None
 
     def _weights(self) -> Array:
         """The read-out (F, O), solved when it is first asked for."""
-        if getattr(self, "answers_", None) is None:
+        triangle = getattr(self, "triangle_", None)
+        if triangle is None:
             raise SettingError(
                 "the net has learnt nothing yet", hint="Call fit with more steps than its washout"
             )
         if self._readout is None:
-            answers: Array = np.asarray(self.answers_)
-            penalty: Array = np.full(len(self.products_), self.ridge)
-            penalty[0] = 0
-            matrix: Array = self.products_ + np.diag(penalty)
-            self._readout = np.linalg.lstsq(matrix, answers, rcond=None)[0]
+            features = 1 + self.input_weights_.shape[1] + self.units * (2 if self.squares else 1)
+            penalty = np.sqrt(self.ridge) * np.eye(features)
+            penalty[0, 0] = 0
+            left: Array = np.vstack([triangle[:, :features], penalty])
+            right: Array = np.zeros((len(left), triangle.shape[1] - features))
+            right[: len(triangle)] = triangle[:, features:]
+            self._readout = np.linalg.lstsq(left, right, rcond=1e-15)[0]
         weights: Array = self._readout
         return weights
 
