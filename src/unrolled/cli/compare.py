@@ -56,7 +56,9 @@ def compare(
 
 
 def demo(output: Folder = None, threads: shared.Threads = 2) -> None:
-    """The ladder on a text that is already there: the World English Bible.
+    """The ladder on a text that is already there, the World English Bible, and a tagger at its end.
+
+    The tagger restores punctuation and capitals; with --output it is left for `unrolled tag`.
 
     Example:
 
@@ -67,9 +69,40 @@ def demo(output: Folder = None, threads: shared.Threads = 2) -> None:
     from unrolled.demo import demo_text
 
     with tempfile.TemporaryDirectory() as folder:
-        texts = demo_text(output / "text" if output else Path(folder))
-        train, valid, test = (str(path) for path in texts)
+        place = output or Path(folder)
+        train, valid, test = (str(path) for path in demo_text(place / "text"))
         _climb((train, valid, test), output, shared.text_options(), 2, "", threads)
+        _show_tagger(place, output is not None, threads)
+
+
+def _show_tagger(folder: Path, keep: bool, threads: int) -> None:
+    """Train the tagger of the demo, and let it restore a few sentences."""
+    import sys
+
+    from unrolled.cli.progress import Stages
+    from unrolled.errors import MissingExtraError
+
+    path = folder / "punctuation.safetensors"
+    try:
+        from unrolled.tagging.demo_tagger import SAMPLES, restored, train_demo_tagger
+        from unrolled.tagging.model import Tagger
+
+        with Stages() as stages:
+            scores = train_demo_tagger(
+                path, folder=folder / "text-as-written", threads=threads, report=stages.stage
+            )
+    except MissingExtraError as error:
+        print(f"note: there is no tagger, as {error}", file=sys.stderr)
+        return
+    tagger = Tagger.load(path)
+    print(
+        f"\na tagger of punctuation (F1 {100 * scores.mark_f1:.1f} %) and capitals "
+        f"(F1 {100 * scores.case_f1:.1f} %):"
+    )
+    for sample in SAMPLES:
+        print(f"  {sample}\n    {restored(tagger, sample)}")
+    if keep:
+        print(f"try it: unrolled tag {path}", file=sys.stderr)
 
 
 def _climb(
