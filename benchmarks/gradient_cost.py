@@ -32,12 +32,15 @@ def run(workspace: Workspace, report: Report) -> None:
         name = f"{cell} {_HIDDEN}, batch {_BATCH} x {_STEPS}"
         contenders: dict[str, Any] = {
             "lags": lambda t=trainer: _seconds_of_lags(t),
+            "alone": lambda t=trainer: _seconds_of_lags(t, at_hand=True),
             "step": lambda t=trainer: _seconds_of_steps(t, _PASSES, None),
         }
         runs = interleave(contenders, repeats)
         bar = _LAGS if cell == "elman" else None  # the bar is set for plain recurrent nets
         said = f"all gradients by lag, {name}"
         report.add(Comparison(said, "s", runs["lags"], runs["step"], "a training step", bar))
+        said += ", errors and states at hand"
+        report.add(Comparison(said, "s", runs["alone"], runs["step"], "a training step"))
         contenders = {
             "watched": lambda t=trainer: _seconds_of_steps(t, _MONITORED, report),
             "plain": lambda t=trainer: _seconds_of_steps(t, _MONITORED, None),
@@ -89,17 +92,24 @@ def _seconds_of_steps(trainer: Any, count: int, report: Report | None) -> float:
     return seconds / (len(batches) - 3)
 
 
-def _seconds_of_lags(trainer: Any) -> float:
-    """Middle of the seconds of one whole call: forwards, the loss, and all errors by lag."""
+def _seconds_of_lags(trainer: Any, at_hand: bool = False) -> float:
+    """Middle of the seconds of one whole call: forwards, the loss, and all errors by lag.
+
+    With errors and states at hand, as in the middle of training: of the last part only.
+    """
     import torch
 
-    from unrolled.gradients.lags import lags_of_net
+    from unrolled.gradients.lags import lags_of_net, trace_net
 
     batch = next(trainer._batches())
     words, targets = torch.from_numpy(batch.inputs), torch.from_numpy(batch.targets)
+    trace = trace_net(trainer.net, words, targets)
     seconds = []
     for _ in range(_PASSES + 1):
         begin = time.perf_counter()
-        lags_of_net(trainer.net, words, targets, highway=False)
+        if at_hand:
+            trace.lags(highway=False)
+        else:
+            lags_of_net(trainer.net, words, targets, highway=False)
         seconds.append(time.perf_counter() - begin)
     return statistics.median(seconds[1:])

@@ -53,7 +53,8 @@ class Entering:
         What enters by the last state of a layer counts at the last step, or, where the layer reads
         backwards, at the first.
         """
-        entered = (self.outputs != 0).any(-1)
+        largest = torch.linalg.vector_norm(self.outputs, torch.inf, dim=-1)
+        entered = largest != 0  # also where it is no number
         sentences = torch.arange(entered.shape[1], device=entered.device)
         for number, parts in enumerate(self.last):
             for part in parts:

@@ -72,19 +72,19 @@ class _Counter:
         """
         steps = len(mask)
         pairs, lags = self._pairs(number, mask)
-        times = self.sources.reshape(-1, 1, 1).expand_as(lags)[pairs]
-        places = lags[pairs] * steps + times
+        places = (lags * steps + self.sources.reshape(-1, 1, 1)).flatten()
 
         def heat(values: Tensor | None) -> Array | None:
             if values is None:
                 return None
-            sums = torch.bincount(places, values[pairs].double(), minlength=steps * steps)
+            weights = torch.where(pairs, values, 0).flatten().double()
+            sums = torch.bincount(places, weights, minlength=steps * steps)
             found: Array = sums.view(steps, steps).cpu().numpy()
             return found
 
-        counts = torch.bincount(places, minlength=steps * steps).view(steps, steps).cpu().numpy()
+        counts = heat(torch.ones_like(self.norms[number]))
         sums = heat(self.norms[number])
-        assert sums is not None
+        assert sums is not None and counts is not None
         rest = [heat(values) for values in (self.of_cells[number], highway)]
         of_cell, along = (None if values is None else values.sum(1) for values in rest)
         name = self.stack.names[number]
@@ -102,7 +102,7 @@ class _Counter:
         one_sided = self.entering.directions == 1 or number >= 2 * (len(self.stack.layers) - 1)
         if one_sided:
             pairs = pairs & ((lags <= 0) if backwards else (lags >= 0))
-        return pairs, lags.abs()
+        return pairs, lags.abs().clamp(max=steps - 1)  # what is beyond is no pair
 
 
 @torch.no_grad()
