@@ -34,11 +34,15 @@ $(STAMP): pyproject.toml constraints.txt
 	 || echo "kenlm or pyctcdecode did not install: the tests that compare with them are skipped"
 	@touch $(STAMP)
 
+# Two processes: most tests compile, start commands or train on one core. A free one takes over what
+# another has yet to do.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
+
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-slow: $(STAMP)
-	$(BIN)/python -m pytest -m "slow or not slow"
+	$(PYTEST) -m "slow or not slow"
 
 check: $(STAMP)
 	$(BIN)/ruff check .

