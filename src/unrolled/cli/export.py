@@ -14,17 +14,23 @@ def export(
     model: shared.ModelPath,
     output: Annotated[Path, typer.Argument(help="The .onnx file to write.", show_default=False)],
 ) -> None:
-    """Write a net as ONNX, to run without Python and torch (extra `onnx`).
+    """Write a net or a tagger as ONNX, to run without Python and torch (extra `onnx`).
 
-    The graph is one time step. It takes `word`, the ids of B words, and the state before them:
-    `h0`, `h1`, ... of each layer (and `c0`, `c1`, ... of an LSTM; `before` of a feed-forward net).
-    It gives `log_probs`, natural logarithms for the whole vocabulary, and the state after them,
-    `next_h0` and so on. The file's metadata hold the vocabulary and the state that texts begin
-    with, as JSON.
+    The graph of a language model is one time step. It takes `word`, the ids of B words, and the
+    state before them: `h0`, `h1`, ... of each layer (and `c0`, `c1`, ... of an LSTM; `before` of a
+    feed-forward net). It gives `log_probs`, natural logarithms for the whole vocabulary, and the
+    state after them, `next_h0` and so on. The file's metadata hold the vocabulary and the state
+    that texts begin with, as JSON.
 
-    Example:
+    The graph of a tagger takes a sentence: `words`, and `capitals`, `characters` and `column0` ...
+    if it reads them, and gives `scores`, of each tag for each word; the metadata hold what turns
+    words into ids, and the transitions of a CRF.
+
+    Examples:
 
         unrolled export lstm.safetensors lstm.onnx
+
+        unrolled export names.safetensors names.onnx
     """
     from unrolled.cli.models import check_output
     from unrolled.errors import SettingError
@@ -36,6 +42,11 @@ def export(
         raise SettingError(
             f"only nets can be written as ONNX, and this is {opened.name}", where=model
         )
+    if hasattr(opened, "tags"):
+        from unrolled.tagging.onnx_export import export_tagger
+
+        export_tagger(opened, output)
+        return
     from unrolled.neural.onnx_export import export_onnx
 
     export_onnx(opened, output)

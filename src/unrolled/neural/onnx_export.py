@@ -71,7 +71,7 @@ def onnx_model(model: Any) -> Any:
     if not isinstance(model, NeuralModel):
         raise SettingError(f"only nets can be written as ONNX, and this is {model.name}")
     _check_size(model.net)
-    graph = _Graph(model.net)
+    graph = Graph(model.net)
     _write_step(graph, model.net, len(model.vocabulary))
     graph.check_complete()
     proto = onnx.helper.make_model(
@@ -122,7 +122,7 @@ def _states(net: Net) -> list[tuple[str, str, int]]:
     ]
 
 
-class _Graph:
+class Graph:
     """Nodes and constants in the order in which they come, each result under a name of its own."""
 
     def __init__(self, net: nn.Module) -> None:
@@ -206,7 +206,7 @@ class _Graph:
         )
 
 
-def _write_step(graph: _Graph, net: Net, size: int) -> None:
+def _write_step(graph: Graph, net: Net, size: int) -> None:
     """From a word and a state to the distribution of the next word and the state after it."""
     word = graph.input("word", "INT64", "batch")
     states = _states(net)
@@ -225,9 +225,7 @@ def _write_step(graph: _Graph, net: Net, size: int) -> None:
         graph.output(result, f"next_{name}", kind, "batch", width)
 
 
-def _recurrent(
-    graph: _Graph, net: RecurrentNet, x: str, before: list[str]
-) -> tuple[str, list[str]]:
+def _recurrent(graph: Graph, net: RecurrentNet, x: str, before: list[str]) -> tuple[str, list[str]]:
     """`RecurrentNet.body` for one step: (B, H), and the state after it."""
     after: list[str] = []
     if net.start is not None:
@@ -241,7 +239,7 @@ def _recurrent(
     return x, after
 
 
-def _cell_step(graph: _Graph, cell: Cell, x: str, state: list[str]) -> list[str]:
+def _cell_step(graph: Graph, cell: Cell, x: str, state: list[str]) -> list[str]:
     """`Cell.step`, node by node."""
     add = graph.add
     from_x = graph.linear(x, graph.parameter(cell.input_weight), graph.parameter(cell.bias))
@@ -265,7 +263,7 @@ def _cell_step(graph: _Graph, cell: Cell, x: str, state: list[str]) -> list[str]
 
 
 def _feed_forward(
-    graph: _Graph, net: FeedForwardNet, x: str, word: str, before: list[str]
+    graph: Graph, net: FeedForwardNet, x: str, word: str, before: list[str]
 ) -> tuple[str, list[str]]:
     """`FeedForwardNet.body` for one step: (B, H), and the words that the next one wants."""
     add, context = graph.add, net.config.order - 2
@@ -283,7 +281,7 @@ def _feed_forward(
     return add(_operator(net.config.nonlinearity), total), after
 
 
-def _log_probs(graph: _Graph, layer: OutputLayer, h: str) -> str:
+def _log_probs(graph: Graph, layer: OutputLayer, h: str) -> str:
     """`OutputLayer.distribution`, (B, V)."""
     if layer.max_ent is not None:
         raise SettingError("a net with n-gram features (direct) cannot be written as ONNX")
@@ -297,12 +295,12 @@ def _log_probs(graph: _Graph, layer: OutputLayer, h: str) -> str:
     raise SettingError(f"the output {type(layer).__name__} cannot be written as ONNX")
 
 
-def _word_scores(graph: _Graph, layer: FullSoftmax | ClassFactoredSoftmax, h: str) -> str:
+def _word_scores(graph: Graph, layer: FullSoftmax | ClassFactoredSoftmax, h: str) -> str:
     bias = graph.values(layer.bias) + layer.forbidden.float().cpu().numpy()
     return graph.linear(h, graph.parameter(layer.weight), graph.constant(bias))
 
 
-def _by_classes(graph: _Graph, layer: ClassFactoredSoftmax, h: str) -> str:
+def _by_classes(graph: Graph, layer: ClassFactoredSoftmax, h: str) -> str:
     """log p(c | h) + s(w) - log of the sum of exp s over the words of c, all classes at once."""
     add = graph.add
     weight, bias = graph.parameter(layer.class_weight), graph.parameter(layer.class_bias)
@@ -327,7 +325,7 @@ def _by_classes(graph: _Graph, layer: ClassFactoredSoftmax, h: str) -> str:
     return result
 
 
-def _adaptive(graph: _Graph, layer: AdaptiveSoftmax, h: str) -> str:
+def _adaptive(graph: Graph, layer: AdaptiveSoftmax, h: str) -> str:
     """Frequent words and clusters in one softmax, the words of each cluster in another."""
     add, inner = graph.add, layer.layer
     weight, bias = graph.parameter(inner.head.weight), graph.parameter(inner.head.bias)
