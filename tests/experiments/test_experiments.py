@@ -101,7 +101,7 @@ def test_what_cannot_be_run(tmp_path: Path) -> None:
 def test_the_page_sets_published_numbers_beside_ours(tmp_path: Path) -> None:
     record = {
         "experiment": "x", "size": "laptop", "source": "A paper.", "seconds": 120,
-        "published": {"net": {"alone": 123, "words": 1703}},
+        "published": {"net": {"alone": 123, "words": 1703}}, "remembered": True,
         "results": {"table": {"net": {"alone": 120.44, "words": 56789.1}, "other": {"alone": 99}}},
         "data": [{"name": "t.txt", "crc32": "0a"}],
         "machine": {"cores": 2, "processor": "x86_64"},
@@ -113,4 +113,5 @@ def test_the_page_sets_published_numbers_beside_ours(tmp_path: Path) -> None:
     assert "| other | 99.0 |  |" in page
     assert "2 minutes in all on 2 cores" in page
     assert "t.txt (CRC-32 0a)" in page
+    assert "quoted from memory" in page
     assert page.count("## ") == 1

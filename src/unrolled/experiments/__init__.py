@@ -32,7 +32,8 @@ class Experiment(Protocol):
     """What a file of this folder offers.
 
     ``PUBLISHED`` and the ``table`` of the results have the same rows and columns by name, so that
-    they can be set side by side.
+    they can be set side by side. A file whose published numbers were not read in the source, but
+    are quoted from memory, also has ``REMEMBERED = True``, and every page that shows them says so.
     """
 
     SOURCE: str
@@ -99,6 +100,7 @@ def run_experiment(
         "size": size,
         "source": experiment.SOURCE,
         "published": experiment.PUBLISHED,
+        "remembered": getattr(experiment, "REMEMBERED", False),
         "results": results,
         "seconds": time.perf_counter() - began,
         "data": [] if data is None else _files(data),

@@ -17,6 +17,7 @@ SOURCE = (
     "F1 of spans with their polarity."
 )
 # The best without a pretrained language model, as remembered in the project's notes, unchecked.
+REMEMBERED = True  # the published numbers are not checked against the paper
 PUBLISHED = {"laptop14": {"F1": 57.9}, "twitter": {"F1": 48.0}}
 
 SETTINGS: dict[str, Any] = {

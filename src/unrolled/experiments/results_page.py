@@ -43,6 +43,8 @@ def _section(record: dict[str, Any]) -> str:
         cells = [_cell(row.get(column), theirs.get(column)) for column in columns]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     machine = record["machine"]
+    if record["remembered"]:
+        lines += ["", "The published numbers are quoted from memory, not checked in the paper."]
     lines += [
         "",
         f"{record['seconds'] / 60:.0f} minutes in all on {machine['cores']} cores "
