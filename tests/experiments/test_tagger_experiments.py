@@ -1,0 +1,130 @@
+"""Experiments on taggers, on data of the same layout that the tests write themselves."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from tagging.small_taggers import sentences
+from unrolled.errors import SettingError
+from unrolled.experiments import run_experiment
+from unrolled.experiments.irsoy2014_depth import width_of
+from unrolled.experiments.taggers import side_by_side, vectors_file
+from unrolled.tagging.columns import TaggedSentence, write_columns
+
+KIND_WORDS = ("Ann", "Bob", "met", "in", "Rome", "Oslo", ".", "smith")
+
+
+def _vectors(folder: Path) -> None:
+    (folder / "vectors").mkdir()
+    rows = [
+        f"{word.lower()} " + " ".join(str(((7 * k + j * j) % 11) / 10 - 0.5) for j in range(8))
+        for k, word in enumerate(KIND_WORDS)
+    ]
+    (folder / "vectors" / "v.txt").write_text("\n".join(rows) + "\n", encoding="utf-8")
+
+
+def _plain(sentence: TaggedSentence) -> TaggedSentence:
+    """Tags without labels, as those of MPQA."""
+    return dataclasses.replace(sentence, tags=tuple(tag[0] for tag in sentence.tags))
+
+
+@pytest.fixture
+def mpqa(tmp_path: Path) -> Path:
+    folder = tmp_path / "data"
+    (folder / "datasplit").mkdir(parents=True)
+    _vectors(folder)
+    data = [_plain(sentence) for sentence in sentences(70)]
+    for kind in ("dse", "ese"):
+        write_columns(data, folder / f"{kind}.txt", separator="\t")
+    names = [f"doc{number % 7}" for number in range(70)]
+    ids = [f"{number % 7} {number} {name}" for number, name in enumerate(names)]
+    (folder / "sentenceid.txt").write_text("\n".join(ids) + "\n", encoding="utf-8")
+    lists = folder / "datasplit"
+    (lists / "doclist.mpqaOriginalSubset").write_text("\n".join(sorted(set(names))) + "\n")
+    for fold in range(10):
+        (lists / f"filelist_test{fold}").write_text("doc0\n")
+        (lists / f"filelist_train{fold}").write_text("doc1\ndoc2\ndoc3\ndoc4\n")
+    return folder
+
+
+def test_depth_on_mpqa(mpqa: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    record = run_experiment(
+        "irsoy2014-depth", mpqa, size="smoke", output=tmp_path / "out", report=said.append
+    )
+    results = record["results"]
+    assert list(results["table"]) == [
+        "DSE, 3 k, 1 layers", "DSE, 3 k, 2 layers", "ESE, 3 k, 1 layers", "ESE, 3 k, 2 layers",
+    ]  # fmt: skip
+    for row in results["table"].values():
+        assert 0 <= row["proportional"] <= row["binary"] + 1e-9 <= 100
+    comparison = results["deep_against_shallow"]["DSE, 3 k, proportional"]
+    assert comparison["shallow"] == pytest.approx(
+        results["table"]["DSE, 3 k, 1 layers"]["proportional"]
+    )
+    assert 0 < comparison["p"] <= 1
+    assert (tmp_path / "out" / results["pictures"][0]).read_text().lstrip().startswith("<")
+    assert {file["name"] for file in record["data"]} >= {"dse.txt", "ese.txt"}
+    assert any(line.startswith("DSE, 3 k, 1 layers, fold 0: proportional") for line in said)
+
+
+def test_nets_of_a_table_have_about_equal_size() -> None:
+    from unrolled.tagging.config import TaggerConfig
+    from unrolled.tagging.net import TaggerNet
+
+    for wanted in (24_000, 200_000):
+        for layers in (1, 2, 3, 4, 5):
+            config = TaggerConfig(
+                cell="elman", hidden=width_of(wanted, layers, 100), layers=layers, capitals=0,
+                characters="none", output="softmax",
+            )  # fmt: skip
+            net = TaggerNet(config, characters=2, columns=[], tags=3)
+            size = sum(parameter.numel() for parameter in net.parameters())
+            assert size == pytest.approx(wanted, rel=0.04)
+
+
+def test_names(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    _vectors(folder)
+    for seed, name in enumerate(("eng.train", "eng.testa", "eng.testb")):
+        write_columns(sentences(40, seed=seed, scheme="IOB1"), folder / name)
+    results = run_experiment(
+        "conll2003-ner", folder, size="smoke", output=tmp_path / "out"
+    )["results"]  # fmt: skip
+    assert set(results["table"]) == {"characters, CRF, vectors", "characters, CRF"}
+    assert (tmp_path / "out" / "conll2003-characters-CRF.safetensors").is_file()
+
+
+def test_sentiment(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    _vectors(folder)
+    for name in ("laptop14", "twitter1"):
+        for seed, part in enumerate(("train", "dev", "test")):
+            write_columns(sentences(30, seed=seed, scheme="IOBES"), folder / f"{name}_{part}.txt")
+    results = run_experiment(
+        "entity-sentiment", folder, size="smoke", output=tmp_path / "out"
+    )["results"]  # fmt: skip
+    assert set(results["table"]) == {"laptop14", "twitter"}
+    assert results["table"]["twitter"]["spans alone"] >= results["table"]["twitter"]["F1"]
+
+
+def test_what_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match=r"needs data of its own: a folder with eng\.train"):
+        run_experiment("conll2003-ner", None, size="smoke", output=tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SettingError, match=r"there is no dse\.txt, nor a folder 'mpqa'"):
+        run_experiment("irsoy2014-depth", tmp_path / "empty", size="smoke", output=tmp_path)
+    with pytest.raises(SettingError, match="0 files of word vectors"):
+        vectors_file(tmp_path / "empty")
+
+
+def test_jobs_side_by_side_come_back_in_their_order() -> None:
+    done: list[int] = []
+    results = side_by_side(abs, [-3, 2, -1], workers=2, done=lambda job, result: done.append(job))
+    assert results == [3, 2, 1]
+    assert sorted(done) == [-3, -1, 2]
