@@ -43,7 +43,7 @@ def _section(record: dict[str, Any]) -> str:
         cells = [_cell(row.get(column), theirs.get(column)) for column in columns]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     machine = record["machine"]
-    if record["remembered"]:
+    if record.get("remembered"):
         lines += ["", "The published numbers are quoted from memory, not checked in the paper."]
     lines += [
         "",
