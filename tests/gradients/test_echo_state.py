@@ -55,6 +55,15 @@ def test_the_reservoir_is_sparse_and_has_its_radius() -> None:
     assert np.abs(np.linalg.eigvals(net.reservoir_)).max() == pytest.approx(0.8)
 
 
+def test_a_cycle_tells_what_came_long_ago() -> None:
+    net = _net(units=80, reservoir="cycle", spectral_radius=0.9, leak=1.0, input_scale=0.01,
+               bias_scale=0.0, ridge=0.0, washout=30)  # fmt: skip
+    x = np.random.default_rng(1).uniform(-1, 1, (400, 1))
+    net.fit(x, np.roll(x, 30))
+    assert net.reservoir_ @ net.reservoir_.T == pytest.approx(0.81 * np.eye(80))
+    assert nrmse(np.roll(x, 30)[30:], net.predict(x)[30:]) < 0.02
+
+
 def test_a_stream_is_learnt_as_if_it_came_at_once() -> None:
     whole = _net().fit(X, Y)
     parts = _net()
@@ -121,6 +130,8 @@ def test_scikit_learns_conventions() -> None:
 def test_what_it_refuses() -> None:
     with pytest.raises(SettingError, match="the setting 'size' is unknown, allowed are units, sp"):
         _net().set_params(size=3)
+    with pytest.raises(SettingError, match="reservoir is ring, allowed are sparse and cycle"):
+        _net(reservoir="ring").fit(X, Y)
     with pytest.raises(SettingError, match="leak is 0, allowed are above 0 to 1"):
         _net(leak=0).fit(X, Y)
     with pytest.raises(SettingError, match="learnt nothing yet. Call fit with more steps"):

@@ -120,8 +120,8 @@ def by_echo(length: int, seed: int, settings: Settings) -> dict[str, Any]:
     """A reservoir whose last state is read out; nothing else is trained."""
     random = torch.Generator().manual_seed(1000 + seed)
     net = EchoStateNetwork(
-        _ECHO_UNITS, spectral_radius=1.0, input_scale=0.1, bias_scale=0.0, ridge=1e-10,
-        squares=True, last=True, washout=0, seed=seed,
+        _ECHO_UNITS, spectral_radius=1.0, reservoir="cycle", input_scale=0.01, bias_scale=0.0,
+        ridge=1e-10, last=True, washout=0, seed=seed,
     )  # fmt: skip
     eye = torch.eye(SYMBOLS, dtype=torch.float64)
     for _ in range(_ECHO_SEQUENCES // 500):

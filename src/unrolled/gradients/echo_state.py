@@ -43,7 +43,9 @@ class EchoStateNetwork:
         leak: a, share of a state that is new.
         input_scale: input weights are uniform within it, of both signs.
         bias_scale: the same of b.
-        connections: recurrent weights into each unit.
+        reservoir: "sparse", a few random weights into each unit, or "cycle", each unit into the next
+            (Rodan, Tino 2011), whose memory is the longest: no singular value is below another.
+        connections: recurrent weights into each unit of a sparse reservoir.
         ridge: penalty on the read-out's squared weights, but its constant's.
         washout: first steps of a sequence that the read-out does not learn from.
         squares: read from squared states too.
@@ -64,6 +66,7 @@ class EchoStateNetwork:
         leak: float = 1.0,
         input_scale: float = 0.5,
         bias_scale: float = 0.1,
+        reservoir: str = "sparse",
         connections: int = 10,
         ridge: float = 1e-8,
         washout: int = 100,
@@ -77,6 +80,7 @@ class EchoStateNetwork:
         self.leak = leak
         self.input_scale = input_scale
         self.bias_scale = bias_scale
+        self.reservoir = reservoir
         self.connections = connections
         self.ridge = ridge
         self.washout = washout
@@ -210,15 +214,18 @@ class EchoStateNetwork:
         """Draw the reservoir and forget what was learnt."""
         self._check()
         random = np.random.default_rng(self.seed)
-        shape = (self.units, min(self.connections, self.units))
-        order = random.random((self.units, self.units)).argsort(1)
-        self._sources = order[:, : shape[1]]
-        reservoir = np.zeros((self.units, self.units))
-        np.put_along_axis(reservoir, self._sources, random.uniform(-1, 1, shape), 1)
-        radius = np.abs(np.linalg.eigvals(reservoir)).max()
-        reservoir *= self.spectral_radius / radius
-        self.reservoir_ = reservoir  # (H, H)
-        self._strengths = np.take_along_axis(reservoir, self._sources, 1)
+        if self.reservoir == "cycle":
+            self._sources = np.roll(np.arange(self.units), 1)[:, None]
+            self.reservoir_ = self.spectral_radius * np.roll(np.eye(self.units), 1, axis=0)
+        else:
+            shape = (self.units, min(self.connections, self.units))
+            order = random.random((self.units, self.units)).argsort(1)
+            self._sources = order[:, : shape[1]]
+            self.reservoir_ = np.zeros((self.units, self.units))
+            np.put_along_axis(self.reservoir_, self._sources, random.uniform(-1, 1, shape), 1)
+            radius = np.abs(np.linalg.eigvals(self.reservoir_)).max()
+            self.reservoir_ *= self.spectral_radius / radius
+        self._strengths = np.take_along_axis(self.reservoir_, self._sources, 1)
         self.input_weights_ = random.uniform(-1, 1, (self.units, width)) * self.input_scale
         self.bias_ = random.uniform(-1, 1, self.units) * self.bias_scale
         self._stream = (np.zeros((1, self.units)), 0)
@@ -230,7 +237,7 @@ class EchoStateNetwork:
     def _check(self) -> None:
         allowed = {
             "units": self.units >= 1, "spectral_radius": self.spectral_radius > 0,
-            "leak": 0 < self.leak <= 1, "connections": self.connections >= 1,
+            "leak": 0 < self.leak <= 1, "reservoir": self.reservoir in ("sparse", "cycle"), "connections": self.connections >= 1,
             "ridge": self.ridge >= 0, "washout": self.washout >= 0,
         }  # fmt: skip
         for name, fits in allowed.items():
@@ -275,7 +282,8 @@ class EchoStateNetwork:
                 raise SettingError(f"targets are {wanted.shape[1]} wide, and were {known} before")
             more = np.vstack([self.triangle_, more])
         # Rows below the first F hold what of the answers is left unexplained.
-        self.triangle_ = np.linalg.qr(more, mode="r")[: rows.shape[1]]
+        triangle: Any = np.linalg.qr(more, mode="r")
+        self.triangle_ = triangle[: rows.shape[1]]
         self._readout = None
 
     def _weights(self) -> Array:
@@ -324,7 +332,7 @@ class EchoStateNetwork:
 
 _ALLOWED = {
     "units": "1 and more", "spectral_radius": "numbers above 0", "leak": "above 0 to 1",
-    "connections": "1 and more", "ridge": "0 and more", "washout": "0 and more",
+    "reservoir": "sparse and cycle", "connections": "1 and more", "ridge": "0 and more", "washout": "0 and more",
 }  # fmt: skip
 
 

@@ -80,7 +80,7 @@ def surface(
     Args:
         w, b: axes (W,) and (B,).
         errors: (B, W).
-        paths: name -> points (N, 2) of w and b; those outside the axes are left out.
+        paths: name -> points (N, 2) of w and b; one that ends outside flies off to the edge.
         heights: name -> errors (N,) at the points.
 
     Raises:
@@ -90,18 +90,20 @@ def surface(
     axes = figure.add_subplot(projection="3d", computed_zorder=False)
     grid_w, grid_b = np.meshgrid(w, b)
     axes.plot_surface(
-        grid_w, grid_b, errors, cmap="viridis", rcount=120, ccount=120, linewidth=0, alpha=0.9,
+        grid_w, grid_b, errors, cmap="viridis", rcount=160, ccount=160, linewidth=0, alpha=0.9,
         zorder=1,
     )  # fmt: skip
     for number, (name, points) in enumerate(paths.items()):
         inside = _inside(points, w, b)
+        drawn = np.column_stack([points[inside], heights[name][inside] + 0.01])
+        if not inside[-1]:
+            drawn = np.vstack([drawn, _exit(drawn[-1], points[-1], w, b)])
         axes.plot(
-            points[inside, 0], points[inside, 1], heights[name][inside] + 0.01,
-            ("-", "--")[number % 2], color=("#c2410c", "#111111")[number % 2], linewidth=1.8,
+            *drawn.T, ("-", "--")[number % 2], color=("#c2410c", "#111111")[number % 2], linewidth=1.8,
             marker="o", markersize=2.5, label=name, zorder=2 + number,
         )  # fmt: skip
     axes.set(xlabel="w", ylabel="b", zlabel="error")
-    axes.view_init(elev=38, azim=-118)
+    axes.view_init(elev=32, azim=62)
     axes.legend(frameon=False, fontsize=9, loc="upper left")
     return _png(figure)
 
@@ -137,6 +139,14 @@ def _inside(points: Array, w: Array, b: Array) -> Array:
         & (points[:, 1] >= b[0]) & (points[:, 1] <= b[-1])
     )  # fmt: skip
     return within
+
+
+def _exit(last: Array, target: Array, w: Array, b: Array) -> Array:
+    """Where a flight from a last point (w, b, height) to a target (w, b) passes the edge."""
+    way = target - last[:2]
+    edges = np.array([w[-1] if way[0] > 0 else w[0], b[-1] if way[1] > 0 else b[0]])
+    share = np.min(np.abs(edges - last[:2]) / np.maximum(np.abs(way), 1e-300))
+    return np.append(last[:2] + share * way, last[2])
 
 
 def _figure(width: float, height: float) -> Any:
