@@ -43,8 +43,9 @@ class EchoStateNetwork:
         leak: a, share of a state that is new.
         input_scale: input weights are uniform within it, of both signs.
         bias_scale: the same of b.
-        reservoir: "sparse", a few random weights into each unit, or "cycle", each unit into the next
-            (Rodan, Tino 2011), whose memory is the longest: no singular value is below another.
+        reservoir: "sparse", a few random weights into each unit, or "cycle", each unit into the
+            next (Rodan, Tino 2011), whose linear memory is the longest: all singular values are
+            equal.
         connections: recurrent weights into each unit of a sparse reservoir.
         ridge: penalty on the read-out's squared weights, but its constant's.
         washout: first steps of a sequence that the read-out does not learn from.
@@ -237,8 +238,8 @@ class EchoStateNetwork:
     def _check(self) -> None:
         allowed = {
             "units": self.units >= 1, "spectral_radius": self.spectral_radius > 0,
-            "leak": 0 < self.leak <= 1, "reservoir": self.reservoir in ("sparse", "cycle"), "connections": self.connections >= 1,
-            "ridge": self.ridge >= 0, "washout": self.washout >= 0,
+            "leak": 0 < self.leak <= 1, "reservoir": self.reservoir in ("sparse", "cycle"),
+            "connections": self.connections >= 1, "ridge": self.ridge >= 0, "washout": self.washout >= 0,
         }  # fmt: skip
         for name, fits in allowed.items():
             if not fits:
@@ -332,7 +333,8 @@ class EchoStateNetwork:
 
 _ALLOWED = {
     "units": "1 and more", "spectral_radius": "numbers above 0", "leak": "above 0 to 1",
-    "reservoir": "sparse and cycle", "connections": "1 and more", "ridge": "0 and more", "washout": "0 and more",
+    "reservoir": "sparse and cycle", "connections": "1 and more", "ridge": "0 and more",
+    "washout": "0 and more",
 }  # fmt: skip
 
 

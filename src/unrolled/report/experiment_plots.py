@@ -99,8 +99,8 @@ def surface(
         if not inside[-1]:
             drawn = np.vstack([drawn, _exit(drawn[-1], points[-1], w, b)])
         axes.plot(
-            *drawn.T, ("-", "--")[number % 2], color=("#c2410c", "#111111")[number % 2], linewidth=1.8,
-            marker="o", markersize=2.5, label=name, zorder=2 + number,
+            *drawn.T, ("-", "--")[number % 2], color=("#c2410c", "#111111")[number % 2],
+            linewidth=1.8, marker="o", markersize=2.5, label=name, zorder=2 + number,
         )  # fmt: skip
     axes.set(xlabel="w", ylabel="b", zlabel="error")
     axes.view_init(elev=32, azim=62)
