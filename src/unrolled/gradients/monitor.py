@@ -1,16 +1,25 @@
 """A watch on the gradients of any training loop, this project's and other people's.
 
-Three lines around a plain PyTorch loop::
+Three lines around a plain PyTorch loop:
 
-    monitor = GradientMonitor(model, record="gradients.jsonl", live=True, clip_norm=1.0)
-    for x, y in batches:
-        loss = criterion(model(x), y)
-        optimiser.zero_grad()
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        monitor.step(norm)
-        optimiser.step()
-    monitor.close()
+>>> class Tagger(nn.Module):
+...     def __init__(self):
+...         super().__init__()
+...         self.rnn, self.tags = nn.LSTM(3, 8, bidirectional=True), nn.Linear(16, 2)
+...     def forward(self, x):
+...         return self.tags(self.rnn(x)[0])
+>>> model = Tagger()
+>>> optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
+>>> monitor = GradientMonitor(model, clip_norm=1.0)  # record="gradients.jsonl", live=True
+>>> for x in torch.randn(3, 20, 4, 3):
+...     optimiser.zero_grad()
+...     model(x).square().mean().backward()
+...     norm = nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+...     seen = monitor.step(norm)
+...     optimiser.step()
+>>> monitor.close()
+>>> monitor.last.layers[0].name, len(monitor.last.layers[0].norms)
+('rnn, layer 1', 20)
 
 It finds every torch.nn.RNN, LSTM and GRU of the model (packed sequences, both directions, several
 layers and ``batch_first`` included) and every `Cell`. Now and then it notes what such a module was
