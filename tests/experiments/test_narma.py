@@ -42,4 +42,5 @@ def test_the_experiment_runs(tmp_path: Path) -> None:
     results = narma.run(None, "smoke", tmp_path, lambda line: None)
     cells = results["table"]["Mackey-Glass, 84 steps on its own"]
     assert cells["log10 of normalised error"] < -1
+    assert results["pictures"] == ["echo-state-smoke.svg"]
     assert (tmp_path / results["pictures"][0]).read_text().startswith("<svg")

@@ -99,7 +99,7 @@ def run(
         found, forecast = mackey_error(settings, seed)
         mackey.append(found)
         report(f"Mackey-Glass, seed {seed}: log10 of normalised error {math.log10(found):.2f}")
-    picture = folder / f"narma-{size}.svg"
+    picture = folder / f"echo-state-{size}.svg"
     panels = {"Mackey-Glass, on its own after step 0": forecast}
     picture.write_text(line_panels(panels, x_label="step", y_label="tanh(x - 1)"), encoding="utf-8")
     table = {

@@ -95,7 +95,7 @@ def by_curvature(structural: float, length: int, seed: int, settings: Settings) 
     optimiser = HessianFree(net, damping=0.1, structural=structural, cg_steps=_HF_CG)
     random = torch.Generator().manual_seed(1000 + seed)
     # One of its updates costs as much as some hundreds of gradient descent's.
-    most = max(settings.updates // 600, 2)
+    most = max(settings.updates // 200, 2)
     error, update = 1.0, 0
     while error >= SOLVED and update < most:
         update += 1

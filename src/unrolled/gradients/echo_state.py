@@ -239,7 +239,8 @@ class EchoStateNetwork:
         allowed = {
             "units": self.units >= 1, "spectral_radius": self.spectral_radius > 0,
             "leak": 0 < self.leak <= 1, "reservoir": self.reservoir in ("sparse", "cycle"),
-            "connections": self.connections >= 1, "ridge": self.ridge >= 0, "washout": self.washout >= 0,
+            "connections": self.connections >= 1, "ridge": self.ridge >= 0,
+            "washout": self.washout >= 0,
         }  # fmt: skip
         for name, fits in allowed.items():
             if not fits:

@@ -169,5 +169,5 @@ def _svg(figure: Any) -> str:
 
 def _png(figure: Any) -> bytes:
     file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=110, facecolor="white", metadata={"Software": None})
+    figure.savefig(file, format="png", dpi=90, facecolor="white", metadata={"Software": None})
     return file.getvalue()
