@@ -325,6 +325,41 @@ def test_sparse_gradients_have_norms_too() -> None:
     assert seen.parameters["vectors.weight"] == pytest.approx(float(dense.norm()))
 
 
+def test_omega_of_plain_nets_is_the_regularisers() -> None:
+    from unrolled.gradients.omega import omega_of
+    from unrolled.neural.cells import Cell
+
+    torch.manual_seed(1)
+    cell, x = Cell("elman", E, H), torch.randn(T, B, E)
+    start = (torch.zeros(B, H),)
+    with GradientMonitor(cell) as monitor:
+        cell(x, start)[0].square().sum().backward()
+        seen = monitor.step()
+    states, _ = cell.run_fused(x, start)
+    assert seen is not None
+    wanted = float(omega_of(cell, states.square().sum(), states).detach())
+    assert seen.layers[0].omega == pytest.approx(wanted, rel=1e-4)
+    # What comes in by the last state counts as an error of the last step.
+    found = []
+    for by_output in (True, False):
+        body = nn.RNN(E, H)
+        torch.manual_seed(1)
+        body.reset_parameters()
+        with GradientMonitor(body) as monitor:
+            y, last = body(x)
+            (y[-1] if by_output else last).square().sum().backward()
+            seen = monitor.step()
+        assert seen is not None
+        found.append(seen.layers[0].omega)
+    assert found[0] == pytest.approx(found[1], rel=1e-5)
+    assert monitor.last is not None
+    with GradientMonitor(nn.GRU(E, H)) as monitor:
+        monitor.model(x)[0].sum().backward()
+        seen = monitor.step()
+    assert seen is not None
+    assert seen.layers[0].omega is None
+
+
 # -- our own training ------------------------------------------------------------------------------
 
 

@@ -54,7 +54,7 @@ class Entering:
         backwards, at the first.
         """
         largest = torch.linalg.vector_norm(self.outputs, torch.inf, dim=-1)
-        entered = largest != 0  # also where it is no number
+        entered: Tensor = largest != 0  # also where it is no number
         sentences = torch.arange(entered.shape[1], device=entered.device)
         for number, parts in enumerate(self.last):
             for part in parts:

@@ -45,11 +45,13 @@ from torch.nn.utils.rnn import PackedSequence
 from unrolled.atomic import check_target
 from unrolled.errors import SettingError, UnrolledWarning
 from unrolled.gradients import findings
+from unrolled.gradients.adjoint import Entering
 from unrolled.gradients.calls import Call, call_of
 from unrolled.gradients.jacobians import growth
 from unrolled.gradients.lags import count_lags
 from unrolled.gradients.monitor_view import MonitorView
 from unrolled.gradients.observations import LayerState, Observation
+from unrolled.gradients.omega import omega, total_errors
 from unrolled.gradients.stacks import Stack, opened
 from unrolled.gradients.tangents import Tangent
 from unrolled.neural.cells import Cell
@@ -306,11 +308,16 @@ class GradientMonitor:
         words: list[str] = []
         tangents = [tangent for layer in traced for tangent in layer]
         cells = [cell for layer in stack.layers for cell in layer]
-        for layer, tangent, cell in zip(lags.layers, tangents, cells, strict=True):
+        plain = stack.layers[-1][0].kind in ("elman", "irnn")
+        last = len(tangents) - len(stack.layers[-1]) if plain else -1
+        for number, (layer, tangent, cell) in enumerate(
+            zip(lags.layers, tangents, cells, strict=True)
+        ):
             layer.name = note.name if len(tangents) == 1 else f"{note.name}, {layer.name}"
             state = LayerState(
                 layer.name, layer.record()["norms"], layer.record()["shares"], layer.reach,
                 self._radii(layer.name, tangent, cell), tangent.saturated(), tangent.dead(),
+                _omega(entering, tangent, number) if number == last else None,
             )  # fmt: skip
             layers.append(state)
             words += findings.of_lags(layer)
@@ -324,6 +331,18 @@ class GradientMonitor:
             key = f"{name}/{gate}"
             radii[gate], self._vectors[key] = growth(block, self._vectors.get(key))
         return radii
+
+
+def _omega(entering: Entering, tangent: Tangent, number: int) -> float:
+    """Omega of the last layer's forward direction."""
+    hidden = tangent.states.shape[-1]
+    immediate = entering.outputs[..., :hidden].clone()
+    (error,) = entering.last[number] if entering.last else (None,)
+    if error is not None:
+        sentences = torch.arange(len(error), device=error.device)
+        immediate[entering.ends(number), sentences] += error
+    errors = total_errors(immediate, tangent.slopes(), tangent.weight)
+    return float(omega(tangent.weight, tangent.slopes(), errors))
 
 
 def _last_states(module: nn.Module, output: Any) -> tuple[Tensor, ...]:

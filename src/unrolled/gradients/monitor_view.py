@@ -100,10 +100,11 @@ def head_line(observation: Observation) -> str:
 
 
 def _layer_line(layer: LayerState) -> str:
+    omega = "" if layer.omega is None else f", Omega {layer.omega:.2g}"
     radius = max(layer.radius.values(), default=math.nan)
     return (
         f"{layer.name}: lag 0 {bars(layer.norms)} {len(layer.norms) - 1}, reaches {layer.reach}, "
-        f"radius {radius:.2f}, dead {100 * layer.dead:.0f} %"
+        f"radius {radius:.2f}{omega}, dead {100 * layer.dead:.0f} %"
     )
 
 

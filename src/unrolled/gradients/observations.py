@@ -18,6 +18,7 @@ class LayerState:
         reach: the lag beyond which lags have less than 1 % of the total.
         radius: spectral radius of the recurrent weights, about, by gate.
         saturated: share of values with hardly any slope, by gate. dead: share of units.
+        omega: Pascanu's Omega, of the last layer of a plain net that reads forwards; else None.
     """
 
     name: str
@@ -27,6 +28,7 @@ class LayerState:
     radius: dict[str, float]
     saturated: dict[str, float]
     dead: float
+    omega: float | None = None
 
 
 @dataclass(frozen=True)
