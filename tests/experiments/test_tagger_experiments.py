@@ -62,13 +62,26 @@ def test_depth_on_mpqa(mpqa: Path, tmp_path: Path) -> None:
     for row in results["table"].values():
         assert 0 <= row["proportional"] <= row["binary"] + 1e-9 <= 100
     comparison = results["deep_against_shallow"]["DSE, 3 k, proportional"]
-    assert comparison["shallow"] == pytest.approx(
-        results["table"]["DSE, 3 k, 1 layers"]["proportional"]
-    )
+    shallow = results["table"]["DSE, 3 k, 1 layers"]["proportional"]
+    assert comparison["shallow"] == pytest.approx(shallow)
     assert 0 < comparison["p"] <= 1
     assert (tmp_path / "out" / results["pictures"][0]).read_text().lstrip().startswith("<")
     assert {file["name"] for file in record["data"]} >= {"dse.txt", "ese.txt"}
     assert any(line.startswith("DSE, 3 k, 1 layers, fold 0: proportional") for line in said)
+
+
+def test_crf_baseline_on_mpqa(mpqa: Path, tmp_path: Path) -> None:
+    for kind in ("dse", "ese"):
+        data = [_with_part_of_speech(_plain(sentence)) for sentence in sentences(70)]
+        write_columns(data, mpqa / f"{kind}.txt", separator="\t")
+    record = run_experiment("irsoy2014-crf-baseline", mpqa, size="smoke", output=tmp_path / "out")
+    table = record["results"]["table"]
+    assert set(table) == set(record["published"]) == {"DSE", "ESE"}
+    assert all(row["binary"] > 50 for row in table.values())
+
+
+def _with_part_of_speech(sentence: TaggedSentence) -> TaggedSentence:
+    return dataclasses.replace(sentence, columns=(tuple("NN" for _ in sentence.words),))
 
 
 def test_nets_of_a_table_have_about_equal_size() -> None:

@@ -45,7 +45,9 @@ def sentences(count: int, seed: int = 1, scheme: str = "BIO") -> list[TaggedSent
         turned = convert(tags, "BIO", scheme)
         looks = tuple("capital" if word[0].isupper() else "small" for word in words)
         found.append(
-            TaggedSentence(tuple(words), tuple(turned), (looks,), f"d{number % 7}", f"f:{number}")
+            TaggedSentence(
+                tuple(words), tuple(turned), (looks, tuple(words)), f"d{number % 7}", f"f:{number}"
+            )
         )
     return found
 

@@ -23,6 +23,14 @@ KINDS = {
     "softmax": {"output": "softmax", "characters": "none", "capitals": 0},
     "deep": {"cell": "elman", "nonlinearity": "relu", "layers": 2, "read": "all", "rate": 0.005},
     "rnn": {"cell": "gru", "characters": "rnn", "columns": (0,)},
+    "windows": {
+        "layers": 0,
+        "embedding": 1,
+        "characters": "none",
+        "capitals": 0,
+        "columns": (0, 1),
+        "window": 2,
+    },
 }
 
 

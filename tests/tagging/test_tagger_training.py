@@ -143,7 +143,7 @@ def test_a_file_saved_and_loaded_has_the_same_vectors(vectors: Path, tmp_path: P
         ({"character_window": 2}, "character_window is 2, allowed are 1, 3, 5"),
         ({"dropout_input": 1.0}, "dropout_input is 1.0, allowed are 0 to below 1"),
         ({"columns": (-1,)}, "columns are"),
-        ({"columns": (4,)}, "columns has 4, and the data have 1"),
+        ({"columns": (4,)}, "columns has 4, and the data have 2"),
         ({"rate": 0}, "rate is 0"),
         ({"momentum": -1}, "momentum is -1"),
         ({"label_weights": {"O": -1}, "output": "softmax"}, "the weight of 'O' is -1"),

@@ -16,6 +16,7 @@ EXPERIMENTS = {
     "ladder": "cell_ladder",
     "large-lstm": "large_lstm",
     "irsoy2014-depth": "irsoy2014_depth",
+    "irsoy2014-crf-baseline": "irsoy2014_crf_baseline",
     "conll2003-ner": "conll2003_ner",
     "entity-sentiment": "entity_sentiment",
     "vanishing-gradient": "vanishing_gradient",

@@ -38,6 +38,8 @@ class TaggerConfig:
             for none.
         columns: which further columns of the data are inputs, by their rank among the columns that
             are neither words nor tags. column_width: width of the vector of each.
+        window: if above 0, those columns are no inputs of the stack: each value at a word and at so
+            many words to both sides has a weight for each tag, as in a CRF of indicator features.
         output: crf, or softmax, where each tag is chosen for itself.
         scheme: what tags are turned into within the model: auto (IOBES under a CRF, else as they
             are), same, or the name of a scheme.
@@ -60,6 +62,7 @@ class TaggerConfig:
     capitals: int = 8
     columns: tuple[int, ...] = ()
     column_width: int = 20
+    window: int = 0
     output: str = "crf"
     scheme: str = "auto"
     dropout_input: float = 0.5
@@ -75,7 +78,7 @@ class TaggerConfig:
             _choice(self, name, allowed)
         for name in ("hidden", "embedding", "character_width", "character_units", "column_width"):
             _at_least(self, name, 1)
-        for name in ("layers", "capitals"):
+        for name in ("layers", "capitals", "window"):
             _at_least(self, name, 0)
         if self.character_window < 1 or self.character_window % 2 == 0:
             raise SettingError(

@@ -54,8 +54,14 @@ class TaggerNet(nn.Module):
             width += self.characters.width
         self.shapes = _table(SHAPES, config.capitals) if config.capitals else None
         self.token_width = width + config.capitals
-        self.columns = nn.ParameterList(_table(size, config.column_width) for size in columns)
-        width = self.token_width + config.column_width * len(columns)
+        read = [] if config.window else columns
+        self.columns = nn.ParameterList(_table(size, config.column_width) for size in read)
+        width = self.token_width + config.column_width * len(read)
+        places = 2 * config.window + 1
+        self.windows = nn.ParameterList(
+            nn.Parameter(torch.zeros(places, size + 1, tags))  # the last: outside the sentence
+            for size in (columns if config.window else [])
+        )
         self.stack = DeepStack(
             config.cell, width, config.hidden, config.layers,
             nonlinearity=config.nonlinearity, read=config.read,
@@ -82,7 +88,7 @@ class TaggerNet(nn.Module):
         device = tokens.device
         place = torch.from_numpy(packing.place).to(device)
         parts = [tokens]
-        for table, values in zip(self.columns, columns, strict=True):
+        for table, values in zip(self.columns, [] if self.windows else columns, strict=True):
             parts.append(table.index_select(0, torch.from_numpy(values).to(device)))
         x = torch.cat(parts, 1) if len(parts) > 1 else tokens
         rows = torch.empty_like(place)
@@ -95,7 +101,21 @@ class TaggerNet(nn.Module):
         if self.training and config.layers:
             h = drop(h, packing, config.dropout_output)
         scores: Tensor = self.output(h).index_select(0, place)
-        return scores
+        return scores + self._from_windows(columns, packing) if self.windows else scores
+
+    def _from_windows(self, columns: list[Array], packing: Packing) -> Tensor:
+        """Scores (N, K) of tags by the columns' values near each word."""
+        sentence = np.repeat(np.arange(packing.lengths.size), packing.lengths)
+        every = np.arange(sentence.size)
+        total = self.output.weight.new_zeros(sentence.size, self.output.out_features)
+        for shift in range(-self.config.window, self.config.window + 1):
+            other = np.clip(every + shift, 0, every.size - 1)
+            inside = (sentence[other] == sentence) & (other == every + shift)
+            for table, values in zip(self.windows, columns, strict=True):
+                of_shift = table[shift + self.config.window]
+                ids = np.where(inside, values[other], len(of_shift) - 1)
+                total = total + of_shift.index_select(0, torch.from_numpy(ids).to(total.device))
+        return total
 
 
 def _table(size: int, width: int) -> nn.Parameter:
