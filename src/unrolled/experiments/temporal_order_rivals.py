@@ -25,7 +25,7 @@ from unrolled.neural.cells import Cell
 # Rates of Adam, found by trying a few at length 50.
 _RATES = {"lstm": 3e-3, "irnn": 3e-4}
 _HF_SEQUENCES, _HF_CURVATURE, _HF_CG = 1000, 250, 50
-_ECHO_UNITS, _ECHO_SEQUENCES = 500, 5000
+_ECHO_UNITS, _ECHO_SEQUENCES = 10, 5000  # units for each unit of the other nets
 
 
 class Reader(nn.Module):
@@ -120,8 +120,8 @@ def by_echo(length: int, seed: int, settings: Settings) -> dict[str, Any]:
     """A reservoir whose last state is read out; nothing else is trained."""
     random = torch.Generator().manual_seed(1000 + seed)
     net = EchoStateNetwork(
-        _ECHO_UNITS, spectral_radius=1.0, reservoir="cycle", input_scale=0.01, bias_scale=0.0,
-        ridge=1e-10, last=True, washout=0, seed=seed,
+        _ECHO_UNITS * settings.hidden, spectral_radius=1.0, reservoir="cycle", input_scale=0.01,
+        bias_scale=0.0, ridge=1e-10, last=True, washout=0, seed=seed,
     )  # fmt: skip
     eye = torch.eye(SYMBOLS, dtype=torch.float64)
     for _ in range(_ECHO_SEQUENCES // 500):

@@ -153,7 +153,7 @@ class HessianFree(torch.optim.Optimizer):
             with torch.no_grad():
                 return float(loss_of(run(point + vector)[0]))
 
-        move, found = _backtrack(loss_at, [direction for _, direction in candidates], float(loss))
+        move, found = _backtrack(loss_at, [direction for _, direction in candidates])
         self._adapt(bound, gradient, move, found - float(loss))
         move = _line_search(loss_at, move, float(loss), found, float(gradient @ move))
         self._set(point + move)
@@ -334,7 +334,7 @@ def _model_value(x: Tensor, right: Tensor, residual: Tensor) -> float:
 
 
 def _backtrack(
-    loss_at: Callable[[Tensor], float], candidates: list[Tensor], loss: float
+    loss_at: Callable[[Tensor], float], candidates: list[Tensor]
 ) -> tuple[Tensor, float]:
     """From the last iterate of CG back to earlier ones, as long as the true loss falls."""
     best, found = candidates[-1], loss_at(candidates[-1])
