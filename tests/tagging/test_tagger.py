@@ -222,3 +222,52 @@ def test_threads_and_gradients_are_left_alone(tagger: Tagger) -> None:
     tagger.predict([["Ann"]])
     assert torch.is_grad_enabled()
     assert all(parameter.grad is None for parameter in tagger.net.parameters())
+
+
+@pytest.fixture
+def language_model(tmp_path: Path) -> Path:
+    from unrolled.neural.training import train_net
+
+    text = tmp_path / "text.txt"
+    lines = [" ".join(sentence.words) for sentence in sentences(60)]
+    text.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    model = train_net(str(text), hidden=8, classes=3, epochs=2, batch=4, threads=1)
+    model.save(tmp_path / "lm.safetensors")
+    return tmp_path / "lm.safetensors"
+
+
+def test_states_of_a_language_model_go_in_and_into_the_file(
+    language_model: Path, tmp_path: Path
+) -> None:
+    bare = {"embedding": 1, "characters": "none", "capitals": 0, "layers": 0}
+    tagger = small_tagger(language_model=str(language_model), **bare)
+    assert tagger.config.states == 8
+    given = sentences(30, seed=5)
+    assert tagger.evaluate(given).f1 > small_tagger(**bare).evaluate(given).f1
+    language_model.unlink()
+    tagger.save(tmp_path / "t.safetensors")
+    loaded = Tagger.load(tmp_path / "t.safetensors")
+    assert loaded.tag(given) == tagger.tag(given)
+    for sentence, result in zip(given, tagger.tag(given), strict=True):
+        assert tagger.tag([sentence])[0].tags == result.tags
+    states = tagger.language
+    assert states is not None
+    alone = states.rows([given[3].words])
+    among = states.rows([sentence.words for sentence in given[:6]])
+    first = sum(len(sentence.words) for sentence in given[:3])
+    np.testing.assert_allclose(among[first : first + len(alone)], alone, rtol=1e-4, atol=1e-6)
+
+
+def test_only_nets_of_words_have_states(language_model: Path, tmp_path: Path) -> None:
+    small_tagger(count=5, epochs=1).save(tmp_path / "t.safetensors")
+    with pytest.raises(SettingError, match="only a net can give a tagger its states"):
+        small_tagger(language_model=str(tmp_path / "t.safetensors"))
+    contents = small_tagger(count=5, epochs=1, language_model=str(language_model)).contents()
+    contents["config"]["states"] = 9
+    write_model(tmp_path / "broken.safetensors", **contents)
+    with pytest.raises(FormatError, match="is needed"):
+        Tagger.load(tmp_path / "broken.safetensors")
+    contents["config"] = {**contents["config"], "states": 8, "language_model": None}
+    write_model(tmp_path / "broken.safetensors", **contents)
+    with pytest.raises(FormatError, match="the language model is missing"):
+        Tagger.load(tmp_path / "broken.safetensors")

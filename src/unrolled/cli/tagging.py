@@ -93,6 +93,13 @@ def tagger(
     vector_words: Annotated[
         int, _option("Words of that file that are kept for tagging.", _NET, min=0)
     ] = 200_000,
+    language_model: Annotated[
+        Path | None,
+        typer.Option(
+            help="A net of `unrolled train net`: its states are further inputs.",
+            rich_help_panel=_NET,
+        ),
+    ] = None,
     cell: Annotated[str, _option("lstm, gru, elman or irnn.", _NET)] = "lstm",
     nonlinearity: Annotated[str, _option("Of elman: tanh, sigmoid or relu.", _NET)] = "tanh",
     hidden: Annotated[int, _option("Units of a layer in each direction.", _NET, min=1)] = 200,
@@ -165,6 +172,7 @@ def tagger(
         "momentum": momentum, "weight_decay": weight_decay, "schedule": schedule,
         "patience": patience, "metric": metric, "clip_norm": clip_norm, "unknown": unknown,
         "label_weights": _weights(label_weights), "vectors": str(vectors or ""),
+        "language_model": str(language_model or ""),
         "freeze_vectors": freeze_vectors, "vector_words": vector_words, "seed": seed,
     }  # fmt: skip
     layout = _layout(word_column, tag_column, separator)

@@ -40,6 +40,7 @@ class TaggerConfig:
             are neither words nor tags. column_width: width of the vector of each.
         window: if above 0, those columns are no inputs of the stack: each value at a word and at so
             many words to both sides has a weight for each tag, as in a CRF of indicator features.
+        states: width of a language model's states; what it is, the training's file tells.
         output: crf, or softmax, where each tag is chosen for itself.
         scheme: what tags are turned into within the model: auto (IOBES under a CRF, else as they
             are), same, or the name of a scheme.
@@ -63,6 +64,7 @@ class TaggerConfig:
     columns: tuple[int, ...] = ()
     column_width: int = 20
     window: int = 0
+    states: int = 0
     output: str = "crf"
     scheme: str = "auto"
     dropout_input: float = 0.5
@@ -78,7 +80,7 @@ class TaggerConfig:
             _choice(self, name, allowed)
         for name in ("hidden", "embedding", "character_width", "character_units", "column_width"):
             _at_least(self, name, 1)
-        for name in ("layers", "capitals", "window"):
+        for name in ("layers", "capitals", "window", "states"):
             _at_least(self, name, 0)
         if self.character_window < 1 or self.character_window % 2 == 0:
             raise SettingError(
@@ -109,6 +111,8 @@ class TaggerTraining:
         unknown: a word seen c times is taken for an unknown one with probability a / (a + c), of
             which this is a, so that unknown words are learned about (Kiperwasser, Goldberg 2016).
         label_weights: how much the loss on a tag counts, such as {"O": 0.6}; softmax only.
+        language_model: file of a net of `unrolled train net`, whose states at each word are further
+            inputs; it is not trained, and becomes a part of the tagger.
         vectors: file of word vectors to begin with. freeze_vectors: leave them as they are; words
             without one are then all unknown.
         vector_words: words of that file that are kept for tagging besides those of the training
@@ -130,6 +134,7 @@ class TaggerTraining:
     clip_norm: float = 5.0
     unknown: float = 0.25
     label_weights: dict[str, float] | None = None
+    language_model: str = ""
     vectors: str = ""
     freeze_vectors: bool = False
     vector_words: int = 200_000

@@ -18,6 +18,7 @@ from unrolled.storage import ModelFile, load, write_model
 from unrolled.tagging.batches import Packing, by_length
 from unrolled.tagging.columns import TaggedSentence
 from unrolled.tagging.features import Columns, Forms, Lexicon
+from unrolled.tagging.language_states import LanguageStates
 from unrolled.tagging.net import TaggerNet
 from unrolled.tagging.scores import SpanScores, score_spans
 from unrolled.tagging.tags import OUTSIDE, TagSet
@@ -93,6 +94,7 @@ class Tagger:
     Args:
         net: the net. lexicon, vectors: its words and their vectors.
         characters: character -> id. columns: values of further columns. tags: the tags.
+        language: a language model that the net reads the states of.
     """
 
     def __init__(
@@ -104,6 +106,7 @@ class Tagger:
         columns: Columns,
         tags: TagSet,
         *,
+        language: LanguageStates | None = None,
         settings: Mapping[str, Any] | None = None,
         provenance: Mapping[str, Any] | None = None,
         path: str | None = None,
@@ -111,7 +114,7 @@ class Tagger:
         self.net = net.eval()
         self.lexicon, self.vectors = lexicon, vectors
         self.characters, self.columns, self.tags = dict(characters), columns, tags
-        self.config = net.config
+        self.config, self.language = net.config, language
         self.settings = dict(settings or {})
         self.provenance = dict(provenance or {})
         self.path = path
@@ -224,7 +227,8 @@ class Tagger:
             packing = Packing(lengths[batch])
             rows = self._inputs([word for sentence in chosen for word in sentence.words])
             tokens = torch.from_numpy(rows).to(device)
-            yield batch, self.net(tokens, self.column_ids(chosen), packing), packing
+            columns, states = self.column_ids(chosen), self.states(chosen)
+            yield batch, self.net(tokens, columns, packing, states), packing
 
     def _decoded(self, scores: Tensor, packing: Packing, confidences: bool) -> list[Array]:
         """Tag numbers and, if asked for, what `Found` holds besides."""
@@ -349,6 +353,12 @@ class Tagger:
             for rank, column in enumerate(self.config.columns)
         ]
 
+    def states(self, sentences: Sequence[TaggedSentence]) -> Array | None:
+        """States (N, W) of the language model, if there is one."""
+        if self.language is None:
+            return None
+        return self.language.rows([sentence.words for sentence in sentences])
+
     # -- storage ---------------------------------------------------------------------------------
 
     @classmethod
@@ -387,6 +397,10 @@ class Tagger:
             "column_values": self.columns.values,
             **self.settings,
         }
+        if self.language is not None:
+            own = self.language.model.contents()
+            config["language_model"] = own["config"]
+            arrays |= {f"language.{name}": array for name, array in own["arrays"].items()}
         return {
             "kind": KIND,
             "config": config,

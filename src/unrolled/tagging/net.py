@@ -56,7 +56,7 @@ class TaggerNet(nn.Module):
         self.token_width = width + config.capitals
         read = [] if config.window else columns
         self.columns = nn.ParameterList(_table(size, config.column_width) for size in read)
-        width = self.token_width + config.column_width * len(read)
+        width = self.token_width + config.column_width * len(read) + config.states
         places = 2 * config.window + 1
         self.windows = nn.ParameterList(
             nn.Parameter(torch.zeros(places, size + 1, tags))  # the last: outside the sentence
@@ -83,13 +83,22 @@ class TaggerNet(nn.Module):
             parts.append(self.shapes.index_select(0, torch.from_numpy(shapes).to(vectors.device)))
         return torch.cat(parts, 1) if len(parts) > 1 else vectors
 
-    def forward(self, tokens: Tensor, columns: list[Array], packing: Packing) -> Tensor:
-        """Scores (N, K) of the tags of sentences end to end, from rows (N, D) of their words."""
+    def forward(
+        self, tokens: Tensor, columns: list[Array], packing: Packing, states: Array | None = None
+    ) -> Tensor:
+        """Scores (N, K) of the tags of sentences end to end, from rows (N, D) of their words.
+
+        Args:
+            columns: ids (N,) of the values of each further column.
+            states: (N, W) of a language model, if the tagger has one.
+        """
         device = tokens.device
         place = torch.from_numpy(packing.place).to(device)
         parts = [tokens]
         for table, values in zip(self.columns, [] if self.windows else columns, strict=True):
             parts.append(table.index_select(0, torch.from_numpy(values).to(device)))
+        if states is not None:
+            parts.append(torch.from_numpy(states).to(device))
         x = torch.cat(parts, 1) if len(parts) > 1 else tokens
         rows = torch.empty_like(place)
         rows[place] = torch.arange(len(place), device=device)

@@ -77,6 +77,8 @@ def tagger_graph(tagger: Tagger) -> Any:
 def _write(graph: Graph, tagger: Tagger) -> None:
     """From what is known of each word to scores."""
     net = tagger.net
+    if tagger.language is not None:
+        raise SettingError("a tagger with a language model cannot be written as ONNX")
     parts = [_vectors(graph, tagger)]
     if net.characters is not None:
         if not isinstance(net.characters, CharacterCNN):

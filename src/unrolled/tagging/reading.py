@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
 import torch
 
 from unrolled.errors import FormatError, SettingError
+from unrolled.neural.model import NeuralModel
 from unrolled.storage import ModelFile, arrays_under
 from unrolled.tagging.config import TAG_SCHEMES, TaggerConfig
 from unrolled.tagging.features import Columns, Lexicon, checked_texts
+from unrolled.tagging.language_states import LanguageStates
 from unrolled.tagging.model import Tagger
 from unrolled.tagging.net import TaggerNet
 from unrolled.tagging.tags import TagSet
@@ -64,9 +66,29 @@ def read_tagger(file: ModelFile) -> Tagger:
         if name in ("training", "scores", "overlap", "curve", "task")
     }
     return Tagger(
-        net, lexicon, vectors, known, columns, tags,
+        net, lexicon, vectors, known, columns, tags, language=_language(file, config.states),
         settings=rest, provenance=file.provenance, path=where,
     )  # fmt: skip
+
+
+def _language(file: ModelFile, width: int) -> LanguageStates | None:
+    """The language model within the file, if the tagger reads one."""
+    settings = file.config.get("language_model")
+    if settings is None and not width:
+        return None
+    if not isinstance(settings, dict):
+        raise FormatError("the language model is missing", where=str(file.path))
+    arrays = arrays_under("language.", file.arrays)
+    states = LanguageStates(
+        NeuralModel.from_file(replace(file, kind="net", config=settings, arrays=arrays))
+    )
+    if states.width != width:
+        raise FormatError(
+            f"the language model's states have {states.width} numbers, and the tagger reads "
+            f"{width}",
+            where=str(file.path),
+        )
+    return states
 
 
 def _config(settings: dict[str, Any], where: str) -> TaggerConfig:

@@ -6,7 +6,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +19,7 @@ from unrolled.tagging.batches import Packing, shuffled
 from unrolled.tagging.columns import TaggedSentence
 from unrolled.tagging.config import TaggerConfig, TaggerTraining
 from unrolled.tagging.features import Columns, Forms, character_ids
+from unrolled.tagging.language_states import read_language_states
 from unrolled.tagging.model import Tagger
 from unrolled.tagging.net import TaggerNet
 from unrolled.tagging.overlap import score_overlap
@@ -99,19 +100,25 @@ class TaggerTrainer:
         torch.manual_seed(training.seed)
         torch.set_num_threads(threads)
         keep_freed_memory()
-        self.training = training
+        self.training, self._train = training, train
         self.valid = [sentence for sentence in valid if sentence.words]
         tags = _tag_set(train, config)
         counts = Counter(word for sentence in train for word in sentence.words)
         words, config = words_of(counts, config, training)
         self.vectors_line = words.line
+        language = (
+            read_language_states(training.language_model) if training.language_model else None
+        )
+        config = replace(config, states=language.width if language is not None else 0)
         columns = _columns(train, config)
         characters = character_ids(counts) if config.characters != "none" else {}
         net = TaggerNet(
             config, characters=len(characters) + 2, columns=columns.sizes, tags=len(tags),
             allowed=tags.allowed(),
         )  # fmt: skip
-        self.tagger = Tagger(net, words.lexicon, words.table, characters, columns, tags)
+        self.tagger = Tagger(
+            net, words.lexicon, words.table, characters, columns, tags, language=language
+        )
         self._table = torch.from_numpy(words.table.trained)
         self._forms = Forms(list(counts), words.lexicon, characters)
         self._replace = _chances(counts, self._forms.words, training.unknown)
@@ -232,7 +239,8 @@ class TaggerTrainer:
         places = _places(data.offsets[batch], packing)
         rows, tokens, used = self._tokens(data.forms[places])
         columns = [column[places] for column in data.columns]
-        scores = net(tokens, columns, packing)
+        states = self.tagger.states([self._train[number] for number in batch.tolist()])
+        scores = net(tokens, columns, packing, states)
         loss = self._loss(scores, torch.from_numpy(data.tags[places]), packing)
         value = float(loss.detach())
         if not math.isfinite(value):
