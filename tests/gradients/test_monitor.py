@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 import json
 import math
 import sys
@@ -229,17 +230,40 @@ def test_of_a_large_batch_some_sentences_and_steps_are_enough() -> None:
     assert norms[0] != norms[1]
 
 
-def test_evaluation_and_closed_monitors_see_nothing() -> None:
+def test_evaluation_copies_and_closed_monitors_see_nothing() -> None:
     model = Foreign(nn.LSTM, 1, False, True)
     monitor = GradientMonitor(model)
     with torch.no_grad():
         model(_words(), None)
     assert not monitor._notes
-    clone = copy.deepcopy(model)
+    file = io.BytesIO()
+    torch.save(model, file)
+    file.seek(0)
+    for clone in (copy.deepcopy(model), torch.load(file, weights_only=False)):
+        clone(_words(), None)
+        assert not monitor._notes
+    model(_words(), None)
+    assert monitor._notes
     monitor.close()
     model(_words(), None)
     assert not monitor._notes
-    del clone
+
+
+@pytest.mark.parametrize("kind", [nn.RNN, nn.GRU])  # few CPUs have an LSTM in bfloat16
+def test_products_in_lower_precision_are_no_hindrance(kind: Any) -> None:
+    torch.manual_seed(1)
+    model, norms = Foreign(kind, 1, False, True), []
+    for lower in (False, True):
+        with GradientMonitor(model) as monitor:
+            with torch.autocast("cpu", torch.bfloat16, enabled=lower):
+                loss = model(_words(), None)
+            loss.backward()
+            seen = monitor.step()
+        assert seen is not None
+        norms.append(seen.layers[0].norms)
+        model.zero_grad()
+    assert norms[0] == pytest.approx(norms[1], rel=0.2)
+    assert norms[0] != norms[1]
 
 
 def test_it_looks_less_often_where_looks_take_long(monkeypatch: pytest.MonkeyPatch) -> None:

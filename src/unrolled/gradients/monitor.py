@@ -81,6 +81,27 @@ class _Note:
             self.last[part] = error.detach() if known is None else known + error.detach()
 
 
+class _Hook:
+    """Tells the monitor of a module's calls. Copies of the model, and pickles, are not watched."""
+
+    def __init__(self, monitor: GradientMonitor, name: str) -> None:
+        self.monitor, self.name = monitor, name
+
+    def __call__(self, module: nn.Module, arguments: Any, options: Any, output: Any) -> None:
+        self.monitor.note(self.name, module, arguments, options, output)
+
+    def __reduce__(self) -> Any:
+        return _unwatched, ()
+
+
+def _unwatched() -> Callable[..., None]:
+    return _ignore
+
+
+def _ignore(*_: Any) -> None:
+    """The hook of a copy."""
+
+
 class GradientMonitor:
     """Watches a model's gradients while it is trained; see the module's text for the three lines.
 
@@ -192,11 +213,11 @@ class GradientMonitor:
         for name, module in self.model.named_modules():
             if isinstance(module, _KINDS):
                 try:
-                    stack = opened(module)
+                    opened(module)
                 except SettingError as error:
                     warnings.warn(f"{name or 'the model'}: {error}", UnrolledWarning, stacklevel=3)
                     continue
-                hook = self._hook(name or type(module).__name__, len(stack.names))
+                hook = _Hook(self, name or type(module).__name__)
                 handles.append(module.register_forward_hook(hook, with_kwargs=True))
         if not handles:
             warnings.warn(
@@ -207,25 +228,22 @@ class GradientMonitor:
             )
         return handles
 
-    def _hook(self, name: str, count: int) -> Any:
-        # A plain function: copies of the model must not copy the monitor.
-        def hook(module: nn.Module, arguments: Any, options: Any, output: Any) -> None:
-            if not self._due or not torch.is_grad_enabled():
-                return
-            y = output[0].data if isinstance(output[0], PackedSequence) else output[0]
-            if not y.requires_grad or options.get("depth") == 1:
-                return
-            note = _Note(name, module, call_of(module, arguments, options))
-            known = self._notes.get(name)
-            if known is not None and known.call.x.shape[0] > note.call.x.shape[0]:
-                return  # of several calls the longest tells most
-            self._notes[name] = note
-            y.register_hook(note.take)
-            for part, tensor in enumerate(_last_states(module, output)):
-                if tensor.requires_grad:
-                    tensor.register_hook(partial(note.take_last, part))
-
-        return hook
+    def note(self, name: str, module: nn.Module, arguments: Any, options: Any, output: Any) -> None:
+        """A recurrent module was called; what comes back into its output will be noted."""
+        if not self._due or not torch.is_grad_enabled():
+            return
+        y = output[0].data if isinstance(output[0], PackedSequence) else output[0]
+        if not y.requires_grad or options.get("depth") == 1:
+            return
+        note = _Note(name, module, call_of(module, arguments, options))
+        known = self._notes.get(name)
+        if known is not None and known.call.x.shape[0] > note.call.x.shape[0]:
+            return  # of several calls the longest tells most
+        self._notes[name] = note
+        y.register_hook(note.take)
+        for part, tensor in enumerate(_last_states(module, output)):
+            if tensor.requires_grad:
+                tensor.register_hook(partial(note.take_last, part))
 
     # -- a look ------------------------------------------------------------------------------------
 
