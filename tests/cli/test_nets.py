@@ -81,6 +81,7 @@ REFUSED = [
     (("--output-layer", "softmax"), "output 'softmax' is unknown"),
     (("--classes-by", "brown"), "classes by 'brown' are unknown"),
     (("--rate", "-1"), "rate is -1.0"),
+    (("--recurrent-start", "zeros"), "the initialisation 'zeros' is unknown, allowed are identity"),
 ]
 
 

@@ -18,7 +18,7 @@ from unrolled.errors import FormatError, SettingError
 from unrolled.language_model import evaluate, predict, score_sentences
 from unrolled.mixture import Mixture
 from unrolled.neural.model import NeuralModel
-from unrolled.neural.net import NetConfig
+from unrolled.neural.net import NetConfig, build_net
 from unrolled.storage import read_model, write_model
 from unrolled.vocabulary import BOS, EOS
 
@@ -210,3 +210,15 @@ def test_a_mixture_with_a_net_is_saved_and_comes_back(tmp_path: Path) -> None:
     wanted = np.where(IDS == BOS, 0, np.log(0.25 * parts[0] + 0.75 * parts[1]))
     np.testing.assert_allclose(again.log_probs(IDS), wanted, atol=1e-5)
     np.testing.assert_allclose(mixture.log_probs(IDS), wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize("cell", ["elman", "lstm", "gru"])
+def test_recurrent_weights_begin_as_they_are_told(cell: str) -> None:
+    config = NetConfig(cell=cell, hidden=6, layers=2, output="full", recurrent_start="orthogonal")
+    net = build_net(config, 9)
+    for layer in net.layers:
+        for block in layer.state_weight.detach().split(6):
+            torch.testing.assert_close(block @ block.T, torch.eye(6))
+    plain = build_net(NetConfig(cell=cell, hidden=6, output="full"), 9)
+    block = plain.layers[0].state_weight.detach()[:6]
+    assert not torch.allclose(block @ block.T, torch.eye(6), atol=0.1)

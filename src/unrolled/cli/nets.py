@@ -66,6 +66,10 @@ def net(
     dropout_state: Annotated[float, _option("Share of recurrent weights dropped.", _NET)] = 0.0,
     learned_start: Annotated[bool, _option("Learn the first state.", _NET)] = False,
     forget_bias: Annotated[float, _option("First bias of an LSTM's forget gate.", _NET)] = 1.0,
+    recurrent_start: Annotated[
+        str,
+        _option("Recurrent weights to begin with: identity, orthogonal, radius or sparse.", _NET),
+    ] = "",
     independent: Annotated[
         bool, _option("Begin each sentence anew instead of carrying the state on.", _NET)
     ] = False,
@@ -171,6 +175,7 @@ def net(
             classes=classes, classes_by=classes_by, dropout_input=dropped[0],
             dropout_layers=dropped[1], dropout_output=dropped[2], dropout_state=dropout_state,
             learned_start=learned_start, forget_bias=forget_bias, independent=independent,
+            recurrent_start=recurrent_start,
             epochs=epochs, batch=batch, bptt=bptt, optimiser=optimiser, rate=rate,
             momentum=momentum, weight_decay=weight_decay, schedule=schedule, warmup=warmup,
             patience=patience, clip_norm=clip_norm, clip_value=clip_value,

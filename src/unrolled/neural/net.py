@@ -44,6 +44,8 @@ class NetConfig:
         dropout_state: share of recurrent weights set to 0 (Merity et al. 2018).
         learned_start: learn the state that texts begin with, instead of 0.
         forget_bias: of an LSTM.
+        recurrent_start: how recurrent weights begin, see `unrolled.gradients.initialisation`:
+            identity, orthogonal, radius (1) or sparse; empty for the cell's own way.
         independent: begin every sentence anew, instead of carrying the state on.
     """
 
@@ -67,6 +69,7 @@ class NetConfig:
     dropout_state: float = 0.0
     learned_start: bool = False
     forget_bias: float = 1.0
+    recurrent_start: str = ""
     independent: bool = False
 
     def __post_init__(self) -> None:
@@ -89,6 +92,10 @@ class NetConfig:
         for name in ("dropout_input", "dropout_layers", "dropout_output", "dropout_state"):
             if not 0 <= getattr(self, name) < 1:
                 raise SettingError(f"{name} is {getattr(self, name)}, allowed are 0 to below 1")
+        if self.recurrent_start:
+            from unrolled.gradients.initialisation import check_initialisation
+
+            check_initialisation(self.recurrent_start)
 
     @property
     def width(self) -> int:
@@ -200,6 +207,11 @@ class RecurrentNet(Net):
             )
             for width in widths
         )
+        if config.recurrent_start:
+            from unrolled.gradients.initialisation import initialise
+
+            for number in range(config.layers):
+                initialise(self._cell(number).state_weight, config.recurrent_start)
         self.per_layer = self._cell(0).states
         start = torch.zeros(config.layers * self.per_layer, config.hidden)
         self.start = nn.Parameter(start) if config.learned_start else None
