@@ -16,6 +16,7 @@ from unrolled.experiments.jane_and_john import (
     Listener,
     Settings,
     _cells,
+    _distance,
     _reach,
     _train,
     sentences,
@@ -67,3 +68,11 @@ def test_every_cell_is_in_the_table(tmp_path: Path) -> None:
     assert set(results["table"]) == set(jane_and_john.CELLS)
     for name in results["pictures"]:
         assert (tmp_path / name).read_text().startswith("<svg")
+
+
+def test_training_sees_all_distances_up_to_the_last() -> None:
+    settings, random = Settings((2, 5, 20), 1, (40,)), torch.Generator().manual_seed(0)
+    seen = [_distance(settings, random) for _ in range(600)]
+    assert set(seen) == set(range(2, 21))
+    assert seen.count(2) == pytest.approx(200, abs=40)
+    assert settings.tested == (2, 5, 20, 40)
