@@ -81,6 +81,9 @@ def test_weights_by_lag_come_where_they_are_asked_for() -> None:
     report = measure_cell("gru", hidden=6, steps=5, weights=True)
     shares = report.record()["layers"][0]["weight_shares"]
     assert sum(shares) == pytest.approx(1)
+    rows = [line.split() for line in report.table().splitlines()]
+    assert rows[0][4:6] == ["of", "dU"]
+    assert rows[2][6] == f"{100 * shares[1]:.2f}"
     assert "weight_shares" not in measure_cell("gru", hidden=6, steps=5).record()["layers"][0]
 
 

@@ -45,7 +45,7 @@ def gradients(
     batch: Annotated[int, typer.Option(help="Parts of the text side by side.", min=1)] = 32,
     batches: Annotated[int, typer.Option(help="Batches of the text to look at.", min=1)] = 4,
     weights: Annotated[
-        bool, typer.Option("--weights", help="Also each lag's share of dE/dU (in the JSON).")
+        bool, typer.Option("--weights", help="Also each lag's share of dE/dU.")
     ] = False,
     seed: Annotated[int, typer.Option(help="Of fresh parameters.")] = 1,
     output: Annotated[

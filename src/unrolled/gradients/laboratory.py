@@ -18,7 +18,7 @@ from torch import Tensor
 
 from unrolled.errors import SettingError, TextError
 from unrolled.gradients.adjoint import Entering
-from unrolled.gradients.by_lag import GradientLags
+from unrolled.gradients.by_lag import GradientLags, LayerLags
 from unrolled.gradients.findings import of_lags, of_units
 from unrolled.gradients.initialisation import initialise
 from unrolled.gradients.jacobians import JacobianReport, report_of, some_steps
@@ -31,6 +31,8 @@ from unrolled.neural.streams import Batch, by_sentence, side_by_side, steps_of
 if TYPE_CHECKING:
     from unrolled.neural.model import NeuralModel
     from unrolled.text_sources import Sources
+
+Array = np.ndarray[Any, Any]
 
 _SENTENCES = 2  # whose Jacobians are looked at
 # Fresh cells to set beside each other: name -> kind and settings of `measure_cell`.
@@ -76,12 +78,16 @@ class GradientReport:
         """A table for each layer, columns two spaces apart.
 
         norm is the mean of |dE_t/dh_{t-k}|, share its part of the sum over all pairs, beyond what
-        longer lags have. |J| is the mean spectral norm of k steps' Jacobians, with its bound.
+        longer lags have; of dU is the lag's share of the recurrent weights' gradient, if that was
+        asked for. |J| is the mean spectral norm of k steps' Jacobians, with its bound.
         """
         parts = []
+        shares = self.lags.weight_shares()
         several = len(self.lags.layers) > 1
-        for layer, jacobian in zip(self.lags.layers, self.jacobians, strict=True):
-            rows = [_head(layer), *_rows(layer, jacobian)]
+        pairs = zip(self.lags.layers, self.jacobians, strict=True)
+        for number, (layer, jacobian) in enumerate(pairs):
+            of_weights = shares[number] if shares else None
+            rows = [_head(layer, of_weights), *_rows(layer, jacobian, of_weights)]
             widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
             title = [layer.name] if several else []
             lines = [
@@ -128,13 +134,14 @@ def _radius_line(jacobian: JacobianReport) -> str:
     )
 
 
-def _head(layer: Any) -> list[str]:
-    more = [] if layer.cell_norms is None else ["cell"]
+def _head(layer: LayerLags, of_weights: Array | None) -> list[str]:
+    more = [] if of_weights is None else ["of dU"]
+    more += [] if layer.cell_norms is None else ["cell"]
     more += [] if layer.highway_norms is None else ["highway"]
     return ["lag", "norm", "share", "beyond", *more, "|J|", "bound"]
 
 
-def _rows(layer: Any, jacobian: JacobianReport) -> list[list[str]]:
+def _rows(layer: LayerLags, jacobian: JacobianReport, of_weights: Array | None) -> list[list[str]]:
     """A row for each of the first lags, then for fewer and fewer."""
     longest = len(layer.norms) - 1
     beyond = 1 - np.cumsum(layer.shares)
@@ -143,7 +150,8 @@ def _rows(layer: Any, jacobian: JacobianReport) -> list[list[str]]:
     shown = sorted({*range(min(longest, 6) + 1), *some_steps(max(longest, 1)), *measured})
     rows = []
     for lag in (lag for lag in shown if lag <= longest):
-        more = [
+        more = [] if of_weights is None else [f"{100 * of_weights[lag]:.2f} %"]
+        more += [
             _short(values[lag])
             for values in (layer.cell_norms, layer.highway_norms)
             if values is not None
