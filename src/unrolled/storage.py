@@ -275,6 +275,20 @@ def load(path: str | os.PathLike[str], *, verify: bool = False) -> Any:
     return model_of(read_model(path, verify=verify))
 
 
+def load_language_model(path: str | os.PathLike[str], *, verify: bool = False) -> Any:
+    """The same, for who needs a language model.
+
+    Raises:
+        FormatError: as `load`. SettingError: it is a tagger.
+    """
+    model = load(path, verify=verify)
+    if not hasattr(model, "next_log_probs"):
+        raise SettingError(
+            f"a language model is needed, and this is the tagger {model.name}", where=str(path)
+        )
+    return model
+
+
 def model_of(file: ModelFile) -> Any:
     """The model of an opened file, or of a part of one, such as a component of a mixture.
 

@@ -71,9 +71,28 @@ def test_columns_in_columns_out(run: Run, model: str, tmp_path: Path) -> None:
     assert out == "Ann\tB-PER\nmet\tO\nBob\tB-PER\n\nBob\tB-PER\nmet\tO\nAnn\tB-PER\n\n"
 
 
+def test_a_tagger_is_described(run: Run, model: str) -> None:
+    code, out, _ = run("info", model, "--json", "--verify")
+    assert code == 0
+    facts = json.loads(out)
+    assert "S-PER" in facts["tags"]
+    assert facts["words"] > 5
+    assert facts["verified"]
+    code, out, _ = run("info", model, "--words")
+    assert "ann" in out.split()
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (("score", "MODEL", "FILE"), "a language model is needed, and this is the tagger lstm"),
+        (("rank", "MODEL", "a b", "b a"), "this is the tagger"),
+        (("predict", "MODEL", "a"), "this is the tagger"),
+        (("generate", "MODEL"), "this is the tagger"),
+        (("mix", "MODEL", "MODEL", "-o", "m.safetensors", "--weights", "1 1"), "is the tagger"),
+        (("prune", "MODEL", "m.safetensors", "--ngrams", "5"), "prune works on n-gram models"),
+        (("convert", "MODEL", "m.arpa"), "only n-gram models can be written as ARPA"),
+        (("gradients", "MODEL", "FILE"), "only recurrent nets"),
         (("tag", "MODEL", "--format", "xml"), "--format is 'xml'"),
         (("tag", "MODEL", "--input", "xml"), "--input is 'xml'"),
         (("tag", "nowhere.safetensors"), "there is no such file"),

@@ -90,7 +90,8 @@ def info(
 
     opened = load(model, verify=verify)
     if words:
-        for number, word in enumerate(opened.vocabulary):
+        known = opened.vocabulary if hasattr(opened, "vocabulary") else opened.lexicon.vocabulary
+        for number, word in enumerate(known):
             print(f"{number}\t{word}")
         return
     facts = describe(opened)
@@ -109,12 +110,15 @@ def describe(model: Any) -> dict[str, Any]:
     import numpy as np
 
     path = Path(model.path) if model.path else None
-    facts = {
+    facts: dict[str, Any] = {
         "name": model.name,
-        "vocabulary": len(model.vocabulary),
         "parameters": model.parameters,
         "bytes": path.stat().st_size if path else None,
     }
+    if hasattr(model, "tags"):  # a tagger
+        facts |= {"words": len(model.lexicon), "tags": list(model.tags.names)}
+        return facts | {"settings": model.settings, "provenance": model.provenance}
+    facts["vocabulary"] = len(model.vocabulary)
     if hasattr(model, "trie"):
         facts["order"] = model.order
         facts["n-grams"] = [int(size) for size in np.diff(model.trie.levels)]
@@ -292,13 +296,13 @@ def mix(
     """
     from unrolled.cli.progress import Stages, compiling_announced
     from unrolled.errors import SettingError
-    from unrolled.storage import load
+    from unrolled.storage import load_language_model
 
     if tune and weights:
         raise SettingError("give --tune or --weights, not both")
     check_output(output)
     with compiling_announced(), Stages() as stages:
-        opened = [load(source) for source in sources]
+        opened = [load_language_model(source) for source in sources]
         given = shared.numbers(weights, float, "--weights") or None
         if cache is not None:
             from unrolled.cache import CacheModel

@@ -19,9 +19,9 @@ _UNITS = {"log10": 1 / math.log(10), "nats": 1.0, "bits": -1 / math.log(2)}
 
 
 def _load(path: str) -> Any:
-    from unrolled.storage import load
+    from unrolled.storage import load_language_model
 
-    return load(path)
+    return load_language_model(path)
 
 
 def _lines(sources: str | list[str], model: LanguageModel) -> Iterator[str]:
@@ -72,13 +72,14 @@ def evaluate(
     """
     from unrolled.cli.progress import Stages, compiling_announced
     from unrolled.language_model import evaluate as measure
+    from unrolled.storage import load
 
     if dynamic and cache:
         from unrolled.errors import SettingError
 
         raise SettingError("--dynamic and --cache cannot be had together", hint="Name one of them")
     with compiling_announced(), Stages() as stages:
-        opened = _load(model)
+        opened = load(model)
         if hasattr(opened, "tags"):
             from unrolled.cli.tagging import evaluate_tagger
 
@@ -230,8 +231,9 @@ def predict(
     from unrolled.language_model import predict as likeliest
 
     with compiling_announced():
+        likely = likeliest(_load(model), context, count)
         print("probability\tword")
-        for word, probability in likeliest(_load(model), context, count):
+        for word, probability in likely:
             print(f"{probability:.6f}\t{word}")
 
 

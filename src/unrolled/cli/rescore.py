@@ -56,7 +56,7 @@ def rescore(
     from unrolled.cli.progress import compiling_announced
     from unrolled.errors import SettingError
     from unrolled.nbest import nbest_lines, read_nbest, read_references, score_lines
-    from unrolled.storage import load
+    from unrolled.storage import load_language_model
 
     if tune and references is None:
         raise SettingError("--tune needs --references")
@@ -67,7 +67,7 @@ def rescore(
     with compiling_announced():
         lists = read_nbest(nbest, format, acoustic=acoustic, old_lm=old_lm, lm_label=lm_label)
         said = read_references(references, lists) if references is not None else None
-        new = rescoring.new_scores(lists, load(model))
+        new = rescoring.new_scores(lists, load_language_model(model))
         if said is not None and tune:
             weights = rescoring.tune_rescoring(lists, new, said, start=weights)
             print(f"tuned: {weights.line()}", file=sys.stderr)
