@@ -46,7 +46,7 @@ SETTINGS: dict[str, Any] = {
 KINDS = ("dse", "ese")
 _SIZES: dict[str, dict[str, Any]] = {
     "smoke": {"folds": 1, "layers": (1, 2), "parameters": (3_000,), "epochs": 2},
-    "laptop": {"folds": 5, "layers": (1, 3), "parameters": (24_000, 200_000), "epochs": 12},
+    "laptop": {"folds": 3, "layers": (1, 3), "parameters": (200_000,), "epochs": 12},
     "paper": {
         "folds": 10, "layers": (1, 2, 3, 4, 5), "parameters": (24_000, 200_000), "epochs": 20
     },
