@@ -47,7 +47,7 @@ def _section(record: dict[str, Any]) -> str:
         lines += ["", "The published numbers are quoted from memory, not checked in the paper."]
     lines += [
         "",
-        f"{record['seconds'] / 60:.0f} minutes in all on {machine['cores']} cores "
+        f"{_time(record['seconds'])} in all on {machine['cores']} cores "
         f"({machine['processor']}).{_data(record['data'])}",
     ]
     for picture in record["results"].get("pictures", []):
@@ -62,8 +62,18 @@ def _data(files: list[dict[str, Any]]) -> str:
 
 
 def _cell(ours: float | None, theirs: float | None) -> str:
-    shown = "" if ours is None else f"{ours:,.0f}" if ours >= 1000 else f"{ours:.1f}"
+    shown = "" if ours is None else _shown(ours)
     return shown if theirs is None else f"{shown} / {theirs:,}"
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds / 60:.0f} minutes" if seconds >= 90 else f"{seconds:.0f} seconds"
+
+
+def _shown(value: float) -> str:
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.3g}"
 
 
 def main() -> None:
