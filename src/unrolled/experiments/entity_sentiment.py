@@ -20,9 +20,11 @@ SOURCE = (
 REMEMBERED = True  # the published numbers are not checked against the paper
 PUBLISHED = {"laptop14": {"F1": 57.9}, "twitter": {"F1": 48.0}}
 
+# Little dropout, and few words taken for unknown ones: with what suits news, laptops stayed at 43
+# after ten epochs, with this they came to 50.
 SETTINGS: dict[str, Any] = {
-    "hidden": 100, "epochs": 30, "rate": 0.002, "batch": 16, "dropout_input": 0.5,
-    "dropout_output": 0.5,
+    "hidden": 100, "epochs": 30, "rate": 0.002, "batch": 16, "dropout_input": 0.2,
+    "dropout_output": 0.3, "unknown": 0.1,
 }  # fmt: skip
 _SIZES: dict[str, dict[str, Any]] = {
     "smoke": {
