@@ -15,7 +15,8 @@ from unrolled.cli import options as shared
 if TYPE_CHECKING:
     from unrolled.cli.progress import Stages
     from unrolled.tagging.columns import ColumnFormat, TaggedSentence
-    from unrolled.tagging.model import Tagged, Tagger
+    from unrolled.tagging.model import Tagger
+    from unrolled.tagging.results import Tagged
     from unrolled.tagging.trainer import TaggerTick
 
 _DATA, _NET, _TRAINING = "Data", "Net", "Training"
