@@ -167,7 +167,8 @@ def _vectors_file(folder: Path) -> str:
 @pytest.mark.parametrize("optimiser", ["adam", "sgd", "asgd"])
 def test_frozen_vectors_stay_and_others_move(optimiser: str, tmp_path: Path) -> None:
     text, file = write_text(tmp_path, 40), _vectors_file(tmp_path)
-    given = {**TRAINED, "vectors": file, "tied": False, "optimiser": optimiser, "weight_decay": 0.1}
+    given = {**TRAINED, "vectors": file, "tied": False, "optimiser": optimiser, "rate": 0.01,
+             "weight_decay": 0.1}  # fmt: skip
     said: list[str] = []
     frozen = train_net(text, freeze_vectors=True, report=said.append, **given)
     assert "4 of 12 words have vectors of 3 numbers" in said
