@@ -14,7 +14,8 @@ counts.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -265,12 +266,26 @@ def trace_net(
             h, targets = h.flatten(0, 1), targets.flatten()
             if count < targets.numel():
                 h, targets = h[real], targets[real]
-            loss = net.output.loss(h, targets)
+            with _frozen(net.output):
+                loss = net.output.loss(h, targets)
             errors = gradient_of(loss, calls[-1][3]) * count
     finally:
         net.train(training)
     rest = tuple(part.detach() for part in after)
     return NetTrace(stack, calls, Entering(errors), float(loss.detach()), rest)
+
+
+@contextmanager
+def _frozen(module: nn.Module) -> Iterator[None]:
+    """Without gradients of its parameters: an output layer's take longer than all else."""
+    changed = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    for parameter in changed:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in changed:
+            parameter.requires_grad_(True)
 
 
 def _sum(found: list[GradientLags]) -> GradientLags:

@@ -49,7 +49,8 @@ def word_losses(
             none, and no errors are written where there is no room for any.
         scale: what the gradients are multiplied by, in the precision of h.
         losses: (N,) out. dh: (N, H) out. dweight, dbias: (V, H), (V,) added to; all three
-            gradients are of the sum of losses. A dweight of no rows asks for losses alone.
+            gradients are of the sum of losses. A dh of no rows asks for losses alone, a dweight of
+            no rows for no gradient of the weights.
     """
     most = 0
     for c in classes:
@@ -67,7 +68,7 @@ def word_losses(
                             p[a, j] += table[starts[rows[a], k] + j]
             for a in range(rows.size):
                 losses[rows[a]] = _softmax(p[a, : words.size], places[targets[rows[a]]])
-            if dweight.shape[0] > 0:
+            if dh.shape[0] > 0:
                 for a in range(rows.size):
                     p[a, places[targets[rows[a]]]] -= 1
                     for j in range(words.size):
@@ -77,7 +78,8 @@ def word_losses(
                         for j in range(words.size):
                             errors[offsets[rows[a]] + j] = p[a, j]
                 _add_to_outputs(p, rows, weight, words, dh)
-                _add_to_weights(p, rows, h, words, dweight)
+                if dweight.shape[0] > 0:
+                    _add_to_weights(p, rows, h, words, dweight)
 
 
 @sum_part

@@ -225,13 +225,16 @@ class _WordLoss(torch.autograd.Function):
         """From h, weight, bias, targets, classes, index and threads, as `_word_losses` has them,
         and from the `MaxEnt` and its stretches, or None."""
         h, weight, bias, targets, classes, index, threads, ctx.features = given
-        needed = any(ctx.needs_input_grad[:3])
+        needed, of_weights = any(ctx.needs_input_grad[:3]), any(ctx.needs_input_grad[1:3])
         stretches = ctx.features and ctx.features[1]
         losses, *gradients = _word_losses(
-            h.contiguous(), weight, bias, targets, classes, index, threads, stretches, needed
-        )
+            h.contiguous(), weight, bias, targets, classes, index, threads, stretches, needed,
+            of_weights,
+        )  # fmt: skip
         if needed:
-            ctx.gradients = [torch.from_numpy(array) for array in gradients]
+            wanted = (True, of_weights, of_weights)
+            pairs = zip(gradients, wanted, strict=True)
+            ctx.gradients = [torch.from_numpy(array) if want else None for array, want in pairs]
         return torch.tensor(losses.mean(dtype=np.float64), dtype=h.dtype)
 
     @staticmethod
@@ -241,18 +244,19 @@ class _WordLoss(torch.autograd.Function):
             max_ent, stretches = ctx.features
             max_ent.record(stretches, float(given[0]))
         if given[0] != 1:  # seldom; it takes a pass over (V, E)
-            gradients = [gradient * given[0] for gradient in gradients]
+            gradients = [part if part is None else part * given[0] for part in gradients]
         dh, dweight, dbias = gradients
         return dh, dweight, dbias, None, None, None, None, None
 
 
 def _word_losses(
     h: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, classes: Tensor, index: ClassIndex,
-    threads: int, features: Stretches | None, gradients: bool,
+    threads: int, features: Stretches | None, gradients: bool, of_weights: bool = False,
 ) -> tuple[Array, Array, Array, Array]:  # fmt: skip
     """Sort tokens by class, share the classes out among threads, and run the kernel.
 
-    Returns losses (N,), and the gradients of their mean by h (N, E), weight (V, E), bias (V,).
+    Returns losses (N,), and the gradients of their mean by h (N, E), weight (V, E), bias (V,): the
+    first if ``gradients``, the others if ``of_weights`` too.
     """
     outputs, rows, biases, words, kinds = (
         tensor.detach().numpy() for tensor in (h, weight, bias, targets, classes)
@@ -264,8 +268,8 @@ def _word_losses(
     present = np.argsort(-counts * sizes, kind="stable")
     present = present[counts[present] > 0]
     losses = np.empty(words.size, outputs.dtype)
-    dh = np.empty_like(outputs)
-    dweight = np.zeros((len(rows) if gradients else 0, rows.shape[1]), rows.dtype)
+    dh = np.empty((len(outputs) if gradients else 0, outputs.shape[1]), outputs.dtype)
+    dweight = np.zeros((len(rows) if of_weights else 0, rows.shape[1]), rows.dtype)
     dbias = np.zeros_like(biases)
     results = losses, dh, dweight, dbias
     layout = index.members, index.borders, index.places
