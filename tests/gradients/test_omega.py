@@ -7,10 +7,15 @@ import torch
 from torch import Tensor
 
 from unrolled.errors import SettingError
-from unrolled.gradients.omega import omega, omega_of, slopes_of, total_errors
-from unrolled.neural.cells import Cell
+from unrolled.gradients.omega import omega, omega_of, total_errors
+from unrolled.neural.cells import Cell, slope_at
 
 STEPS, BATCH, HIDDEN = 6, 3, 4
+PAIRS = {  # f and its inverse
+    "tanh": (torch.tanh, torch.atanh),
+    "sigmoid": (torch.sigmoid, torch.logit),
+    "linear": (torch.clone, torch.clone),
+}
 
 
 def _run(nonlinearity: str = "tanh", kind: str = "elman") -> tuple[Cell, Tensor, list[Tensor]]:
@@ -40,9 +45,9 @@ def _brute_force(cell: Cell, states: list[Tensor], errors: Tensor, squared: bool
 
             def step(h: Tensor, k: int = k, row: int = row) -> Tensor:
                 # The input's share is what the state after holds beyond the recurrent one.
-                inverse = {"tanh": torch.atanh, "sigmoid": torch.logit}[cell.nonlinearity]
+                there, inverse = PAIRS[cell.nonlinearity]
                 rest = inverse(states[k + 1][row]) - states[k][row] @ cell.state_weight.T
-                return getattr(torch, cell.nonlinearity)(rest.detach() + cell.state_weight @ h)
+                return there(rest.detach() + cell.state_weight @ h)
 
             jacobian = torch.autograd.functional.jacobian(step, before)
             error = errors[k + 1, row]
@@ -52,11 +57,11 @@ def _brute_force(cell: Cell, states: list[Tensor], errors: Tensor, squared: bool
 
 
 @pytest.mark.parametrize("squared", [False, True])
-@pytest.mark.parametrize("nonlinearity", ["tanh", "sigmoid"])
+@pytest.mark.parametrize("nonlinearity", ["tanh", "sigmoid", "linear"])
 def test_omega_is_the_mean_over_steps_of_squared_excesses(nonlinearity: str, squared: bool) -> None:
     cell, loss, states = _run(nonlinearity)
     errors = torch.stack(torch.autograd.grad(loss, states, retain_graph=True))
-    slopes = slopes_of(torch.stack(states).detach(), nonlinearity)
+    slopes = slope_at(torch.stack(states).detach(), nonlinearity)
     value = float(omega(cell.state_weight, slopes, errors, squared=squared).detach())
     assert value == pytest.approx(_brute_force(cell, states, errors, squared), rel=1e-10)
 
@@ -66,7 +71,7 @@ def test_errors_along_all_paths_are_autograds() -> None:
     expected = torch.stack(torch.autograd.grad(loss, states))
     stacked = torch.stack(states).detach().requires_grad_()
     (immediate,) = torch.autograd.grad(_loss(stacked), stacked)
-    found = total_errors(immediate, slopes_of(stacked.detach(), "tanh"), cell.state_weight.detach())
+    found = total_errors(immediate, slope_at(stacked.detach(), "tanh"), cell.state_weight.detach())
     torch.testing.assert_close(found, expected)
 
 
@@ -75,7 +80,7 @@ def test_its_gradient_is_the_immediate_one(squared: bool) -> None:
     """Finite differences with states and errors held; nothing else gets a gradient."""
     cell, loss, states = _run()
     errors = torch.stack(torch.autograd.grad(loss, states, retain_graph=True))
-    slopes = slopes_of(torch.stack(states).detach(), "tanh")
+    slopes = slope_at(torch.stack(states).detach(), "tanh")
     omega(cell.state_weight, slopes, errors, squared=squared).backward()
     found = cell.state_weight.grad
     assert cell.input_weight.grad is None
@@ -93,7 +98,7 @@ def test_its_gradient_is_the_immediate_one(squared: bool) -> None:
 def test_omega_of_a_cell_works_on_fused_runs() -> None:
     cell, loss, states = _run()
     errors = torch.stack(torch.autograd.grad(loss, states, retain_graph=True))
-    slopes = slopes_of(torch.stack(states).detach(), "tanh")
+    slopes = slope_at(torch.stack(states).detach(), "tanh")
     expected = omega(cell.state_weight, slopes, errors)
     torch.manual_seed(3)
     Cell("elman", 2, HIDDEN)  # the same draws as in `_run`, so that x is the same

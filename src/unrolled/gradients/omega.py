@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from unrolled.errors import SettingError
-from unrolled.neural.cells import Cell
+from unrolled.neural.cells import Cell, slope_at
 
 FLOOR = 1e-20  # squared norms below it are no errors, but what rounding has left
 
@@ -46,7 +46,7 @@ def omega_of(
             hint="Gated cells need no Omega: compare them without it",
         )
     (immediate,) = torch.autograd.grad(loss, states, retain_graph=True)
-    slopes = slopes_of(states.detach(), cell.nonlinearity)
+    slopes = slope_at(states.detach(), cell.nonlinearity)
     errors = total_errors(immediate, slopes, cell.state_weight.detach())
     return omega(cell.state_weight, slopes, errors, squared=squared, floor=floor)
 
@@ -97,12 +97,3 @@ def total_errors(immediate: Tensor, slopes: Tensor, weight: Tensor) -> Tensor:
     for t in range(len(errors) - 1, 0, -1):
         errors[t - 1] += (slopes[t] * errors[t]) @ weight
     return errors
-
-
-def slopes_of(states: Tensor, nonlinearity: str) -> Tensor:
-    """f' from f's values: 1 - h^2 of tanh, h (1 - h) of sigmoid, whether h > 0 of ReLU."""
-    if nonlinearity == "tanh":
-        return 1 - states * states
-    if nonlinearity == "sigmoid":
-        return states * (1 - states)
-    return (states > 0).to(states.dtype)
