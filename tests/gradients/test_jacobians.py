@@ -8,9 +8,9 @@ import torch
 from tests.gradients.lag_oracle import zeros
 
 from unrolled.errors import SettingError
-from unrolled.gradients.initialisation import spectral_radius
 from unrolled.gradients.jacobians import growth, jacobian_report, jacobians, products
 from unrolled.neural.cells import Cell
+from unrolled.neural.initialisation import spectral_radius
 
 T, B, E, H = 7, 2, 3, 4
 KINDS = [("elman", "tanh"), ("elman", "sigmoid"), ("irnn", "relu"), ("lstm", "tanh"),

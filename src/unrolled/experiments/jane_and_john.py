@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from unrolled.gradients.clipping import clip_by_norm
-from unrolled.gradients.initialisation import initialise
 from unrolled.neural.cells import Cell
+from unrolled.neural.initialisation import initialise
 
 SOURCE = (
     "Our own experiment on the sentence of R. Socher's lecture on recurrent networks, CS224d 2016."

@@ -19,8 +19,8 @@ from unrolled.experiments.temporal_order import (
 from unrolled.gradients.clipping import clip_by_norm
 from unrolled.gradients.echo_state import EchoStateNetwork
 from unrolled.gradients.hessian_free import HessianFree
-from unrolled.gradients.initialisation import initialise
 from unrolled.neural.cells import Cell
+from unrolled.neural.initialisation import initialise
 
 # Rates of Adam, found by trying a few at length 50.
 _RATES = {"lstm": 3e-3, "irnn": 3e-4}

@@ -4,7 +4,7 @@
 `jacobians`   the derivatives of one step and of many, their singular values, the lecture's bound
 `monitor`     a watch to hang on any training loop
 `laboratory`  all of it for a trained model and a text, or for fresh cells side by side
-`clipping`, `initialisation`, `omega`, `hessian_free`, `echo_state`: cures
+`clipping`, `omega`, `hessian_free`, `echo_state`: cures
 """
 
 from __future__ import annotations

@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 
 from unrolled.errors import SettingError
-from unrolled.gradients.initialisation import spectral_radius
 from unrolled.gradients.tangents import Tangent, tangent_of
 from unrolled.neural.cells import Cell, State
+from unrolled.neural.initialisation import spectral_radius
 
 Array = np.ndarray[Any, Any]
 

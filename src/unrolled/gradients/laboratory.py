@@ -20,11 +20,11 @@ from unrolled.errors import SettingError, TextError
 from unrolled.gradients.adjoint import Entering
 from unrolled.gradients.by_lag import GradientLags, LayerLags
 from unrolled.gradients.findings import of_lags, of_units
-from unrolled.gradients.initialisation import initialise
 from unrolled.gradients.jacobians import JacobianReport, report_of, some_steps
 from unrolled.gradients.lags import NetTrace, count_lags, trace_net
 from unrolled.gradients.stacks import Stack
 from unrolled.neural.cells import Cell
+from unrolled.neural.initialisation import initialise
 from unrolled.neural.net import RecurrentNet, build_net
 from unrolled.neural.streams import Batch, by_sentence, side_by_side, steps_of
 

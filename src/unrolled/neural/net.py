@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from unrolled.errors import SettingError
 from unrolled.neural.cells import CELLS, Cell, State, activate
+from unrolled.neural.initialisation import check_initialisation, initialise
 from unrolled.neural.max_ent import NO_WORD, MaxEnt
 from unrolled.neural.output_layers import output_layer
 from unrolled.vocabulary import EOS
@@ -44,7 +45,7 @@ class NetConfig:
         dropout_state: share of recurrent weights set to 0 (Merity et al. 2018).
         learned_start: learn the state that texts begin with, instead of 0.
         forget_bias: of an LSTM.
-        recurrent_start: how recurrent weights begin, see `unrolled.gradients.initialisation`:
+        recurrent_start: how recurrent weights begin, see `initialisation`:
             identity, orthogonal, radius (1) or sparse; empty for the cell's own way.
         independent: begin every sentence anew, instead of carrying the state on.
     """
@@ -93,8 +94,6 @@ class NetConfig:
             if not 0 <= getattr(self, name) < 1:
                 raise SettingError(f"{name} is {getattr(self, name)}, allowed are 0 to below 1")
         if self.recurrent_start:
-            from unrolled.gradients.initialisation import check_initialisation
-
             check_initialisation(self.recurrent_start)
 
     @property
@@ -208,8 +207,6 @@ class RecurrentNet(Net):
             for width in widths
         )
         if config.recurrent_start:
-            from unrolled.gradients.initialisation import initialise
-
             for number in range(config.layers):
                 initialise(self._cell(number).state_weight, config.recurrent_start)
         self.per_layer = self._cell(0).states

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from unrolled.errors import SettingError
-from unrolled.gradients.initialisation import initialise, set_forget_bias, spectral_radius
 from unrolled.neural.cells import Cell
+from unrolled.neural.initialisation import initialise, set_forget_bias, spectral_radius
 
 
 @pytest.mark.parametrize("kind", ["identity", "orthogonal"])
