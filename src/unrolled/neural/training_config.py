@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from unrolled.errors import SettingError
 from unrolled.neural.net import NetConfig
 from unrolled.neural.schedules import Schedule
+from unrolled.settings import sorted_into
 
 OPTIMISERS = ("adam", "sgd", "asgd")
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -141,18 +142,7 @@ def split_settings(settings: dict[str, Any]) -> tuple[NetConfig, TrainingConfig]
     Raises:
         SettingError: an unknown name, with the nearest known one.
     """
-    import difflib
-
-    parts: list[dict[str, Any]] = [{}, {}]
-    names = [[item.name for item in fields(kind)] for kind in (NetConfig, TrainingConfig)]
-    cell, optimiser = settings.get("cell", "lstm"), settings.get("optimiser", "adam")
-    for name, value in {**default_rates(cell, optimiser), **settings}.items():
-        if value is None and name in ("rate", "state_rate"):
-            value = default_rates(cell, optimiser)[name]
-        if name not in names[0] + names[1]:
-            near = difflib.get_close_matches(name, names[0] + names[1], 1)
-            known = "Known are " + ", ".join(names[0] + names[1])
-            hint = f"Did you mean {near[0]}" if near else known
-            raise SettingError(f"there is no setting '{name}'", hint=hint)
-        parts[name not in names[0]][name] = value
-    return NetConfig(**parts[0]), TrainingConfig(**parts[1])
+    defaults = default_rates(settings.get("cell", "lstm"), settings.get("optimiser", "adam"))
+    asked = {name: value for name, value in settings.items() if value is not None}
+    of_net, of_training = sorted_into({**settings, **defaults, **asked}, NetConfig, TrainingConfig)
+    return NetConfig(**of_net), TrainingConfig(**of_training)

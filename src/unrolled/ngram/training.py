@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from unrolled.ngram.counting import NgramCounts, count_ngrams
 from unrolled.ngram.estimation import NgramConfig, estimate
 from unrolled.ngram.model import NgramModel
 from unrolled.ngram.trie import pack
+from unrolled.settings import check_known, names_of
 from unrolled.vocabulary import UNK
 
 if TYPE_CHECKING:
@@ -111,14 +112,7 @@ def ngram_config(settings: dict[str, Any]) -> NgramConfig:
     Raises:
         SettingError: an unknown name, with the nearest known one.
     """
-    import difflib
-
-    known = [item.name for item in fields(NgramConfig)]
-    for name in settings:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            hint = f"Did you mean {near[0]}" if near else "Known are " + ", ".join(known)
-            raise SettingError(f"there is no setting '{name}'", hint=hint)
+    check_known(settings, names_of(NgramConfig))
     return NgramConfig(**settings)
 
 

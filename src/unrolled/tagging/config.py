@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from unrolled.errors import SettingError
 from unrolled.neural.cells import CELLS, NONLINEARITIES
+from unrolled.settings import sorted_into
 
 CASES = ("exact-then-lower", "exact", "lower")
 CHARACTERS = ("cnn", "rnn", "none")
@@ -180,16 +180,8 @@ def split_settings(settings: dict[str, Any]) -> tuple[TaggerConfig, TaggerTraini
     Raises:
         SettingError: an unknown name, with the nearest known one; a value that is not allowed.
     """
-    parts: list[dict[str, Any]] = [{}, {}]
-    names = [[item.name for item in fields(kind)] for kind in (TaggerConfig, TaggerTraining)]
-    for name, value in settings.items():
-        if name not in names[0] + names[1]:
-            near = difflib.get_close_matches(name, names[0] + names[1], 1)
-            known = "Known are " + ", ".join(names[0] + names[1])
-            hint = f"Did you mean {near[0]}" if near else known
-            raise SettingError(f"there is no setting '{name}'", hint=hint)
-        parts[name not in names[0]][name] = value
-    config, training = TaggerConfig(**parts[0]), TaggerTraining(**parts[1])
+    of_tagger, of_training = sorted_into(settings, TaggerConfig, TaggerTraining)
+    config, training = TaggerConfig(**of_tagger), TaggerTraining(**of_training)
     if training.label_weights and config.output == "crf":
         raise SettingError(
             "label_weights have no meaning under a CRF, which scores whole sentences",

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from unrolled.errors import MissingExtraError, SettingError, TextError
+from unrolled.settings import check_known, names_of
 from unrolled.tagging.columns import TaggedSentence
 from unrolled.tagging.config import TaggerConfig, TaggerTraining
 
@@ -57,13 +56,8 @@ class TaggerEstimator:
         Raises:
             SettingError: there is no such setting; with the nearest one.
         """
-        known = _known()
-        for name, value in settings.items():
-            if name not in known:
-                near = difflib.get_close_matches(name, known, 1)
-                hint = f"Did you mean {near[0]}" if near else "Known are " + ", ".join(known)
-                raise SettingError(f"there is no setting '{name}'", hint=hint)
-            self._settings[name] = value
+        check_known(settings, _known())
+        self._settings |= settings
         return self
 
     def fit(self, X: Iterable[Sequence[str]], y: Iterable[Sequence[str]]) -> TaggerEstimator:  # noqa: N803
@@ -142,8 +136,7 @@ class TaggerEstimator:
 
 
 def _known() -> list[str]:
-    parts = (field.name for kind in (TaggerConfig, TaggerTraining) for field in fields(kind))
-    return [*_OWN, *parts]
+    return [*_OWN, *names_of(TaggerConfig, TaggerTraining)]
 
 
 def _words(sentences: Iterable[Sequence[str]]) -> list[tuple[str, ...]]:
