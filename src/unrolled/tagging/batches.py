@@ -134,3 +134,10 @@ def shuffled(lengths: Array, batch: int, random: np.random.Generator) -> Iterato
         batches = [part[low : low + batch] for low in range(0, part.size, batch)]
         for number in random.permutation(len(batches)):
             yield batches[number]
+
+
+def ranges(begins: Array, lengths: Array) -> Array:
+    """begins[0], begins[0] + 1, ... of each stretch, end to end: where words of a batch lie."""
+    ends = np.cumsum(lengths)
+    result: Array = np.arange(int(ends[-1])) + np.repeat(begins - ends + lengths, lengths)
+    return result

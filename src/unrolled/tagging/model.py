@@ -15,7 +15,7 @@ from torch import Tensor
 
 from unrolled.errors import FormatError, SettingError, TextError
 from unrolled.storage import ModelFile, load, write_model
-from unrolled.tagging.batches import Packing, by_length
+from unrolled.tagging.batches import Packing, by_length, ranges
 from unrolled.tagging.columns import TaggedSentence
 from unrolled.tagging.features import Columns, Forms, Lexicon
 from unrolled.tagging.language_states import LanguageStates
@@ -152,7 +152,7 @@ class Tagger:
         ids = np.full(size, OUTSIDE, np.int64)
         rest = [np.full(size if confidences else 0, np.nan) for _ in range(3)]
         for batch, scores, packing in self._scored(sentences):
-            places = _ranges(offsets[batch], packing.lengths)
+            places = ranges(offsets[batch], packing.lengths)
             own, *others = self._decoded(scores, packing, confidences)
             ids[places] = own
             for array, values in zip(rest, others, strict=False):
@@ -406,13 +406,6 @@ def _column(sentences: Sequence[TaggedSentence], column: int) -> list[str]:
             )
         values += sentence.columns[column]
     return values
-
-
-def _ranges(begins: Array, lengths: Array) -> Array:
-    """begins[0], begins[0] + 1, ... for each stretch."""
-    ends = np.cumsum(lengths)
-    result: Array = np.arange(int(ends[-1])) + np.repeat(begins - ends + lengths, lengths)
-    return result
 
 
 def _inner(offsets: Array, size: int) -> Array:

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from unrolled.errors import SettingError, TextError, UnrolledError
 from unrolled.neural.memory import keep_freed_memory
-from unrolled.tagging.batches import Packing, shuffled
+from unrolled.neural.schedules import Schedule
+from unrolled.tagging.batches import Packing, ranges, shuffled
 from unrolled.tagging.columns import TaggedSentence
 from unrolled.tagging.config import TaggerConfig, TaggerTraining
 from unrolled.tagging.features import Columns, Forms, character_ids
@@ -224,19 +225,15 @@ class TaggerTrainer:
     def _rate(self, step: int, epoch: int, batches: int) -> float:
         """Factor of the first rate."""
         training = self.training
-        warm = min((step + 1) / training.warmup, 1.0) if training.warmup else 1.0
-        if training.schedule == "cosine":
-            done = min(step / max(training.epochs * batches, 1), 1.0)
-            return warm * (0.01 + 0.99 * (1 + math.cos(math.pi * done)) / 2)
-        if training.schedule == "decay":
-            return warm / (1 + training.decay * epoch)
-        return warm
+        kind = "constant" if training.schedule == "decay" else training.schedule
+        factor = Schedule(kind, training.epochs * batches, training.warmup).rate(step)
+        return factor / (1 + training.decay * epoch) if training.schedule == "decay" else factor
 
     def _train_batch(self, batch: Array, rate: float, epoch: int) -> float:
         """One step; the loss."""
         data, net = self._data, self.tagger.net
         packing = Packing(data.lengths[batch])
-        places = _places(data.offsets[batch], packing)
+        places = ranges(data.offsets[batch], packing.lengths)
         rows, tokens, used = self._tokens(data.forms[places])
         columns = [column[places] for column in data.columns]
         states = self.tagger.states([self._train[number] for number in batch.tolist()])
@@ -378,14 +375,6 @@ def _chances(counts: Counter[str], ids: Array, unknown: float) -> Array:
     seen = np.zeros(int(ids.max(initial=0)) + 1)
     np.add.at(seen, ids, np.array(list(counts.values()), np.float64))
     result: Array = unknown / (unknown + seen[ids])
-    return result
-
-
-def _places(begins: Array, packing: Packing) -> Array:
-    """Where the words of a batch lie in the data, (N,)."""
-    result: Array = np.arange(int(packing.offsets[-1])) + np.repeat(
-        begins - packing.offsets[:-1], packing.lengths
-    )
     return result
 
 
