@@ -63,6 +63,9 @@ def net(
     dropout: Annotated[
         str, _option("Shares dropped at input, between layers, at output.", _NET)
     ] = "0.2 0.2 0.4",
+    dropout_words: Annotated[
+        float, _option("Share of the vocabulary dropped at the input.", _NET)
+    ] = 0.0,
     dropout_state: Annotated[float, _option("Share of recurrent weights dropped.", _NET)] = 0.0,
     learned_start: Annotated[bool, _option("Learn the first state.", _NET)] = False,
     forget_bias: Annotated[float, _option("First bias of an LSTM's forget gate.", _NET)] = 1.0,
@@ -173,7 +176,8 @@ def net(
             samples=samples, direct=direct, direct_order=direct_order, direct_rate=direct_rate,
             state_rate=state_rate,
             classes=classes, classes_by=classes_by, dropout_input=dropped[0],
-            dropout_layers=dropped[1], dropout_output=dropped[2], dropout_state=dropout_state,
+            dropout_layers=dropped[1], dropout_output=dropped[2], dropout_words=dropout_words,
+            dropout_state=dropout_state,
             learned_start=learned_start, forget_bias=forget_bias, independent=independent,
             recurrent_start=recurrent_start,
             epochs=epochs, batch=batch, bptt=bptt, optimiser=optimiser, rate=rate,

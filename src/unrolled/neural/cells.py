@@ -17,6 +17,7 @@ gru     r, z = sigmoid(.), n = tanh(W x + b + r (U h' + a)), h = (1 - z) n + z h
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any
 
 import torch
@@ -27,6 +28,9 @@ from unrolled.errors import SettingError
 CELLS = ("elman", "irnn", "lstm", "gru")
 NONLINEARITIES = ("tanh", "sigmoid", "relu", "linear")
 GATES = {"elman": 1, "irnn": 1, "lstm": 4, "gru": 3}
+
+# Weights are kept by what they are for, not in one block; copying them together costs little.
+warnings.filterwarnings("ignore", "RNN module weights are not part of single contiguous chunk")
 
 State = tuple[Tensor, ...]  # (h,) or, of an LSTM, (h, c), each (B, H)
 

@@ -22,6 +22,11 @@ Array = np.ndarray[Any, Any]
 KINDS = (*CELLS, "feed-forward")
 
 
+_SHARES = (
+    "dropout_input", "dropout_layers", "dropout_output", "dropout_words", "dropout_state"
+)  # fmt: skip
+
+
 @dataclass(frozen=True)
 class NetConfig:
     """What a net is made of.
@@ -42,6 +47,8 @@ class NetConfig:
         classes: of the class-factored softmax. classes_by: see `word_classes`.
         dropout_input, dropout_layers, dropout_output: share of units set to 0, the same ones at
             all steps of a stretch (Gal and Ghahramani 2016).
+        dropout_words: share of the vocabulary whose vectors are 0 wherever they come in a stretch
+            (Gal and Ghahramani 2016).
         dropout_state: share of recurrent weights set to 0 (Merity et al. 2018).
         learned_start: learn the state that texts begin with, instead of 0.
         forget_bias: of an LSTM.
@@ -67,6 +74,7 @@ class NetConfig:
     dropout_input: float = 0.2
     dropout_layers: float = 0.2
     dropout_output: float = 0.4
+    dropout_words: float = 0.0
     dropout_state: float = 0.0
     learned_start: bool = False
     forget_bias: float = 1.0
@@ -90,7 +98,7 @@ class NetConfig:
             )
         if self.order < 2:
             raise SettingError(f"order is {self.order}, allowed are 2 and more")
-        for name in ("dropout_input", "dropout_layers", "dropout_output", "dropout_state"):
+        for name in _SHARES:
             if not 0 <= getattr(self, name) < 1:
                 raise SettingError(f"{name} is {getattr(self, name)}, allowed are 0 to below 1")
         if self.recurrent_start:
@@ -157,7 +165,7 @@ class Net(nn.Module):
             depth: 1: errors do not flow back through time (plain backpropagation); by default
                 they flow back over all T steps.
         """
-        x = nn.functional.embedding(words, self.vectors)
+        x = self._without_some(nn.functional.embedding(words, self.vectors), words)
         x = self._dropped(x, self.config.dropout_input)
         own = state if self.output.max_ent is None else state[:-1]
         h, after = self.body(x, own, words, depth)
@@ -169,6 +177,14 @@ class Net(nn.Module):
         context, recent = _words_before(words, state[-1])
         h = h.float() if h.dtype == torch.bfloat16 else h  # which has no room for numbers of words
         return torch.cat([h, context.to(h.dtype)], -1), (*after, recent)
+
+    def _without_some(self, x: Tensor, words: Tensor) -> Tensor:
+        """Vectors x (T, B, E) of words (T, B), those of some words of the vocabulary as 0."""
+        share = self.config.dropout_words
+        if not self.training or share == 0:
+            return x
+        keep = x.new_empty(len(self.vectors), 1).bernoulli_(1 - share).div_(1 - share)
+        return x * nn.functional.embedding(words, keep)
 
     def _dropped(self, x: Tensor, share: float) -> Tensor:
         """x (T, B, E) with units of each text set to 0, the same ones at all steps."""
