@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
 
 from unrolled.errors import SettingError
-from unrolled.word_classes import CLASSINGS, word_classes
+from unrolled.word_classes import CLASSINGS, TABLE, word_classes
 
 RANDOM = np.random.default_rng(2)
 
@@ -52,10 +53,20 @@ def test_no_class_is_empty_and_the_start_mark_is_never_alone(by: str, classes: i
     assert found.max() < classes
 
 
-def test_the_exchange_ends_where_no_single_move_helps() -> None:
-    words = RANDOM.integers(0, 4, 1500)
-    text = [3 + 3 * (word if step % 2 else 3 - word) % 12 + int(RANDOM.integers(0, 3))
-            for step, word in enumerate(words)]  # fmt: skip
+def _text_of_four_groups() -> list[int]:
+    """Twelve words, three to a group, of which one tells the next; some stand beside themselves."""
+    groups = np.random.default_rng(3).integers(0, 4, 1500)
+    return [3 + 3 * (group if step % 2 else 3 - group) % 12 + int(RANDOM.integers(0, 3))
+            for step, group in enumerate(groups)]  # fmt: skip
+
+
+def _stuttered(text: list[int]) -> list[int]:
+    return [word for word in text for _ in range(1 + word % 3)]
+
+
+@pytest.mark.parametrize("change", [list, _stuttered])
+def test_the_exchange_ends_where_no_single_move_helps(change: Any) -> None:
+    text = change(_text_of_four_groups())
     ids = [1, *text, 2]
     counts = np.bincount(ids)
     found = word_classes(counts, 4, by="bigrams", ids=np.array(ids))
@@ -68,6 +79,15 @@ def test_the_exchange_ends_where_no_single_move_helps() -> None:
                 assert _log_likelihood(ids, moved) <= best + 1e-6
     by_count = word_classes(counts, 4, by="frequency")
     assert best > _log_likelihood(ids, by_count)
+
+
+def test_counts_beyond_the_table_of_logarithms_give_the_same_classes() -> None:
+    ids = np.array([1, *_text_of_four_groups(), 2])
+    times = 700  # which F of every classing is multiplied by, too
+    assert 1500 * times / 16 > TABLE
+    found = word_classes(np.bincount(ids), 4, by="bigrams", ids=ids)
+    many = np.tile(ids, times)
+    assert np.array_equal(word_classes(np.bincount(many), 4, by="bigrams", ids=many), found)
 
 
 def test_words_in_the_same_company_share_a_class() -> None:

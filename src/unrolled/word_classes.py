@@ -13,6 +13,7 @@ Array = np.ndarray[Any, Any]
 
 CLASSINGS = ("frequency", "sqrt-frequency", "bigrams")
 PASSES = 12  # of the exchange over all words; later ones move almost nothing
+TABLE = 1 << 16  # counts of which the exchange keeps n log n
 
 
 def word_classes(
@@ -81,10 +82,14 @@ def _exchanged(ids: Array, mass: Array, classes: int) -> Array:
     left = np.where(left == BOS, EOS, left)  # both sides of a sentence's border are one word here
     pairs, counts = np.unique(left * size + right, return_counts=True)
     left, right = np.divmod(pairs, size)
+    counts = counts.astype(np.uint64)
     order = np.argsort(-mass, kind="stable")
     found = np.empty(size, np.int64)
     found[order] = np.arange(size) % classes
     backwards = np.argsort(right, kind="stable")
+    of_classes = np.zeros((classes, classes), np.uint64)
+    np.add.at(of_classes, (found[left], found[right]), counts)
+    both_ways = np.stack([of_classes, of_classes.T])
     exchange(
         np.searchsorted(left, np.arange(size + 1)),
         right,
@@ -94,7 +99,16 @@ def _exchanged(ids: Array, mass: Array, classes: int) -> Array:
         counts[backwards],
         order[mass[order] > 0],
         found,
-        classes,
+        _n_log_n(np.arange(TABLE)),
+        both_ways,
+        _n_log_n(both_ways),
+        both_ways.sum(2),
+        np.empty((2, classes), np.uint64),
+        np.empty(classes),
         PASSES,
     )
     return found
+
+
+def _n_log_n(counts: Array) -> Array:
+    return np.asarray(counts * np.log(np.maximum(counts, 1)))
