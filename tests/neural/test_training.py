@@ -351,3 +351,13 @@ def test_averages_are_means_and_leave_the_net_as_it_was() -> None:
     with averager.in_place():
         torch.testing.assert_close(net.weight.data, torch.tensor([[4.0, 2.0]]))
     assert torch.equal(net.weight.data, values[2])
+
+
+def test_averages_over_a_span_fade_exponentially() -> None:
+    net = torch.nn.Linear(1, 1, bias=False)
+    averager = Averager(net, span=2)
+    assert averager.values()["weight"] == net.weight
+    for place, value in enumerate((2.0, 4.0, 9.0, 1.0)):
+        net.weight.data.fill_(value)
+        averager.begin() if place == 0 else averager.add()
+    assert averager.values()["weight"].item() == (2 + 4) / 8 + 9 / 4 + 1 / 2

@@ -23,6 +23,7 @@ KINDS = {
     "softmax": {"output": "softmax", "characters": "none", "capitals": 0},
     "deep": {"cell": "elman", "nonlinearity": "relu", "layers": 2, "read": "all", "rate": 0.005},
     "rnn": {"cell": "gru", "characters": "rnn", "columns": (0,)},
+    "summary": {"characters": "none", "summary": "max"},
     "windows": {
         "layers": 0,
         "embedding": 1,
@@ -61,6 +62,23 @@ def test_a_sentence_gets_the_same_tags_alone_and_in_any_batch(
         assert alone.confidences == pytest.approx(result.confidences, abs=1e-5)
     again = tagger.tag(given[::-1])[::-1]
     assert [result.tags for result in again] == [result.tags for result in together]
+
+
+def test_a_summary_is_the_largest_value_of_each_unit_in_the_sentence(
+    taggers: dict[str, Tagger],
+) -> None:
+    tagger, given = taggers["summary"], sentences(1, seed=9)
+    states: list[torch.Tensor] = []
+    hook = tagger.net.stack.register_forward_hook(lambda net, x, h: states.append(h))
+    _, scores, _ = next(tagger._scored(given))
+    hook.remove()
+    net = tagger.net
+    assert net.summary is not None
+    with torch.no_grad():
+        h = states[0].numpy()  # one sentence: its words in their order
+        wanted = h @ net.output.weight.numpy().T + net.output.bias.numpy()
+        wanted += net.summary.weight.numpy() @ h.max(0)
+    np.testing.assert_allclose(scores.numpy(), wanted, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", KINDS)

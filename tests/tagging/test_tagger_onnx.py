@@ -21,7 +21,14 @@ pytest.importorskip("onnx")
 
 KINDS: dict[str, dict[str, Any]] = {
     "lstm": {},
-    "gru": {"cell": "gru", "layers": 2, "read": "all", "character_window": 5, "columns": (0,)},
+    "gru": {
+        "cell": "gru",
+        "layers": 2,
+        "read": "all",
+        "character_window": 5,
+        "columns": (0,),
+        "summary": "max",
+    },
     "elman": {"cell": "elman", "nonlinearity": "relu", "output": "softmax", "characters": "none"},
     "irnn": {"cell": "irnn", "capitals": 0, "character_window": 1},
 }

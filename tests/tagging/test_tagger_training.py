@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,9 +12,12 @@ import torch
 from tagging.small_taggers import SMALL, sentences, small_tagger
 from unrolled.errors import SettingError, TextError, UnrolledError
 from unrolled.tagging.columns import TaggedSentence, write_columns
+from unrolled.tagging.config import split_settings
 from unrolled.tagging.features import Columns, Forms, Lexicon, shape_of
+from unrolled.tagging.model import Tagger
 from unrolled.tagging.row_optimiser import RowOptimiser
 from unrolled.tagging.tags import TagSet
+from unrolled.tagging.trainer import TaggerTrainer
 from unrolled.tagging.training import train_tagger
 
 
@@ -37,6 +41,83 @@ def test_the_best_epoch_is_kept_and_patience_ends_training() -> None:
     assert tagger.evaluate(valid).f1 == pytest.approx(max(scores))
     assert "no better score for 2 epochs: stopping" in lines
     assert any(line.startswith("epoch   1  loss") and "valid f1" in line for line in lines)
+
+
+class _Recording(TaggerTrainer):
+    """Keeps the weights before the first step and after each one."""
+
+    def run(self, **options: Any) -> Tagger:
+        self.path = [self._weights_now()]
+        return super().run(**options)
+
+    def _update(self, *given: Any) -> None:
+        super()._update(*given)
+        self.path.append(self._weights_now())
+
+    def _weights_now(self) -> dict[str, np.ndarray]:
+        return _weights(self.tagger)
+
+
+def _weights(tagger: Tagger) -> dict[str, np.ndarray]:
+    weights = {name: p.detach().numpy().copy() for name, p in tagger.net.named_parameters()}
+    return {**weights, "words": tagger.vectors.trained.copy()}
+
+
+def _recorded(valid: list[TaggedSentence], **settings: Any) -> tuple[_Recording, Tagger]:
+    settings = {**SMALL, "epochs": 2, "rate": 0.01, "dropout_input": 0.2, **settings}
+    del settings["threads"]
+    trainer = _Recording(sentences(40), valid, *split_settings(settings), threads=1)
+    return trainer, trainer.run()
+
+
+@pytest.mark.parametrize("epochs", [10, 0.6])
+def test_averages_are_those_of_the_weights_after_each_step(epochs: float) -> None:
+    trainer, tagger = _recorded([], averaging=epochs)
+    steps = len(trainer.path)
+    assert steps == 11  # five batches an epoch, and the beginning
+    if epochs > 2:
+        shares = np.full(steps, 1 / steps)
+    else:  # the mean of the first three, which fades by a third at each step
+        shares = np.array([1 / 3 * (2 / 3) ** 8] * 3 + [(2 / 3) ** n / 3 for n in range(8)][::-1])
+    assert shares.sum() == pytest.approx(1)
+    for name, found in _weights(tagger).items():
+        wanted = sum(share * one[name] for share, one in zip(shares, trainer.path, strict=True))
+        np.testing.assert_allclose(found, wanted, atol=1e-6)
+        assert np.abs(found - trainer.path[-1][name]).max() > 1e-3 or name.startswith("crf")
+
+
+def test_averaging_changes_no_step_and_is_what_the_best_epoch_is_chosen_by() -> None:
+    valid = sentences(20, seed=7)
+    plain, last = _recorded([])
+    averaged, best = _recorded(valid, averaging=1, epochs=2)
+    for one, other in zip(plain.path, averaged.path, strict=True):
+        for name in one:
+            assert np.array_equal(one[name], other[name])
+    assert np.array_equal(_weights(last)["words"], plain.path[-1]["words"])
+    assert best.evaluate(valid).f1 == max(record.score for record in averaged.curve)  # type: ignore[type-var]
+    assert not np.array_equal(_weights(best)["words"], averaged.path[-1]["words"])
+
+
+def test_word_vectors_have_a_rate_of_their_own() -> None:
+    (slow, _), (still, _) = (_recorded([], vector_rate=factor) for factor in (0.5, 0.0))
+    moved = [
+        np.abs(trainer.path[1]["words"] - trainer.path[0]["words"]) for trainer in (slow, still)
+    ]
+    # Adam's first step is as long as the rate, whatever the gradient.
+    assert np.median(moved[0][moved[0] > 0]) == pytest.approx(0.005, rel=0.01)
+    assert moved[1].max() == 0
+    assert not np.array_equal(still.path[0]["output.weight"], still.path[1]["output.weight"])
+
+
+def test_words_are_dropped_in_training_alone() -> None:
+    trainer, tagger = _recorded([], dropout_words=0.5, epochs=1)
+    rows = torch.ones(1000, 3)
+    kept = trainer._without_some(rows)
+    assert set(kept[:, 0].tolist()) == {0.0, 2.0}
+    assert torch.equal(kept[:, 0], kept[:, 2])
+    assert float(kept.mean()) == pytest.approx(1, abs=0.1)
+    given = [["Ann", "met", "Bob"]]
+    assert tagger.tag(given) == tagger.tag(given)
 
 
 @pytest.mark.parametrize("settings", [
@@ -151,6 +232,10 @@ def test_a_file_saved_and_loaded_has_the_same_vectors(vectors: Path, tmp_path: P
         ({"label_weights": {"O": 1}}, "no meaning under a CRF"),
         ({"freeze_vectors": True}, "no vectors to freeze"),
         ({"epochs": 0}, "epochs is 0"),
+        ({"averaging": -1}, "averaging is -1, allowed are 0 and more"),
+        ({"vector_rate": -1}, "vector_rate is -1"),
+        ({"dropout_words": 1.0}, "dropout_words is 1.0, allowed are 0 to below 1"),
+        ({"summary": "mean"}, "summary 'mean' is unknown, allowed are none, max"),
     ],
 )
 def test_settings_that_are_not_allowed(settings: dict[str, object], message: str) -> None:

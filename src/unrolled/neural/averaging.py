@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,10 +11,15 @@ from torch import Tensor, nn
 
 
 class Averager:
-    """The mean of a net's parameters over all steps since it was begun; idle until then."""
+    """The mean of a net's parameters over all steps since it was begun; idle until then.
 
-    def __init__(self, net: nn.Module) -> None:
-        self._net = net
+    Args:
+        net: the net. span: the mean is over so many steps at most: from then on each step counts
+            1 / span, and those before it fade exponentially.
+    """
+
+    def __init__(self, net: nn.Module, span: float = math.inf) -> None:
+        self._net, self.span = net, span
         self.count = 0
         self.means: dict[str, Tensor] = {}
 
@@ -29,7 +35,14 @@ class Averager:
         if self.count:
             self.count += 1
             for name, parameter in self._net.named_parameters():
-                self.means[name].lerp_(parameter, 1 / self.count)
+                self.means[name].lerp_(parameter, 1 / min(self.count, self.span))
+
+    def values(self) -> dict[str, Tensor]:
+        """Copies of the mean parameters, or of the parameters while it is idle."""
+        return {
+            name: self.means.get(name, parameter).detach().clone()
+            for name, parameter in self._net.named_parameters()
+        }
 
     @contextmanager
     def in_place(self) -> Iterator[None]:

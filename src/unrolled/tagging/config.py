@@ -14,9 +14,11 @@ CASES = ("exact-then-lower", "exact", "lower")
 CHARACTERS = ("cnn", "rnn", "none")
 OUTPUTS = ("crf", "softmax")
 READS = ("last", "all")
+SUMMARIES = ("none", "max")
 TAG_SCHEMES = ("auto", "same", "IO", "IOB1", "BIO", "IOBES", "none")
 OPTIMISERS = ("adam", "sgd")
 SCHEDULES = ("cosine", "decay", "constant")
+_SHARES = ("dropout_input", "dropout_layers", "dropout_output", "dropout_words")
 METRICS = ("auto", "f1", "proportional", "accuracy")
 
 
@@ -41,11 +43,15 @@ class TaggerConfig:
         window: if above 0, those columns are no inputs of the stack: each value at a word and at so
             many words to both sides has a weight for each tag, as in a CRF of indicator features.
         states: width of a language model's states; what it is, the training's file tells.
+        summary: max: the output also reads the largest value of each unit in the sentence, so that
+            a word's tag can go by what is said far from it; or none.
         output: crf, or softmax, where each tag is chosen for itself.
         scheme: what tags are turned into within the model: auto (IOBES under a CRF, else as they
             are), same, or the name of a scheme.
         dropout_input, dropout_layers, dropout_output: share of units set to 0, one choice for all
             words of a sentence.
+        dropout_words: share of a batch's words whose vectors are 0 wherever they come in it (Gal
+            and Ghahramani 2016); their letters remain.
     """
 
     cell: str = "lstm"
@@ -65,17 +71,20 @@ class TaggerConfig:
     column_width: int = 20
     window: int = 0
     states: int = 0
+    summary: str = "none"
     output: str = "crf"
     scheme: str = "auto"
     dropout_input: float = 0.5
     dropout_layers: float = 0.3
     dropout_output: float = 0.5
+    dropout_words: float = 0.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "columns", tuple(self.columns))
         for name, allowed in (
             ("cell", CELLS), ("nonlinearity", NONLINEARITIES), ("read", READS), ("case", CASES),
             ("characters", CHARACTERS), ("output", OUTPUTS), ("scheme", TAG_SCHEMES),
+            ("summary", SUMMARIES),
         ):  # fmt: skip
             _choice(self, name, allowed)
         for name in ("hidden", "embedding", "character_width", "character_units", "column_width"):
@@ -88,7 +97,7 @@ class TaggerConfig:
             )
         if any(type(column) is not int or column < 0 for column in self.columns):
             raise SettingError(f"columns are {self.columns}, allowed are ranks from 0 on")
-        for name in ("dropout_input", "dropout_layers", "dropout_output"):
+        for name in _SHARES:
             if not 0 <= getattr(self, name) < 1:
                 raise SettingError(f"{name} is {getattr(self, name)}, allowed are 0 to below 1")
 
@@ -102,6 +111,8 @@ class TaggerTraining:
         optimiser: adam (with decoupled weight decay) or sgd. rate: the learning rate, of the mean
             loss of a sentence under a CRF and of a word otherwise.
         momentum: of SGD. weight_decay: of all weights but word vectors.
+        vector_rate: factor of the rate for word vectors: below 1 they stay nearer to those of words
+            that the training data lack.
         schedule: cosine (falls to a hundredth), decay (rate / (1 + decay * epoch)) or constant.
         warmup: steps of rising rate. decay: of that schedule.
         patience: epochs without a better score on the validation data before it stops; 0: none.
@@ -110,6 +121,9 @@ class TaggerTraining:
         clip_norm: largest norm of a gradient; 0 for none.
         unknown: a word seen c times is taken for an unknown one with probability a / (a + c), of
             which this is a, so that unknown words are learned about (Kiperwasser, Goldberg 2016).
+        averaging: epochs that weights and word vectors are averaged over, step by step, for
+            validation and for the tagger that is kept (Polyak and Juditsky 1992): a mean of all
+            steps at first, then one in which older steps fade exponentially; 0: none.
         label_weights: how much the loss on a tag counts, such as {"O": 0.6}; softmax only.
         language_model: file of a net of `unrolled train net`, whose states at each word are further
             inputs; it is not trained, and becomes a part of the tagger.
@@ -126,6 +140,7 @@ class TaggerTraining:
     rate: float = 0.002
     momentum: float = 0.0
     weight_decay: float = 0.0
+    vector_rate: float = 1.0
     schedule: str = "cosine"
     warmup: int = 100
     decay: float = 0.05
@@ -133,6 +148,7 @@ class TaggerTraining:
     metric: str = "auto"
     clip_norm: float = 5.0
     unknown: float = 0.25
+    averaging: float = 0.0
     label_weights: dict[str, float] | None = None
     language_model: str = ""
     vectors: str = ""
@@ -151,7 +167,7 @@ class TaggerTraining:
             raise SettingError(f"rate is {self.rate}, allowed are numbers above 0")
         for name in (
             "momentum", "weight_decay", "warmup", "decay", "patience", "clip_norm", "unknown",
-            "vector_words",
+            "vector_words", "vector_rate", "averaging",
         ):  # fmt: skip
             if not 0 <= getattr(self, name) < math.inf:
                 raise SettingError(f"{name} is {getattr(self, name)}, allowed are 0 and more")

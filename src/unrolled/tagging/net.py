@@ -67,6 +67,9 @@ class TaggerNet(nn.Module):
             nonlinearity=config.nonlinearity, read=config.read,
         )  # fmt: skip
         self.output = nn.Linear(self.stack.width, tags)
+        self.summary = (
+            nn.Linear(self.stack.width, tags, bias=False) if config.summary == "max" else None
+        )
         self.crf = LinearChainCRF(tags, allowed) if config.output == "crf" else None
 
     @property
@@ -109,7 +112,12 @@ class TaggerNet(nn.Module):
         h = self.stack(x, packing, config.dropout_layers if self.training else 0.0)
         if self.training and config.layers:
             h = drop(h, packing, config.dropout_output)
-        scores: Tensor = self.output(h).index_select(0, place)
+        scores: Tensor = self.output(h)
+        if self.summary is not None:
+            sentence = torch.from_numpy(packing.sentence).to(device)
+            of_sentence = self.summary(_largest(h, sentence, packing.lengths.size))
+            scores = scores + of_sentence.index_select(0, sentence)
+        scores = scores.index_select(0, place)
         return scores + self._from_windows(columns, packing) if self.windows else scores
 
     def _from_windows(self, columns: list[Array], packing: Packing) -> Tensor:
@@ -125,6 +133,12 @@ class TaggerNet(nn.Module):
                 ids = np.where(inside, values[other], len(of_shift) - 1)
                 total = total + of_shift.index_select(0, torch.from_numpy(ids).to(total.device))
         return total
+
+
+def _largest(h: Tensor, sentence: Tensor, sentences: int) -> Tensor:
+    """(S, W) the largest value of each unit among the rows (N, W) of each sentence."""
+    lowest = h.new_full((sentences, h.shape[1]), -torch.inf)
+    return lowest.scatter_reduce(0, sentence[:, None].expand_as(h), h, "amax")
 
 
 def _table(size: int, width: int) -> nn.Parameter:

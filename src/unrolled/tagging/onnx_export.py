@@ -103,6 +103,10 @@ def _write(graph: Graph, tagger: Tagger) -> None:
     if net.stack.read == "all" and len(outputs) > 1:
         x = graph.add("Concat", *outputs, axis=1)
     scores = graph.linear(x, graph.parameter(net.output.weight), graph.parameter(net.output.bias))
+    if net.summary is not None:
+        largest = graph.add("ReduceMax", x, graph.constant(np.array([0])), keepdims=1)
+        of_sentence = graph.linear(largest, graph.parameter(net.summary.weight))
+        scores = graph.add("Add", scores, of_sentence)
     graph.output(scores, "scores", "FLOAT", "words", len(tagger.tags))
 
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from unrolled.errors import SettingError, TextError, UnrolledError
+from unrolled.neural.averaging import Averager, set_parameters
 from unrolled.neural.memory import keep_freed_memory
 from unrolled.neural.schedules import Schedule
 from unrolled.tagging.batches import Packing, ranges, shuffled
@@ -127,10 +128,15 @@ class TaggerTrainer:
         self._weights = self._label_weights()
         self._rows = RowOptimiser(self._table, training.optimiser, training.momentum)
         self._optimiser = _optimiser(net, training)
+        self._trained = _together(net, self._table)
+        self._batches = math.ceil(self._data.lengths.size / training.batch)
+        self._averager = Averager(self._trained, max(1.0, training.averaging * self._batches))
+        if training.averaging:
+            self._averager.begin()
         self._random = np.random.default_rng(training.seed)
         self.metric = _metric(training.metric, tags)
         self.curve: list[TaggerRecord] = []
-        self._best: tuple[float, dict[str, Tensor], Tensor] | None = None
+        self._best: tuple[float, dict[str, Tensor]] | None = None
         self.step = 0
 
     # -- data ------------------------------------------------------------------------------------
@@ -184,7 +190,7 @@ class TaggerTrainer:
                 better = self._best is None or record.score > self._best[0]
                 stale = 0 if better else stale + 1
                 if better:
-                    self._keep(record.score)
+                    self._best = record.score, self._averager.values()
                 if self.training.patience and stale >= self.training.patience:
                     say(f"no better score for {stale} epochs: stopping")
                     break
@@ -194,11 +200,11 @@ class TaggerTrainer:
         training, data, net = self.training, self._data, self.tagger.net
         net.train()
         began = told = time.monotonic()
-        batches = math.ceil(data.lengths.size / training.batch)
+        batches = self._batches
         total, tokens, sentences = 0.0, 0, 0
         rate = training.rate
         for number, batch in enumerate(shuffled(data.lengths, training.batch, self._random)):
-            rate = training.rate * self._rate((epoch * batches + number), epoch, batches)
+            rate = training.rate * self._rate(epoch * batches + number, epoch)
             loss = self._train_batch(batch, rate, epoch)
             total += loss * batch.size
             tokens += int(data.lengths[batch].sum())
@@ -222,11 +228,11 @@ class TaggerTrainer:
             time.monotonic() - began,
         )  # fmt: skip
 
-    def _rate(self, step: int, epoch: int, batches: int) -> float:
+    def _rate(self, step: int, epoch: int) -> float:
         """Factor of the first rate."""
         training = self.training
         kind = "constant" if training.schedule == "decay" else training.schedule
-        factor = Schedule(kind, training.epochs * batches, training.warmup).rate(step)
+        factor = Schedule(kind, training.epochs * self._batches, training.warmup).rate(step)
         return factor / (1 + training.decay * epoch) if training.schedule == "decay" else factor
 
     def _train_batch(self, batch: Array, rate: float, epoch: int) -> float:
@@ -261,12 +267,19 @@ class TaggerTrainer:
         used, place = np.unique(ids, return_inverse=True)
         tagger = self.tagger
         rows = torch.from_numpy(tagger.vectors.take(used)).requires_grad_()
-        vectors = rows.index_select(0, torch.from_numpy(place))
+        vectors = self._without_some(rows).index_select(0, torch.from_numpy(place))
         letters = None
         if tagger.net.characters is not None:
             letters = self._forms.letters(own, tagger.net.borders)
         known = tagger.net.tokens(vectors, self._forms.shapes[own], letters)
         return rows, known.index_select(0, torch.from_numpy(kind_of)), used
+
+    def _without_some(self, rows: Tensor) -> Tensor:
+        """Word vectors (U, E), those of some words as 0."""
+        share = self.tagger.config.dropout_words
+        if share == 0:
+            return rows
+        return rows * rows.new_empty(len(rows), 1).bernoulli_(1 - share).div_(1 - share)
 
     def _loss(self, scores: Tensor, tags: Tensor, packing: Packing) -> Tensor:
         """Mean over sentences under a CRF, else over words."""
@@ -293,17 +306,20 @@ class TaggerTrainer:
             group["lr"] = rate
         self._optimiser.step()
         self._optimiser.zero_grad(set_to_none=True)
+        rate *= self.training.vector_rate
         self._rows.step(torch.from_numpy(used[own]), row_gradient, rate)
+        self._averager.add()
         self.step += 1
 
     # -- the end of an epoch ---------------------------------------------------------------------
 
     def _score(self) -> float:
-        """The score of the validation data."""
+        """The score of the validation data, with averages of weights if there are any."""
         tagger = self.tagger
         tagger.forget()
         tagger.net.eval()
-        found = tagger.find(self.valid)
+        with self._averager.in_place():
+            found = tagger.find(self.valid)
         predicted = tagger.tags.decode(found.ids, found.offsets)
         gold = [sentence.tags for sentence in self.valid]
         if self.metric == "accuracy":
@@ -312,18 +328,9 @@ class TaggerTrainer:
             return score_overlap(gold, predicted).proportional_f1
         return score_spans(gold, predicted).f1
 
-    def _keep(self, score: float) -> None:
-        state = {name: p.detach().clone() for name, p in self.tagger.net.named_parameters()}
-        self._best = score, state, self._table.clone()
-
-    @torch.no_grad()
     def _finished(self) -> Tagger:
         tagger = self.tagger
-        if self._best is not None:
-            _, state, table = self._best
-            for name, parameter in tagger.net.named_parameters():
-                parameter.copy_(state[name])
-            self._table.copy_(table)
+        set_parameters(self._trained, self._best[1] if self._best else self._averager.values())
         tagger.forget()
         tagger.net.eval()
         training = asdict(self.training)
@@ -332,6 +339,13 @@ class TaggerTrainer:
             "curve": [asdict(record) for record in self.curve],
         }
         return tagger
+
+
+def _together(net: TaggerNet, table: Tensor) -> nn.Module:
+    """All that is trained as one module; the table of word vectors keeps its memory."""
+    both = nn.ModuleDict({"net": net})
+    both.register_parameter("vectors", nn.Parameter(table, requires_grad=False))
+    return both
 
 
 def _check(train: Sequence[TaggedSentence], valid: Sequence[TaggedSentence]) -> None:
