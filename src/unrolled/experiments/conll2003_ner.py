@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from unrolled.experiments.taggers import Report, data_folder, side_by_side, vectors_file
+from unrolled.experiments.taggers import (
+    Report,
+    TaggerRun,
+    data_folder,
+    side_by_side,
+    vectors_file,
+)
 
 SOURCE = (
     "CoNLL-2003 English named entities (Tjong Kim Sang and De Meulder 2003), exact span F1 on "
@@ -44,18 +49,7 @@ _ROWS_OF = {
 }
 
 
-@dataclass(frozen=True)
-class Run:
-    """One tagger; where to keep it."""
-
-    folder: str
-    name: str
-    output: str
-    sentences: int | None = None
-    settings: dict[str, Any] = field(default_factory=dict)
-
-
-def train_and_test(run: Run) -> dict[str, Any]:
+def train_and_test(run: TaggerRun) -> dict[str, Any]:
     """Scores on dev and test, time, and speed of tagging."""
     from unrolled.tagging.folds import read_conll2003
     from unrolled.tagging.training import train_tagger
@@ -95,9 +89,9 @@ def run(data: Path | None, size: str, folder: Path, report: Report) -> dict[str,
             settings["vectors"] = vectors
         output = folder / f"conll2003-{name.replace(', ', '-')}.safetensors"
         most = 100 if size == "smoke" else None
-        runs.append(Run(str(given), name, str(output), most, settings))
+        runs.append(TaggerRun(str(given), name, settings, most, str(output)))
 
-    def done(run: Run, result: dict[str, Any]) -> None:
+    def done(run: TaggerRun, result: dict[str, Any]) -> None:
         report(f"{run.name}:\n{result['table']}\n{result['training_seconds']:.0f} s")
 
     results = side_by_side(train_and_test, runs, workers=1 if size == "smoke" else None, done=done)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from unrolled.experiments.taggers import Report, data_folder, mean, side_by_side, vectors_file
+from unrolled.experiments.taggers import (
+    Report,
+    TaggerRun,
+    data_folder,
+    mean,
+    side_by_side,
+    vectors_file,
+)
 
 SOURCE = (
     "Entity-level sentiment: laptop reviews of SemEval 2014 (Pontiki et al. 2014), and tweets in "
@@ -38,18 +44,7 @@ _SIZES: dict[str, dict[str, Any]] = {
 }
 
 
-@dataclass(frozen=True)
-class Run:
-    """One tagger: a data set or fold, and a seed."""
-
-    folder: str
-    name: str
-    seed: int
-    sentences: int | None = None
-    settings: dict[str, Any] = field(default_factory=dict)
-
-
-def train_and_test(run: Run) -> dict[str, float]:
+def train_and_test(run: TaggerRun) -> dict[str, float]:
     """Exact F1 of spans with polarity, in percent; without polarity as well."""
     from unrolled.tagging.folds import read_sentiment
     from unrolled.tagging.scores import score_spans
@@ -57,9 +52,7 @@ def train_and_test(run: Run) -> dict[str, float]:
 
     split = read_sentiment(run.folder, run.name)
     most = run.sentences
-    tagger = train_tagger(
-        split.train[:most], valid=split.dev[:most], threads=1, seed=run.seed, **run.settings
-    )
+    tagger = train_tagger(split.train[:most], valid=split.dev[:most], threads=1, **run.settings)
     test = split.test[:most]
     gold = [sentence.tags for sentence in test]
     predicted = tagger.predict([sentence.words for sentence in test])
@@ -78,13 +71,13 @@ def run(data: Path | None, size: str, folder: Path, report: Report) -> dict[str,
     settings = {**SETTINGS, "vectors": vectors_file(given), **plan["settings"]}
     names = ["laptop14", *(f"twitter{fold}" for fold in range(1, plan["folds"] + 1))]
     runs = [
-        Run(str(given), name, seed, plan["sentences"], settings)
+        TaggerRun(str(given), name, {**settings, "seed": seed}, plan["sentences"])
         for name in names
         for seed in range(1, plan["seeds"] + 1)
     ]
 
-    def done(run: Run, result: dict[str, float]) -> None:
-        report(f"{run.name}, seed {run.seed}: F1 {result['F1']:.2f}")
+    def done(run: TaggerRun, result: dict[str, float]) -> None:
+        report(f"{_row(run)}: F1 {result['F1']:.2f}")
 
     results = side_by_side(train_and_test, runs, workers=1 if size == "smoke" else None, done=done)
     table: dict[str, dict[str, float]] = {}
@@ -96,9 +89,10 @@ def run(data: Path | None, size: str, folder: Path, report: Report) -> dict[str,
         table[name]["deviation"] = float(np.std([result["F1"] for result in own]))
     return {
         "table": table,
-        "runs": {
-            f"{run.name}, seed {run.seed}": result
-            for run, result in zip(runs, results, strict=True)
-        },
+        "runs": {_row(run): result for run, result in zip(runs, results, strict=True)},
         "settings": SETTINGS,
     }
+
+
+def _row(run: TaggerRun) -> str:
+    return f"{run.name}, seed {run.settings['seed']}"

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,6 +17,22 @@ Result = TypeVar("Result")
 Report = Callable[[str], None]
 
 _VECTOR_FILES = ("*.txt", "*.txt.gz", "*.vec", "*.vec.gz", "*.bin", "*.bin.gz")
+
+
+@dataclass(frozen=True)
+class TaggerRun:
+    """One tagger to train and test.
+
+    Attributes:
+        folder: of the data. name: of the row or data set. settings: as `train_tagger` takes them.
+        sentences: of each part that are used at most; None: all. output: file to keep it in.
+    """
+
+    folder: str
+    name: str
+    settings: dict[str, Any]
+    sentences: int | None = None
+    output: str = ""
 
 
 def data_folder(data: Path | None, name: str, file: str) -> Path:
