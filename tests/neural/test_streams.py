@@ -76,6 +76,19 @@ def test_sentences_stay_whole() -> None:
     assert sorted(columns) == [[0, 1, 2], [3, 4], [5, 6, 7, 8], [9]]
 
 
+@settings(max_examples=60)
+@given(SENTENCES, st.integers(1, 9), st.integers(1, 5), st.integers(0, 99))
+def test_a_text_may_begin_anywhere_and_is_a_ring(
+    sentences: list[list[int]], batch: int, length: int, first: int
+) -> None:
+    steps = steps_of(_ids(sentences))
+    size = steps.inputs.size
+    first %= size
+    columns = _streams(list(side_by_side(steps, batch, length, first)))
+    numbers = [number for column in columns for number in column]
+    assert numbers == [*range(first, size), *range(first)]
+
+
 @pytest.mark.parametrize("batch", [1, 3, 64])
 def test_parts_of_a_text_are_equally_long(batch: int) -> None:
     steps = steps_of(_ids([[3] * 10] * 10))

@@ -46,7 +46,7 @@ def _trainer(path: str, **settings: Any) -> Trainer:
 )
 def test_nets_learn(cell: str, optimiser: str, tmp_path: Path) -> None:
     text, valid = write_text(tmp_path, 200), write_text(tmp_path, 60, "valid.txt", seed=2)
-    rate = 1.0 if optimiser == "sgd" else 0.005 if cell == "irnn" else 0.02
+    rate = 1.0 if optimiser == "sgd" else 0.01 if cell == "irnn" else 0.02
     model = train_net(
         text, valid=valid, **{**QUICK, "rate": rate, "cell": cell, "optimiser": optimiser}
     )

@@ -61,10 +61,13 @@ class Batch:
     steps: Array
 
 
-def side_by_side(steps: Steps, batch: int, length: int) -> Iterator[Batch]:
+def side_by_side(steps: Steps, batch: int, length: int, first: int = 0) -> Iterator[Batch]:
     """Cut a text into B parts and go through them in parallel, ``length`` steps at a time.
 
     The state is to be carried from one stretch to the next; the parts differ by one step at most.
+
+    Args:
+        first: number of the step to begin at; the text's beginning then follows on its end.
     """
     size = steps.inputs.size
     if size == 0:
@@ -74,7 +77,7 @@ def side_by_side(steps: Steps, batch: int, length: int) -> Iterator[Batch]:
     # Parts end where they would, so only the last row can have gaps.
     edges = np.linspace(0, size, batch + 1).astype(np.int64)
     grid = edges[:-1] + np.arange(height)[:, None]  # (height, B)
-    numbers = np.where(grid < edges[1:], grid, -1)
+    numbers = np.where(grid < edges[1:], (first + grid) % size, -1)
     for start in range(0, height, length):
         yield _batch(steps, numbers[start : start + length], start == 0)
 

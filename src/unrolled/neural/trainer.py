@@ -191,10 +191,12 @@ class Trainer:
 
     def _batches(self) -> Iterator[Batch]:
         config = self.config
+        random = np.random.default_rng([config.seed, self.epoch])
         if self.net_config.independent:
-            random = np.random.default_rng([config.seed, self.epoch])
             return by_sentence(self.steps, config.batch, self._length, random)
-        return side_by_side(self.steps, config.batch, self._length)
+        # Every pass cuts the text elsewhere, so that errors are cut off elsewhere too.
+        first = int(random.integers(self.steps.inputs.size)) if self.epoch > 0 else 0
+        return side_by_side(self.steps, config.batch, self._length, first)
 
     def _train_batch(self, batch: Batch) -> int:
         """One forward and backward pass, and a step of the optimiser when it is due."""
