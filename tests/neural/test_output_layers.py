@@ -12,7 +12,7 @@ from unrolled.neural.output_layers import OUTPUTS, ClassFactoredSoftmax, OutputL
 from unrolled.vocabulary import BOS
 from unrolled.word_classes import word_classes
 
-V, E, N = 41, 6, 50
+V, E, N = 41, 14, 50  # a vector of eight and six more
 RANDOM = np.random.default_rng(5)
 COUNTS = RANDOM.integers(0, 90, V)
 
@@ -61,6 +61,28 @@ def test_gradients_are_those_of_the_distribution(given: tuple[str, str, int]) ->
     plain = torch.autograd.grad(-3 * layer.distribution(h)[range(N), targets].mean(), wanted)
     for one, other in zip(mine, plain, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("classes", [1, 7, 39])
+def test_single_precision_gives_the_same_gradients(classes: int) -> None:
+    layer = _layer("classes", classes=classes)
+    h, targets = _batch()
+    wanted = torch.autograd.grad(layer.loss(h, targets), [h, *layer.parameters()])
+    layer.float()
+    single = h.detach().float().requires_grad_()
+    found = torch.autograd.grad(layer.loss(single, targets), [single, *layer.parameters()])
+    for one, other in zip(found, wanted, strict=True):
+        torch.testing.assert_close(one.double(), other, rtol=1e-5, atol=1e-6)
+
+
+def test_words_of_classes_without_a_token_have_no_gradient() -> None:
+    layer = _layer("classes")
+    assert isinstance(layer, ClassFactoredSoftmax)
+    h, targets = _batch()
+    layer.loss(h, torch.full_like(targets, 4)).backward()
+    others = layer.class_of != layer.class_of[4]
+    assert torch.count_nonzero(layer.weight.grad[others]) == 0
+    assert torch.count_nonzero(layer.weight.grad[~others]) > 0
 
 
 def test_gradients_of_the_class_kernel_agree_with_finite_differences() -> None:

@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from unrolled.kernels import sum_kernel, sum_part
+from unrolled.kernels import leaf, sum_kernel, sum_part
+from unrolled.vectors import add_product, eight, load, store
 
 Array = np.ndarray[Any, Any]
 
-TOGETHER = 8  # tokens that share a pass over their class's words, so that those are read once
+TOGETHER = 32  # tokens that share a pass over their class's words, so that those are read once
 
 
 @sum_kernel
@@ -48,9 +49,9 @@ def word_losses(
         table, starts, offsets, errors: n-gram features, see `max_ent.Stretches`; starts (N, 0) has
             none, and no errors are written where there is no room for any.
         scale: what the gradients are multiplied by, in the precision of h.
-        losses: (N,) out. dh: (N, H) out. dweight, dbias: (V, H), (V,) added to; all three
-            gradients are of the sum of losses. A dh of no rows asks for losses alone, a dweight of
-            no rows for no gradient of the weights.
+        losses: (N,) out. dh: (N, H) out. dweight: (V, H) out, the rows of these classes' words.
+            dbias: (V,) added to. All three gradients are of the sum of losses. A dh of no rows asks
+            for losses alone, a dweight of no rows for no gradient of the weights.
     """
     most = 0
     for c in classes:
@@ -58,6 +59,8 @@ def word_losses(
     p = np.empty((TOGETHER, most), h.dtype)
     for c in classes:
         words = members[borders[c] : borders[c + 1]]
+        if dweight.shape[0] > 0:
+            _clear(dweight, words)
         for begin in range(first[c], first[c + 1], TOGETHER):
             rows = tokens[begin : min(begin + TOGETHER, first[c + 1])]
             _scores(h, rows, weight, bias, words, p)
@@ -77,77 +80,109 @@ def word_losses(
                     if errors.size > 0:
                         for j in range(words.size):
                             errors[offsets[rows[a]] + j] = p[a, j]
-                _add_to_outputs(p, rows, weight, words, dh)
+                _clear(dh, rows)
+                _add_products(dh, rows, p, weight, words)
                 if dweight.shape[0] > 0:
-                    _add_to_weights(p, rows, h, words, dweight)
+                    _add_products(dweight, words, p.T, h, rows)
 
 
 @sum_part
 def _scores(h: Array, rows: Array, weight: Array, bias: Array, words: Array, p: Array) -> None:
-    """p[a, j] = h[rows[a]] weight[words[j]] + bias[words[j]], four words at a time."""
-    width = h.shape[1]
-    whole = words.size & ~3
-    for j in range(0, whole, 4):
-        w0, w1, w2, w3 = words[j], words[j + 1], words[j + 2], words[j + 3]
-        for a in range(rows.size):
-            i = rows[a]
-            s0, s1, s2, s3 = bias[w0], bias[w1], bias[w2], bias[w3]
-            for x in range(width):
-                s0 += h[i, x] * weight[w0, x]
-                s1 += h[i, x] * weight[w1, x]
-                s2 += h[i, x] * weight[w2, x]
-                s3 += h[i, x] * weight[w3, x]
-            p[a, j] = s0
-            p[a, j + 1] = s1
-            p[a, j + 2] = s2
-            p[a, j + 3] = s3
-    for j in range(whole, words.size):
-        for a in range(rows.size):
-            s0 = bias[words[j]]
-            for x in range(width):
-                s0 += h[rows[a], x] * weight[words[j], x]
-            p[a, j] = s0
+    """p[a, j] = h[rows[a]] weight[words[j]] + bias[words[j]], two tokens and four words at a time.
+
+    Where there are fewer left, the last one is done again.
+    """
+    for j in range(0, words.size, 4):
+        j1, j2, j3 = (
+            min(j + 1, words.size - 1),
+            min(j + 2, words.size - 1),
+            min(j + 3, words.size - 1),
+        )
+        w0, w1, w2, w3 = weight[words[j]], weight[words[j1]], weight[words[j2]], weight[words[j3]]
+        b0, b1, b2, b3 = bias[words[j]], bias[words[j1]], bias[words[j2]], bias[words[j3]]
+        for a in range(0, rows.size, 2):
+            b = min(a + 1, rows.size - 1)
+            one, two = h[rows[a]], h[rows[b]]
+            s0, s1, s2, s3 = b0, b1, b2, b3
+            t0, t1, t2, t3 = b0, b1, b2, b3
+            for x in range(h.shape[1]):
+                s0 += one[x] * w0[x]
+                s1 += one[x] * w1[x]
+                s2 += one[x] * w2[x]
+                s3 += one[x] * w3[x]
+                t0 += two[x] * w0[x]
+                t1 += two[x] * w1[x]
+                t2 += two[x] * w2[x]
+                t3 += two[x] * w3[x]
+            p[a, j], p[a, j1], p[a, j2], p[a, j3] = s0, s1, s2, s3
+            p[b, j], p[b, j1], p[b, j2], p[b, j3] = t0, t1, t2, t3
 
 
 @sum_part
-def _add_to_outputs(p: Array, rows: Array, weight: Array, words: Array, dh: Array) -> None:
-    """dh[rows[a]] = sum over j of p[a, j] weight[words[j]]: four words a pass over dh."""
-    width = dh.shape[1]
-    whole = words.size & ~3
-    for a in range(rows.size):
-        i = rows[a]
-        for x in range(width):
-            dh[i, x] = 0
-        for j in range(0, whole, 4):
-            w0, w1, w2, w3 = words[j], words[j + 1], words[j + 2], words[j + 3]
-            p0, p1, p2, p3 = p[a, j], p[a, j + 1], p[a, j + 2], p[a, j + 3]
-            for x in range(width):
-                dh[i, x] += (
-                    p0 * weight[w0, x]
-                    + p1 * weight[w1, x]
-                    + p2 * weight[w2, x]
-                    + p3 * weight[w3, x]
-                )
-        for j in range(whole, words.size):
-            for x in range(width):
-                dh[i, x] += p[a, j] * weight[words[j], x]
+def _clear(array: Array, rows: Array) -> None:
+    for row in rows:
+        for x in range(array.shape[1]):
+            array[row, x] = 0
 
 
 @sum_part
-def _add_to_weights(p: Array, rows: Array, h: Array, words: Array, dweight: Array) -> None:
-    """dweight[words[j]] += sum over a of p[a, j] h[rows[a]]: four tokens a pass over dweight."""
-    width = h.shape[1]
-    whole = rows.size & ~3
-    for j in range(words.size):
-        w = words[j]
-        for a in range(0, whole, 4):
-            i0, i1, i2, i3 = rows[a], rows[a + 1], rows[a + 2], rows[a + 3]
-            p0, p1, p2, p3 = p[a, j], p[a + 1, j], p[a + 2, j], p[a + 3, j]
-            for x in range(width):
-                dweight[w, x] += p0 * h[i0, x] + p1 * h[i1, x] + p2 * h[i2, x] + p3 * h[i3, x]
-        for a in range(whole, rows.size):
-            for x in range(width):
-                dweight[w, x] += p[a, j] * h[rows[a], x]
+def _add_products(sums: Array, places: Array, factors: Array, source: Array, rows: Array) -> None:
+    """sums[places[i]] += sum over k of factors[i, k] source[rows[k]], two and four at a time.
+
+    Where there are fewer left, the last one is done again, or is added 0 times.
+    """
+    none = factors.dtype.type(0)
+    last, end = places.size - 1, rows.size - 1
+    for i in range(0, places.size, 2):
+        j = min(i + 1, last)
+        for k in range(0, rows.size, 4):
+            k1, k2, k3 = min(k + 1, end), min(k + 2, end), min(k + 3, end)
+            _add_four(
+                sums, places[i], places[j], source, rows[k], rows[k1], rows[k2], rows[k3],
+                (
+                    factors[i, k],
+                    factors[i, k1] if k + 1 <= end else none,
+                    factors[i, k2] if k + 2 <= end else none,
+                    factors[i, k3] if k + 3 <= end else none,
+                ),
+                (
+                    factors[j, k],
+                    factors[j, k1] if k + 1 <= end else none,
+                    factors[j, k2] if k + 2 <= end else none,
+                    factors[j, k3] if k + 3 <= end else none,
+                ),
+            )  # fmt: skip
+
+
+@leaf
+def _add_four(
+    sums: Array, one: int, two: int, source: Array, r0: int, r1: int, r2: int, r3: int,
+    f: tuple[float, ...], g: tuple[float, ...],
+) -> None:  # fmt: skip
+    """Add four rows of the source, times f, to one row of sums, and times g to another."""
+    f0, f1, f2, f3 = eight(f[0]), eight(f[1]), eight(f[2]), eight(f[3])
+    g0, g1, g2, g3 = eight(g[0]), eight(g[1]), eight(g[2]), eight(g[3])
+    whole = sums.shape[1] & ~7
+    for x in range(0, whole, 8):
+        s, t = load(sums, one, x), load(sums, two, x)
+        v0, v1, v2, v3 = (
+            load(source, r0, x),
+            load(source, r1, x),
+            load(source, r2, x),
+            load(source, r3, x),
+        )
+        s, t = add_product(s, f0, v0), add_product(t, g0, v0)
+        s, t = add_product(s, f1, v1), add_product(t, g1, v1)
+        s, t = add_product(s, f2, v2), add_product(t, g2, v2)
+        s, t = add_product(s, f3, v3), add_product(t, g3, v3)
+        store(sums, one, x, s)
+        store(sums, two, x, t)
+    for x in range(whole, sums.shape[1]):
+        v0, v1, v2, v3 = source[r0, x], source[r1, x], source[r2, x], source[r3, x]
+        s = sums[one, x] + f[0] * v0 + f[1] * v1 + f[2] * v2 + f[3] * v3
+        t = sums[two, x] + g[0] * v0 + g[1] * v1 + g[2] * v2 + g[3] * v3
+        sums[one, x] = s
+        sums[two, x] = t
 
 
 @sum_part

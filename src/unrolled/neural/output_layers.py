@@ -265,11 +265,12 @@ def _word_losses(
     counts = np.bincount(kinds, minlength=sizes.size)
     tokens = np.argsort(kinds, kind="stable")
     first = np.concatenate([[0], np.cumsum(counts)])
-    present = np.argsort(-counts * sizes, kind="stable")
-    present = present[counts[present] > 0]
+    order = np.argsort(-counts * sizes, kind="stable")
+    if not of_weights:
+        order = order[counts[order] > 0]
     losses = np.empty(words.size, outputs.dtype)
     dh = np.empty((len(outputs) if gradients else 0, outputs.shape[1]), outputs.dtype)
-    dweight = np.zeros((len(rows) if of_weights else 0, rows.shape[1]), rows.dtype)
+    dweight = np.empty((len(rows) if of_weights else 0, rows.shape[1]), rows.dtype)
     dbias = np.zeros_like(biases)
     results = losses, dh, dweight, dbias
     layout = index.members, index.borders, index.places
@@ -278,7 +279,7 @@ def _word_losses(
         features = Stretches(dbias[:0], np.zeros((words.size, 0), np.int64), none, dbias[:0])
     beside = features.table, features.starts, features.offsets, features.errors
     scale = outputs.dtype.type(1 / max(words.size, 1))
-    shares = [np.ascontiguousarray(present[k::threads]) for k in range(threads)]
+    shares = [np.ascontiguousarray(order[k::threads]) for k in range(threads)]
     run_slices(
         word_losses,
         [
