@@ -98,28 +98,6 @@ def test_averaging_changes_no_step_and_is_what_the_best_epoch_is_chosen_by() -> 
     assert not np.array_equal(_weights(best)["words"], averaged.path[-1]["words"])
 
 
-def test_word_vectors_have_a_rate_of_their_own() -> None:
-    (slow, _), (still, _) = (_recorded([], vector_rate=factor) for factor in (0.5, 0.0))
-    moved = [
-        np.abs(trainer.path[1]["words"] - trainer.path[0]["words"]) for trainer in (slow, still)
-    ]
-    # Adam's first step is as long as the rate, whatever the gradient.
-    assert np.median(moved[0][moved[0] > 0]) == pytest.approx(0.005, rel=0.01)
-    assert moved[1].max() == 0
-    assert not np.array_equal(still.path[0]["output.weight"], still.path[1]["output.weight"])
-
-
-def test_words_are_dropped_in_training_alone() -> None:
-    trainer, tagger = _recorded([], dropout_words=0.5, epochs=1)
-    rows = torch.ones(1000, 3)
-    kept = trainer._without_some(rows)
-    assert set(kept[:, 0].tolist()) == {0.0, 2.0}
-    assert torch.equal(kept[:, 0], kept[:, 2])
-    assert float(kept.mean()) == pytest.approx(1, abs=0.1)
-    given = [["Ann", "met", "Bob"]]
-    assert tagger.tag(given) == tagger.tag(given)
-
-
 @pytest.mark.parametrize("settings", [
     {"optimiser": "sgd", "rate": 0.1, "momentum": 0.9},
     {"schedule": "decay", "optimiser": "sgd", "rate": 0.3},
@@ -233,8 +211,6 @@ def test_a_file_saved_and_loaded_has_the_same_vectors(vectors: Path, tmp_path: P
         ({"freeze_vectors": True}, "no vectors to freeze"),
         ({"epochs": 0}, "epochs is 0"),
         ({"averaging": -1}, "averaging is -1, allowed are 0 and more"),
-        ({"vector_rate": -1}, "vector_rate is -1"),
-        ({"dropout_words": 1.0}, "dropout_words is 1.0, allowed are 0 to below 1"),
         ({"summary": "mean"}, "summary 'mean' is unknown, allowed are none, max"),
     ],
 )

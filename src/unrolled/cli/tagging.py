@@ -129,14 +129,12 @@ def tagger(
     dropout: Annotated[
         str, _option("Shares dropped at input, between layers, at output.", _NET)
     ] = "0.5 0.3 0.5",
-    dropout_words: Annotated[float, _option("Share of words dropped at the input.", _NET)] = 0.0,
     epochs: Annotated[int, _option("Passes over the sentences.", _TRAINING, min=1)] = 30,
     batch: Annotated[int, _option("Sentences of a batch.", _TRAINING, min=1)] = 16,
     optimiser: Annotated[str, _option("adam or sgd.", _TRAINING)] = "adam",
     rate: Annotated[float, _option("Learning rate.", _TRAINING)] = 0.002,
     momentum: Annotated[float, _option("Of SGD.", _TRAINING)] = 0.0,
     weight_decay: Annotated[float, _option("Decay of weights.", _TRAINING)] = 0.0,
-    vector_rate: Annotated[float, _option("Factor of the rate for word vectors.", _TRAINING)] = 1.0,
     schedule: Annotated[str, _option("cosine, decay or constant.", _TRAINING)] = "cosine",
     patience: Annotated[
         int, _option("Epochs without a gain before it stops; 0: all.", _TRAINING, min=0)
@@ -175,13 +173,13 @@ def tagger(
         "cell": cell, "nonlinearity": nonlinearity, "hidden": hidden, "layers": layers,
         "read": read, "embedding": embedding, "case": case, "characters": characters,
         "character_units": character_units, "capitals": capitals, "output": output_layer,
-        "summary": summary, "dropout_words": dropout_words,
+        "summary": summary,
         "scheme": scheme, "columns": shared.numbers(columns, int, "--columns"),
         "dropout_input": dropped[0], "dropout_layers": dropped[1], "dropout_output": dropped[2],
         "epochs": epochs, "batch": batch, "optimiser": optimiser, "rate": rate,
         "momentum": momentum, "weight_decay": weight_decay, "schedule": schedule,
         "patience": patience, "metric": metric, "clip_norm": clip_norm, "unknown": unknown,
-        "vector_rate": vector_rate, "averaging": averaging,
+        "averaging": averaging,
         "label_weights": _weights(label_weights), "vectors": str(vectors or ""),
         "language_model": str(language_model or ""),
         "freeze_vectors": freeze_vectors, "vector_words": vector_words, "seed": seed,

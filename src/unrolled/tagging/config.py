@@ -18,7 +18,7 @@ SUMMARIES = ("none", "max")
 TAG_SCHEMES = ("auto", "same", "IO", "IOB1", "BIO", "IOBES", "none")
 OPTIMISERS = ("adam", "sgd")
 SCHEDULES = ("cosine", "decay", "constant")
-_SHARES = ("dropout_input", "dropout_layers", "dropout_output", "dropout_words")
+_SHARES = ("dropout_input", "dropout_layers", "dropout_output")
 METRICS = ("auto", "f1", "proportional", "accuracy")
 
 
@@ -50,8 +50,6 @@ class TaggerConfig:
             are), same, or the name of a scheme.
         dropout_input, dropout_layers, dropout_output: share of units set to 0, one choice for all
             words of a sentence.
-        dropout_words: share of a batch's words whose vectors are 0 wherever they come in it (Gal
-            and Ghahramani 2016); their letters remain.
     """
 
     cell: str = "lstm"
@@ -77,7 +75,6 @@ class TaggerConfig:
     dropout_input: float = 0.5
     dropout_layers: float = 0.3
     dropout_output: float = 0.5
-    dropout_words: float = 0.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "columns", tuple(self.columns))
@@ -111,8 +108,6 @@ class TaggerTraining:
         optimiser: adam (with decoupled weight decay) or sgd. rate: the learning rate, of the mean
             loss of a sentence under a CRF and of a word otherwise.
         momentum: of SGD. weight_decay: of all weights but word vectors.
-        vector_rate: factor of the rate for word vectors: below 1 they stay nearer to those of words
-            that the training data lack.
         schedule: cosine (falls to a hundredth), decay (rate / (1 + decay * epoch)) or constant.
         warmup: steps of rising rate. decay: of that schedule.
         patience: epochs without a better score on the validation data before it stops; 0: none.
@@ -140,7 +135,6 @@ class TaggerTraining:
     rate: float = 0.002
     momentum: float = 0.0
     weight_decay: float = 0.0
-    vector_rate: float = 1.0
     schedule: str = "cosine"
     warmup: int = 100
     decay: float = 0.05
@@ -167,7 +161,7 @@ class TaggerTraining:
             raise SettingError(f"rate is {self.rate}, allowed are numbers above 0")
         for name in (
             "momentum", "weight_decay", "warmup", "decay", "patience", "clip_norm", "unknown",
-            "vector_words", "vector_rate", "averaging",
+            "vector_words", "averaging",
         ):  # fmt: skip
             if not 0 <= getattr(self, name) < math.inf:
                 raise SettingError(f"{name} is {getattr(self, name)}, allowed are 0 and more")

@@ -267,19 +267,12 @@ class TaggerTrainer:
         used, place = np.unique(ids, return_inverse=True)
         tagger = self.tagger
         rows = torch.from_numpy(tagger.vectors.take(used)).requires_grad_()
-        vectors = self._without_some(rows).index_select(0, torch.from_numpy(place))
+        vectors = rows.index_select(0, torch.from_numpy(place))
         letters = None
         if tagger.net.characters is not None:
             letters = self._forms.letters(own, tagger.net.borders)
         known = tagger.net.tokens(vectors, self._forms.shapes[own], letters)
         return rows, known.index_select(0, torch.from_numpy(kind_of)), used
-
-    def _without_some(self, rows: Tensor) -> Tensor:
-        """Word vectors (U, E), those of some words as 0."""
-        share = self.tagger.config.dropout_words
-        if share == 0:
-            return rows
-        return rows * rows.new_empty(len(rows), 1).bernoulli_(1 - share).div_(1 - share)
 
     def _loss(self, scores: Tensor, tags: Tensor, packing: Packing) -> Tensor:
         """Mean over sentences under a CRF, else over words."""
@@ -306,7 +299,6 @@ class TaggerTrainer:
             group["lr"] = rate
         self._optimiser.step()
         self._optimiser.zero_grad(set_to_none=True)
-        rate *= self.training.vector_rate
         self._rows.step(torch.from_numpy(used[own]), row_gradient, rate)
         self._averager.add()
         self.step += 1
