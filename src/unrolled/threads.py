@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -56,3 +58,13 @@ def even_slices(size: int, pieces: int, multiple: int = 1) -> list[tuple[int, in
     step = -(-size // max(pieces, 1))
     step = max(-(-step // multiple) * multiple, 1)
     return [(start, min(start + step, size)) for start in range(0, size, step)]
+
+
+def return_memory() -> None:
+    """Give freed memory back to the system, which glibc's malloc keeps for each thread.
+
+    Arrays of up to 32 MB come from there. After reading 34 M tokens 54 MB of it are free, but not
+    where what comes next would find room. Other systems' malloc keeps little.
+    """
+    with contextlib.suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)

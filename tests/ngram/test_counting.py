@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from corpora import Sentences, corpora, counts_of, grams_of, ids_of, orders, zipf_sentences
 from oracle import adjusted_counts, raw_counts
@@ -112,6 +113,34 @@ def test_what_cannot_be_counted_is_refused() -> None:
 def test_order_100_counts_every_length() -> None:
     counts = count_ngrams(np.array([1, *[3] * 150, 2], np.int32), 100, 4)
     assert sorted(counts.counts(100).tolist()) == [1, 1, 51]  # from <s>, to </s>, inside
+
+
+@given(corpora(), orders, st.integers(1, 9))
+@settings(max_examples=25, deadline=None)
+def test_counts_made_a_share_at_a_time_are_the_same(
+    corpus: tuple[Sentences, int], order: int, count: int
+) -> None:
+    sentences, size = corpus
+    counts = counts_of(sentences, size, order)
+    shares = counts.shares(count)
+    assert len(shares) <= count
+    assert [word for share in shares for word in range(*share)] == list(range(size))
+    for length in range(1, order + 1):
+        places = [counts.starting(length, share) for share in shares]
+        nodes = np.concatenate([np.arange(*place) for place in places])
+        assert np.array_equal(nodes, np.arange(*counts.levels[length - 1 : length + 1]))
+        parts = [counts.counts(length, words=share).tolist() for share in shares]
+        assert list(chain.from_iterable(parts)) == counts.counts(length).tolist()
+
+
+def test_counts_go_where_there_is_room() -> None:
+    counts = counts_of([[1, 3, 4, 2], [1, 4, 2]], 5, 3)
+    for length in (1, 2, 3):
+        for made in (counts.counts, counts.adjusted_counts):
+            expected = made(length)
+            room = np.full(expected.size, 77, np.uint32)
+            assert made(length, out=room) is room
+            assert np.array_equal(room, expected)
 
 
 def test_released_counts_are_gone() -> None:

@@ -178,12 +178,12 @@ class CountParts:
 def stored_counts(table: NgramTable, values: list[Array]) -> NgramCounts:
     """Counts that are held as arrays, one of uint32 an order, for the n-grams of a table."""
 
-    def occurrences(length: int, word: int | None) -> Array:
+    def occurrences(length: int, words: tuple[int, int] | None, _out: Array | None) -> Array:
         if length > len(values):
             return np.empty(0, np.uint32)
-        if word is None:
+        if words is None:
             return values[length - 1]
-        low, high = word, word + 1
+        low, high = words
         for _ in range(length - 1):
             low, high = int(table.first[low]), int(table.first[high])
         start = table.level(length).start

@@ -19,7 +19,8 @@ from unrolled.vocabulary import BOS, EOS
 
 Array = np.ndarray[Any, Any]
 Report = Callable[[str], None]
-Occurrences = Callable[[int, int | None], Array]
+Words = tuple[int, int]
+Occurrences = Callable[[int, Words | None, Array | None], Array]
 
 MAX_TOKENS = 2**31 - 2**16
 SLICES = 64  # enough to share evenly and to stop soon; each holds whole first words
@@ -31,8 +32,9 @@ class NgramCounts:
 
     ``words`` is packed; ``first`` uint32 (nodes of orders < n, + 1) holds first children;
     ``suffixes`` uint32 (G,) the node less its first word (order 1: unused). Counts of one order
-    are made when asked for, which keeps the peak of memory low: ``occurrences(length, word)``
-    makes those of all n-grams of that length or, given a word, of those that begin with it.
+    are made when asked for, which keeps the peak of memory low: ``occurrences(length, words, out)``
+    makes those of all n-grams of that length or of those whose first word is in the range
+    ``words``, in ``out`` or in an array of its own.
     """
 
     order: int
@@ -48,39 +50,50 @@ class NgramCounts:
         """Nodes of the n-grams of ``length`` words."""
         return slice(int(self.levels[length - 1]), int(self.levels[length]))
 
-    def counts(self, length: int) -> Array:
-        """How often each n-gram of ``length`` words occurs, (G_length,) uint32."""
-        return self._made(length, None)
+    def counts(self, length: int, *, words: Words | None = None, out: Array | None = None) -> Array:
+        """How often each n-gram of ``length`` words occurs, (G_length,) uint32.
+
+        Args:
+            words: first and last + 1 of the words that the n-grams begin with; all by default.
+            out: where to put them, for who has the room; what is returned may be another array.
+        """
+        if self.occurrences is None:
+            raise RuntimeError("the counts were released")
+        return self.occurrences(length, words, out)
 
     def release(self) -> None:
         """Drop what counts are made from; they can no longer be asked for."""
         self.occurrences = None
 
-    def _made(self, length: int, word: int | None) -> Array:
-        if self.occurrences is None:
-            raise RuntimeError("the counts were released")
-        return self.occurrences(length, word)
+    def starting(self, length: int, words: Words = (BOS, BOS + 1)) -> tuple[int, int]:
+        """The nodes of ``length`` words that begin with some words, <s> by default: a stretch."""
+        return _starting(self.first, length, words)
 
-    def starting(self, length: int) -> tuple[int, int]:
-        """The nodes of ``length`` words that begin with <s>: a contiguous stretch."""
-        low, high = BOS, BOS + 1
-        for _ in range(length - 1):
-            low, high = int(self.first[low]), int(self.first[high])
-        return low, high
+    def shares(self, count: int) -> list[Words]:
+        """At most ``count`` ranges of words that begin about as many of the longest n-grams each,
+        so that their counts can be made a share at a time.
+        """
+        nodes = np.arange(self.vocabulary_size + 1, dtype=np.uint32)
+        for _ in range(self.order - 1):
+            nodes = self.first[nodes]
+        cuts = np.searchsorted(nodes, np.linspace(nodes[0], nodes[-1], count + 1)[1:-1])
+        borders = np.unique(np.append(cuts, [0, self.vocabulary_size]))
+        return [(int(low), int(high)) for low, high in pairwise(borders)]
 
-    def adjusted_counts(self, length: int) -> Array:
+    def adjusted_counts(self, length: int, *, out: Array | None = None) -> Array:
         """Counts that Kneser-Ney uses: of the highest order and after <s> as they occur,
         otherwise the number of distinct words seen before (Chen and Goodman 1998, section 4.1.6).
         """
         if length == self.order:
-            return self.counts(length)
+            return self.counts(length, out=out)
         here, above = self.level(length), self.level(length + 1)
         parents = self.suffixes[above]
-        result = np.zeros(here.stop - here.start, np.uint32)
+        result = np.empty(here.stop - here.start, np.uint32) if out is None else out
+        result[:] = 0
         kernels.count_shifted(parents, here.start, result)
         low, high = self.starting(length)
         if high > low:
-            result[low - here.start : high - here.start] = self._made(length, BOS)
+            result[low - here.start : high - here.start] = self.counts(length, words=(BOS, BOS + 1))
         return result
 
 
@@ -138,7 +151,7 @@ def count_ngrams(
         bits,
         first,
         suffixes,
-        _occurrences(fresh, depth, slices, cursors, levels, starts, first, threads),
+        _occurrences(_as_one(fresh, depth, order), slices, cursors, levels, starts, first, threads),
     )
 
 
@@ -346,9 +359,17 @@ def _first_children(
     return first
 
 
+def _as_one(fresh: Array, depth: Array, order: int) -> tuple[Array, Array, int, int]:
+    """``fresh`` and ``depth`` in one array if half a byte is enough for each; mask and shift."""
+    if order > 14:
+        return fresh, depth, 255, 0
+    depth <<= 4
+    fresh |= depth
+    return fresh, fresh, 15, 4
+
+
 def _occurrences(
-    fresh: Array,
-    depth: Array,
+    marks: tuple[Array, Array, int, int],
     slices: list[tuple[int, int]],
     cursors: Array,
     levels: Array,
@@ -358,26 +379,29 @@ def _occurrences(
 ) -> Occurrences:
     """Counts of one order, made from the sorted corpus at each call."""
 
-    def occurrences(length: int, word: int | None) -> Array:
-        if length == 1:
-            counts = np.diff(starts).astype(np.uint32)
-            return counts if word is None else counts[word : word + 1]
+    def occurrences(length: int, words: Words | None, out: Array | None) -> Array:
         low, high = int(levels[length - 1]), int(levels[length])
         pieces = [(*cut, int(cursors[piece, length - 1])) for piece, cut in enumerate(slices)]
-        if word is not None:
-            low, high = word, word + 1
-            for _ in range(length - 1):
-                low, high = int(first[low]), int(first[high])
-            pieces = [(int(starts[word]), int(starts[word + 1]), low)]
-        counts = np.empty(high - low, np.uint32)
+        if words is not None:
+            low, high = _starting(first, length, words)
+            pieces = [(int(starts[words[0]]), int(starts[words[1]]), low)]
+        counts = np.empty(high - low, np.uint32) if out is None else out
+        if length == 1:
+            counts[:] = np.diff(starts[low : high + 1])
+            return counts
         run_slices(
             kernels.write_counts,
-            [
-                (fresh, depth, start, stop, length, node - low, counts)
-                for start, stop, node in pieces
-            ],
+            [(*marks, start, stop, length, node - low, counts) for start, stop, node in pieces],
             threads,
         )
         return counts
 
     return occurrences
+
+
+def _starting(first: Array, length: int, words: Words) -> tuple[int, int]:
+    """The nodes of ``length`` words that begin with a range of words."""
+    low, high = words
+    for _ in range(length - 1):
+        low, high = int(first[low]), int(first[high])
+    return low, high

@@ -284,15 +284,26 @@ def write_suffixes(
 
 @kernel
 def write_counts(
-    fresh: Array, depth: Array, start: int, stop: int, length: int, node: int, counts: Array
+    fresh: Array,
+    depth: Array,
+    mask: int,
+    shift: int,
+    start: int,
+    stop: int,
+    length: int,
+    node: int,
+    counts: Array,
 ) -> None:
-    """How often each n-gram of ``length`` words of the slice occurs, from counts[node] on."""
+    """How often each n-gram of ``length`` words of the slice occurs, from counts[node] on.
+
+    ``fresh`` is in the bits of ``mask``, ``depth`` above ``shift``: both may be one array.
+    """
     index = start
     while index < stop:
         after = index + 1
-        while after < stop and fresh[after] > length:
+        while after < stop and (fresh[after] & mask) > length:
             after += 1
-        if depth[index] >= length:
+        if depth[index] >> shift >= length:
             counts[node] = after - index
             node += 1
         index = after

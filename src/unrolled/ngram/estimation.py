@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -17,10 +17,11 @@ from unrolled.ngram.counting import NgramCounts
 from unrolled.ngram.smoothing import SMOOTHINGS, NoClosedFormError, Smoothing, katz_ratios
 from unrolled.ngram.surgery import renew_backoffs
 from unrolled.ngram.table import MAX_ORDER, NgramTable
-from unrolled.threads import even_slices, run_slices
+from unrolled.threads import even_slices, return_memory, run_slices
 from unrolled.vocabulary import BOS, UNK
 
 Array = np.ndarray[Any, Any]
+Result = TypeVar("Result")
 
 STRETCHES = 32
 
@@ -145,12 +146,13 @@ class _Estimator:
         self.report = report
         self.smoothing: Smoothing = SMOOTHINGS[config.smoothing]
         self.suffixes = counts.suffixes
-        inner = int(counts.levels[-2])
         if config.smoothing == "katz":  # its back-off weights need suffixes and probabilities
             self.probabilities = np.zeros(self.suffixes.size, np.float32)
         else:
             self.probabilities = self.suffixes.view(np.float32)
-        self.backoffs = np.ones(inner, np.float32)
+        # A context's weight is written by the next order, so that its count can stand there before.
+        self.backoffs = np.empty(int(counts.levels[-2]), np.float32)
+        self.used = self.occurrences = np.empty(0, np.uint32)
         self.discounts: list[list[float]] = []
         self.predicted = counts.vocabulary_size - 1  # all words but <s>
 
@@ -159,26 +161,55 @@ class _Estimator:
         keep = self._keep()
         for length in range(1, counts.order + 1):
             self.report(f"estimating order {length}")
-            used = (
-                counts.adjusted_counts(length)
-                if self.smoothing.continuation
-                else counts.counts(length)
-            )
-            occurrences = counts.counts(length) if self.config.cutoff(length) else used
-            if length == counts.order:
-                counts.release()
+            return_memory()
+            if 1 < length < counts.order:
+                self._make_counts(length)
             if length == 1:
-                self._unigrams(used)
+                self._unigrams(self._counted(1))
             elif self.config.smoothing == "katz":
-                self._katz(length, used, occurrences)
+                self._katz(length)
             elif self.config.smoothing == "stupid-backoff":
-                self._relative(length, used)
+                self._relative(length)
             else:
-                self._interpolate(length, used, occurrences, self.config.cutoff(length))
+                self._interpolate(length, self.config.cutoff(length))
             if self.config.smoothing == "additive" and length < counts.order:
                 self._flatten(length)
-            del used, occurrences  # before the next order's are made
+        self.occurrences = self.used
+        counts.release()
         return Estimate(self._table(keep), self.discounts)
+
+    def _counted(self, length: int, out: Array | None = None) -> Array:
+        """The counts that probabilities are made of."""
+        if self.smoothing.continuation:
+            return self.counts.adjusted_counts(length, out=out)
+        return self.counts.counts(length, out=out)
+
+    def _make_counts(self, length: int) -> None:
+        """``used``, counts of an order below the highest, and ``occurrences``, for the cut-off."""
+        self.occurrences = self.used  # free those of the order before
+        room = self.backoffs[self.counts.level(length)].view(np.uint32)
+        self.occurrences = self.used = self._counted(length, room)
+        if self.config.cutoff(length):
+            self.occurrences = self.counts.counts(length)
+
+    def _each(self, length: int, task: Callable[..., Result]) -> list[Result]:
+        """``task(start, stop, base, used, occurrences)`` for all contexts of an order's n-grams.
+
+        ``base`` is the node that the counts begin with. Those of the highest order, where used are
+        always occurrences, are made for a stretch at a time: they would be the peak of memory.
+        """
+        counts, base = self.counts, self.counts.level(length).start
+        if length < counts.order:
+            work = [(*cut, base, self.used, self.occurrences) for cut in self._contexts(length)]
+            return run_slices(task, work, self.threads)
+
+        def made(low: int, high: int) -> Result:
+            words = low, high
+            used = counts.counts(length, words=words)
+            base = counts.starting(length, words)[0]
+            return task(*counts.starting(length - 1, words), base, used, used)
+
+        return run_slices(made, counts.shares(STRETCHES), self.threads)
 
     def _keep(self) -> Array:
         """Which nodes survive the cut-offs, (G,) bool."""
@@ -189,24 +220,28 @@ class _Estimator:
                 keep[self.counts.level(length)] = occurrences > self.config.cutoff(length)
         return keep
 
-    def _discounts(self, length: int, used: Array) -> Array:
-        """D(0..3+) of one order, from its own counts of counts or from the fallback."""
+    def _discounts(self, length: int, totals: Array) -> Array:
+        """D(0..3+) of one order, from its own counts of counts (8,) or from the fallback."""
         formula = self.smoothing.discounts
         if formula is None:
             return np.zeros(4)
-        totals = self._count_of_counts(length, used)
         try:
             return formula(totals)
         except NoClosedFormError as lack:
             self._fall_back(length, lack, f"discounts {self.config.discount_fallback}")
             return np.array([0.0, *self.config.discount_fallback])
 
-    def _count_of_counts(self, length: int, used: Array) -> Array:
-        totals = np.zeros(8, np.int64)
-        kernels.count_of_counts(used, totals)
-        if length == 1:
-            totals[min(int(used[BOS]), 7)] -= int(used[BOS]) < 8  # <s> is never predicted
-        return totals
+    def _count_of_counts(self, length: int) -> Array:
+        """How many n-grams of ``length`` words >= 2 have the count 0, 1, ... 7; (8,) int64."""
+        first = self.counts.first
+
+        def counted(start: int, stop: int, base: int, used: Array, _occurrences: Array) -> Array:
+            totals = np.zeros(8, np.int64)
+            here = slice(int(first[start]) - base, int(first[stop]) - base)
+            kernels.count_of_counts(used[here], totals)
+            return totals
+
+        return sum(self._each(length, counted), np.zeros(8, np.int64))
 
     def _fall_back(self, length: int, lack: NoClosedFormError, instead: str) -> None:
         message = f"order {length}: {lack}, so {self.smoothing.title} has no closed form there"
@@ -220,45 +255,39 @@ class _Estimator:
         cuts = even_slices(above.stop - above.start, STRETCHES)
         return [(above.start + low, above.start + high) for low, high in cuts]
 
-    def _interpolate(self, length: int, used: Array, occurrences: Array, cutoff: int) -> None:
-        discounts = self._discounts(length, used)
+    def _interpolate(self, length: int, cutoff: int) -> None:
+        discounts = self._discounts(length, self._count_of_counts(length))
         self.discounts.append(discounts[1:].tolist())
-        base = self.counts.level(length).start
         extra = 0.0
         if self.config.smoothing == "additive":
             extra = self.config.delta * self._uniform_size()
-        shared = (
-            used,
-            occurrences,
-            cutoff,
-            base,
-            discounts,
-            self.smoothing.types_weight,
-            extra,
-            self.suffixes,
-            self.probabilities,
-            self.backoffs,
-        )
-        run_slices(
-            kernels.interpolate,
-            [(self.counts.first, *cut, *shared) for cut in self._contexts(length)],
-            self.threads,
-        )
+        weights = (discounts, self.smoothing.types_weight, extra)
 
-    def _katz(self, length: int, used: Array, occurrences: Array) -> None:
+        def task(start: int, stop: int, base: int, used: Array, occurrences: Array) -> None:
+            kernels.interpolate(
+                self.counts.first, start, stop, used, occurrences, cutoff, base, *weights,
+                self.suffixes, self.probabilities, self.backoffs,
+            )  # fmt: skip
+
+        self._each(length, task)
+
+    def _katz(self, length: int) -> None:
         """Discounted probabilities; their back-off weights come last, from the logarithms."""
-        ratios = self._katz_ratios(length, used)
-        base, cutoff = self.counts.level(length).start, self.config.cutoff(length)
-        shared = (used, occurrences, cutoff, base, ratios, self.probabilities)
-        run_slices(
-            kernels.discount_ratios,
-            [(self.counts.first, *cut, *shared) for cut in self._contexts(length)],
-            self.threads,
-        )
+        ratios = self._katz_ratios(length, self._count_of_counts(length))
+        cutoff = self.config.cutoff(length)
 
-    def _katz_ratios(self, length: int, used: Array) -> Array:
+        def task(start: int, stop: int, base: int, used: Array, occurrences: Array) -> None:
+            kernels.discount_ratios(
+                self.counts.first, start, stop, used, occurrences, cutoff, base, ratios,
+                self.probabilities,
+            )  # fmt: skip
+
+        self._each(length, task)
+        self.backoffs[self.counts.level(length - 1)] = 1
+
+    def _katz_ratios(self, length: int, totals: Array) -> Array:
         try:
-            ratios = katz_ratios(self._count_of_counts(length, used))
+            ratios = katz_ratios(totals)
         except NoClosedFormError as lack:
             self._fall_back(length, lack, "the discounts of counts 1 to 3 as ratios")
             ratios = np.ones(4)
@@ -269,9 +298,9 @@ class _Estimator:
         self.discounts.append(ratios[1:-1].tolist())
         return ratios
 
-    def _relative(self, length: int, used: Array) -> None:
+    def _relative(self, length: int) -> None:
         """Stupid back-off: plain relative frequencies, one factor for every step back."""
-        self._interpolate(length, used, used, cutoff=0)  # what is cut off gives nothing to others
+        self._interpolate(length, cutoff=0)  # what is cut off gives nothing to others
         above = self.counts.level(length - 1)
         self.backoffs[above] = self.config.backoff
 
@@ -282,16 +311,18 @@ class _Estimator:
     def _unigrams(self, used: Array) -> None:
         """Order 1, in double precision: the vocabulary is small."""
         used = used.astype(np.float64)
-        used[BOS] = 0
+        used[BOS] = 0  # it is never predicted
+        totals = np.bincount(used[used < 8].astype(np.int64), minlength=8)
+        totals[0] -= 1
         if self.config.closed and used[UNK] == 0:
             self.predicted -= 1
         total = used.sum()
         extra = 0.0
         if self.config.smoothing == "katz":
-            ratios = self._katz_ratios(1, used.astype(np.uint32))
+            ratios = self._katz_ratios(1, totals)
             kept = used * ratios[np.minimum(used, ratios.size - 1).astype(np.int64)]
         else:
-            discounts = self._discounts(1, used.astype(np.uint32))
+            discounts = self._discounts(1, totals)
             self.discounts.append(discounts[1:].tolist())
             kept = np.maximum(used - discounts[np.minimum(used, 3).astype(np.int64)], 0)
             if self.config.smoothing == "additive":

@@ -18,6 +18,7 @@ from unrolled.ngram.estimation import NgramConfig, estimate
 from unrolled.ngram.model import NgramModel
 from unrolled.ngram.trie import pack
 from unrolled.settings import check_known, names_of
+from unrolled.threads import return_memory
 from unrolled.vocabulary import UNK
 
 if TYPE_CHECKING:
@@ -138,6 +139,7 @@ def train_on_corpus(
     }
     ids = [corpus.ids]
     del corpus
+    return_memory()
     counts = count_ngrams(ids.pop(), config.order, len(vocabulary), threads=threads, report=report)
     return model_from_counts(
         counts, vocabulary, config, options=options, provenance=provenance, threads=threads,
