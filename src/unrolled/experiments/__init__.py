@@ -86,6 +86,7 @@ def run_experiment(
     import time
 
     from unrolled.atomic import atomic_write
+    from unrolled.experiments.finished_runs import parts_folder, remove_parts
     from unrolled.provenance import machine
 
     experiment = experiment_of(name)
@@ -109,6 +110,7 @@ def run_experiment(
     }
     with atomic_write(output / f"{name}-{size}.json") as file:
         file.write(json.dumps(record, indent=1).encode() + b"\n")
+    remove_parts(parts_folder(output, name, size))
     return record
 
 

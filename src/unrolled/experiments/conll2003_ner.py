@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from unrolled.experiments.finished_runs import FinishedRuns, parts_folder
 from unrolled.experiments.taggers import (
     Report,
     TaggerRun,
@@ -94,7 +95,11 @@ def run(data: Path | None, size: str, folder: Path, report: Report) -> dict[str,
     def done(run: TaggerRun, result: dict[str, Any]) -> None:
         report(f"{run.name}:\n{result['table']}\n{result['training_seconds']:.0f} s")
 
-    results = side_by_side(train_and_test, runs, workers=1 if size == "smoke" else None, done=done)
+    kept = FinishedRuns(parts_folder(folder, "conll2003-ner", size), [given, vectors])
+    results = side_by_side(
+        train_and_test, runs, workers=1 if size == "smoke" else None, done=done, kept=kept,
+        report=report,
+    )  # fmt: skip
     found = {run.name: result for run, result in zip(runs, results, strict=True)}
     return {
         "table": {

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from unrolled.experiments.finished_runs import FinishedRuns, parts_folder
 from unrolled.experiments.taggers import (
     Report,
     TaggerRun,
@@ -79,7 +80,13 @@ def run(data: Path | None, size: str, folder: Path, report: Report) -> dict[str,
     def done(run: TaggerRun, result: dict[str, float]) -> None:
         report(f"{_row(run)}: F1 {result['F1']:.2f}")
 
-    results = side_by_side(train_and_test, runs, workers=1 if size == "smoke" else None, done=done)
+    kept = FinishedRuns(
+        parts_folder(folder, "entity-sentiment", size), [given, settings["vectors"]]
+    )
+    results = side_by_side(
+        train_and_test, runs, workers=1 if size == "smoke" else None, done=done, kept=kept,
+        report=report,
+    )  # fmt: skip
     table: dict[str, dict[str, float]] = {}
     for name in ("laptop14", "twitter"):
         own = [

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from unrolled.experiments.finished_runs import FinishedRuns, parts_folder
 from unrolled.experiments.taggers import Report, data_folder, mean, side_by_side
 
 if TYPE_CHECKING:
@@ -98,7 +99,11 @@ def run(data: Path | None, size: str, folder: Path, report: Report) -> dict[str,
     def done(run: Run, result: tuple[float, float]) -> None:
         report(f"{run.row}, fold {run.fold}: proportional {result[0]:.2f}, binary {result[1]:.2f}")
 
-    results = side_by_side(train_and_test, runs, workers=1 if size == "smoke" else None, done=done)
+    kept = FinishedRuns(parts_folder(folder, "irsoy2014-crf-baseline", size), [given], SETTINGS)
+    results = side_by_side(
+        train_and_test, runs, workers=1 if size == "smoke" else None, done=done, kept=kept,
+        report=report,
+    )  # fmt: skip
     table = {}
     for kind in KINDS:
         own = [result for run, result in zip(runs, results, strict=True) if run.kind == kind]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from unrolled.experiments.finished_runs import FinishedRuns, parts_folder
 from unrolled.experiments.taggers import Report, data_folder, mean, side_by_side, vectors_file
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def width_of(parameters: int, layers: int, inputs: int, tags: int = 3) -> int:
     return max(round(width), 1)
 
 
-def train_and_test(run: Run, **changes: Any) -> tuple[np.ndarray[Any, Any], list[str], float]:
+def train_and_test(run: Run, **changes: Any) -> tuple[list[list[float]], list[str], float]:
     """Overlap counts (S, 6) of each test sentence, their documents, and the score on dev."""
     from unrolled.tagging.folds import read_mpqa_fold
     from unrolled.tagging.overlap import count_overlap
@@ -103,7 +104,7 @@ def train_and_test(run: Run, **changes: Any) -> tuple[np.ndarray[Any, Any], list
     predicted = tagger.predict([sentence.words for sentence in split.test])
     counts: OverlapCounts = count_overlap([sentence.tags for sentence in split.test], predicted)
     best = max(record["score"] for record in tagger.settings["curve"])
-    return counts.rows, [sentence.document for sentence in split.test], best
+    return counts.rows.tolist(), [sentence.document for sentence in split.test], best
 
 
 def _width(vectors: str) -> int:
@@ -142,7 +143,11 @@ def run(data: Path | None, size: str, folder: Path, report: Report) -> dict[str,
         proportional, binary = _scores(result[0])
         report(f"{run.row}, fold {run.fold}: proportional {proportional:.2f}, binary {binary:.2f}")
 
-    results = side_by_side(train_and_test, runs, workers=1 if size == "smoke" else None, done=done)
+    kept = FinishedRuns(parts_folder(folder, "irsoy2014-depth", size), [given, vectors], SETTINGS)
+    results = side_by_side(
+        train_and_test, runs, workers=1 if size == "smoke" else None, done=done, kept=kept,
+        report=report,
+    )  # fmt: skip
     table = _table(runs, results)
     return {
         "table": table,
@@ -166,11 +171,11 @@ def run(data: Path | None, size: str, folder: Path, report: Report) -> dict[str,
     }
 
 
-def _scores(rows: np.ndarray[Any, Any]) -> tuple[float, float]:
+def _scores(rows: list[list[float]]) -> tuple[float, float]:
     """Proportional and binary F1 in percent."""
     from unrolled.tagging.overlap import OverlapCounts
 
-    total = OverlapCounts(rows).total()
+    total = OverlapCounts(np.array(rows)).total()
     return 100 * total.proportional_f1, 100 * total.binary_f1
 
 

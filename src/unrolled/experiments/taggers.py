@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Callable, Iterable, Sequence
+import threading
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from unrolled.errors import SettingError
+from unrolled.experiments.finished_runs import FinishedRuns
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -80,6 +83,8 @@ def side_by_side(
     *,
     workers: int | None = None,
     done: Callable[[Job, Result], None],
+    kept: FinishedRuns | None = None,
+    report: Report | None = None,
 ) -> list[Result]:
     """Results of jobs in their order, several at a time, each on one core.
 
@@ -87,23 +92,54 @@ def side_by_side(
         run: a function of a module, which other processes can import.
         workers: at most so many at a time; by default one for each core; 1 starts no process.
         done: called when one is done.
+        kept: where results are kept until all are there, and taken from if they are known from
+            before; they come back as JSON holds them, tuples as lists. report: is told how many.
     """
+    found: dict[int, Any] = {}
+    if kept is not None:
+        known = ((number, kept.find(job)) for number, job in enumerate(jobs))
+        found = {number: result for number, result in known if result is not None}
+        if found and report is not None:
+            report(f"{len(found)} of {len(jobs)} runs are taken from before")
+    left = [number for number in range(len(jobs)) if number not in found]
+    with closing(_results(run, [jobs[number] for number in left], workers)) as results:
+        for place, result in results:
+            number = left[place]
+            found[number] = result if kept is None else kept.keep(jobs[number], result)
+            done(jobs[number], found[number])
+    return [found[number] for number in range(len(jobs))]
+
+
+def _results(
+    run: Callable[[Job], Result], jobs: Sequence[Job], workers: int | None
+) -> Generator[tuple[int, Result], None, None]:
+    """Numbers and results of jobs, as they are done."""
     workers = min(workers or _cores(), len(jobs))
     if workers <= 1:
-        results = []
-        for job in jobs:
-            results.append(run(job))
-            done(job, results[-1])
-        return results
+        for number, job in enumerate(jobs):
+            yield number, run(job)
+        return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+    with ProcessPoolExecutor(workers, context, _end_with_parent) as pool:
         futures = {pool.submit(run, job): number for number, job in enumerate(jobs)}
-        found: list[Any] = [None] * len(jobs)
-        for future in as_completed(futures):
-            number = futures[future]
-            found[number] = future.result()
-            done(jobs[number], found[number])
-    return found
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)  # no further run is begun
+            raise
+
+
+def _end_with_parent() -> None:
+    """Let this process end when the one that started it does, even if that one is killed."""
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _cores() -> int:

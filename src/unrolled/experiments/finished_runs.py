@@ -1,0 +1,83 @@
+"""Results of the runs of an experiment that is not done yet, so that it can go on from there."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from unrolled.atomic import atomic_write
+from unrolled.provenance import file_facts
+
+_NAME_LENGTH = 32
+
+
+def parts_folder(output: Path, name: str, size: str) -> Path:
+    """Where results are kept until an experiment of a name and size is done."""
+    return output / f"{name}-{size}-parts"
+
+
+def remove_parts(folder: Path) -> None:
+    """Delete the results in a folder, and the folder if nothing else is in it."""
+    if not folder.is_dir():
+        return
+    for path in folder.glob("?" * _NAME_LENGTH + ".json"):
+        path.unlink(missing_ok=True)
+    if not any(folder.iterdir()):
+        folder.rmdir()
+
+
+class FinishedRuns:
+    """One small JSON file for each finished run, named after all that its result depends on.
+
+    That is the job, the settings of all jobs, the content of the data and of the program: a result
+    from before is found only where a new run would give the same.
+
+    Args:
+        folder: made when the first run is done. data: files and folders that are read.
+        settings: what the jobs themselves do not tell, as JSON can hold it.
+    """
+
+    def __init__(self, folder: Path, data: Iterable[Path | str], settings: Any = None) -> None:
+        self.folder = folder
+        program = Path(__file__).parents[1]
+        read = [file for path in data for file in _files(Path(path)) if folder not in file.parents]
+        files = [*_files(program, "*.py"), *read]
+        self._common = [settings, *(file_facts(str(file)) for file in files)]
+
+    def find(self, job: Any) -> Any | None:
+        """The result of a job that was done before, if its file of a model is still there."""
+        output = getattr(job, "output", "")
+        if output and not Path(output).is_file():
+            return None
+        try:
+            return json.loads(self._path(job).read_bytes())["result"]
+        except (OSError, ValueError, LookupError, TypeError):
+            return None
+
+    def keep(self, job: Any, result: Any) -> Any:
+        """Write a result; it is given back as `find` will."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        text = json.dumps({"job": _plain(job), "result": result})
+        with atomic_write(self._path(job)) as file:
+            file.write(text.encode())
+        return json.loads(text)["result"]
+
+    def _path(self, job: Any) -> Path:
+        everything = json.dumps([_plain(job), self._common], sort_keys=True)
+        return (
+            self.folder / f"{hashlib.sha256(everything.encode()).hexdigest()[:_NAME_LENGTH]}.json"
+        )
+
+
+def _files(path: Path, pattern: str = "*") -> list[Path]:
+    if path.is_file():
+        return [path]
+    return sorted(file for file in path.rglob(pattern) if file.is_file())
+
+
+def _plain(job: Any) -> Any:
+    return dataclasses.asdict(job) if dataclasses.is_dataclass(job) else job  # type: ignore[arg-type]
