@@ -22,8 +22,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from unrolled.errors import SettingError
+from unrolled.neural import elman
 
 CELLS = ("elman", "irnn", "lstm", "gru")
 NONLINEARITIES = ("tanh", "sigmoid", "relu", "linear")
@@ -197,28 +199,42 @@ class _ElmanRun(torch.autograd.Function):
     def forward(ctx: Any, *given: Any) -> Tensor:
         """From x (T, B, H), with W x + b in it already, h_0 (B, H), U (H, H) and the name of f."""
         x, start, weight, nonlinearity = given
-        y = torch.empty_like(x)
-        h, turned = start, weight.t()
-        for t in range(len(x)):
-            torch.addmm(x[t], h, turned, out=y[t])
-            h = y[t] if nonlinearity == "linear" else getattr(y[t], nonlinearity + "_")()
+        y = (elman.states if elman.suits(x, start) else _states)(x, start, weight, nonlinearity)
         ctx.save_for_backward(y, start, weight)
         ctx.nonlinearity = nonlinearity
         return y
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *given: Any) -> Any:
         y, start, weight = ctx.saved_tensors
-        slope = slope_at(y, ctx.nonlinearity)
-        errors = torch.empty_like(y)  # dE/d(x_t + U h_{t-1})
-        total = given[0][-1]
-        for t in reversed(range(len(y))):
-            torch.mul(total, slope[t], out=errors[t])
-            before = given[0][t - 1] if t > 0 else torch.zeros_like(start)
-            total = torch.addmm(before, errors[t], weight)
+        find = elman.errors if elman.suits(y, start) else _errors
+        errors, total = find(y, given[0], weight, ctx.nonlinearity)
         states = torch.cat([start.unsqueeze(0), y[:-1]])
         dweight = errors.flatten(0, 1).t() @ states.flatten(0, 1)
         return errors, total, dweight, None
+
+
+def _states(x: Tensor, start: Tensor, weight: Tensor, nonlinearity: str) -> Tensor:
+    """As `elman.states`, on any device."""
+    y = torch.empty_like(x)
+    h, turned = start, weight.t()
+    for t in range(len(x)):
+        torch.addmm(x[t], h, turned, out=y[t])
+        h = y[t] if nonlinearity == "linear" else getattr(y[t], nonlinearity + "_")()
+    return y
+
+
+def _errors(y: Tensor, dy: Tensor, weight: Tensor, nonlinearity: str) -> tuple[Tensor, Tensor]:
+    """As `elman.errors`, on any device."""
+    slope = slope_at(y, nonlinearity)
+    errors = torch.empty_like(y)
+    total = dy[-1]
+    for t in reversed(range(len(y))):
+        torch.mul(total, slope[t], out=errors[t])
+        before = dy[t - 1] if t > 0 else torch.zeros_like(dy[0])
+        total = torch.addmm(before, errors[t], weight)
+    return errors, total
 
 
 def activate(x: Tensor, nonlinearity: str) -> Tensor:
