@@ -23,31 +23,48 @@ PUBLISHED = {
     "4 RNNs by BPTT": {"mixed": 98},
 }
 
-# The nets have the paper's 200 hidden units, with tanh for its sigmoid, and classes of words; they
-# are trained by Adam with dropout, in few passes. Settings were chosen on the validation text.
+# The nets have tanh for the paper's sigmoid, more units than its 200, as dropout wants them, and
+# classes of words; they are trained by Adam in few passes. Settings were chosen on the validation
+# text.
 _NET = {
-    "hidden": 200, "classes_by": "bigrams", "batch": 32, "rate": 0.006, "state_rate": 0.15,
+    "hidden": 400, "classes": 400, "classes_by": "bigrams", "batch": 64, "rate": 0.006,
+    "dropout_input": 0.3, "dropout_output": 0.5,
 }  # fmt: skip
-_FEED_FORWARD = {**_NET, "dropout_input": 0.2, "dropout_output": 0.35}
-_RECURRENT = {**_NET, "dropout_input": 0.3, "dropout_output": 0.5}
-_EPOCHS = {"smoke": 1, "laptop": 10, "paper": 20}
+_RECURRENT = {**_NET, "cell": "elman", "state_rate": 0.15}
+_LITTLE = {"dropout_input": 0.1, "dropout_output": 0.3}
+_SOME = {"dropout_input": 0.2, "dropout_output": 0.4}
+# The same net from other seeds makes nearly the same mistakes: mixing four gained 2 %. Nets that
+# are each a little worse, but differ in dropout, classes and nonlinearity, gain more together.
+_FOUR: dict[str, dict[str, Any]] = {
+    "RNN by BPTT": {"epochs": 9},
+    "RNN by BPTT, dropped words": {**_SOME, "dropout_words": 0.1, "epochs": 7, "seed": 2},
+    "RNN by BPTT, little dropout": {**_LITTLE, "classes": 200, "epochs": 6, "seed": 3},
+    "RNN by BPTT, sigmoid": {**_SOME, "nonlinearity": "sigmoid", "epochs": 7, "seed": 4},
+}
+_ALONE: dict[str, dict[str, Any]] = {
+    "feed-forward net": {**_NET, "cell": "feed-forward", "hidden": 300, "epochs": 6},
+    "RNN by BP": {**_RECURRENT, "hidden": 500, "rate": 0.005, "bptt": 1, "epochs": 8},
+    "RNN by BPTT": {**_RECURRENT, **_FOUR["RNN by BPTT"]},
+}
+_PASSES = {"laptop": 1, "paper": 2}  # times the epochs above; a smoke run has one
 
 
 def rungs(size: str) -> list[Rung]:
     """The models of the table."""
-    epochs = {"epochs": _EPOCHS[size]}
-    recurrent = [f"RNN by BPTT, seed {seed}" for seed in (1, 2, 3, 4)]
     nets = [
-        net_rung("feed-forward net", **_FEED_FORWARD, **epochs, cell="feed-forward"),
-        net_rung("RNN by BP", **_RECURRENT, **epochs, cell="elman", bptt=1),
-        *(
-            net_rung(name, **_RECURRENT, **epochs, cell="elman", seed=seed)
-            for seed, name in enumerate(recurrent, 1)
-        ),
-    ]
-    mixed = [mixture_rung(f"{net.name} + 5-gram", net.name, "5-gram") for net in nets[:3]]
-    four = mixture_rung("4 RNNs by BPTT + 5-gram", *recurrent, "5-gram")
+        _net(name, size, settings)
+        for name, settings in {
+            **_ALONE, **{name: {**_RECURRENT, **own} for name, own in _FOUR.items()}
+        }.items()
+    ]  # fmt: skip
+    mixed = [mixture_rung(f"{name} + 5-gram", name, "5-gram") for name in _ALONE]
+    four = mixture_rung("4 RNNs by BPTT + 5-gram", *_FOUR, "5-gram")
     return [ngram_rung("5-gram", 5), *nets, *mixed, four]
+
+
+def _net(name: str, size: str, settings: dict[str, Any]) -> Rung:
+    epochs = 1 if size == "smoke" else _PASSES[size] * settings["epochs"]
+    return net_rung(name, **{**settings, "epochs": epochs})
 
 
 def run(
@@ -64,18 +81,8 @@ def run(
     return {
         "table": {
             "5-gram": {"alone": found["5-gram"]},
-            **{
-                name: {"alone": found[own], "mixed": found[f"{own} + 5-gram"]}
-                for name, own in _ROWS.items()
-            },
+            **{name: {"alone": found[name], "mixed": found[f"{name} + 5-gram"]} for name in _ALONE},
             "4 RNNs by BPTT": {"mixed": found["4 RNNs by BPTT + 5-gram"]},
         },
         "rows": [asdict(row) for row in result.rows],
     }
-
-
-_ROWS = {
-    "feed-forward net": "feed-forward net",
-    "RNN by BP": "RNN by BP",
-    "RNN by BPTT": "RNN by BPTT, seed 1",
-}
