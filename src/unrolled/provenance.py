@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import sys
 import zlib
 from pathlib import Path
 from typing import Any
@@ -53,4 +54,13 @@ def machine() -> dict[str, Any]:
         "numpy": numpy.__version__,
         "numba": numba.__version__,
         "unrolled": unrolled.__version__,
+        **_gpu(),
     }
+
+
+def _gpu() -> dict[str, str]:
+    """The GPU's name, if this process has loaded torch, and torch sees one."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_available():
+        return {}
+    return {"gpu": torch.cuda.get_device_name()}

@@ -104,14 +104,14 @@ def test_the_page_sets_published_numbers_beside_ours(tmp_path: Path) -> None:
         "published": {"net": {"alone": 123, "words": 1703}}, "remembered": True,
         "results": {"table": {"net": {"alone": 120.44, "words": 56789.1}, "other": {"alone": 99}}},
         "data": [{"name": "t.txt", "crc32": "0a"}],
-        "machine": {"cores": 2, "processor": "x86_64"},
+        "machine": {"cores": 2, "processor": "x86_64", "gpu": "a GPU"},
     }  # fmt: skip
     (tmp_path / "x-laptop.json").write_text(json.dumps(record))
     (tmp_path / "benchmark.json").write_text("{}")
     page = results_page(tmp_path)
     assert "| net | 120.4 / 123 | 56,789 / 1,703 |" in page
     assert "| other | 99.0 |  |" in page
-    assert "2 minutes in all on 2 cores" in page
+    assert "2 minutes in all on 2 cores (x86_64) and one a GPU." in page
     assert "t.txt (CRC-32 0a)" in page
     assert "quoted from memory" in page
     assert page.count("## ") == 1

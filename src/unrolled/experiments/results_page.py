@@ -48,11 +48,15 @@ def _section(record: dict[str, Any]) -> str:
     lines += [
         "",
         f"{_time(record['seconds'])} in all on {machine['cores']} cores "
-        f"({machine['processor']}).{_data(record['data'])}",
+        f"({machine['processor']}){_gpu(machine)}.{_data(record['data'])}",
     ]
     for picture in record["results"].get("pictures", []):
         lines += ["", f"![{record['experiment']}]({picture})"]
     return "\n".join([*lines, ""])
+
+
+def _gpu(machine: dict[str, Any]) -> str:
+    return f" and one {machine['gpu']}" if "gpu" in machine else ""
 
 
 def _data(files: list[dict[str, Any]]) -> str:
