@@ -14,6 +14,7 @@ from unrolled.errors import FormatError, SettingError
 from unrolled.storage import ModelFile, read_model, write_model
 
 if TYPE_CHECKING:
+    from unrolled.neural.adam import AdamW
     from unrolled.neural.trainer import Trainer
 
 KIND = "net-checkpoint"
@@ -114,7 +115,7 @@ def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {n[len(prefix) :]: tensor for n, tensor in tensors.items() if n.startswith(prefix)}
 
 
-def _fill_optimiser(optimiser: torch.optim.Optimizer, slots: dict[str, Tensor]) -> None:
+def _fill_optimiser(optimiser: torch.optim.Optimizer | AdamW, slots: dict[str, Tensor]) -> None:
     state = optimiser.state_dict()
     state["state"] = {}
     for name, value in slots.items():

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from unrolled.corpus import Corpus, TextOptions
 from unrolled.errors import SettingError, TextError, UnrolledError
+from unrolled.neural.adam import AdamW
 from unrolled.neural.averaging import Averager, set_parameters
 from unrolled.neural.cells import State
 from unrolled.neural.checkpoints import resume_from, write_checkpoint
@@ -264,7 +265,10 @@ class Trainer:
             nn.utils.clip_grad_value_(parameters, config.clip_value)
         norm = None
         if config.clip_norm:
-            norm = float(nn.utils.clip_grad_norm_(parameters, config.clip_norm))
+            total = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+            norm = float(total)
+            if not norm <= config.clip_norm:  # seldom; it takes a pass over all gradients
+                nn.utils.clip_grads_with_norm_(parameters, config.clip_norm, total)
             self.totals["clipped"] += norm > config.clip_norm
         if self.monitor is not None:
             self.monitor.step(norm)
@@ -413,7 +417,7 @@ class Trainer:
 AVERAGING_PATIENCE = 5  # epochs without a gain before ASGD begins to average
 
 
-def _optimiser(net: Net, config: TrainingConfig) -> torch.optim.Optimizer:
+def _optimiser(net: Net, config: TrainingConfig) -> torch.optim.Optimizer | AdamW:
     """The optimiser, with recurrent weights in a group of their own."""
     parts: tuple[list[nn.Parameter], ...] = ([], [])
     for name, parameter in net.named_parameters():
@@ -423,6 +427,9 @@ def _optimiser(net: Net, config: TrainingConfig) -> torch.optim.Optimizer:
         for part, times in zip(parts, (1.0, config.state_rate), strict=True)
         if part
     ]
+    on_cpu = all(parameter.device.type == "cpu" for part in parts for parameter in part)
+    if config.optimiser == "adam" and on_cpu:
+        return AdamW(groups, lr=config.rate, weight_decay=config.weight_decay)
     if config.optimiser == "adam":
         return torch.optim.AdamW(
             groups, lr=config.rate, weight_decay=config.weight_decay, fused=True
