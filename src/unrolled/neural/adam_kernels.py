@@ -31,7 +31,10 @@ def adam(
     keep, size, share, square_share, root, epsilon = (
         numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], numbers[5],
     )  # fmt: skip
-    for i in range(low, high):
+    # From 0 on: an index that might be negative is tested, and such loops get no vectors.
+    values, gradient = values[low:high], gradient[low:high]
+    means, squares = means[low:high], squares[low:high]
+    for i in range(values.size):
         g = gradient[i]
         m = means[i] + share * (g - means[i])
         s = squares[i] + square_share * (g * g - squares[i])
