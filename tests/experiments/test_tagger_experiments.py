@@ -9,9 +9,9 @@ import pytest
 
 from tagging.small_taggers import sentences
 from unrolled.errors import SettingError
-from unrolled.experiments import run_experiment
+from unrolled.experiments import entity_sentiment, run_experiment
 from unrolled.experiments.irsoy2014_depth import width_of
-from unrolled.experiments.taggers import side_by_side, vectors_file
+from unrolled.experiments.taggers import TaggerRun, side_by_side, vectors_file
 from unrolled.tagging.columns import TaggedSentence, write_columns
 
 KIND_WORDS = ("Ann", "Bob", "met", "in", "Rome", "Oslo", ".", "smith")
@@ -124,6 +124,26 @@ def test_sentiment(tmp_path: Path) -> None:
     )["results"]  # fmt: skip
     assert set(results["table"]) == {"laptop14", "twitter"}
     assert results["table"]["twitter"]["spans alone"] >= results["table"]["twitter"]["F1"]
+
+
+def test_sentiment_of_laptops_is_the_mean_of_three_seeds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _vectors(tmp_path)
+    (tmp_path / "laptop14_train.txt").touch()
+    jobs: list[TaggerRun] = []
+
+    def side_by_side(run: object, given: list[TaggerRun], **_: object) -> list[dict[str, float]]:
+        jobs.extend(given)
+        return [{"F1": float(number)} for number in range(len(given))]
+
+    monkeypatch.setattr(entity_sentiment, "side_by_side", side_by_side)
+    table = run_experiment("entity-sentiment", tmp_path, output=tmp_path)["results"]["table"]
+    names = ["laptop14"] * 3 + [f"twitter{fold}" for fold in range(1, 11)]
+    assert [job.name for job in jobs] == names
+    assert [job.settings["seed"] for job in jobs] == [1, 2, 3] + [1] * 10
+    assert table["laptop14"] == {"F1": 1.0, "deviation": pytest.approx((2 / 3) ** 0.5)}
+    assert table["twitter"]["F1"] == 7.5
 
 
 def test_what_is_not_there_is_named(tmp_path: Path) -> None:

@@ -28,20 +28,34 @@ REMEMBERED = True  # the published numbers are not checked against the paper
 PUBLISHED = {"laptop14": {"F1": 57.9}, "twitter": {"F1": 48.0}}
 
 # Little dropout, and few words taken for unknown ones: with what suits news, laptops stayed at 43
-# after ten epochs, with this they came to 50.
+# after ten epochs, with this they came to 50. A polarity often goes by words far from its span,
+# which the summary brings to it. Averages and summary were chosen by the mean of three seeds on the
+# laptops' development data, where they had 58.4: summary alone 57.9, averages alone 56.7, a
+# constant rate 58.1.
 SETTINGS: dict[str, Any] = {
-    "hidden": 100, "epochs": 30, "rate": 0.002, "batch": 16, "dropout_input": 0.2,
-    "dropout_output": 0.3, "unknown": 0.1,
+    "hidden": 200, "epochs": 20, "rate": 0.002, "batch": 16, "dropout_input": 0.2,
+    "dropout_output": 0.3, "unknown": 0.1, "summary": "max", "averaging": 2.0,
 }  # fmt: skip
 _SIZES: dict[str, dict[str, Any]] = {
     "smoke": {
         "folds": 1,
-        "seeds": 1,
+        "seeds": {"laptop14": 1, "twitter": 1},
         "sentences": 60,
         "settings": {"epochs": 1, "hidden": 10, "vector_words": 0},
     },
-    "laptop": {"folds": 10, "seeds": 1, "sentences": None, "settings": {}},
-    "paper": {"folds": 10, "seeds": 5, "sentences": None, "settings": {}},
+    # One seed scatters by two points where there is one test set; ten folds make up for that.
+    "laptop": {
+        "folds": 10,
+        "seeds": {"laptop14": 3, "twitter": 1},
+        "sentences": None,
+        "settings": {},
+    },
+    "paper": {
+        "folds": 10,
+        "seeds": {"laptop14": 5, "twitter": 5},
+        "sentences": None,
+        "settings": {},
+    },
 }
 
 
@@ -70,11 +84,15 @@ def run(data: Path | None, size: str, folder: Path, report: Report) -> dict[str,
     given = data_folder(data, "sentiment", "laptop14_train.txt")
     plan = _SIZES[size]
     settings = {**SETTINGS, "vectors": vectors_file(given), **plan["settings"]}
-    names = ["laptop14", *(f"twitter{fold}" for fold in range(1, plan["folds"] + 1))]
+    parts = {
+        "laptop14": ["laptop14"],
+        "twitter": [f"twitter{fold}" for fold in range(1, plan["folds"] + 1)],
+    }
     runs = [
-        TaggerRun(str(given), name, {**settings, "seed": seed}, plan["sentences"])
-        for name in names
-        for seed in range(1, plan["seeds"] + 1)
+        TaggerRun(str(given), part, {**settings, "seed": seed}, plan["sentences"])
+        for name, seeds in plan["seeds"].items()
+        for part in parts[name]
+        for seed in range(1, seeds + 1)
     ]
 
     def done(run: TaggerRun, result: dict[str, float]) -> None:
@@ -88,10 +106,8 @@ def run(data: Path | None, size: str, folder: Path, report: Report) -> dict[str,
         report=report,
     )  # fmt: skip
     table: dict[str, dict[str, float]] = {}
-    for name in ("laptop14", "twitter"):
-        own = [
-            result for run, result in zip(runs, results, strict=True) if run.name.startswith(name)
-        ]
+    for name, own_parts in parts.items():
+        own = [result for run, result in zip(runs, results, strict=True) if run.name in own_parts]
         table[name] = {key: mean(result[key] for result in own) for key in own[0]}
         table[name]["deviation"] = float(np.std([result["F1"] for result in own]))
     return {
