@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unrolled.threads import even_slices, run_ahead, run_slices
+from unrolled.threads import even_slices, run_ahead, run_short_slices, run_slices
 
 
 @pytest.mark.parametrize("threads", [-1, 0, 1, 2, 7])
@@ -90,3 +90,28 @@ def test_even_slices_cover_a_range_once(size: int, pieces: int, multiple: int) -
     assert all(low % multiple == 0 and low < high for low, high in slices)
     lengths = [high - low for low, high in slices[:-1]]
     assert len(set(lengths)) <= 1
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_short_slices_give_their_results_in_order(threads: int) -> None:
+    for _ in range(2):
+        assert run_short_slices(divmod, [(7, 2), (9, 4), (5, 5)], threads) == [
+            (3, 1),
+            (2, 1),
+            (1, 0),
+        ]
+    assert run_short_slices(divmod, [], threads) == []
+
+
+def test_short_slices_are_all_done_when_one_fails() -> None:
+    done: list[int] = []
+
+    def task(number: int) -> None:
+        if number == 0:
+            raise ValueError("the first")
+        time.sleep(0.05)
+        done.append(number)
+
+    with pytest.raises(ValueError, match="the first"):
+        run_short_slices(task, [(0,), (1,), (2,)], 3)
+    assert sorted(done) == [1, 2]

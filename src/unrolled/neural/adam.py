@@ -9,9 +9,14 @@ import torch
 from torch import Tensor
 
 from unrolled.neural.adam_kernels import adam
-from unrolled.threads import even_slices, run_slices
+from unrolled.threads import even_slices, run_short_slices
 
 _SLICE = 1 << 18  # values that are worth a thread's while
+
+
+def _adam_all(work: list[tuple[Any, ...]]) -> None:
+    for given in work:
+        adam(*given)
 
 
 class AdamW:
@@ -61,7 +66,8 @@ class AdamW:
                 if parameter.grad is not None:
                     work += self._slices(place, parameter, group)
                 place += 1
-        run_slices(adam, work, torch.get_num_threads())
+        threads = torch.get_num_threads()
+        run_short_slices(_adam_all, [(work[k::threads],) for k in range(threads)], threads)
 
     def _slices(self, place: int, parameter: Tensor, group: dict[str, Any]) -> list[Any]:
         """What the kernel is to be called with."""

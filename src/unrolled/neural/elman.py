@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from unrolled.neural.elman_kernels import LINEAR, RELU, SIGMOID, TANH, run, run_back
-from unrolled.threads import even_slices, run_slices
+from unrolled.threads import even_slices, run_short_slices
 
 KINDS = {"tanh": TANH, "sigmoid": SIGMOID, "relu": RELU, "linear": LINEAR}
 FEWEST = 4  # texts that the kernels take together
@@ -29,7 +29,7 @@ def states(x: Tensor, start: Tensor, weight: Tensor, nonlinearity: str) -> Tenso
     y = torch.empty_like(x, memory_format=torch.contiguous_format)
     given = (_rows(x), _rows(start), _rows(weight.t()), np.int64(KINDS[nonlinearity]))
     slices = _slices(x)
-    run_slices(run, [(*given, low, high, _rows(y)) for low, high in slices], len(slices))
+    run_short_slices(run, [(*given, low, high, _rows(y)) for low, high in slices], len(slices))
     return y
 
 
@@ -44,7 +44,7 @@ def errors(y: Tensor, dy: Tensor, weight: Tensor, nonlinearity: str) -> tuple[Te
     given = (_rows(y), _rows(dy), _rows(weight), np.int64(KINDS[nonlinearity]))
     slices = _slices(y)
     work = [(*given, low, high, _rows(found), _rows(total)) for low, high in slices]
-    run_slices(run_back, work, len(slices))
+    run_short_slices(run_back, work, len(slices))
     return found, total
 
 

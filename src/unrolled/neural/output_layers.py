@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from unrolled.errors import SettingError
 from unrolled.neural.class_kernels import word_losses
 from unrolled.neural.max_ent import MaxEnt, Stretches
-from unrolled.threads import run_slices
+from unrolled.threads import run_short_slices
 from unrolled.vocabulary import BOS
 
 Array = np.ndarray[Any, Any]
@@ -280,7 +280,7 @@ def _word_losses(
     beside = features.table, features.starts, features.offsets, features.errors
     scale = outputs.dtype.type(1 / max(words.size, 1))
     shares = [np.ascontiguousarray(order[k::threads]) for k in range(threads)]
-    run_slices(
+    run_short_slices(
         word_losses,
         [
             (outputs, words, tokens, first, share, *layout, rows, biases, *beside, scale, *results)
