@@ -7,10 +7,13 @@ to compile starts this module as a process of its own, which calls every kernel 
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 ARPA = """\\data\\
@@ -51,32 +54,72 @@ def compile_in_background() -> None:
     )
 
 
+@contextmanager
+def rare_collections() -> Iterator[None]:
+    """Look for garbage less often: at Python's own pace that takes a tenth of compiling's time."""
+    before = gc.get_threshold()
+    gc.set_threshold(100_000, 50, 50)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+
+
 def compile_all() -> None:
-    """Call every kernel that the command line uses; those of training last."""
+    """Call every kernel that the command line uses.
+
+    The command that runs meanwhile, most likely `train`, begins with those that read text. So this
+    begins where it will be later, else both would compile the same.
+    """
     import warnings
 
     warnings.simplefilter("ignore")
-    with tempfile.TemporaryDirectory() as folder:
+    with rare_collections(), tempfile.TemporaryDirectory() as folder:
         arpa, text = Path(folder, "a.arpa"), Path(folder, "a.txt")
         arpa.write_text(ARPA, encoding="utf-8")
         text.write_text("a a\na b\n" * 3, encoding="utf-8")
-        _query(arpa, text, Path(folder))
+        _without_text(arpa, Path(folder))
+        _query(arpa, text)
         _rescore()
         _train(text, Path(folder))
 
 
-def _query(arpa: Path, text: Path, folder: Path) -> None:
+def _without_text(arpa: Path, folder: Path) -> None:
+    """Count, estimate, score and convert: what comes after the words of a text have become ids."""
+    import numpy as np
+
     import unrolled
     from unrolled.ngram.arpa import write_arpa
+    from unrolled.ngram.counting import count_ngrams
+    from unrolled.ngram.estimation import NgramConfig
+    from unrolled.ngram.quantisation import quantise
+    from unrolled.ngram.training import model_from_counts
+    from unrolled.vocabulary import Vocabulary
+
+    vocabulary = Vocabulary.from_arrays(  # no word is found in it, and no kernel is needed for it
+        {
+            "text": np.frombuffer(b"<unk><s></s>a", np.uint8),
+            "offsets": np.array([0, 5, 8, 12, 13], np.uint32),
+            "slots": np.zeros(8, np.uint64),
+        },
+        "first use",
+    )
+    ids = np.array([1, 3, 3, 2, 1, 3, 2], np.int32)
+    counts = count_ngrams(ids, 3, len(vocabulary), threads=1)
+    model = model_from_counts(counts, vocabulary, NgramConfig(order=3), threads=1)
+    model.log_probs(ids)
+    write_arpa(model, folder / "b.arpa")
+    unrolled.load(arpa)
+    quantise(model, threads=1)
+
+
+def _query(arpa: Path, text: Path) -> None:
+    import unrolled
     from unrolled.ngram.mixing import mix, tune_weights
     from unrolled.ngram.pruning import entropy_prune
-    from unrolled.ngram.quantisation import quantise
 
     model = unrolled.load(arpa)
     unrolled.evaluate(model, str(text), threads=1)
-    write_arpa(model, folder / "b.arpa")
-    small = quantise(model, threads=1)
-    unrolled.evaluate(small, str(text), threads=1)
     unrolled.predict(model, "a", 1)
     model.score("a")
     entropy_prune(model, 1e-9, threads=1)

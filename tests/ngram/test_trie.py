@@ -31,6 +31,7 @@ from unrolled.ngram.packing import (
 from unrolled.ngram.quantisation import quantise
 from unrolled.ngram.table import NgramTable
 from unrolled.ngram.trie import PackedTrie, pack
+from unrolled.storage import load
 from unrolled.vocabulary import BOS, EOS
 
 FUZZ = Path(__file__).parent.parent / "fuzz" / "fuzz_trie.py"
@@ -255,6 +256,17 @@ def test_damaged_contents_are_refused_when_all_is_read(model: NgramModel) -> Non
             trie.unpack()
     with pytest.raises(FormatError, match="n-grams of order 3 lack the shorter n-gram"):
         swapped(int(levels[2]), int(levels[3]), EOS).unpack().suffixes()
+
+
+def test_models_in_memory_and_in_files_are_read_by_the_same_kernels(tmp_path: Path) -> None:
+    """A second compilation, for arrays that cannot be written, would double the first use."""
+    model = model_of([[BOS, 3, 4, EOS], [BOS, 4, EOS]], 5, 3)
+    model.save(tmp_path / "m.safetensors")
+    readers: list[Any] = [kernels.read_directory, kernels.read_backoffs]
+    model.trie.unpack()
+    before = [len(reader.signatures) for reader in readers]
+    load(tmp_path / "m.safetensors").trie.unpack()
+    assert [len(reader.signatures) for reader in readers] == before
 
 
 def test_opening_reads_no_array() -> None:

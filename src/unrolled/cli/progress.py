@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from types import TracebackType
 from typing import Any
 
@@ -105,7 +105,7 @@ def compiling_announced() -> Iterator[None]:
     """Say so, once, when kernels have to be compiled: the first use after installation."""
     from numba.core import event
 
-    from unrolled.first_use import compile_in_background
+    from unrolled.first_use import compile_in_background, rare_collections
 
     class Announcer(event.Listener):
         said = False
@@ -115,9 +115,10 @@ def compiling_announced() -> Iterator[None]:
                 self.said = True
                 _print("note: compiling kernels, once after installation (some seconds) ...\n")
                 compile_in_background()
+                meanwhile.enter_context(rare_collections())
 
         def on_end(self, event: Any) -> None:
             pass
 
-    with event.install_listener("numba:compile", Announcer()):
+    with ExitStack() as meanwhile, event.install_listener("numba:compile", Announcer()):
         yield

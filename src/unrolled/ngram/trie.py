@@ -155,7 +155,8 @@ class PackedTrie:
     def children_counts(self) -> Array:
         """Number of children of every node of orders below the highest, int64."""
         counts = np.empty(int(self.levels[-2]), np.int64)
-        kernels.read_directory(self.directory, self.ends, int(self.levels[-1]), 0, counts)
+        directory, ends = readonly(self.directory), readonly(self.ends)
+        kernels.read_directory(directory, ends, int(self.levels[-1]), 0, counts)
         return counts
 
     def unpack(self) -> NgramTable:
@@ -173,7 +174,7 @@ class PackedTrie:
             raise FormatError("the model's directory contradicts its sizes: the file is damaged")
         backoffs = np.zeros(counts.size, np.float32)
         kept, codes, book = self.query_arrays()[8:11]
-        kernels.read_backoffs(self.directory, kept, codes, book, backoffs)
+        kernels.read_backoffs(readonly(self.directory), kept, codes, book, backoffs)
         table = NgramTable(
             levels=np.array(self.levels),
             words=readonly(self.words),
