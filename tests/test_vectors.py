@@ -1,67 +1,49 @@
-"""Vectors of eight numbers in kernels, against the same sums by NumPy, and where they may read."""
+"""Vectors of eight numbers, against NumPy one number at a time."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from typing import Any
 
+import numba
 import numpy as np
 import pytest
-from numba import njit
-from numba.core.errors import TypingError
 
-from unrolled.vectors import add_product, eight, load, store
+from unrolled import vectors
 
 
-@njit  # type: ignore[untyped-decorator]
-def _combine(array: Any, row: int, column: int, factor: float) -> None:
-    """Add a row's eight numbers from a column on, times a factor, to the first of row 0."""
-    total = add_product(load(array, 0, 0), eight(factor), load(array, row, column))
-    store(array, 0, 0, total)
+@numba.njit
+def _exponentials(x: Any, result: Any) -> None:
+    for column in range(0, x.shape[1], 8):
+        vectors.store(result, 0, column, vectors.exponential(vectors.load(x, 0, column)))
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_eight_numbers_from_any_place(dtype: Any) -> None:
-    array = np.random.default_rng(1).normal(size=(3, 11)).astype(dtype)
-    wanted = array.copy()
-    wanted[0, :8] += dtype(1.5) * wanted[2, 3:]
-    _combine(array, 2, 3, dtype(1.5))
-    np.testing.assert_allclose(array, wanted, rtol=0, atol=8 * np.finfo(dtype).eps)
+@numba.njit(boundscheck=True)
+def _first_eight(x: Any, result: Any, row: int, column: int) -> None:
+    vectors.store(result, 0, 0, vectors.load(x, row, column))
 
 
-def test_an_infinity_stays_one() -> None:
-    array = np.ones((2, 8), np.float32)
-    array[1, 2], array[1, 5] = np.inf, np.nan
-    _combine(array, 1, 0, np.float32(0.5))
-    assert np.array_equal(array[0], [1.5, 1.5, np.inf, 1.5, 1.5, np.nan, 1.5, 1.5], equal_nan=True)
+@pytest.mark.parametrize(
+    ("dtype", "lowest", "units"), [(np.float32, -87, 2), (np.float64, -700, 2)]
+)
+def test_exponentials_are_those_of_the_library(dtype: Any, lowest: int, units: int) -> None:
+    x = np.linspace(lowest, 88, 80_000).astype(dtype).reshape(1, -1)
+    found = np.empty_like(x)
+    _exponentials(x, found)
+    expected = np.exp(x.astype(np.longdouble))
+    assert np.max(np.abs(found - expected) / expected) < units * np.finfo(dtype).eps
 
 
-@pytest.mark.parametrize("array", [np.ones((16, 8)).T, np.ones((8, 32))[:, ::2]])
-def test_arrays_with_gaps_are_refused(array: Any) -> None:
-    with pytest.raises(TypingError, match="of contiguous arrays of two axes"):
-        _combine(array, 1, 0, 0.5)
+def test_exponentials_of_very_low_numbers_are_zero() -> None:
+    x = np.array([[-np.inf, -1e30, -500, -88, 0, 1, -0.0, 1e-30]], np.float32)
+    found = np.empty_like(x)
+    _exponentials(x, found)
+    assert found.tolist()[0] == pytest.approx([0, 0, 0, 0, 1, np.e, 1, 1], rel=1e-6, abs=0)
 
 
-@pytest.mark.parametrize("place", ["1, 4", "0, -1"])
-def test_bounds_are_checked_where_that_is_wished(place: str) -> None:
-    code = (
-        "import numpy as np\n"
-        "from numba import njit\n"
-        "from unrolled.vectors import load, store\n"
-        "@njit\n"
-        "def move(array, row, column):\n"
-        "    store(array, 0, 0, load(array, row, column))\n"
-        "move(np.ones((2, 11)), 1, 3)\n"
-        "print('inside')\n"
-        f"move(np.ones((2, 11)), {place})\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "NUMBA_BOUNDSCHECK": "1"},
-    )
-    assert done.stdout == "inside\n"
-    assert "IndexError: index is out of bounds" in done.stderr
+def test_what_lies_outside_is_refused_where_bounds_are_checked() -> None:
+    x = np.arange(24, dtype=np.float32).reshape(2, 12)
+    found = np.empty((1, 8), np.float32)
+    _first_eight(x, found, 1, 4)
+    assert found.tolist() == [x[1, 4:].tolist()]
+    with pytest.raises(IndexError):
+        _first_eight(x, found, 1, 5)
