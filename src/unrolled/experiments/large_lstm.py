@@ -76,9 +76,7 @@ def _product_rate(size: int = 8192, times: int = 20) -> float:
     """Operations a second of a bfloat16 product of two large matrices of random numbers."""
     import torch
 
-    left, right = (
-        torch.randn(size, size, device="cuda", dtype=torch.bfloat16) for _ in range(2)
-    )
+    left, right = (torch.randn(size, size, device="cuda", dtype=torch.bfloat16) for _ in range(2))
     for _ in range(5):
         left @ right
     torch.cuda.synchronize()
