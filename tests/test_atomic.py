@@ -69,7 +69,9 @@ def test_an_exception_leaves_what_was_there(
 
 def test_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
     program = (
-        "import sys\nfrom unrolled.atomic import atomic_write\n"
+        "import signal, sys\nfrom unrolled.atomic import atomic_write\n"
+        # It is ignored where the tests themselves were started in the background.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "with atomic_write(sys.argv[1]) as file:\n"
         "    while True:\n        file.write(bytes(1 << 20)); file.seek(0)\n"
         "        print('writing', flush=True)\n"
