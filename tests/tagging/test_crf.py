@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from unrolled.tagging.crf import LinearChainCRF
+from unrolled.tagging.crf import LinearChainCRF, log_partition_by_torch
+from unrolled.tagging.tags import TagSet
 
 K = 3
 LENGTHS = [1, 4, 2, 3]
@@ -61,6 +62,25 @@ def test_log_partition_and_its_gradients_are_those_of_the_whole_sum(scale: float
         strict=True,
     )
     for one, other in pairs:
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("scheme", ["IO", "BIO", "IOBES"])
+@pytest.mark.parametrize("scale", [1.0, 400.0])
+def test_log_partition_by_torch_is_that_of_the_kernels(scheme: str, scale: float) -> None:
+    tags = TagSet.of([["B-X", "B-Y"]], scheme, output_scheme="BIO")
+    torch.manual_seed(3)
+    crf = LinearChainCRF(len(tags), tags.allowed()).double()
+    with torch.no_grad():
+        for parameter in crf.parameters():
+            parameter.normal_(std=scale)
+    emissions = (scale * torch.randn(int(OFFSETS[-1]), len(tags))).double().requires_grad_()
+    found = log_partition_by_torch(emissions, *crf.scores(), OFFSETS)
+    wanted = crf.log_partition(emissions, OFFSETS)
+    torch.testing.assert_close(found, wanted, rtol=1e-11, atol=1e-11)
+    weights, inputs = torch.tensor([0.5, 1.0, 2.0, 3.0]).double(), [emissions, *crf.parameters()]
+    gradients = (torch.autograd.grad((each * weights).sum(), inputs) for each in (found, wanted))
+    for one, other in zip(*gradients, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
 
 

@@ -181,7 +181,7 @@ def test_a_sentence_of_a_hundred_thousand_words() -> None:
 def test_known_words_are_forgotten_before_they_fill_memory(
     tagger: Tagger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("unrolled.tagging.model.MOST_KNOWN", 10)
+    monkeypatch.setattr("unrolled.tagging.known_words.MOST_KNOWN", 10)
     given = sentences(30, seed=8)
     wanted = [list(sentence.tags) for sentence in given]
     for start in range(0, 30, 3):

@@ -22,6 +22,9 @@ ModelPath = Annotated[
 ]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Where to write.", show_default=False)]
 Threads = Annotated[int, typer.Option(help="Threads.", min=1)]
+Device = Annotated[
+    str, typer.Option(help="Where nets compute: auto (a GPU if there is one), cpu or cuda.")
+]
 Tokens = Annotated[str, typer.Option(help="word, char, byte, or a SentencePiece .model file.")]
 Lower = Annotated[bool, typer.Option("--lower", help="Lower-case the text first.")]
 Invalid = Annotated[str, typer.Option(help="What is not UTF-8: error, or replace it by U+FFFD.")]

@@ -15,9 +15,9 @@ from unrolled.cli import options as shared
 if TYPE_CHECKING:
     from unrolled.cli.progress import Stages
     from unrolled.tagging.columns import ColumnFormat, TaggedSentence
+    from unrolled.tagging.curve import TaggerTick
     from unrolled.tagging.model import Tagger
     from unrolled.tagging.results import Tagged
-    from unrolled.tagging.trainer import TaggerTick
 
 _DATA, _NET, _TRAINING = "Data", "Net", "Training"
 
@@ -153,6 +153,7 @@ def tagger(
         str, _option("Weights of the loss on tags: 'O=0.6 B=1'; softmax only.", _TRAINING)
     ] = "",
     seed: Annotated[int, _option("Of initial values, dropout and order.", _TRAINING)] = 1,
+    device: shared.Device = "auto",
     threads: shared.Threads = 2,
 ) -> None:
     """Train a tagger: names, opinions, sentiment, parts of speech ... (extra `neural`).
@@ -190,7 +191,7 @@ def tagger(
 
         train, held_out = _task_data(task, files, valid)
         model = train_tagger(
-            train, valid=held_out, layout=layout, encoding=encoding, threads=threads,
+            train, valid=held_out, layout=layout, encoding=encoding, threads=threads, device=device,
             report=stages.stage, tick=lambda tick: _show(stages, tick), **settings,
         )  # fmt: skip
         model.save(output)
@@ -259,6 +260,7 @@ def tag(
     batch: Annotated[
         int, typer.Option(help="Sentences read before they are tagged; 1: as they come.", min=1)
     ] = 256,
+    device: shared.Device = "cpu",
     threads: shared.Threads = 2,
 ) -> None:
     """Tag text: names, opinions, or what the tagger has learned.
@@ -276,7 +278,7 @@ def tag(
     _choice("--format", format, ("auto", "columns", "jsonl", "inline", "text"))
     size = 1 if not files and sys.stdin.isatty() else batch
     with compiling_announced():
-        opened = _tagger(model, threads)
+        opened = _tagger(model, threads).to(device)
         layout = _layout(word_column, None, separator, tagged=False)
         format, kind = _settled(opened, format, input)
         for some in _batches(_inputs(files or "-", kind, layout, encoding), size):

@@ -2,7 +2,7 @@
 
 Words lie end to end in one array, so that no padding is computed. The convolution is one matrix
 product for each character of its window over shifted slices of that array; the maximum over each
-word is a kernel. Convolution: Ma and Hovy 2016; recurrent net: Lample et al. 2016.
+word is a kernel on the CPU. Convolution: Ma and Hovy 2016; recurrent net: Lample et al. 2016.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from unrolled.kernels import kernel
-from unrolled.tagging.batches import Packing
+from unrolled.tagging.batches import Packing, ranges
 from unrolled.tagging.features import Letters
-from unrolled.tagging.stack import Layer
+from unrolled.tagging.stack import Layer, largest
 
 Array = np.ndarray[Any, Any]
 
@@ -48,9 +48,10 @@ class CharacterCNN(nn.Module):
         total = self.bias.expand(places, self.width)
         for number, weight in enumerate(self.weight):
             total = torch.addmm(total, x[number : number + places], weight)
-        best: Tensor = _SegmentMaximum.apply(
-            total, letters.starts - self.borders, letters.ends - self.borders
-        )
+        begins, ends = letters.starts - self.borders, letters.ends - self.borders
+        if device.type != "cpu":
+            return segment_maximum_by_torch(total, begins, ends)
+        best: Tensor = _SegmentMaximum.apply(total, begins, ends)
         return best
 
 
@@ -79,8 +80,16 @@ class CharacterRNN(nn.Module):
         return torch.cat([y[:, :half].index_select(0, last), y[:, half:].index_select(0, first)], 1)
 
 
+def segment_maximum_by_torch(values: Tensor, begins: Array, ends: Array) -> Tensor:
+    """The largest row values (U, F) within stretches of rows (M, F), on any device."""
+    lengths = ends - begins
+    rows = torch.from_numpy(ranges(begins, lengths)).to(values.device)
+    word = torch.from_numpy(np.repeat(np.arange(lengths.size), lengths)).to(values.device)
+    return largest(values.index_select(0, rows), word, lengths.size)
+
+
 class _SegmentMaximum(torch.autograd.Function):
-    """The largest row values (U, F) within stretches of rows (M, F)."""
+    """The same on the CPU."""
 
     @staticmethod
     def forward(ctx: Any, *given: Any) -> Tensor:

@@ -3,7 +3,8 @@
 log p(y | x) = score(y) - log Z, where the score of tags y is the sum of the emissions that a net
 gives them, of transitions from each tag to the next, and of how good a tag is to begin and to end
 with. All is exact: log Z by the forward algorithm, its gradient, which is what the tags are
-expected to be, by the backward algorithm, the best tags by Viterbi's, and the n best ones.
+expected to be, by the backward algorithm, the best tags by Viterbi's, and the n best ones. Only
+log Z is needed in training, and is computed where the emissions are; the others, on the CPU.
 
 >>> crf = LinearChainCRF(2)
 >>> emissions, offsets = torch.tensor([[0.0, 3.0], [1.0, 0.0]]), np.array([0, 2])
@@ -22,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from unrolled.tagging import crf_kernels
+from unrolled.tagging.batches import Packing
 
 Array = np.ndarray[Any, Any]
 
@@ -73,7 +75,9 @@ class LinearChainCRF(nn.Module):
         )
 
     def log_partition(self, emissions: Tensor, offsets: Array) -> Tensor:
-        """log Z (S,) of sentences whose tokens lie end to end in emissions (N, K)."""
+        """log Z (S,) of sentences, none empty, whose tokens lie end to end in emissions (N, K)."""
+        if emissions.device.type != "cpu":
+            return log_partition_by_torch(emissions, *self.scores(), offsets)
         result: Tensor = _LogPartition.apply(emissions, *self.scores(), offsets)
         return result
 
@@ -116,6 +120,28 @@ class LinearChainCRF(nn.Module):
         alphas, log_z = _forward(given, offsets)
         tags, betas, *_ = _backward(given, offsets, alphas, log_z, np.ones_like(log_z))
         return Marginals(torch.from_numpy(tags), torch.from_numpy(betas))
+
+
+def log_partition_by_torch(
+    emissions: Tensor, transitions: Tensor, start: Tensor, end: Tensor, offsets: Array
+) -> Tensor:
+    """log Z (S,) by torch's operations on any device, a step for all sentences at a time."""
+    packing, kind = Packing(np.diff(offsets)), emissions.dtype
+    words = torch.from_numpy(np.argsort(packing.place)).to(emissions.device)
+    x = emissions.double().index_select(0, words)
+    # What is not allowed is very unlikely here: infinities have no difference, and no gradient.
+    transitions, start, end = (part.double().clamp_min(-1e30) for part in (transitions, start, end))
+    alphas, ended = x.new_zeros(0), []
+    for number, (begin, stop, _, count) in enumerate(packing.forward.steps):
+        if number == 0:
+            alphas = x[begin:stop] + start
+            continue
+        ended.append(alphas[count:])  # of sentences that have no further word
+        alphas = torch.logsumexp(alphas[:count].unsqueeze(2) + transitions, 1) + x[begin:stop]
+    ended.append(alphas)
+    log_z = torch.logsumexp(torch.cat(ended[::-1]) + end, 1)  # longest sentence first
+    first = torch.from_numpy(packing.place[packing.offsets[:-1]]).to(emissions.device)
+    return log_z.index_select(0, first).to(kind)
 
 
 def _array(part: Tensor) -> Array:

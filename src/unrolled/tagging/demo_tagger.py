@@ -18,8 +18,8 @@ from unrolled.tagging.punctuation import (
 )
 
 if TYPE_CHECKING:
+    from unrolled.tagging.curve import TaggerTick
     from unrolled.tagging.model import Tagger
-    from unrolled.tagging.trainer import TaggerTick
 
 # Small and quick: a minute on two cores. A CRF costs little with 21 tags, and makes a capital
 # follow a full stop. Little dropout: one pass over 650 thousand words does not overfit.

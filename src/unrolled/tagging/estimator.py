@@ -13,7 +13,7 @@ from unrolled.tagging.config import TaggerConfig, TaggerTraining
 if TYPE_CHECKING:
     from unrolled.tagging.model import Tagger
 
-_OWN = {"metric_for_score": "auto", "valid_share": 0.0, "threads": 2}
+_OWN = {"metric_for_score": "auto", "valid_share": 0.0, "threads": 2, "device": "auto"}
 _SCORES = ("auto", "f1", "accuracy")
 
 
@@ -27,7 +27,7 @@ class TaggerEstimator:
             ``accuracy`` of tags, or ``auto``: f1 where the tags are spans.
         valid_share: share of the sentences, the last ones, that are not trained on and choose the
             best epoch; 0: none, and the last epoch counts.
-        threads: for training.
+        threads, device: for training, see `train_tagger`.
         **settings: those of `TaggerConfig` and `TaggerTraining`: hidden, layers, epochs ...
 
     Attributes:

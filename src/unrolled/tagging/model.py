@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +13,15 @@ import torch
 from torch import Tensor
 
 from unrolled.errors import FormatError, SettingError, TextError
+from unrolled.neural.devices import device_of
 from unrolled.storage import ModelFile, load, write_model
 from unrolled.tagging.batches import Packing, by_length, ranges
 from unrolled.tagging.columns import TaggedSentence
 from unrolled.tagging.features import Columns, Forms, Lexicon
+from unrolled.tagging.known_words import KnownWords
 from unrolled.tagging.language_states import LanguageStates
 from unrolled.tagging.net import TaggerNet
-from unrolled.tagging.results import Found, FoundSpan, Tagged
+from unrolled.tagging.results import Found, Tagged, results_of
 from unrolled.tagging.scores import SpanScores, score_spans
 from unrolled.tagging.tags import OUTSIDE, TagSet
 from unrolled.tagging.vectors import VectorTable
@@ -29,7 +30,6 @@ Array = np.ndarray[Any, Any]
 
 KIND = "tagger"
 BATCH_TOKENS = 4096  # that are tagged at a time
-MOST_KNOWN = 100_000  # words whose inputs are kept from one call to the next
 
 
 class Tagger:
@@ -62,8 +62,7 @@ class Tagger:
         self.settings = dict(settings or {})
         self.provenance = dict(provenance or {})
         self.path = path
-        self._known: dict[str, int] = {}
-        self._rows = np.empty((0, net.token_width), np.float32)
+        self._known = KnownWords(net.token_width)
 
     @property
     def name(self) -> str:
@@ -77,6 +76,27 @@ class Tagger:
         """Numbers that were trained: of the net, and of word vectors."""
         trained = sum(parameter.numel() for parameter in self.net.parameters())
         return trained + self.vectors.trained.size
+
+    @property
+    def device(self) -> torch.device:
+        """Where the net computes."""
+        return self.net.output.weight.device
+
+    def to(self, device: str | torch.device) -> Tagger:
+        """Let the net compute on a device from now on; the tagger itself is given back.
+
+        Args:
+            device: ``cpu``, ``cuda``, or ``auto``: a GPU if there is one.
+
+        Raises:
+            SettingError: another name, or no GPU.
+        """
+        where = device_of(device)
+        self.net.to(where)
+        if self.language is not None:
+            self.language.model.net.to(where)
+        self.forget()
+        return self
 
     # -- tagging ---------------------------------------------------------------------------------
 
@@ -101,7 +121,7 @@ class Tagger:
             raise SettingError("tag takes a list of sentences, and got one", hint="Put it in [ ]")
         sentences, texts = _as_sentences(inputs)
         found = self.find(sentences, confidences=confidences)
-        return self._results(sentences, texts, found, confidences)
+        return results_of(sentences, texts, found, self.tags, confidences)
 
     def predict(self, sentences: Sequence[Sequence[str]]) -> list[list[str]]:
         """The tags of each sentence, given by its words."""
@@ -164,13 +184,13 @@ class Tagger:
         self, sentences: Sequence[TaggedSentence]
     ) -> Iterator[tuple[Array, Tensor, Packing]]:
         """Batches: which sentences, scores (N, K) of their tags, and how they lie."""
-        device = next(self.net.parameters()).device
         lengths = np.array([len(sentence.words) for sentence in sentences], np.int64)
         for batch in by_length(lengths, BATCH_TOKENS):
             chosen = [sentences[number] for number in batch.tolist()]
             packing = Packing(lengths[batch])
-            rows = self._inputs([word for sentence in chosen for word in sentence.words])
-            tokens = torch.from_numpy(rows).to(device)
+            words = [word for sentence in chosen for word in sentence.words]
+            rows = self._known.rows(words, self._token_rows)
+            tokens = torch.from_numpy(rows).to(self.device)
             columns, states = self.column_ids(chosen), self.states(chosen)
             yield batch, self.net(tokens, columns, packing, states), packing
 
@@ -213,76 +233,16 @@ class Tagger:
         closed[inner] = np.log1p(-np.exp(np.minimum(log_on, -1e-12)))
         return np.minimum(marginals[every, ids], 1.0), chain, closed
 
-    def _results(
-        self,
-        sentences: Sequence[TaggedSentence],
-        texts: Sequence[tuple[tuple[int, int], ...]],
-        found: Found,
-        confidences: bool,
-    ) -> list[Tagged]:
-        spans = self.tags.spans(found.ids, found.offsets)
-        sure = (
-            found.span_confidences(spans.begins, spans.ends)
-            if confidences
-            else np.full(spans.begins.size, np.nan)
-        )
-        owner = np.searchsorted(found.offsets, spans.begins, side="right") - 1
-        of_sentence: dict[int, list[FoundSpan]] = {}
-        rows = (owner, spans.begins, spans.ends, spans.labels, sure)
-        for number, begin, end, label, p in zip(*(row.tolist() for row in rows), strict=True):
-            base = int(found.offsets[number])
-            places = texts[number]
-            chars = (places[begin - base][0], places[end - base - 1][1]) if places else (-1, -1)
-            span = FoundSpan(begin - base, end - base, self.tags.labels[label], p, *chars)
-            of_sentence.setdefault(number, []).append(span)
-        tags = self.tags.decode(found.ids, found.offsets)
-        marginals = found.marginals.tolist()
-        results = []
-        for number, (low, high) in enumerate(pairwise(found.offsets.tolist())):
-            results.append(
-                Tagged(
-                    tuple(sentences[number].words),
-                    tuple(tags[number]),
-                    tuple(of_sentence.get(number, ())),
-                    tuple(marginals[low:high]) if confidences else (),
-                    texts[number],
-                )
-            )
-        return results
-
     # -- inputs ----------------------------------------------------------------------------------
 
     def forget(self) -> None:
         """Drop what is kept about words from one call to the next: parameters have changed."""
-        self._known.clear()
-
-    def _inputs(self, words: list[str]) -> Array:
-        """What is known of words apart from their sentences, (N, D); kept for the next time."""
-        known = self._known
-        new = [word for word in dict.fromkeys(words) if word not in known]
-        if new:
-            if len(known) + len(new) > MOST_KNOWN:
-                known.clear()
-                new = list(dict.fromkeys(words))
-            rows = self._token_rows(new)
-            first = len(known)
-            if first + len(new) > len(self._rows):
-                grown = np.empty(
-                    (max(2 * first, first + len(new), 1024), rows.shape[1]), np.float32
-                )
-                grown[:first] = self._rows[:first]
-                self._rows = grown
-            self._rows[first : first + len(new)] = rows
-            known.update(zip(new, range(first, first + len(new)), strict=True))
-        places = np.fromiter(map(known.__getitem__, words), np.int64, len(words))
-        result: Array = self._rows[places]
-        return result
+        self._known.forget()
 
     def _token_rows(self, words: list[str]) -> Array:
         forms = Forms(words, self.lexicon, self.characters)
-        device = next(self.net.parameters()).device
         letters = forms.letters(np.arange(len(words)), self.net.borders)
-        vectors = torch.from_numpy(self.vectors.take(forms.words)).to(device)
+        vectors = torch.from_numpy(self.vectors.take(forms.words)).to(self.device)
         rows: Array = self.net.tokens(vectors, forms.shapes, letters).cpu().numpy()
         return rows
 

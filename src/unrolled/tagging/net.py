@@ -13,7 +13,7 @@ from unrolled.tagging.characters import CharacterCNN, CharacterRNN
 from unrolled.tagging.config import TaggerConfig
 from unrolled.tagging.crf import LinearChainCRF
 from unrolled.tagging.features import SHAPES, Letters
-from unrolled.tagging.stack import DeepStack, drop
+from unrolled.tagging.stack import DeepStack, drop, largest
 
 Array = np.ndarray[Any, Any]
 
@@ -115,7 +115,7 @@ class TaggerNet(nn.Module):
         scores: Tensor = self.output(h)
         if self.summary is not None:
             sentence = torch.from_numpy(packing.sentence).to(device)
-            of_sentence = self.summary(_largest(h, sentence, packing.lengths.size))
+            of_sentence = self.summary(largest(h, sentence, packing.lengths.size))
             scores = scores + of_sentence.index_select(0, sentence)
         scores = scores.index_select(0, place)
         return scores + self._from_windows(columns, packing) if self.windows else scores
@@ -133,12 +133,6 @@ class TaggerNet(nn.Module):
                 ids = np.where(inside, values[other], len(of_shift) - 1)
                 total = total + of_shift.index_select(0, torch.from_numpy(ids).to(total.device))
         return total
-
-
-def _largest(h: Tensor, sentence: Tensor, sentences: int) -> Tensor:
-    """(S, W) the largest value of each unit among the rows (N, W) of each sentence."""
-    lowest = h.new_full((sentences, h.shape[1]), -torch.inf)
-    return lowest.scatter_reduce(0, sentence[:, None].expand_as(h), h, "amax")
 
 
 def _table(size: int, width: int) -> nn.Parameter:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from unrolled.tagging.columns import TaggedSentence
+    from unrolled.tagging.tags import TagSet
 
 Array = np.ndarray[Any, Any]
 
@@ -65,3 +71,46 @@ class Found:
         logs = np.log(self.marginals[begins]) + sums[ends - 1] - sums[begins]
         result: Array = np.exp(np.minimum(logs + self.closed[ends - 1], 0))
         return result
+
+
+def results_of(
+    sentences: Sequence[TaggedSentence],
+    texts: Sequence[tuple[tuple[int, int], ...]],
+    found: Found,
+    tags: TagSet,
+    confidences: bool,
+) -> list[Tagged]:
+    """Each sentence with its tags and spans; texts tell where words lie in the texts given."""
+    spans = _spans(texts, found, tags, confidences)
+    names = tags.decode(found.ids, found.offsets)
+    marginals = found.marginals.tolist()
+    return [
+        Tagged(
+            tuple(sentences[number].words),
+            tuple(names[number]),
+            tuple(spans.get(number, ())),
+            tuple(marginals[low:high]) if confidences else (),
+            texts[number],
+        )
+        for number, (low, high) in enumerate(pairwise(found.offsets.tolist()))
+    ]
+
+
+def _spans(
+    texts: Sequence[tuple[tuple[int, int], ...]], found: Found, tags: TagSet, confidences: bool
+) -> dict[int, list[FoundSpan]]:
+    """The spans of each sentence that has some."""
+    spans = tags.spans(found.ids, found.offsets)
+    sure = np.full(spans.begins.size, np.nan)
+    if confidences:
+        sure = found.span_confidences(spans.begins, spans.ends)
+    owner = np.searchsorted(found.offsets, spans.begins, side="right") - 1
+    of_sentence: dict[int, list[FoundSpan]] = {}
+    rows = (owner, spans.begins, spans.ends, spans.labels, sure)
+    for number, begin, end, label, p in zip(*(row.tolist() for row in rows), strict=True):
+        base = int(found.offsets[number])
+        places = texts[number]
+        chars = (places[begin - base][0], places[end - base - 1][1]) if places else (-1, -1)
+        span = FoundSpan(begin - base, end - base, tags.labels[label], p, *chars)
+        of_sentence.setdefault(number, []).append(span)
+    return of_sentence

@@ -116,6 +116,12 @@ def drop(x: Tensor, packing: Packing, share: float) -> Tensor:
     return x * kept.index_select(0, sentence)
 
 
+def largest(rows: Tensor, owner: Tensor, owners: int) -> Tensor:
+    """(S, W) the largest value of each column among the rows (N, W) of each owner (N,)."""
+    lowest = rows.new_full((owners, rows.shape[1]), -torch.inf)
+    return lowest.scatter_reduce(0, owner[:, None].expand_as(rows), rows, "amax")
+
+
 def run(cell: Cell, x: Tensor, walk: Walk) -> Tensor:
     """States (N, H) of one direction, float32 on a CPU."""
     bias = cell.bias if cell.state_bias is None else cell.state_bias

@@ -6,12 +6,16 @@ import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from unrolled.neural.devices import device_of
 from unrolled.tagging.columns import ColumnFormat, TaggedSentence, iter_columns, read_columns
 from unrolled.tagging.config import split_settings
+from unrolled.tagging.curve import TaggerTick
 from unrolled.tagging.model import Tagger
-from unrolled.tagging.trainer import TaggerTick, TaggerTrainer
+from unrolled.tagging.trainer import TaggerTrainer
 
 if TYPE_CHECKING:
+    import torch
+
     from unrolled.text_sources import Sources
 
 __all__ = ["train_tagger"]
@@ -24,6 +28,7 @@ def train_tagger(
     layout: ColumnFormat | None = None,
     encoding: str = "utf-8",
     threads: int = 2,
+    device: str | torch.device = "auto",
     report: Callable[[str], None] | None = None,
     tick: Callable[[TaggerTick], None] | None = None,
     **settings: Any,
@@ -35,13 +40,15 @@ def train_tagger(
         valid: the same, to choose the best epoch by; without it the last epoch is kept.
         layout: how column files are laid out. encoding: theirs.
         threads: for the net's arithmetic.
+        device: where that is done, and where the tagger then tags: ``auto``, a GPU if there is one;
+            ``cpu``; or ``cuda``. A seed gives the same tagger again on the same device only.
         report: called with a line at each stage and epoch. tick: called about every second.
         **settings: those of `TaggerConfig` and `TaggerTraining`.
 
     Raises:
         TextError: a file that cannot be read or is broken, no sentences, or no tags.
-        SettingError: a setting that is unknown or not allowed. UnrolledError: the loss is no
-            longer a number.
+        SettingError: a setting that is unknown or not allowed, or no GPU.
+        UnrolledError: the loss is no longer a number.
 
     >>> one = TaggedSentence(("Ann", "ran"), ("B-PER", "O"))
     >>> other = TaggedSentence(("we", "ran"), ("O", "O"))
@@ -51,12 +58,15 @@ def train_tagger(
     [['B-PER', 'O']]
     """
     config, training = split_settings(settings)
+    where = device_of(device)
     say = report or (lambda line: None)
     say("reading sentences")
     sentences = sentences_of(train, layout, encoding)
     held_out = sentences_of(valid, layout, encoding) if valid is not None else []
-    trainer = TaggerTrainer(sentences, held_out, config, training, threads=threads)
+    trainer = TaggerTrainer(sentences, held_out, config, training, threads=threads, device=where)
     say(trainer.vectors_line)
+    if where.type != "cpu":
+        say(f"computing on {where.type}")
     return trainer.run(report=say, tick=tick)
 
 

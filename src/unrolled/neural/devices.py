@@ -1,0 +1,36 @@
+"""Where a net computes: on the CPU or on a GPU."""
+
+from __future__ import annotations
+
+import torch
+
+from unrolled.errors import SettingError
+
+DEVICES = ("auto", "cpu", "cuda")
+CPU = torch.device("cpu")
+
+
+def device_of(wish: str | torch.device) -> torch.device:
+    """The device that a wish stands for.
+
+    Args:
+        wish: ``auto``: a GPU if torch finds one, else the CPU; ``cpu``; ``cuda``; or one of torch's
+            own, which is taken as it is.
+
+    Raises:
+        SettingError: the name is another, or it is ``cuda`` and torch finds no GPU.
+
+    >>> device_of("cpu")
+    device(type='cpu')
+    """
+    if isinstance(wish, torch.device):
+        return wish
+    if wish not in DEVICES:
+        raise SettingError(f"the device is '{wish}', allowed are {', '.join(DEVICES)}")
+    found = torch.cuda.is_available()
+    if wish == "cuda" and not found:
+        built = " and is built for CPUs only" if torch.version.cuda is None else ""
+        raise SettingError(
+            f"the device is 'cuda', and torch finds no GPU{built}", hint="Take auto or cpu"
+        )
+    return torch.device("cuda") if found and wish != "cpu" else CPU
