@@ -34,6 +34,7 @@ BENCHMARKS = (
     "python_scores",
     "first_use",
     "class_softmax",
+    "class_perplexity",
     "faster_rnnlm",
     "word_language_model",
     "taggers",

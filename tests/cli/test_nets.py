@@ -82,6 +82,8 @@ REFUSED = [
     (("--classes-by", "brown"), "classes by 'brown' are unknown"),
     (("--rate", "-1"), "rate is -1.0"),
     (("--recurrent-start", "zeros"), "the initialisation 'zeros' is unknown, allowed are identity"),
+    (("--recurrent-scale", "0.9"), "but the cell's own start is not scaled"),
+    (("--recurrent-start", "identity", "--recurrent-scale", "0"), "recurrent_scale is 0.0"),
 ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import pickle
 from pathlib import Path
@@ -233,6 +234,9 @@ def test_recurrent_weights_begin_as_they_are_told(cell: str) -> None:
     for layer in net.layers:
         for block in layer.state_weight.detach().split(6):
             torch.testing.assert_close(block @ block.T, torch.eye(6))
+    scaled = dataclasses.replace(config, recurrent_start="identity", recurrent_scale=0.9)
+    for block in build_net(scaled, 9).layers[0].state_weight.detach().split(6):
+        torch.testing.assert_close(block, 0.9 * torch.eye(6))
     plain = build_net(NetConfig(cell=cell, hidden=6, output="full"), 9)
     block = plain.layers[0].state_weight.detach()[:6]
     assert not torch.allclose(block @ block.T, torch.eye(6), atol=0.1)

@@ -73,6 +73,7 @@ def net(
         str,
         _option("Recurrent weights to begin with: identity, orthogonal, radius or sparse.", _NET),
     ] = "",
+    recurrent_scale: Annotated[float, _option("What these are multiplied by.", _NET)] = 1.0,
     independent: Annotated[
         bool, _option("Begin each sentence anew instead of carrying the state on.", _NET)
     ] = False,
@@ -179,7 +180,7 @@ def net(
             dropout_layers=dropped[1], dropout_output=dropped[2], dropout_words=dropout_words,
             dropout_state=dropout_state,
             learned_start=learned_start, forget_bias=forget_bias, independent=independent,
-            recurrent_start=recurrent_start,
+            recurrent_start=recurrent_start, recurrent_scale=recurrent_scale,
             epochs=epochs, batch=batch, bptt=bptt, optimiser=optimiser, rate=rate,
             momentum=momentum, weight_decay=weight_decay, schedule=schedule, warmup=warmup,
             patience=patience, clip_norm=clip_norm, clip_value=clip_value,

@@ -53,7 +53,9 @@ class NetConfig:
         learned_start: learn the state that texts begin with, instead of 0.
         forget_bias: of an LSTM.
         recurrent_start: how recurrent weights begin, see `initialisation`:
-            identity, orthogonal, radius (1) or sparse; empty for the cell's own way.
+            identity, orthogonal, radius or sparse; empty for the cell's own way.
+        recurrent_scale: what these are multiplied by. 0.9 times the identity is a memory that
+            fades by a tenth a step, which simple recurrent nets learn much from.
         independent: begin every sentence anew, instead of carrying the state on.
     """
 
@@ -79,6 +81,7 @@ class NetConfig:
     learned_start: bool = False
     forget_bias: float = 1.0
     recurrent_start: str = ""
+    recurrent_scale: float = 1.0
     independent: bool = False
 
     def __post_init__(self) -> None:
@@ -103,6 +106,16 @@ class NetConfig:
                 raise SettingError(f"{name} is {getattr(self, name)}, allowed are 0 to below 1")
         if self.recurrent_start:
             check_initialisation(self.recurrent_start)
+        if not 0 < self.recurrent_scale < math.inf:
+            raise SettingError(
+                f"recurrent_scale is {self.recurrent_scale}, allowed are numbers above 0"
+            )
+        if self.recurrent_scale != 1 and not self.recurrent_start:
+            raise SettingError(
+                f"recurrent_scale is {self.recurrent_scale}, but the cell's own start is not "
+                "scaled",
+                hint="Say with recurrent_start how recurrent weights begin",
+            )
 
     @property
     def width(self) -> int:
@@ -224,7 +237,8 @@ class RecurrentNet(Net):
         )
         if config.recurrent_start:
             for number in range(config.layers):
-                initialise(self._cell(number).state_weight, config.recurrent_start)
+                weight = self._cell(number).state_weight
+                initialise(weight, config.recurrent_start, scale=config.recurrent_scale)
         self.per_layer = self._cell(0).states
         start = torch.zeros(config.layers * self.per_layer, config.hidden)
         self.start = nn.Parameter(start) if config.learned_start else None
