@@ -15,7 +15,7 @@ import pytest
 from unrolled.errors import UnrolledError
 from unrolled.experiments import entity_sentiment, run_experiment
 from unrolled.experiments.finished_runs import FinishedRuns, parts_folder, remove_parts
-from unrolled.experiments.taggers import TaggerRun, side_by_side
+from unrolled.experiments.taggers import TaggerRun
 
 
 def _job(name: str = "a", **settings: Any) -> TaggerRun:
@@ -85,6 +85,7 @@ def test_an_experiment_goes_on_where_it_was_ended(
     (data / "vectors").mkdir()
     (data / "vectors" / "v.txt").write_text("x 1\n")
     ran: list[str] = []
+    resumed: list[bool] = []
     fail = True
 
     def train_and_test(run: TaggerRun) -> dict[str, float]:
@@ -97,6 +98,7 @@ def test_an_experiment_goes_on_where_it_was_ended(
         record = run_experiment(
             "entity-sentiment", data, size="smoke", output=tmp_path / "out", report=said.append
         )
+        resumed.append(record["resumed"])
         return dict(record["results"]["table"])
 
     monkeypatch.setattr(entity_sentiment, "train_and_test", train_and_test)
@@ -115,13 +117,14 @@ def test_an_experiment_goes_on_where_it_was_ended(
     start(said)  # all anew: it was done
     assert len(ran) == 4
     assert not any("before" in line for line in said)
+    assert resumed == [True, False]
 
 
 SCRIPT = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from unrolled.experiments.finished_runs import FinishedRuns
-from unrolled.experiments.taggers import side_by_side
+from unrolled.experiments.worker_pool import side_by_side
 
 FOLDER = Path(sys.argv[1])
 
@@ -133,6 +136,7 @@ def run(job):
     return {"square": job * job}
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # some shells have it ignored
     kept = FinishedRuns(FOLDER / "parts", [])
     done = lambda job, result: None
     results = side_by_side(run, [0, 1, 2, 3], workers=2, done=done, kept=kept, report=print)
@@ -149,11 +153,14 @@ def _alive(number: int) -> bool:
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="asks Linux for its processes")
-def test_a_killed_process_loses_no_finished_run_and_leaves_no_process(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_process_that_is_ended_loses_no_finished_run_and_leaves_no_process(
+    how: signal.Signals, tmp_path: Path
+) -> None:
     script, parts = tmp_path / "script.py", tmp_path / "parts"
     script.write_text(SCRIPT)
     command = [sys.executable, str(script), str(tmp_path)]
-    process = subprocess.Popen(command)
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     begun = tmp_path / "begun"
     _wait(lambda: len(list(parts.glob("[!.]*.json"))) == 2)
     _wait(lambda: sorted(begun.read_text().split()) == ["0", "1", "2", "3"])
@@ -164,13 +171,14 @@ def test_a_killed_process_loses_no_finished_run_and_leaves_no_process(tmp_path: 
         for child in (thread / "children").read_text().split()
     ]
     assert len(children) >= 2
-    process.send_signal(signal.SIGKILL)
+    process.send_signal(how)
     process.wait()
     _wait(lambda: not any(map(_alive, children)))
     begun.unlink()
     (tmp_path / "go").touch()
     again = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ)
-    assert again.stdout.splitlines() == ["2 of 4 runs are taken from before", "[0, 1, 4, 9]"]
+    said = again.stdout.splitlines()
+    assert (said[0], said[-1]) == ("2 of 4 runs are taken from before", "[0, 1, 4, 9]")
     assert sorted(begun.read_text().split()) == ["2", "3"]
 
 
@@ -179,18 +187,3 @@ def _wait(holds: Any) -> None:
     while not holds():
         assert time.monotonic() < until, "it never came"
         time.sleep(0.02)
-
-
-def _touch(path: Path) -> int:
-    if path.name == "bad":
-        raise UnrolledError("bad")
-    time.sleep(0.1)
-    path.touch()
-    return 1
-
-
-def test_after_an_error_no_further_run_is_begun(tmp_path: Path) -> None:
-    jobs = [tmp_path / name for name in ("bad", *map(str, range(20)))]
-    with pytest.raises(UnrolledError, match="bad"):
-        side_by_side(_touch, jobs, workers=2, done=lambda job, result: None)
-    assert len(list(tmp_path.iterdir())) < 10

@@ -11,7 +11,7 @@ from tagging.small_taggers import sentences
 from unrolled.errors import SettingError
 from unrolled.experiments import entity_sentiment, run_experiment
 from unrolled.experiments.irsoy2014_depth import width_of
-from unrolled.experiments.taggers import TaggerRun, side_by_side, vectors_file
+from unrolled.experiments.taggers import TaggerRun, how_to_run, vectors_file
 from unrolled.tagging.columns import TaggedSentence, write_columns
 
 KIND_WORDS = ("Ann", "Bob", "met", "in", "Rome", "Oslo", ".", "smith")
@@ -68,6 +68,13 @@ def test_depth_on_mpqa(mpqa: Path, tmp_path: Path) -> None:
     assert (tmp_path / "out" / results["pictures"][0]).read_text().lstrip().startswith("<")
     assert {file["name"] for file in record["data"]} >= {"dse.txt", "ese.txt"}
     assert any(line.startswith("DSE, 3 k, 1 layers, fold 0: proportional") for line in said)
+    assert (results["jobs"], results["device"]) == (1, "cpu")
+    together = run_experiment(
+        "irsoy2014-depth", mpqa, size="smoke", output=tmp_path / "two", jobs=2, device="cpu"
+    )["results"]
+    assert together["jobs"] == 2
+    for part in ("table", "by_fold", "deep_against_shallow"):
+        assert together[part] == results[part]
 
 
 def test_crf_baseline_on_mpqa(mpqa: Path, tmp_path: Path) -> None:
@@ -156,8 +163,24 @@ def test_what_is_not_there_is_named(tmp_path: Path) -> None:
         vectors_file(tmp_path / "empty")
 
 
-def test_jobs_side_by_side_come_back_in_their_order() -> None:
-    done: list[int] = []
-    results = side_by_side(abs, [-3, 2, -1], workers=2, done=lambda job, result: done.append(job))
-    assert results == [3, 2, 1]
-    assert sorted(done) == [-3, -1, 2]
+def test_as_many_runs_at_a_time_as_there_are_cores_but_few_on_a_gpu(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("unrolled.experiments.taggers.cores", lambda: 128)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    assert how_to_run("paper", None, "auto") == (16, "cuda")
+    assert how_to_run("paper", 40, "cuda") == (40, "cuda")
+    assert how_to_run("laptop", None, "cpu") == (128, "cpu")
+    assert how_to_run("smoke", None, "cpu") == (1, "cpu")
+
+
+def test_how_to_run_an_experiment_is_for_those_of_many_runs(tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match=r"large-lstm is no experiment of many runs.*: jobs has"):
+        run_experiment("large-lstm", None, size="smoke", output=tmp_path, jobs=2)
+    with pytest.raises(SettingError, match="device has no meaning"):
+        run_experiment("large-lstm", None, size="smoke", output=tmp_path, device="cpu")
+    with pytest.raises(SettingError, match="jobs is 0, allowed are 1 and more"):
+        run_experiment("conll2003-ner", None, size="smoke", output=tmp_path, jobs=0)
+    (tmp_path / "dse.txt").touch()
+    with pytest.raises(SettingError, match="the device is 'tpu'"):
+        run_experiment("irsoy2014-depth", tmp_path, size="smoke", output=tmp_path, device="tpu")

@@ -26,6 +26,22 @@ def experiment(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder for results, models and pictures.")
     ] = Path("results"),
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            help="Runs at a time, of experiments on taggers, which make many; by default one for "
+            "each core, on a GPU 16 at most.",
+            min=1,
+            show_default=False,
+        ),
+    ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            help="Where taggers compute: auto (a GPU if there is one), cpu or cuda.",
+            show_default="auto",
+        ),
+    ] = None,
 ) -> None:
     """Run a published experiment again, and set its numbers beside the published ones.
 
@@ -34,13 +50,17 @@ def experiment(
         unrolled experiment mikolov2011-table2 --data ptb/ -o results/
 
         unrolled experiment mikolov2011-table3 --data ptb/ --size smoke
+
+        unrolled experiment irsoy2014-depth --data mpqa/ --size paper --device cuda --jobs 16
+
+    What was done of an experiment on taggers when it ends early is not done again.
     """
     from unrolled.cli.progress import compiling_announced
     from unrolled.experiments import run_experiment
 
     with compiling_announced():
         run_experiment(
-            name, data, size=size, output=output,
+            name, data, size=size, output=output, jobs=jobs, device=device,
             report=lambda line: print(line, file=sys.stderr, flush=True),
         )  # fmt: skip
     typer.echo(str(output / f"{name}-{size}.json"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -41,12 +42,19 @@ class Experiment(Protocol):
     PUBLISHED: dict[str, dict[str, float]]
 
     def run(
-        self, data: Path | None, size: str, folder: Path, report: Callable[[str], None], /
+        self,
+        data: Path | None,
+        size: str,
+        folder: Path,
+        report: Callable[[str], None],
+        /,
+        **how: Any,
     ) -> dict[str, Any]:
         """Run it, keep models and pictures in a folder, and give back its results for JSON.
 
         ``data`` is the folder that the user named, or None; ``table`` is required of the results,
-        ``pictures`` are names of files in the folder.
+        ``pictures`` are names of files in the folder. One of many runs side by side also takes
+        ``jobs``, how many at a time, and ``device``, where they compute.
         """
 
 
@@ -71,6 +79,8 @@ def run_experiment(
     size: str = "laptop",
     output: Path,
     report: Callable[[str], None] | None = None,
+    jobs: int | None = None,
+    device: str | None = None,
 ) -> dict[str, Any]:
     """Run an experiment and write ``NAME-SIZE.json`` and what else it makes into a folder.
 
@@ -78,9 +88,13 @@ def run_experiment(
         data: the folder that the experiment reads from; language models take the demo text
             without one.
         size: ``smoke`` (seconds, on a part of the data), ``laptop`` (minutes) or ``paper``.
+        jobs: runs at a time, of experiments that make many, each in a process of its own; by
+            default one for each core, on a GPU 16 at most.
+        device: where those compute: ``auto`` (the default), ``cpu`` or ``cuda``.
 
     Raises:
-        SettingError: an unknown name or size, or a folder that is not there or lacks a file.
+        SettingError: an unknown name, size or device, a folder that is not there or lacks a file,
+            or jobs or a device of an experiment that has no use for them.
     """
     import json
     import time
@@ -94,9 +108,12 @@ def run_experiment(
         raise SettingError(f"size '{size}' is unknown, allowed are {', '.join(SIZES)}")
     if data is not None and not data.is_dir():
         raise SettingError("there is no such folder", where=str(data))
+    how = _how(experiment, name, jobs=jobs, device=device)
     output.mkdir(parents=True, exist_ok=True)
+    parts = parts_folder(output, name, size)
+    resumed = parts.is_dir()
     began = time.perf_counter()
-    results = experiment.run(data, size, output, report or (lambda line: None))
+    results = experiment.run(data, size, output, report or (lambda line: None), **how)
     record = {
         "experiment": name,
         "size": size,
@@ -105,13 +122,28 @@ def run_experiment(
         "remembered": getattr(experiment, "REMEMBERED", False),
         "results": results,
         "seconds": time.perf_counter() - began,
+        "resumed": resumed,
         "data": [] if data is None else _files(data),
         "machine": machine(),
     }
     with atomic_write(output / f"{name}-{size}.json") as file:
         file.write(json.dumps(record, indent=1).encode() + b"\n")
-    remove_parts(parts_folder(output, name, size))
+    remove_parts(parts)
     return record
+
+
+def _how(experiment: Experiment, name: str, **given: Any) -> dict[str, Any]:
+    """What was given of how to run it."""
+    wished = {key: value for key, value in given.items() if value is not None}
+    known = inspect.signature(experiment.run).parameters
+    for key in wished:
+        if key not in known:
+            raise SettingError(
+                f"{name} is no experiment of many runs side by side: {key} has no meaning for it"
+            )
+    if wished.get("jobs", 1) < 1:
+        raise SettingError(f"jobs is {wished['jobs']}, allowed are 1 and more")
+    return wished
 
 
 def _files(folder: Path) -> list[dict[str, Any]]:

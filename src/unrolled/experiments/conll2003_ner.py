@@ -8,12 +8,14 @@ from typing import Any
 
 from unrolled.experiments.finished_runs import FinishedRuns, parts_folder
 from unrolled.experiments.taggers import (
-    Report,
     TaggerRun,
     data_folder,
-    side_by_side,
+    how_to_run,
+    shortened,
+    train,
     vectors_file,
 )
+from unrolled.experiments.worker_pool import Report, side_by_side
 
 SOURCE = (
     "CoNLL-2003 English named entities (Tjong Kim Sang and De Meulder 2003), exact span F1 on "
@@ -53,17 +55,14 @@ _ROWS_OF = {
 def train_and_test(run: TaggerRun) -> dict[str, Any]:
     """Scores on dev and test, time, and speed of tagging."""
     from unrolled.tagging.folds import read_conll2003
-    from unrolled.tagging.training import train_tagger
 
-    split = read_conll2003(run.folder)
-    most = run.sentences
+    split = shortened(read_conll2003(run.folder), run.sentences)
     began = time.perf_counter()
-    tagger = train_tagger(split.train[:most], valid=split.dev[:most], threads=1, **run.settings)
+    tagger = train(split, run.device, run.settings)
     seconds = time.perf_counter() - began
     tagger.save(run.output)
-    test = split.test[:most]
     began = time.perf_counter()
-    scores = tagger.evaluate(test)
+    scores = tagger.evaluate(split.test)
     speed = scores.tokens / (time.perf_counter() - began)
     return {
         "test": scores.as_dict(),
@@ -78,10 +77,20 @@ def train_and_test(run: TaggerRun) -> dict[str, Any]:
     }
 
 
-def run(data: Path | None, size: str, folder: Path, report: Report) -> dict[str, Any]:
+def run(
+    data: Path | None,
+    size: str,
+    folder: Path,
+    report: Report,
+    /,
+    *,
+    jobs: int | None = None,
+    device: str = "auto",
+) -> dict[str, Any]:
     """Train the taggers of the table side by side, each on one core."""
     given = data_folder(data, "conll2003", "eng.train")
     vectors = vectors_file(given)
+    workers, device = how_to_run(size, jobs, device)
     runs = []
     for name in _ROWS_OF[size]:
         with_vectors, changes = _ROWS[name]
@@ -90,21 +99,22 @@ def run(data: Path | None, size: str, folder: Path, report: Report) -> dict[str,
             settings["vectors"] = vectors
         output = folder / f"conll2003-{name.replace(', ', '-')}.safetensors"
         most = 100 if size == "smoke" else None
-        runs.append(TaggerRun(str(given), name, settings, most, str(output)))
+        runs.append(TaggerRun(str(given), name, settings, most, str(output), device))
 
     def done(run: TaggerRun, result: dict[str, Any]) -> None:
         report(f"{run.name}:\n{result['table']}\n{result['training_seconds']:.0f} s")
 
     kept = FinishedRuns(parts_folder(folder, "conll2003-ner", size), [given, vectors])
     results = side_by_side(
-        train_and_test, runs, workers=1 if size == "smoke" else None, done=done, kept=kept,
-        report=report,
-    )  # fmt: skip
+        train_and_test, runs, workers=workers, done=done, kept=kept, report=report
+    )
     found = {run.name: result for run, result in zip(runs, results, strict=True)}
     return {
         "table": {
             name: {"test F1": 100 * result["test"]["f1"], "dev F1": 100 * result["dev"]}
             for name, result in found.items()
         },
+        "device": device,
+        "jobs": workers,
         "runs": found,
     }

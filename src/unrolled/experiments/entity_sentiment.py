@@ -9,13 +9,15 @@ import numpy as np
 
 from unrolled.experiments.finished_runs import FinishedRuns, parts_folder
 from unrolled.experiments.taggers import (
-    Report,
     TaggerRun,
     data_folder,
+    how_to_run,
     mean,
-    side_by_side,
+    shortened,
+    train,
     vectors_file,
 )
+from unrolled.experiments.worker_pool import Report, side_by_side
 
 SOURCE = (
     "Entity-level sentiment: laptop reviews of SemEval 2014 (Pontiki et al. 2014), and tweets in "
@@ -63,14 +65,11 @@ def train_and_test(run: TaggerRun) -> dict[str, float]:
     """Exact F1 of spans with polarity, in percent; without polarity as well."""
     from unrolled.tagging.folds import read_sentiment
     from unrolled.tagging.scores import score_spans
-    from unrolled.tagging.training import train_tagger
 
-    split = read_sentiment(run.folder, run.name)
-    most = run.sentences
-    tagger = train_tagger(split.train[:most], valid=split.dev[:most], threads=1, **run.settings)
-    test = split.test[:most]
-    gold = [sentence.tags for sentence in test]
-    predicted = tagger.predict([sentence.words for sentence in test])
+    split = shortened(read_sentiment(run.folder, run.name), run.sentences)
+    tagger = train(split, run.device, run.settings)
+    gold = [sentence.tags for sentence in split.test]
+    predicted = tagger.predict([sentence.words for sentence in split.test])
     bare = [[[tag[0] for tag in tags] for tags in side] for side in (gold, predicted)]
     return {
         "F1": 100 * score_spans(gold, predicted).f1,
@@ -79,9 +78,19 @@ def train_and_test(run: TaggerRun) -> dict[str, float]:
     }
 
 
-def run(data: Path | None, size: str, folder: Path, report: Report) -> dict[str, Any]:
+def run(
+    data: Path | None,
+    size: str,
+    folder: Path,
+    report: Report,
+    /,
+    *,
+    jobs: int | None = None,
+    device: str = "auto",
+) -> dict[str, Any]:
     """Laptops, and the folds of tweets: means over folds and seeds."""
     given = data_folder(data, "sentiment", "laptop14_train.txt")
+    workers, device = how_to_run(size, jobs, device)
     plan = _SIZES[size]
     settings = {**SETTINGS, "vectors": vectors_file(given), **plan["settings"]}
     parts = {
@@ -89,7 +98,7 @@ def run(data: Path | None, size: str, folder: Path, report: Report) -> dict[str,
         "twitter": [f"twitter{fold}" for fold in range(1, plan["folds"] + 1)],
     }
     runs = [
-        TaggerRun(str(given), part, {**settings, "seed": seed}, plan["sentences"])
+        TaggerRun(str(given), part, {**settings, "seed": seed}, plan["sentences"], device=device)
         for name, seeds in plan["seeds"].items()
         for part in parts[name]
         for seed in range(1, seeds + 1)
@@ -102,9 +111,8 @@ def run(data: Path | None, size: str, folder: Path, report: Report) -> dict[str,
         parts_folder(folder, "entity-sentiment", size), [given, settings["vectors"]]
     )
     results = side_by_side(
-        train_and_test, runs, workers=1 if size == "smoke" else None, done=done, kept=kept,
-        report=report,
-    )  # fmt: skip
+        train_and_test, runs, workers=workers, done=done, kept=kept, report=report
+    )
     table: dict[str, dict[str, float]] = {}
     for name, own_parts in parts.items():
         own = [result for run, result in zip(runs, results, strict=True) if run.name in own_parts]
@@ -112,6 +120,8 @@ def run(data: Path | None, size: str, folder: Path, report: Report) -> dict[str,
         table[name]["deviation"] = float(np.std([result["F1"] for result in own]))
     return {
         "table": table,
+        "device": device,
+        "jobs": workers,
         "runs": {_row(run): result for run, result in zip(runs, results, strict=True)},
         "settings": SETTINGS,
     }

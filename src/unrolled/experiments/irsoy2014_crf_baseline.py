@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unrolled.experiments.finished_runs import FinishedRuns, parts_folder
-from unrolled.experiments.taggers import Report, data_folder, mean, side_by_side
+from unrolled.experiments.taggers import data_folder, how_to_run, mean, train
+from unrolled.experiments.worker_pool import Report, side_by_side
 
 if TYPE_CHECKING:
     from unrolled.tagging.columns import TaggedSentence
@@ -45,6 +46,7 @@ class Run:
     kind: str
     fold: int
     epochs: int
+    device: str = "cpu"
 
     @property
     def row(self) -> str:
@@ -69,29 +71,36 @@ def with_features(sentence: TaggedSentence) -> TaggedSentence:
 
 def train_and_test(run: Run) -> tuple[float, float]:
     """Proportional and binary F1 on the test part of a fold, in percent."""
-    from unrolled.tagging.folds import read_mpqa_fold
+    from unrolled.tagging.folds import Split, read_mpqa_fold
     from unrolled.tagging.overlap import score_overlap
-    from unrolled.tagging.training import train_tagger
 
-    split = read_mpqa_fold(run.folder, run.kind, run.fold)
-    train, valid, test = ([with_features(item) for item in part] for part in split_parts(split))
-    tagger = train_tagger(train, valid=valid, threads=1, epochs=run.epochs, **SETTINGS)
-    found = tagger.tag(test, confidences=False)
-    scores = score_overlap([sentence.tags for sentence in test], [result.tags for result in found])
+    plain = read_mpqa_fold(run.folder, run.kind, run.fold)
+    split = Split(
+        *([with_features(item) for item in part] for part in (plain.train, plain.dev, plain.test))
+    )
+    tagger = train(split, run.device, {**SETTINGS, "epochs": run.epochs})
+    found = tagger.tag(split.test, confidences=False)
+    gold = [sentence.tags for sentence in split.test]
+    scores = score_overlap(gold, [result.tags for result in found])
     return 100 * scores.proportional_f1, 100 * scores.binary_f1
 
 
-def split_parts(split: Any) -> tuple[list[TaggedSentence], ...]:
-    """Training, tuning and test sentences."""
-    return split.train, split.dev, split.test
-
-
-def run(data: Path | None, size: str, folder: Path, report: Report) -> dict[str, Any]:
+def run(
+    data: Path | None,
+    size: str,
+    folder: Path,
+    report: Report,
+    /,
+    *,
+    jobs: int | None = None,
+    device: str = "auto",
+) -> dict[str, Any]:
     """Train a CRF for each fold and kind; means over folds."""
     given = data_folder(data, "mpqa", "dse.txt")
+    workers, device = how_to_run(size, jobs, device)
     plan = _SIZES[size]
     runs = [
-        Run(str(given), kind, fold, plan["epochs"])
+        Run(str(given), kind, fold, plan["epochs"], device)
         for fold in range(plan["folds"])
         for kind in KINDS
     ]
@@ -101,9 +110,8 @@ def run(data: Path | None, size: str, folder: Path, report: Report) -> dict[str,
 
     kept = FinishedRuns(parts_folder(folder, "irsoy2014-crf-baseline", size), [given], SETTINGS)
     results = side_by_side(
-        train_and_test, runs, workers=1 if size == "smoke" else None, done=done, kept=kept,
-        report=report,
-    )  # fmt: skip
+        train_and_test, runs, workers=workers, done=done, kept=kept, report=report
+    )
     table = {}
     for kind in KINDS:
         own = [result for run, result in zip(runs, results, strict=True) if run.kind == kind]
@@ -111,4 +119,10 @@ def run(data: Path | None, size: str, folder: Path, report: Report) -> dict[str,
             "proportional": mean(result[0] for result in own),
             "binary": mean(result[1] for result in own),
         }
-    return {"table": table, "folds": plan["folds"], "settings": SETTINGS}
+    return {
+        "table": table,
+        "folds": plan["folds"],
+        "device": device,
+        "jobs": workers,
+        "settings": {**SETTINGS, "epochs": plan["epochs"]},
+    }

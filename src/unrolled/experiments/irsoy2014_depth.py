@@ -9,10 +9,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unrolled.experiments.finished_runs import FinishedRuns, parts_folder
-from unrolled.experiments.taggers import Report, data_folder, mean, side_by_side, vectors_file
+from unrolled.experiments.taggers import (
+    data_folder,
+    how_to_run,
+    mean,
+    shortened,
+    train,
+    vectors_file,
+)
+from unrolled.experiments.worker_pool import Report, side_by_side
 
 if TYPE_CHECKING:
-    from unrolled.tagging.folds import Split
     from unrolled.tagging.overlap import OverlapCounts
 
 SOURCE = (
@@ -66,6 +73,7 @@ class Run:
     parameters: int
     epochs: int
     sentences: int | None = None
+    device: str = "cpu"
 
     @property
     def row(self) -> str:
@@ -93,14 +101,13 @@ def train_and_test(run: Run, **changes: Any) -> tuple[list[list[float]], list[st
     """Overlap counts (S, 6) of each test sentence, their documents, and the score on dev."""
     from unrolled.tagging.folds import read_mpqa_fold
     from unrolled.tagging.overlap import count_overlap
-    from unrolled.tagging.training import train_tagger
 
-    split = _shortened(read_mpqa_fold(run.folder, run.kind, run.fold), run.sentences)
+    split = shortened(read_mpqa_fold(run.folder, run.kind, run.fold), run.sentences)
     settings = {**SETTINGS, "layers": run.layers, "epochs": run.epochs, "vectors": run.vectors}
     if run.sentences:
         settings["vector_words"] = 0  # for a run of seconds
     settings["hidden"] = width_of(run.parameters, run.layers, _width(run.vectors))
-    tagger = train_tagger(split.train, valid=split.dev, threads=1, **{**settings, **changes})
+    tagger = train(split, run.device, {**settings, **changes})
     predicted = tagger.predict([sentence.words for sentence in split.test])
     counts: OverlapCounts = count_overlap([sentence.tags for sentence in split.test], predicted)
     best = max(record["score"] for record in tagger.settings["curve"])
@@ -114,24 +121,28 @@ def _width(vectors: str) -> int:
     return int(read_vectors(vectors, 1)[1].shape[1])
 
 
-def _shortened(split: Split, most: int | None) -> Split:
-    from unrolled.tagging.folds import Split
-
-    return Split(split.train[:most], split.dev[:most], split.test[:most])
-
-
-def run(data: Path | None, size: str, folder: Path, report: Report) -> dict[str, Any]:
+def run(
+    data: Path | None,
+    size: str,
+    folder: Path,
+    report: Report,
+    /,
+    *,
+    jobs: int | None = None,
+    device: str = "auto",
+) -> dict[str, Any]:
     """Train every net on every fold, and set deep ones against shallow ones of the same size."""
     from unrolled.report.experiment_plots import require_matplotlib
 
     require_matplotlib()
     given = data_folder(data, "mpqa", "dse.txt")
+    workers, device = how_to_run(size, jobs, device)
     plan = _SIZES[size]
     vectors = vectors_file(given)
     runs = [
         Run(
             str(given), vectors, kind, fold, layers, parameters, plan["epochs"],
-            sentences=200 if size == "smoke" else None,
+            sentences=200 if size == "smoke" else None, device=device,
         )
         for fold in range(plan["folds"])
         for kind in KINDS
@@ -145,13 +156,14 @@ def run(data: Path | None, size: str, folder: Path, report: Report) -> dict[str,
 
     kept = FinishedRuns(parts_folder(folder, "irsoy2014-depth", size), [given, vectors], SETTINGS)
     results = side_by_side(
-        train_and_test, runs, workers=1 if size == "smoke" else None, done=done, kept=kept,
-        report=report,
-    )  # fmt: skip
+        train_and_test, runs, workers=workers, done=done, kept=kept, report=report
+    )
     table = _table(runs, results)
     return {
         "table": table,
         "folds": plan["folds"],
+        "device": device,
+        "jobs": workers,
         "by_fold": {
             f"{run.row}, fold {run.fold}": dict(
                 zip(("proportional", "binary"), _scores(result[0]), strict=True)

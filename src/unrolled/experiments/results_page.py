@@ -47,12 +47,17 @@ def _section(record: dict[str, Any]) -> str:
         lines += ["", "The published numbers are quoted from memory, not checked in the paper."]
     lines += [
         "",
-        f"{_time(record['seconds'])} in all on {machine['cores']} cores "
+        f"{_time(record['seconds'])} {_of_what(record)} on {machine['cores']} cores "
         f"({machine['processor']}){_gpu(machine)}.{_data(record['data'])}",
     ]
     for picture in record["results"].get("pictures", []):
         lines += ["", f"![{record['experiment']}]({picture})"]
     return "\n".join([*lines, ""])
+
+
+def _of_what(record: dict[str, Any]) -> str:
+    """What the seconds count: an experiment that was ended and went on tells of its last part."""
+    return "in the last of several sessions" if record.get("resumed") else "in all"
 
 
 def _gpu(machine: dict[str, Any]) -> str:

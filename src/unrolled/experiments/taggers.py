@@ -1,24 +1,20 @@
-"""What experiments on taggers share: where data lie, and runs side by side."""
+"""What experiments on taggers share: where data lie, and how their runs go."""
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import threading
-from collections.abc import Callable, Generator, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import closing
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from unrolled.errors import SettingError
-from unrolled.experiments.finished_runs import FinishedRuns
+from unrolled.experiments.worker_pool import cores, tell
 
-Job = TypeVar("Job")
-Result = TypeVar("Result")
-Report = Callable[[str], None]
+if TYPE_CHECKING:
+    from unrolled.tagging.folds import Split
+    from unrolled.tagging.model import Tagger
 
+_MOST_ON_A_GPU = 16  # runs at a time; each takes about half a gigabyte of it before it begins
 _VECTOR_FILES = ("*.txt", "*.txt.gz", "*.vec", "*.vec.gz", "*.bin", "*.bin.gz")
 
 
@@ -29,6 +25,7 @@ class TaggerRun:
     Attributes:
         folder: of the data. name: of the row or data set. settings: as `train_tagger` takes them.
         sentences: of each part that are used at most; None: all. output: file to keep it in.
+        device: ``cpu`` or ``cuda``.
     """
 
     folder: str
@@ -36,6 +33,7 @@ class TaggerRun:
     settings: dict[str, Any]
     sentences: int | None = None
     output: str = ""
+    device: str = "cpu"
 
 
 def data_folder(data: Path | None, name: str, file: str) -> Path:
@@ -77,75 +75,36 @@ def vectors_file(data: Path) -> str:
     return str(found[0])
 
 
-def side_by_side(
-    run: Callable[[Job], Result],
-    jobs: Sequence[Job],
-    *,
-    workers: int | None = None,
-    done: Callable[[Job, Result], None],
-    kept: FinishedRuns | None = None,
-    report: Report | None = None,
-) -> list[Result]:
-    """Results of jobs in their order, several at a time, each on one core.
+def how_to_run(size: str, jobs: int | None, device: str) -> tuple[int, str]:
+    """How many runs are made at a time, and on which device: ``cpu`` or ``cuda``.
 
-    Args:
-        run: a function of a module, which other processes can import.
-        workers: at most so many at a time; by default one for each core; 1 starts no process.
-        done: called when one is done.
-        kept: where results are kept until all are there, and taken from if they are known from
-            before; they come back as JSON holds them, tuples as lists. report: is told how many.
+    By default as many as there are cores, on a GPU at most 16, and one of the smallest size.
+
+    Raises:
+        SettingError: the device is unknown or not there.
     """
-    found: dict[int, Any] = {}
-    if kept is not None:
-        known = ((number, kept.find(job)) for number, job in enumerate(jobs))
-        found = {number: result for number, result in known if result is not None}
-        if found and report is not None:
-            report(f"{len(found)} of {len(jobs)} runs are taken from before")
-    left = [number for number in range(len(jobs)) if number not in found]
-    with closing(_results(run, [jobs[number] for number in left], workers)) as results:
-        for place, result in results:
-            number = left[place]
-            found[number] = result if kept is None else kept.keep(jobs[number], result)
-            done(jobs[number], found[number])
-    return [found[number] for number in range(len(jobs))]
+    from unrolled.neural.devices import device_of
+
+    kind = device_of(device).type
+    most = cores() if kind == "cpu" else min(cores(), _MOST_ON_A_GPU)
+    return jobs or (1 if size == "smoke" else most), kind
 
 
-def _results(
-    run: Callable[[Job], Result], jobs: Sequence[Job], workers: int | None
-) -> Generator[tuple[int, Result], None, None]:
-    """Numbers and results of jobs, as they are done."""
-    workers = min(workers or _cores(), len(jobs))
-    if workers <= 1:
-        for number, job in enumerate(jobs):
-            yield number, run(job)
-        return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, _end_with_parent) as pool:
-        futures = {pool.submit(run, job): number for number, job in enumerate(jobs)}
-        try:
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)  # no further run is begun
-            raise
+def train(split: Split, device: str, settings: dict[str, Any]) -> Tagger:
+    """A tagger of the training part, chosen by the tuning part, on one core or a device."""
+    from unrolled.tagging.training import train_tagger
+
+    return train_tagger(
+        split.train, valid=split.dev, threads=1, device=device, tick=lambda tick: tell(tick.done),
+        **settings,
+    )  # fmt: skip
 
 
-def _end_with_parent() -> None:
-    """Let this process end when the one that started it does, even if that one is killed."""
-    parent = multiprocessing.parent_process()
+def shortened(split: Split, most: int | None) -> Split:
+    """The first sentences of each part."""
+    from unrolled.tagging.folds import Split
 
-    def watch() -> None:
-        if parent is not None:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return Split(split.train[:most], split.dev[:most], split.test[:most])
 
 
 def mean(values: Iterable[float]) -> float:
