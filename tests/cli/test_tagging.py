@@ -104,6 +104,13 @@ def test_a_tagger_is_described(run: Run, model: str) -> None:
         (("train", "tagger", "FILE", "-o", "m.safetensors", "--task", "cooking"), "task"),
         (("train", "tagger", "FILE", "-o", "m.safetensors", "--cell", "tube"), "cell 'tube'"),
         (("train", "tagger", "ONE", "-o", "m.safetensors"), "both in column 0"),
+        (("train", "tagger", "FILE", "-o", "m.safetensors", "--device", "tpu"), "device is 'tpu'"),
+        (("tag", "MODEL", "FILE", "--device", "tpu"), "the device is 'tpu', allowed are auto, cpu"),
+        (("tag", "MODEL", "LATIN"), "LATIN:1: byte 0xe9 at offset 3 is not UTF-8"),
+        (("tag", "MODEL", "LATIN", "--encoding", "ascii"), "LATIN:1: the byte 0xe9 is not ascii"),
+        (("tag", "MODEL", "LATIN", "--encoding", "wide"), "the encoding 'wide' is unknown"),
+        (("evaluate", "MODEL", "EMPTY"), "EMPTY: no sentence was found"),
+        (("evaluate", "MODEL", "FILE", "--tag-column", "9"), "FILE:1: there is no column 9"),
     ],
 )
 def test_errors(
@@ -113,7 +120,43 @@ def test_errors(
     monkeypatch.chdir(tmp_path)
     write_columns(sentences(5), tmp_path / "FILE")
     Path("ONE").write_text("a\nb\n", encoding="utf-8")
+    Path("LATIN").write_text("Jos\xe9\n", encoding="latin-1")
+    Path("EMPTY").write_text("\n")
     code, out, err = run(*[model if word == "MODEL" else word for word in words])
     assert (code, out) == (2, "")
     assert message in err
     assert err.count("\n") == 1
+
+
+def test_text_of_another_encoding(run: Run, model: str, tmp_path: Path) -> None:
+    text, table = tmp_path / "text.txt", tmp_path / "table.txt"
+    text.write_text("Ann met Jos\xe9 .\r\n", encoding="latin-1", newline="")
+    for options, name in (
+        (("--encoding", "latin-1"), "Jos\xe9"), (("--invalid", "replace"), "Jos\ufffd")
+    ):  # fmt: skip
+        code, out, _ = run("tag", model, text, "--input", "words", *options)
+        assert code == 0
+        assert [line.split("\t")[0] for line in out.splitlines()] == ["Ann", "met", name, ".", ""]
+    table.write_text("B-PER,Jos\xe9\nO,met\n", encoding="latin-1")
+    code, out, _ = run(
+        "evaluate", model, table, "--encoding", "latin-1", "--separator", ",",
+        "--word-column", 1, "--tag-column", 0,
+    )  # fmt: skip
+    assert (code, out.splitlines()[0][:28]) == (0, "processed 2 tokens with 1 ph")
+
+
+def test_options_of_taggers_are_not_for_language_models(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "t.txt").write_text("a b c\n" * 5)
+    model = tmp_path / "m.safetensors"
+    assert run("train", "ngram", tmp_path / "t.txt", "-o", model, "--order", 2)[0] == 0
+    code, _, err = run("evaluate", model, tmp_path / "t.txt", "--encoding", "latin-1")
+    assert code == 2
+    assert "--encoding are for taggers" in err
+
+
+def test_further_columns_are_asked_for_by_name(run: Run, tmp_path: Path) -> None:
+    small_tagger(count=10, epochs=1, columns=(0,)).save(tmp_path / "m.safetensors")
+    (tmp_path / "t.txt").write_text("Ann ran\n")
+    code, _, err = run("tag", tmp_path / "m.safetensors", tmp_path / "t.txt")
+    assert code == 2
+    assert "as in training: --input columns" in err

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import gzip
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unrolled.errors import TextError
+from unrolled.errors import SettingError, TextError
 from unrolled.tagging.punctuation import (
     LONGEST,
     TAGS,
@@ -137,3 +138,13 @@ def test_the_last_examples_are_held_out_unless_others_are_given(tmp_path):
     assert (len(train), [example.words for example in valid]) == (100, [("three",)])
     with pytest.raises(TextError, match="the text has 1 examples, and 20 or more are needed"):
         punctuation_data(other)
+
+
+def test_text_of_another_encoding(tmp_path: Path) -> None:
+    (tmp_path / "t.txt").write_text("Jos\xe9 ran. He fell.\n", encoding="latin-1")
+    (first, *_) = punctuation_sentences(str(tmp_path / "t.txt"), encoding="latin-1")
+    assert first.words[0] == "jos\xe9"
+    with pytest.raises(TextError, match="the byte 0xe9 is not utf-8"):
+        list(punctuation_sentences(str(tmp_path / "t.txt")))
+    with pytest.raises(SettingError, match="the encoding 'wide' is unknown"):
+        list(punctuation_sentences(str(tmp_path / "t.txt"), encoding="wide"))

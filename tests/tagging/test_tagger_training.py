@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tagging.small_taggers import SMALL, sentences, small_tagger
-from unrolled.errors import SettingError, TextError, UnrolledError
+from unrolled.errors import SettingError, TextError, UnrolledError, UnrolledWarning
 from unrolled.tagging.columns import TaggedSentence, write_columns
 from unrolled.tagging.config import split_settings
 from unrolled.tagging.features import Columns, Forms, Lexicon, shape_of
@@ -211,6 +211,7 @@ def test_a_file_saved_and_loaded_has_the_same_vectors(vectors: Path, tmp_path: P
         ({"freeze_vectors": True}, "no vectors to freeze"),
         ({"epochs": 0}, "epochs is 0"),
         ({"averaging": -1}, "averaging is -1, allowed are 0 and more"),
+        ({"seed": -1}, "seed is -1, allowed are 0 and more"),
         ({"summary": "mean"}, "summary 'mean' is unknown, allowed are none, max"),
     ],
 )
@@ -230,6 +231,16 @@ def test_data_that_cannot_be_learned_from(tmp_path: Path) -> None:
     plain = [TaggedSentence(("a",), ("X",))]
     with pytest.raises(SettingError, match="the tags are no spans"):
         train_tagger(plain, **{**SMALL, "metric": "f1"})
+
+
+def test_data_that_teach_nothing_are_warned_of(tmp_path: Path) -> None:
+    plain = [TaggedSentence(("a", "b"), ("O", "O"))]
+    with pytest.warns(UnrolledWarning, match="all tags are O, so that the tagger will find nothi"):
+        tagger = train_tagger(plain, **{**SMALL, "epochs": 1})
+    assert tagger.predict([["a"]]) == [["O"]]
+    (tmp_path / "v.txt").write_text("zzz 0.5 1\nyyy 1 2\n")
+    with pytest.warns(UnrolledWarning, match="v.txt: no word of the training data has a vector in"):
+        train_tagger(sentences(5), vectors=str(tmp_path / "v.txt"), **{**SMALL, "epochs": 1})
 
 
 def test_a_loss_that_is_no_number_stops_with_a_sentence() -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from unrolled.cli import options as shared
+from unrolled.cli import tagging
 
 if TYPE_CHECKING:
     from unrolled.language_model import LanguageModel
@@ -54,6 +55,10 @@ def evaluate(
     cache_theta: Annotated[
         float, typer.Option(help="How much more the more similar outputs count; 0: all the same.")
     ] = 0.5,
+    word_column: tagging.WordColumn = None,
+    tag_column: tagging.TagColumn = None,
+    separator: tagging.Separator = None,
+    encoding: tagging.Encoding = "utf-8",
     threads: shared.Threads = 2,
 ) -> None:
     """Print the perplexity of a text, on one line that says how it was measured.
@@ -71,20 +76,25 @@ def evaluate(
         unrolled evaluate names.safetensors test.conll
     """
     from unrolled.cli.progress import Stages, compiling_announced
+    from unrolled.errors import SettingError
     from unrolled.language_model import evaluate as measure
     from unrolled.storage import load
 
     if dynamic and cache:
-        from unrolled.errors import SettingError
-
         raise SettingError("--dynamic and --cache cannot be had together", hint="Name one of them")
     with compiling_announced(), Stages() as stages:
         opened = load(model)
         if hasattr(opened, "tags"):
-            from unrolled.cli.tagging import evaluate_tagger
-
-            evaluate_tagger(opened, texts, as_json=json_)
+            tagging.evaluate_tagger(
+                opened, texts, as_json=json_, encoding=encoding, word=word_column, tag=tag_column,
+                separator=separator,
+            )  # fmt: skip
             return
+        if (word_column, tag_column, separator, encoding) != (None, None, None, "utf-8"):
+            raise SettingError(
+                "--word-column, --tag-column, --separator and --encoding are for taggers, and this "
+                "is a language model"
+            )
         shown: Any = {"skip_oov": skip_oov, "progress": stages.tokens_scored}
         if dynamic:
             from unrolled.neural.dynamic import evaluate_dynamically

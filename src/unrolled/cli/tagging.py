@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -53,9 +53,12 @@ def _layout(
 ) -> ColumnFormat:
     from unrolled.tagging.columns import ColumnFormat
 
-    if separator is not None:
-        separator = separator.replace("\\t", "\t")
-    return ColumnFormat(word=word, tag=tag, separator=separator, tagged=tagged)
+    return ColumnFormat(word=word, tag=tag, separator=_tabbed(separator), tagged=tagged)
+
+
+def _tabbed(separator: str | None) -> str | None:
+    """The separator with a written backslash and t as a tab."""
+    return separator if separator is None else separator.replace("\\t", "\t")
 
 
 def tagger(
@@ -189,7 +192,7 @@ def tagger(
     with compiling_announced(), Stages() as stages:
         from unrolled.tagging.training import train_tagger
 
-        train, held_out = _task_data(task, files, valid)
+        train, held_out = _task_data(task, files, valid, encoding)
         model = train_tagger(
             train, valid=held_out, layout=layout, encoding=encoding, threads=threads, device=device,
             report=stages.stage, tick=lambda tick: _show(stages, tick), **settings,
@@ -198,7 +201,7 @@ def tagger(
         stages.stage(f"{output} is written")
 
 
-def _task_data(task: str, files: list[str], valid: str | None) -> tuple[Any, Any]:
+def _task_data(task: str, files: list[str], valid: str | None, encoding: str) -> tuple[Any, Any]:
     """What the trainer takes: files of tags as they are, or sentences made from plain text."""
     from unrolled.errors import SettingError
 
@@ -207,7 +210,7 @@ def _task_data(task: str, files: list[str], valid: str | None) -> tuple[Any, Any
     if task == "punctuation":
         from unrolled.tagging.punctuation import punctuation_data
 
-        return punctuation_data(files, valid)
+        return punctuation_data(files, valid, encoding=encoding)
     raise SettingError(f"the task is '{task}', allowed are tags and punctuation")
 
 
@@ -257,6 +260,7 @@ def tag(
     word_column: WordColumn = None,
     separator: Separator = None,
     encoding: Encoding = "utf-8",
+    invalid: shared.Invalid = "error",
     batch: Annotated[
         int, typer.Option(help="Sentences read before they are tagged; 1: as they come.", min=1)
     ] = 256,
@@ -281,7 +285,8 @@ def tag(
         opened = _tagger(model, threads).to(device)
         layout = _layout(word_column, None, separator, tagged=False)
         format, kind = _settled(opened, format, input)
-        for some in _batches(_inputs(files or "-", kind, layout, encoding), size):
+        lines = _Lines(files or "-", encoding, invalid)
+        for some in _batches(_inputs(lines, kind, layout), size):
             for result in opened.tag(some, confidences=format == "jsonl"):
                 sys.stdout.write(_written(result, format))
             sys.stdout.flush()
@@ -312,23 +317,42 @@ def _settled(opened: Tagger, format: str, input: str) -> tuple[str, str]:
     return format, "bare" if restores and input == "text" else input
 
 
+class _Lines(NamedTuple):
+    """Files, and how they are read."""
+
+    files: str | list[str]
+    encoding: str
+    invalid: str
+
+    def read(self) -> Iterator[str]:
+        """Lines of text."""
+        import codecs
+
+        from unrolled.corpus import TextOptions, iter_sentences
+        from unrolled.tagging.encoded_text import check_encoding, iter_lines
+
+        check_encoding(self.encoding)
+        if codecs.lookup(self.encoding).name != "utf-8":
+            return iter_lines(self.files, self.encoding)
+        return iter_sentences(self.files, TextOptions(invalid=self.invalid))
+
+
 def _inputs(
-    files: str | list[str], kind: str, layout: ColumnFormat, encoding: str
+    lines: _Lines, kind: str, layout: ColumnFormat
 ) -> Iterator[str | list[str] | TaggedSentence]:
     """Sentences one at a time, as `Tagger.tag` takes them."""
-    from unrolled.corpus import iter_sentences
     from unrolled.tagging.columns import iter_columns
 
     if kind == "columns":
-        yield from iter_columns(files, layout, encoding=encoding)
+        yield from iter_columns(lines.files, layout, encoding=lines.encoding)
         return
     if kind == "bare":
         from unrolled.tagging.punctuation import bare_words
 
-        for line in iter_sentences(files):
+        for line in lines.read():
             yield bare_words(line)[0]
         return
-    for line in iter_sentences(files):
+    for line in lines.read():
         yield line if kind == "text" else line.split()
 
 
@@ -374,10 +398,11 @@ def _inline(result: Tagged) -> str:
 
 
 def evaluate_tagger(
-    opened: Tagger, files: list[str], *, as_json: bool, layout: ColumnFormat | None = None
-) -> None:
+    opened: Tagger, files: list[str], *, as_json: bool, encoding: str = "utf-8", word: int | None,
+    tag: int | None, separator: str | None,
+) -> None:  # fmt: skip
     """Print conlleval's table of a column file, or how well punctuation of a text is restored."""
-    from unrolled.tagging.columns import iter_columns
+    from unrolled.tagging.columns import read_columns
     from unrolled.tagging.punctuation import (
         punctuation_sentences,
         restores_punctuation,
@@ -386,9 +411,11 @@ def evaluate_tagger(
 
     scores: Any
     if restores_punctuation(opened.tags.names):
-        sentences = list(punctuation_sentences(files))
+        sentences = list(punctuation_sentences(files, encoding=encoding))
         found = opened.predict([sentence.words for sentence in sentences])
         scores = score_punctuation([sentence.tags for sentence in sentences], found)
     else:
-        scores = opened.evaluate(list(iter_columns(files, layout)))
+        separator = _tabbed(separator)
+        given = read_columns(files, word=word, tag=tag, separator=separator, encoding=encoding)
+        scores = opened.evaluate(given)
     typer.echo(json.dumps(scores.as_dict()) if as_json else scores.table())

@@ -11,8 +11,8 @@ from typing import IO
 
 from unrolled.atomic import atomic_write
 from unrolled.errors import SettingError, TextError
-from unrolled.file_kinds import HEAD_BYTES, recognise
-from unrolled.text_sources import Block, Sources, raw_blocks
+from unrolled.tagging.encoded_text import check_encoding, text_lines
+from unrolled.text_sources import Sources, raw_blocks
 
 BORDER = "-DOCSTART-"
 _CONLLU_COLUMNS = 10
@@ -125,7 +125,7 @@ def iter_columns(
     sources: Sources, layout: ColumnFormat | None = None, *, encoding: str = "utf-8"
 ) -> Iterator[TaggedSentence]:
     """As `read_columns`, one sentence at a time, and without an error where there is none."""
-    _check_encoding(encoding)
+    check_encoding(encoding)
     reader: _Reader | None = None
     for block in raw_blocks(sources):
         if reader is None or block.source != reader.source or block.first_line == 1:
@@ -319,40 +319,6 @@ class _Reader:
 def _split(line: str) -> list[str]:
     """Split at runs of spaces and tabs and at nothing else, unlike str.split."""
     return [value for value in line.replace("\t", " ").split(" ") if value]
-
-
-def _check_encoding(encoding: str) -> None:
-    try:
-        narrow = "\n\t a".encode(encoding) == b"\n\t a"
-    except LookupError:
-        hint = "Try utf-8, latin-1 or cp1252"
-        raise SettingError(f"the encoding {encoding!r} is unknown", hint=hint) from None
-    if not narrow:
-        what = f"the encoding {encoding!r} does not write ASCII as single bytes"
-        raise SettingError(what, hint="Convert the file first: iconv -t UTF-8")
-
-
-def text_lines(block: Block, encoding: str) -> list[str]:
-    """The lines of a block, without their newlines.
-
-    Raises:
-        TextError: a byte is not of the encoding, or is 0, with ``file:line``.
-    """
-    if b"\0" in block.data:
-        kind = recognise(block.data[:HEAD_BYTES]) if block.offset == 0 else None
-        what = f"this is {kind.what}" if kind else "there is a byte 0, so it is not text"
-        place = block.place(block.data.count(b"\n", 0, block.data.index(b"\0")))
-        raise TextError(what, where=place, hint=kind.hint if kind else None)
-    try:
-        text = block.data.decode(encoding)
-    except UnicodeDecodeError as error:
-        raise TextError(
-            f"the byte 0x{block.data[error.start]:02x} is not {encoding}",
-            where=block.place(block.data.count(b"\n", 0, error.start)),
-            hint="Name the file's encoding, such as latin-1",
-        ) from None
-    lines = text.split("\n")
-    return lines[:-1] if lines[-1] == "" else lines
 
 
 def _named(sources: Sources) -> str:

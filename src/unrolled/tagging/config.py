@@ -161,7 +161,7 @@ class TaggerTraining:
             raise SettingError(f"rate is {self.rate}, allowed are numbers above 0")
         for name in (
             "momentum", "weight_decay", "warmup", "decay", "patience", "clip_norm", "unknown",
-            "vector_words", "averaging",
+            "vector_words", "averaging", "seed",
         ):  # fmt: skip
             if not 0 <= getattr(self, name) < math.inf:
                 raise SettingError(f"{name} is {getattr(self, name)}, allowed are 0 and more")

@@ -363,6 +363,7 @@ def _column(sentences: Sequence[TaggedSentence], column: int) -> list[str]:
                 f"the tagger reads column {column} beside words and tags, and the sentence has "
                 f"{len(sentence.columns)}",
                 where=sentence.place or None,
+                hint="Give it sentences in columns, as in training: --input columns",
             )
         values += sentence.columns[column]
     return values

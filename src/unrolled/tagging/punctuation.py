@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 
 from unrolled.errors import TextError
-from unrolled.tagging.columns import TaggedSentence, text_lines
+from unrolled.tagging.columns import TaggedSentence
+from unrolled.tagging.encoded_text import check_encoding, text_lines
 from unrolled.tagging.scores import check_pairs, f1
 from unrolled.text_sources import Sources, raw_blocks
 
@@ -75,7 +76,9 @@ def bare_words(text: str) -> tuple[list[str], list[str]]:
     return words, tags
 
 
-def punctuation_sentences(sources: Sources, *, seed: int = 1) -> Iterator[TaggedSentence]:
+def punctuation_sentences(
+    sources: Sources, *, seed: int = 1, encoding: str = "utf-8"
+) -> Iterator[TaggedSentence]:
     """Examples for a tagger from plain text, one to four sentences each, in the text's order.
 
     Several sentences together teach where one ends; sentences run on over line ends and stop at a
@@ -84,14 +87,15 @@ def punctuation_sentences(sources: Sources, *, seed: int = 1) -> Iterator[Tagged
 
     Args:
         sources: the text; see `text_sources.files_of`.
-        seed: of how many sentences each example has.
+        seed: of how many sentences each example has. encoding: of the text.
 
     Raises:
+        SettingError: the encoding is unknown.
         TextError: the text cannot be read; or it has no mark at all, so that nothing is learned.
     """
     chance = random.Random(seed)
     marked = False
-    for source, line, words, tags in _paragraphs(sources):
+    for source, line, words, tags in _paragraphs(sources, encoding):
         marked = marked or any(tag[-1] in _STRENGTH for tag in tags)
         start = 0
         while start < len(words):
@@ -252,7 +256,7 @@ def score_punctuation(
 
 
 def punctuation_data(
-    train: Sources, valid: Sources | None = None, *, seed: int = 1
+    train: Sources, valid: Sources | None = None, *, seed: int = 1, encoding: str = "utf-8"
 ) -> tuple[list[TaggedSentence], list[TaggedSentence]]:
     """Examples to train on, and to choose the best epoch by: of `valid`, or the text's last part.
 
@@ -261,9 +265,9 @@ def punctuation_data(
     Raises:
         TextError: a text cannot be read, has no marks, or is too short to hold a part out.
     """
-    examples = list(punctuation_sentences(train, seed=seed))
+    examples = list(punctuation_sentences(train, seed=seed, encoding=encoding))
     if valid is not None:
-        return examples, list(punctuation_sentences(valid, seed=seed))
+        return examples, list(punctuation_sentences(valid, seed=seed, encoding=encoding))
     held_out = min(len(examples) // _HELD_OUT, _MOST_HELD_OUT)
     if not held_out:
         what = f"the text has {len(examples)} examples, and {_HELD_OUT} or more are needed"
@@ -305,17 +309,18 @@ def _example_end(tags: Sequence[str], start: int, many: int) -> int:
     return stop if stop == len(tags) else last or stop
 
 
-def _paragraphs(sources: Sources) -> Iterator[tuple[str, int, list[str], list[str]]]:
+def _paragraphs(sources: Sources, encoding: str) -> Iterator[tuple[str, int, list[str], list[str]]]:
     """Source, first line, words and tags of each run of lines without a blank one.
 
     A run is also cut after a line that ends a sentence once it is some thousand words long, so
     that a text without blank lines need not stand in memory.
     """
+    check_encoding(encoding)
     source, first = "", 1
     words: list[str] = []
     tags: list[str] = []
     for block in raw_blocks(sources):
-        for number, line in enumerate(text_lines(block, "utf-8"), block.first_line):
+        for number, line in enumerate(text_lines(block, encoding), block.first_line):
             is_long = len(words) > 16 * LONGEST and tags[-1][-1] in _ENDS
             if words and (is_long or not line.strip() or block.source != source):
                 yield source, first, words, tags

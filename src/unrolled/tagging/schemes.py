@@ -106,7 +106,7 @@ def detect_scheme(
                 "tags of IOBES are mixed with tags of another scheme: "
                 f"{facts.broken} of {facts.all} spans are not B, I, E or S as IOBES writes them",
                 where=where(facts.broken_at),
-                hint="Name one scheme for all, or convert the files apart",
+                hint="Bring all files to one scheme first",
             )
         return "IOBES"
     if not facts.begun_b:

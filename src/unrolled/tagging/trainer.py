@@ -23,6 +23,7 @@ from unrolled.tagging.columns import TaggedSentence
 from unrolled.tagging.config import TaggerConfig, TaggerTraining
 from unrolled.tagging.curve import TaggerRecord, TaggerTick
 from unrolled.tagging.features import Forms, character_ids
+from unrolled.tagging.fused_adam import FusedAdamW
 from unrolled.tagging.language_states import read_language_states
 from unrolled.tagging.model import Tagger
 from unrolled.tagging.net import TaggerNet
@@ -297,13 +298,10 @@ def _together(net: TaggerNet, table: Tensor) -> nn.Module:
     return both
 
 
-def _optimiser(net: TaggerNet, training: TaggerTraining) -> torch.optim.Optimizer:
+def _optimiser(net: TaggerNet, training: TaggerTraining) -> torch.optim.Optimizer | FusedAdamW:
     decay = training.weight_decay
     if training.optimiser == "adam":
-        fused = all(parameter.device.type in ("cpu", "cuda") for parameter in net.parameters())
-        return torch.optim.AdamW(
-            net.parameters(), lr=training.rate, weight_decay=decay, fused=fused or None
-        )
+        return FusedAdamW(net.parameters(), lr=training.rate, weight_decay=decay)
     return torch.optim.SGD(
         net.parameters(), lr=training.rate, momentum=training.momentum, weight_decay=decay
     )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from unrolled.errors import SettingError, TextError
+from unrolled.errors import SettingError, TextError, UnrolledWarning
 from unrolled.tagging.columns import TaggedSentence
 from unrolled.tagging.config import TaggerConfig
 from unrolled.tagging.features import Columns
@@ -61,6 +62,8 @@ def check_tagged(train: Sequence[TaggedSentence], valid: Sequence[TaggedSentence
 def tag_set(train: Sequence[TaggedSentence], config: TaggerConfig) -> TagSet:
     """The tags, and those within the model as the configuration wishes.
 
+    Tags that are all O are warned of.
+
     Raises:
         TextError: the tags are of several schemes.
     """
@@ -71,7 +74,11 @@ def tag_set(train: Sequence[TaggedSentence], config: TaggerConfig) -> TagSet:
         wanted = "IOBES" if config.output == "crf" else "same"
     if own == "none" or wanted == "same":
         wanted = own
-    return TagSet.of(tags, wanted, output_scheme=own if wanted != "none" else "none")
+    found = TagSet.of(tags, wanted, output_scheme=own if wanted != "none" else "none")
+    if found.has_spans and not found.labels:
+        what = "all tags are O, so that the tagger will find nothing: are they the right column?"
+        warnings.warn(what, UnrolledWarning, stacklevel=4)
+    return found
 
 
 def columns_of(train: Sequence[TaggedSentence], config: TaggerConfig) -> Columns:

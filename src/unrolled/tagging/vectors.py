@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from unrolled.errors import UnrolledWarning
 from unrolled.neural.word_vectors import read_vectors
 from unrolled.tagging.config import TaggerConfig, TaggerTraining
 from unrolled.tagging.features import SPECIALS, Lexicon, candidates, is_word, new_words
@@ -45,6 +47,8 @@ def words_of(
     Args:
         counts: how often each word comes in the training data.
 
+    A file with no vector for any of these words is warned of.
+
     Raises:
         TextError: the file of vectors cannot be read or is broken.
     """
@@ -63,6 +67,9 @@ def words_of(
             if form in place:
                 used[form] = place[form]
                 break
+    if not used:
+        what = f"{training.vectors}: no word of the training data has a vector in it"
+        warnings.warn(what, UnrolledWarning, stacklevel=4)
     # Frozen vectors leave nothing to learn for a word alone: those without one are unknown.
     added = []
     if not training.freeze_vectors:
