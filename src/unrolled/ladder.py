@@ -25,6 +25,7 @@ from unrolled.errors import SettingError, UnrolledError
 from unrolled.language_model import LanguageModel, evaluate, surprisals
 from unrolled.provenance import file_facts, machine, peak_memory
 from unrolled.rungs import RUNGS, Report, Rung, Task, file_name
+from unrolled.threads import usable_cores
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def climb(
     min_count: int = 2,
     only: Sequence[str] = (),
     rungs: Sequence[Rung] | None = None,
-    threads: int = 2,
+    threads: int | None = None,
     report: Report | None = None,
 ) -> LadderResult:
     """Train every rung on ``train`` and measure it on ``valid`` and ``test``.
@@ -92,12 +93,14 @@ def climb(
         min_count: words that come fewer times in the training text are <unk>.
         only: names of rungs; all by default. The models that a mixture needs come along.
         rungs: the ladder; `RUNGS` by default, without the nets where torch is not installed.
+        threads: for all that can use them; by default two, where there are two cores to use.
         report: called with a line as each rung begins.
 
     Raises:
         SettingError: a name that no rung has. TextError: a text that cannot be read.
     """
     say = report or (lambda line: None)
+    threads = threads or min(2, usable_cores())
     rungs = _chosen(RUNGS if rungs is None else rungs, only)
     if not only and not _has_torch():
         left = [rung for rung in rungs if rung.kind == "net"]

@@ -16,6 +16,7 @@ from unrolled.experiments.taggers import (
     vectors_file,
 )
 from unrolled.experiments.worker_pool import Report, side_by_side
+from unrolled.provenance import file_facts
 
 SOURCE = (
     "CoNLL-2003 English named entities (Tjong Kim Sang and De Meulder 2003), exact span F1 on "
@@ -64,6 +65,7 @@ def train_and_test(run: TaggerRun) -> dict[str, Any]:
     began = time.perf_counter()
     scores = tagger.evaluate(split.test)
     speed = scores.tokens / (time.perf_counter() - began)
+    training = tagger.settings["training"]
     return {
         "test": scores.as_dict(),
         "dev": max(record["score"] for record in tagger.settings["curve"]),
@@ -73,7 +75,7 @@ def train_and_test(run: TaggerRun) -> dict[str, Any]:
         "tagging_tokens_per_second": speed,
         "parameters": tagger.parameters,
         "curve": tagger.settings["curve"],
-        "training": tagger.settings["training"],
+        "training": {**training, "vectors": Path(training["vectors"]).name},
     }
 
 
@@ -114,6 +116,7 @@ def run(
             name: {"test F1": 100 * result["test"]["f1"], "dev F1": 100 * result["dev"]}
             for name, result in found.items()
         },
+        "vectors": file_facts(vectors),
         "device": device,
         "jobs": workers,
         "runs": found,

@@ -18,6 +18,7 @@ from unrolled.experiments.taggers import (
     vectors_file,
 )
 from unrolled.experiments.worker_pool import Report, side_by_side
+from unrolled.provenance import file_facts
 
 SOURCE = (
     "Entity-level sentiment: laptop reviews of SemEval 2014 (Pontiki et al. 2014), and tweets in "
@@ -120,6 +121,7 @@ def run(
         table[name]["deviation"] = float(np.std([result["F1"] for result in own]))
     return {
         "table": table,
+        "vectors": file_facts(settings["vectors"]),
         "device": device,
         "jobs": workers,
         "runs": {_row(run): result for run, result in zip(runs, results, strict=True)},

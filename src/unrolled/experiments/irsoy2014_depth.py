@@ -18,6 +18,7 @@ from unrolled.experiments.taggers import (
     vectors_file,
 )
 from unrolled.experiments.worker_pool import Report, side_by_side
+from unrolled.provenance import file_facts
 
 if TYPE_CHECKING:
     from unrolled.tagging.overlap import OverlapCounts
@@ -162,6 +163,7 @@ def run(
     return {
         "table": table,
         "folds": plan["folds"],
+        "vectors": file_facts(vectors),
         "device": device,
         "jobs": workers,
         "by_fold": {

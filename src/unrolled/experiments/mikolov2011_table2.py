@@ -24,22 +24,27 @@ PUBLISHED = {
 }
 
 # The nets have tanh for the paper's sigmoid, more units than its 200, as dropout wants them, and
-# classes of words; they are trained by Adam in few passes. Settings were chosen on the validation
-# text.
+# classes of words; they are trained by Adam in few passes. Recurrent weights begin near the
+# identity, as a memory that fades slowly: after four passes valid perplexity was 128 for 133, and
+# by BP, which cannot learn to keep what lies steps back, the gain is as large. Settings were chosen
+# on the validation text.
 _NET = {
     "hidden": 400, "classes": 400, "classes_by": "bigrams", "batch": 64, "rate": 0.006,
     "dropout_input": 0.3, "dropout_output": 0.5,
 }  # fmt: skip
-_RECURRENT = {**_NET, "cell": "elman", "state_rate": 0.15}
+_RECURRENT = {
+    **_NET, "cell": "elman", "state_rate": 0.15, "recurrent_start": "identity",
+    "recurrent_scale": 0.9,
+}  # fmt: skip
 _LITTLE = {"dropout_input": 0.1, "dropout_output": 0.3}
 _SOME = {"dropout_input": 0.2, "dropout_output": 0.4}
 # The same net from other seeds makes nearly the same mistakes: mixing four gained 2 %. Nets that
 # are each a little worse, but differ in dropout, classes and nonlinearity, gain more together.
 _FOUR: dict[str, dict[str, Any]] = {
     "RNN by BPTT": {"epochs": 9},
-    "RNN by BPTT, dropped words": {**_SOME, "dropout_words": 0.1, "epochs": 7, "seed": 2},
+    "RNN by BPTT, dropped words": {**_SOME, "dropout_words": 0.1, "epochs": 8, "seed": 2},
     "RNN by BPTT, little dropout": {**_LITTLE, "classes": 200, "epochs": 6, "seed": 3},
-    "RNN by BPTT, sigmoid": {**_SOME, "nonlinearity": "sigmoid", "epochs": 7, "seed": 4},
+    "RNN by BPTT, ReLU": {**_SOME, "nonlinearity": "relu", "rate": 0.004, "epochs": 8, "seed": 4},
 }
 _ALONE: dict[str, dict[str, Any]] = {
     "feed-forward net": {**_NET, "cell": "feed-forward", "hidden": 300, "epochs": 6},

@@ -48,7 +48,7 @@ def _section(record: dict[str, Any]) -> str:
     lines += [
         "",
         f"{_time(record['seconds'])} {_of_what(record)} on {machine['cores']} cores "
-        f"({machine['processor']}){_gpu(machine)}.{_data(record['data'])}",
+        f"({machine['processor']}){_gpu(machine)}.{_data(_read(record))}",
     ]
     for picture in record["results"].get("pictures", []):
         lines += ["", f"![{record['experiment']}]({picture})"]
@@ -62,6 +62,12 @@ def _of_what(record: dict[str, Any]) -> str:
 
 def _gpu(machine: dict[str, Any]) -> str:
     return f" and one {machine['gpu']}" if "gpu" in machine else ""
+
+
+def _read(record: dict[str, Any]) -> list[dict[str, Any]]:
+    """What was read: the data, and word vectors if there were any."""
+    vectors = record["results"].get("vectors")
+    return [*record["data"], *([vectors] if vectors else [])]
 
 
 def _data(files: list[dict[str, Any]]) -> str:

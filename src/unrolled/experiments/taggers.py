@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unrolled.errors import SettingError
-from unrolled.experiments.worker_pool import cores, tell
+from unrolled.experiments.worker_pool import tell
+from unrolled.threads import usable_cores
 
 if TYPE_CHECKING:
     from unrolled.tagging.folds import Split
@@ -86,7 +87,7 @@ def how_to_run(size: str, jobs: int | None, device: str) -> tuple[int, str]:
     from unrolled.neural.devices import device_of
 
     kind = device_of(device).type
-    most = cores() if kind == "cpu" else min(cores(), _MOST_ON_A_GPU)
+    most = usable_cores() if kind == "cpu" else min(usable_cores(), _MOST_ON_A_GPU)
     return jobs or (1 if size == "smoke" else most), kind
 
 

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from unrolled.errors import UnrolledError
 from unrolled.experiments.finished_runs import FinishedRuns
+from unrolled.threads import usable_cores
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -105,7 +106,7 @@ def _results(
     run: Callable[[Job], Result], jobs: Sequence[Job], workers: int | None, say: Report
 ) -> Generator[tuple[int, Result], None, None]:
     """Numbers and results of jobs, as they are done."""
-    workers = min(workers or cores(), len(jobs))
+    workers = min(workers or usable_cores(), len(jobs))
     if workers <= 1:
         yield from _one_by_one(run, jobs, say)
         return
@@ -184,10 +185,3 @@ def _begin_process(shares: Shares) -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
