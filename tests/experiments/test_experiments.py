@@ -112,7 +112,9 @@ def test_the_page_sets_published_numbers_beside_ours(tmp_path: Path) -> None:
     assert "| net | 120.4 / 123 | 56,789 / 1,703 |" in page
     assert "| other | 99.0 |  |" in page
     assert "2 minutes in all on 2 cores (x86_64) and one a GPU." in page
+    record["results"]["vectors"] = {"name": "v.txt", "crc32": "0b"}  # type: ignore[index]
     (tmp_path / "x-laptop.json").write_text(json.dumps({**record, "resumed": True}))
+    assert "t.txt (CRC-32 0a), v.txt (CRC-32 0b)." in results_page(tmp_path)
     assert "2 minutes in the last of several sessions on 2 cores" in results_page(tmp_path)
     assert "t.txt (CRC-32 0a)" in page
     assert "quoted from memory" in page

@@ -69,6 +69,7 @@ def test_depth_on_mpqa(mpqa: Path, tmp_path: Path) -> None:
     assert {file["name"] for file in record["data"]} >= {"dse.txt", "ese.txt"}
     assert any(line.startswith("DSE, 3 k, 1 layers, fold 0: proportional") for line in said)
     assert (results["jobs"], results["device"]) == (1, "cpu")
+    assert results["vectors"]["name"] == "v.txt"
     together = run_experiment(
         "irsoy2014-depth", mpqa, size="smoke", output=tmp_path / "two", jobs=2, device="cpu"
     )["results"]
@@ -117,6 +118,9 @@ def test_names(tmp_path: Path) -> None:
     )["results"]  # fmt: skip
     assert set(results["table"]) == {"characters, CRF, vectors", "characters, CRF"}
     assert (tmp_path / "out" / "conll2003-characters-CRF.safetensors").is_file()
+    assert results["vectors"]["name"] == "v.txt"
+    written = (tmp_path / "out" / "conll2003-ner-smoke.json").read_text()
+    assert str(tmp_path) not in written  # a result tells nothing of the machine's folders
 
 
 def test_sentiment(tmp_path: Path) -> None:
@@ -166,7 +170,7 @@ def test_what_is_not_there_is_named(tmp_path: Path) -> None:
 def test_as_many_runs_at_a_time_as_there_are_cores_but_few_on_a_gpu(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("unrolled.experiments.taggers.cores", lambda: 128)
+    monkeypatch.setattr("unrolled.experiments.taggers.usable_cores", lambda: 128)
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     assert how_to_run("paper", None, "auto") == (16, "cuda")
     assert how_to_run("paper", 40, "cuda") == (40, "cuda")

@@ -9,7 +9,7 @@ import typer
 
 from unrolled.cli import options as shared
 from unrolled.cli.nets import net
-from unrolled.cli.tagging import tagger
+from unrolled.cli.taggers import tagger
 
 app = typer.Typer(help="Train a model.", no_args_is_help=True, rich_markup_mode="markdown")
 
