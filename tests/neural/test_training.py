@@ -169,7 +169,7 @@ def test_clipping_holds_and_is_counted(tmp_path: Path) -> None:
     trainer = _trainer(write_text(tmp_path, 40), clip_norm=1e-3, epochs=1)
     batch = next(trainer._batches())
     trainer._train_batch(batch)
-    assert trainer.totals["clipped"] == 1
+    assert trainer.totals.clipped == 1
     trainer = _trainer(write_text(tmp_path, 40), clip_norm=0, clip_value=1e-4, epochs=1, warmup=0)
     trainer.state = trainer.net.begin(4)
     trainer._loss(batch)[0].backward()

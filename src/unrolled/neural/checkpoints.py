@@ -49,7 +49,7 @@ def write_checkpoint(trainer: Trainer, path: Path) -> None:
         "epoch": trainer.epoch,
         "position": trainer.position,
         "step": trainer.step,
-        "totals": trainer.totals,
+        "totals": trainer.totals.kept(),
         "schedule": trainer.schedule.state(),
         "averaged": trainer.averager.count,
         "curve": [asdict(record) for record in trainer.curve],

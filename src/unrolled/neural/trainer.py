@@ -22,15 +22,16 @@ from torch import Tensor, nn
 
 from unrolled.corpus import Corpus, TextOptions
 from unrolled.errors import SettingError, TextError, UnrolledError
-from unrolled.neural.adam import AdamW
 from unrolled.neural.averaging import Averager, set_parameters
 from unrolled.neural.cells import State
 from unrolled.neural.checkpoints import resume_from, write_checkpoint
 from unrolled.neural.distributed import Group
+from unrolled.neural.epoch_totals import EpochTotals
 from unrolled.neural.max_ent import SparseAdagrad
 from unrolled.neural.memory import keep_freed_memory
 from unrolled.neural.model import NeuralModel
 from unrolled.neural.net import Net, NetConfig, build_net
+from unrolled.neural.optimisers import optimiser_of
 from unrolled.neural.schedules import Schedule
 from unrolled.neural.streams import Batch, by_sentence, side_by_side, steps_of
 from unrolled.neural.training_config import EpochRecord, Tick, TrainingConfig
@@ -107,7 +108,7 @@ class Trainer:
         if not self.group.first:
             torch.manual_seed(config.seed + (self.group.rank << 32))  # dropout of its own
         self.steps = steps_of(corpus.ids)
-        self.optimiser = _optimiser(self.net, config)
+        self.optimiser = optimiser_of(self.net, config)
         self.schedule = Schedule(
             config.schedule,
             config.epochs * self._batches_in_epoch(),
@@ -116,7 +117,7 @@ class Trainer:
         )
         self.epoch, self.position, self.step = 0, 0, 0
         self.state: State = ()
-        self.totals = {"loss": 0.0, "tokens": 0.0, "clipped": 0.0, "updates": 0.0, "seconds": 0.0}
+        self.totals = EpochTotals()
         self.curve: list[EpochRecord] = []
         self.best: dict[str, Tensor] | None = None
         self.averager = Averager(self.net)
@@ -165,14 +166,14 @@ class Trainer:
         self.net.train()
         told = began = time.monotonic()
         tokens = 0
-        before = self.totals["seconds"]
+        before = self.totals.seconds
         for number, batch in enumerate(self._batches()):
             if number < self.position:
                 continue
             tokens += self._train_batch(batch)
             self.position = number + 1
             now = time.monotonic()
-            self.totals["seconds"] = before + now - began
+            self.totals.seconds = before + now - began
             if tick is not None and now - told > 1:
                 told = now
                 tick(self._tick(tokens / (now - began)))
@@ -211,8 +212,8 @@ class Trainer:
             part = count / (tokens * self.config.accumulate)
             (loss if part == 1 else loss * part).backward()
             self.state = tuple(part.detach() for part in self.state)
-            self.totals["loss"] += count * self._checked(loss)
-            self.totals["tokens"] += count
+            self.totals.loss += count * self._checked(loss)
+            self.totals.tokens += count
         if (self.position + 1) % self.config.accumulate == 0:
             self._update()
         return tokens
@@ -260,7 +261,7 @@ class Trainer:
         late = self.group.first and time.monotonic() - self._saved > 60 * self._minutes
         self._save_due = self.group.sum_gradients(list(self.net.parameters()), late)
         parameters = [p for p in self.net.parameters() if p.grad is not None]
-        self.totals["updates"] += 1
+        self.totals.updates += 1
         if config.clip_value:
             nn.utils.clip_grad_value_(parameters, config.clip_value)
         norm = None
@@ -269,7 +270,7 @@ class Trainer:
             norm = float(total)
             if not norm <= config.clip_norm:  # seldom; it takes a pass over all gradients
                 nn.utils.clip_grads_with_norm_(parameters, config.clip_norm, total)
-            self.totals["clipped"] += norm > config.clip_norm
+            self.totals.clipped += norm > config.clip_norm
         if self.monitor is not None:
             self.monitor.step(norm)
         for group in self.optimiser.param_groups:
@@ -287,7 +288,7 @@ class Trainer:
 
     def _end_epoch(self) -> EpochRecord:
         """Measure, keep the parameters if they are the best so far, and begin the next epoch."""
-        self._sum_totals()
+        self.totals.add_up(self.group)
         self.optimiser.zero_grad(set_to_none=True)  # of batches too few for one more step
         self._tokens = 0
         if self.direct is not None:
@@ -302,7 +303,7 @@ class Trainer:
         self.curve.append(record)
         self.epoch += 1
         self.position = 0
-        self.totals = dict.fromkeys(self.totals, 0.0)
+        self.totals = EpochTotals()
         return record
 
     def _best_valid(self) -> float:
@@ -324,32 +325,23 @@ class Trainer:
         entropy = -float(scores.sum(dtype=np.float64)) / self.valid.tokens
         return self.group.first_says(math.exp(min(entropy, 700)))
 
-    def _sum_totals(self) -> None:
-        """Add up what the processes have each counted for themselves."""
-        names = ("loss", "tokens")
-        sums = self.group.sum([self.totals[name] for name in names])
-        self.totals |= dict(zip(names, sums, strict=True))
-
     def _record(self, valid: float | None) -> EpochRecord:
         totals = self.totals
         return EpochRecord(
             epoch=self.epoch + 1,
-            tokens=int(totals["tokens"]),
-            seconds=totals["seconds"],
-            train_perplexity=self._running_perplexity(),
+            tokens=int(totals.tokens),
+            seconds=totals.seconds,
+            train_perplexity=totals.perplexity,
             valid_perplexity=valid,
             rate=self.config.rate * self.schedule.rate(max(self.step - 1, 0)),
-            clipped=totals["clipped"] / max(totals["updates"], 1),
+            clipped=totals.share_clipped,
         )
-
-    def _running_perplexity(self) -> float:
-        return math.exp(min(self.totals["loss"] / max(self.totals["tokens"], 1), 700))
 
     def _tick(self, rate: float) -> Tick:
         done = (self.epoch + self.position / self._batches_in_epoch()) / self.config.epochs
         left = (1 - done) * self.config.epochs * self.corpus.tokens / rate
         valid = self.curve[-1].valid_perplexity if self.curve else None
-        perplexity = self._running_perplexity()
+        perplexity = self.totals.perplexity
         return Tick(self.epoch + 1, self.config.epochs, done, rate, left, perplexity, valid)
 
     # -- the model, and saving -------------------------------------------------------------------
@@ -395,48 +387,21 @@ class Trainer:
     def take_place(self, config: dict[str, Any]) -> None:
         """Go to where a checkpoint's settings say that it was written."""
         self.epoch, self.position, self.step = (config[n] for n in ("epoch", "position", "step"))
-        self.totals = {name: float(config["totals"][name]) for name in self.totals}
-        self._keep_own_totals()
+        self.totals = EpochTotals.restored(config["totals"])
+        self.totals.keep_own(self.group)
         self.schedule.restore(config["schedule"])
         self.curve = [EpochRecord(**record) for record in config["curve"]]
-
-    def _keep_own_totals(self) -> None:
-        """The sums go on in the first process; the others count anew."""
-        if not self.group.first:
-            self.totals |= {"loss": 0.0, "tokens": 0.0}
 
     def _save(self) -> None:
         """Write a checkpoint, if one is wished; all processes come here together."""
         if self._path is not None:
-            self._sum_totals()
+            self.totals.add_up(self.group)
             write_checkpoint(self, self._path)
-            self._keep_own_totals()
+            self.totals.keep_own(self.group)
         self._saved, self._save_due = time.monotonic(), False
 
 
 AVERAGING_PATIENCE = 5  # epochs without a gain before ASGD begins to average
-
-
-def _optimiser(net: Net, config: TrainingConfig) -> torch.optim.Optimizer | AdamW:
-    """The optimiser, with recurrent weights in a group of their own."""
-    parts: tuple[list[nn.Parameter], ...] = ([], [])
-    for name, parameter in net.named_parameters():
-        parts[name.endswith(".state_weight")].append(parameter)
-    groups = [
-        {"params": part, "times": times}
-        for part, times in zip(parts, (1.0, config.state_rate), strict=True)
-        if part
-    ]
-    on_cpu = all(parameter.device.type == "cpu" for part in parts for parameter in part)
-    if config.optimiser == "adam" and on_cpu:
-        return AdamW(groups, lr=config.rate, weight_decay=config.weight_decay)
-    if config.optimiser == "adam":
-        return torch.optim.AdamW(
-            groups, lr=config.rate, weight_decay=config.weight_decay, fused=True
-        )
-    return torch.optim.SGD(
-        groups, lr=config.rate, momentum=config.momentum, weight_decay=config.weight_decay
-    )
 
 
 def lower_precision(precision: str, device: torch.device) -> bool:
