@@ -1,4 +1,4 @@
-"""``unrolled train tagger``."""
+"""``unrolled train tagger``: its options, and what they are."""
 
 from __future__ import annotations
 

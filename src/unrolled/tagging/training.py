@@ -41,7 +41,7 @@ def train_tagger(
         layout: how column files are laid out. encoding: theirs.
         threads: for the net's arithmetic.
         device: where that is done, and where the tagger then tags: ``auto``, a GPU if there is one;
-            ``cpu``; or ``cuda``. A seed gives the same tagger again on the same device only.
+            ``cpu``; or ``cuda``, where a seed gives nearly, but not just, the same tagger again.
         report: called with a line at each stage and epoch. tick: called about every second.
         **settings: those of `TaggerConfig` and `TaggerTraining`.
 
