@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from unrolled.tagging.folds import Split
     from unrolled.tagging.model import Tagger
 
-_MOST_ON_A_GPU = 16  # runs at a time; each takes about half a gigabyte of it before it begins
+_MOST_ON_A_GPU = 16  # runs at a time; each takes some hundred megabytes for itself
 _VECTOR_FILES = ("*.txt", "*.txt.gz", "*.vec", "*.vec.gz", "*.bin", "*.bin.gz")
 
 
