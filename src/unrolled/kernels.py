@@ -29,5 +29,12 @@ sum_part = _compiled(nogil=True, no_cfunc_wrapper=True, error_model="numpy", fas
 part = _compiled(nogil=True, no_cfunc_wrapper=True, no_cpython_wrapper=True, error_model="numpy")
 
 # Inlined into every kernel that calls it: a call passes seven numbers for each array, which takes a
-# third of the time of what is called by the word. Only kernels are called from Python.
-leaf = _compiled(nogil=True, forceinline=True, no_cfunc_wrapper=True, error_model="numpy")
+# third of the time of what is called by the word. Without an entry for Python, which is a
+# third of what compiling it takes; called from there it crashes.
+leaf = _compiled(
+    nogil=True,
+    forceinline=True,
+    no_cfunc_wrapper=True,
+    no_cpython_wrapper=True,
+    error_model="numpy",
+)

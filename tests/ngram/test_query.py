@@ -13,6 +13,8 @@ from corpora import Sentences, corpora, histories, ids_of, model_of, orders, sta
 from oracle import NgramOracle
 from unrolled.ngram.model import NgramModel
 from unrolled.ngram.quantisation import quantise
+from unrolled.ngram.scoring_kernels import score as model_score
+from unrolled.ngram.scoring_kernels import work_arrays
 from unrolled.ngram.smoothing import SMOOTHINGS
 
 smoothings = st.sampled_from(sorted(SMOOTHINGS))
@@ -52,6 +54,25 @@ def test_text_scored_at_once_equals_steps_and_any_two_parts(
         state = model.start(bos=False)
         parts = [scored(model, part, state)[0] for part in (text[:cut], text[cut:])]
         assert np.array_equal(np.concatenate(parts), whole)
+        assert np.array_equal(state, end)
+
+
+@given(corpora(), orders, smoothings, st.booleans(), st.integers(0, 99))
+@settings(max_examples=25, deadline=None)
+def test_scores_do_not_depend_on_how_many_words_are_sorted_at_a_time(
+    corpus: tuple[Sentences, int], order: int, smoothing: str, coded: bool, seed: int
+) -> None:
+    sentences, size = corpus
+    model = model_of(sentences, size, order, smoothing=smoothing)
+    model = quantise(model) if coded else model
+    text = np.concatenate([ids_of(sentences), some_text(size, 300, seed)]).astype(np.int32)
+    whole, lengths = scored(model, text, end := model.start(bos=False))
+    for batch in (1, 2, 7, 63, 64, 65, 128, text.size - 1):
+        state, work = model.start(bos=False), work_arrays(text.size, batch)
+        got = np.empty(text.size, np.float32), np.empty(text.size, np.uint8)
+        model_score(*model._arrays, model._absent, text, state, *got, *work)
+        assert np.array_equal(got[0], whole), batch  # not a bit's difference
+        assert np.array_equal(got[1], lengths)
         assert np.array_equal(state, end)
 
 

@@ -20,7 +20,7 @@ from unrolled.language_model import (
     sentence_starts,
     words_of,
 )
-from unrolled.ngram import query_kernels as kernels
+from unrolled.ngram import query_kernels, scoring_kernels
 from unrolled.ngram.trie import PackedTrie
 from unrolled.ngram.trie_kernels import SPREADER
 from unrolled.storage import ModelFile, arrays_under, load, write_model
@@ -36,8 +36,8 @@ KIND = "ngram"
 NEARLY_ZERO = -98.0  # log10; the quick way to score writes -99 for log 0
 
 # Their first arguments are a model's arrays, unpacked from a tuple, which mypy cannot count.
-_score: Any = kernels.score
-_next_distribution: Any = kernels.next_distribution
+_score: Any = scoring_kernels.score
+_next_distribution: Any = query_kernels.next_distribution
 
 
 @dataclass(frozen=True)
@@ -278,7 +278,7 @@ class NgramModel:
     def _continued(self, ids: Array, state: Array) -> tuple[Array, Array]:
         """Scores and lengths of int32 ids after a state, which moves on."""
         scores, lengths = np.empty(ids.size, np.float32), np.empty(ids.size, np.uint8)
-        work = kernels.work_arrays(self.order)
+        work = scoring_kernels.work_arrays(ids.size)
         _score(*self._arrays, self._absent, ids, state, scores, lengths, *work)
         return scores, lengths
 
