@@ -141,6 +141,23 @@ def test_pieces_do_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, p
     assert_same(file.arrays, arrays)
 
 
+@pytest.mark.parametrize("begin", [0, 1, 63, 64, 1000])
+def test_pieces_end_where_the_file_has_a_multiple(
+    monkeypatch: pytest.MonkeyPatch, begin: int
+) -> None:
+    monkeypatch.setattr(storage, "_PIECE_BYTES", 64)
+    for array in (
+        np.arange(100, dtype="<i4"),
+        np.arange(20, dtype="<f8"),
+        np.arange(9, dtype="u1"),
+    ):
+        pieces = [bytes(piece) for piece in storage._pieces(array, array.dtype, begin)]
+        ends = begin + np.cumsum([len(piece) for piece in pieces])
+        assert b"".join(pieces) == array.tobytes()
+        assert not np.any(ends[:-1] % 64)
+        assert all(0 < len(piece) <= 64 for piece in pieces)
+
+
 def test_chunks_are_laid_end_to_end(tmp_path: Path) -> None:
     rng = np.random.default_rng(3)
     whole = rng.integers(0, 9, (20, 3), dtype=np.int16)

@@ -103,6 +103,7 @@ def _print(text: str) -> None:
 @contextmanager
 def compiling_announced() -> Iterator[None]:
     """Say so, once, when kernels have to be compiled: the first use after installation."""
+    _import_numba()
     from numba.core import event
 
     from unrolled.first_use import compile_in_background, rare_collections
@@ -122,3 +123,18 @@ def compiling_announced() -> Iterator[None]:
 
     with ExitStack() as meanwhile, event.install_listener("numba:compile", Announcer()):
         yield
+
+
+def _import_numba() -> None:
+    """Import Numba without SciPy.
+
+    Where there is SciPy, Numba imports it for the linear algebra of kernels, of which ours have
+    none: that is a sixth of the time a command takes to start. Who needs SciPy later, gets it.
+    """
+    if "scipy" in sys.modules:
+        return
+    sys.modules["scipy"] = None  # type: ignore[assignment]
+    try:
+        import numba.np.arraymath  # noqa: F401
+    finally:
+        del sys.modules["scipy"]

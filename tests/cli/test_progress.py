@@ -1,0 +1,25 @@
+"""What a command loads before it begins."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+START = """
+import sys
+from unrolled.cli.progress import compiling_announced
+with compiling_announced():
+    from unrolled.vocabulary import Vocabulary
+    Vocabulary.from_words(["a"]).encode("a")  # a kernel
+assert "numba.np.arraymath" in sys.modules and "scipy" not in sys.modules
+import scipy.linalg
+with compiling_announced():
+    assert "scipy.linalg" in sys.modules
+"""
+
+
+def test_a_command_starts_without_scipy_and_can_load_it_later() -> None:
+    pytest.importorskip("scipy")
+    subprocess.run([sys.executable, "-c", START], check=True)
