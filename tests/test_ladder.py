@@ -8,6 +8,7 @@ import pytest
 
 import unrolled
 from unrolled import ladder, rungs
+from unrolled.experiments.finished_runs import FinishedRuns
 
 TEXT = "the cat sat on the mat and the dog ran\nthe dog sat\na cat ran\n\nthe cat saw a dog\n" * 6
 
@@ -65,3 +66,27 @@ def test_sentences_that_fit_a_screen_come_first_where_there_are_enough(tmp_path)
     assert ladder.shown_sentences(task, 2) == ["0 b c d e f g h", "1 b c d e f g h"]
     path.write_text("\nOne Two\nthree\n")
     assert ladder.shown_sentences(task) == ["One Two", "three"]
+
+
+def test_finished_rungs_are_not_trained_again(text, tmp_path):
+    def climbed(order: int):
+        some = [rungs.ngram_rung("a", 1), rungs.ngram_rung("b", order)]
+        some.append(rungs.mixture_rung("both", "a", "b"))
+        kept = FinishedRuns(tmp_path / "parts", [text])
+        said = []
+        result = ladder.climb(
+            text, text, text, output=tmp_path, rungs=some, kept=kept, report=said.append
+        )
+        return result, [line for line in said if line.startswith("[")], said.count(BEFORE)
+
+    first, begun, before = climbed(2)
+    assert (len(begun), before) == (3, 0)
+    again, begun, before = climbed(2)
+    assert (len(begun), before) == (3, 3)
+    assert again == first
+    assert climbed(3)[2] == 1  # a mixture is as new as what it is made of
+    (tmp_path / rungs.file_name("a")).unlink()
+    assert climbed(3)[2] == 2
+
+
+BEFORE = "  finished before"

@@ -18,7 +18,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from unrolled.corpus import TextOptions
 from unrolled.errors import SettingError, UnrolledError
@@ -59,6 +59,33 @@ class Row:
     surprisals: list[list[dict[str, Any]]] = field(default_factory=list)
 
 
+class Kept(Protocol):
+    """Where rows of finished rungs are kept, such as `FinishedRuns`."""
+
+    def find(self, job: Any) -> Any | None:
+        """The row of a job, as a dictionary, if it was finished before."""
+
+    def keep(self, job: Any, result: Any) -> Any:
+        """Keep a row."""
+
+
+@dataclass(frozen=True)
+class RungJob:
+    """What a row depends on beside the texts.
+
+    Attributes:
+        output: the model's file. name: the rung's. settings: by name, its own and those of the
+            rungs that it needs. options, min_count, threads: see `climb`.
+    """
+
+    output: str
+    name: str
+    settings: dict[str, Any]
+    options: TextOptions
+    min_count: int
+    threads: int
+
+
 @dataclass(frozen=True)
 class LadderResult:
     """The rows, what they were measured on, and the test sentences whose words they show."""
@@ -81,6 +108,7 @@ def climb(
     only: Sequence[str] = (),
     rungs: Sequence[Rung] | None = None,
     threads: int | None = None,
+    kept: Kept | None = None,
     report: Report | None = None,
 ) -> LadderResult:
     """Train every rung on ``train`` and measure it on ``valid`` and ``test``.
@@ -94,6 +122,7 @@ def climb(
         only: names of rungs; all by default. The models that a mixture needs come along.
         rungs: the ladder; `RUNGS` by default, without the nets where torch is not installed.
         threads: for all that can use them; by default two, where there are two cores to use.
+        kept: rows of rungs that were finished before are found there, and new ones kept.
         report: called with a line as each rung begins.
 
     Raises:
@@ -118,7 +147,14 @@ def climb(
         folder.mkdir(parents=True, exist_ok=True)
         for number, rung in enumerate(rungs, 1):
             say(f"[{number}/{len(rungs)}] {rung.name}")
-            rows.append(_in_own_process(rung, task, folder, say))
+            job = _job(rung, rungs, task, folder)
+            row = None if kept is None else kept.find(job)
+            if row is not None:
+                say("  finished before")
+            else:
+                row = asdict(_in_own_process(rung, task, folder, say))
+                row = row if kept is None else kept.keep(job, row)
+            rows.append(Row(**row))
         settings = {"min_count": min_count, "threads": threads, **asdict(task.options)}
         result = LadderResult(rows, texts, machine(), settings, shown_sentences(task))
         if output is not None:
@@ -190,6 +226,18 @@ def shown_sentences(task: Task, count: int = 5) -> list[str]:
     early = [line for line in islice(iter_sentences(task.test, plain), 2000) if line.strip()]
     handy = [line for line in early if 8 <= len(line.split()) <= 18]
     return [line.strip() for line in (handy if len(handy) >= count else early)[:count]]
+
+
+def _job(rung: Rung, rungs: Sequence[Rung], task: Task, folder: Path) -> RungJob:
+    settings = {other.name: other.settings for other in rungs if other.name in rung.needs}
+    return RungJob(
+        output=str(folder / file_name(rung.name)),
+        name=rung.name,
+        settings={**settings, rung.name: rung.settings},
+        options=task.options,
+        min_count=task.min_count,
+        threads=task.threads,
+    )
 
 
 def _in_own_process(rung: Rung, task: Task, folder: Path, say: Report) -> Row:

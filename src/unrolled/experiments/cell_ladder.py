@@ -7,8 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from unrolled.experiments.texts import texts_for
-from unrolled.ladder import climb, format_table
+from unrolled.experiments.ladders import climb_and_keep
 from unrolled.rungs import Rung, mixture_rung, net_rung, ngram_rung
 
 SOURCE = "Our own comparison: nothing published sets these cells side by side at one size."
@@ -41,12 +40,7 @@ def run(
     data: Path | None, size: str, folder: Path, report: Callable[[str], None]
 ) -> dict[str, Any]:
     """Climb, and tell test perplexities and parameters."""
-    texts = texts_for(data, size, folder)
-    result = climb(
-        texts.train, texts.valid, texts.test, output=folder / "ladder", rungs=rungs(size),
-        min_count=0, report=report,
-    )  # fmt: skip
-    report(format_table(result))
+    result = climb_and_keep("ladder", rungs(size), data, size, folder, report)
     table = {
         row.name: {"alone": row.test_perplexity, "parameters": row.parameters}
         for row in result.rows

@@ -8,8 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from unrolled.experiments.texts import texts_for
-from unrolled.ladder import Row, climb, format_table
+from unrolled.experiments.ladders import climb_and_keep
+from unrolled.ladder import Row
 from unrolled.rungs import Rung, net_rung
 
 SOURCE = (
@@ -39,12 +39,7 @@ def run(
     data: Path | None, size: str, folder: Path, report: Callable[[str], None]
 ) -> dict[str, Any]:
     """Train it; its test perplexity, words a second, and what share of a GPU's rate that is."""
-    texts = texts_for(data, size, folder)
-    result = climb(
-        texts.train, texts.valid, texts.test, output=folder / "large-lstm", rungs=rungs(size),
-        min_count=0, report=report,
-    )  # fmt: skip
-    report(format_table(result))
+    result = climb_and_keep("large-lstm", rungs(size), data, size, folder, report)
     row = result.rows[0]
     speed = sum(p["tokens"] for p in row.curve) / sum(p["seconds"] for p in row.curve)
     found = {

@@ -7,8 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from unrolled.experiments.texts import texts_for
-from unrolled.ladder import climb, format_table
+from unrolled.experiments.ladders import climb_and_keep
 from unrolled.rungs import Rung, mixture_rung, net_rung, ngram_rung
 
 SOURCE = (
@@ -78,12 +77,7 @@ def run(
     data: Path | None, size: str, folder: Path, report: Callable[[str], None]
 ) -> dict[str, Any]:
     """Climb the table; test perplexities by name, alone and mixed."""
-    texts = texts_for(data, size, folder)
-    result = climb(
-        texts.train, texts.valid, texts.test, output=folder / "mikolov2011-table2",
-        rungs=rungs(size), min_count=0, report=report,
-    )  # fmt: skip
-    report(format_table(result))
+    result = climb_and_keep("mikolov2011-table2", rungs(size), data, size, folder, report)
     found = {row.name: row.test_perplexity for row in result.rows}
     return {
         "table": {

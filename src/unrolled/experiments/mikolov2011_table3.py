@@ -7,8 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from unrolled.experiments.texts import texts_for
-from unrolled.ladder import climb, format_table
+from unrolled.experiments.ladders import climb_and_keep
 from unrolled.rungs import Rung, mixture_rung, net_rung, ngram_rung
 
 SOURCE = (
@@ -52,12 +51,7 @@ def run(
     """Train all, and draw perplexity and speed against the number of classes."""
     from unrolled.report.plots import by_classes
 
-    texts = texts_for(data, size, folder)
-    result = climb(
-        texts.train, texts.valid, texts.test, output=folder / "mikolov2011-table3",
-        rungs=rungs(size), min_count=0, report=report,
-    )  # fmt: skip
-    report(format_table(result))
+    result = climb_and_keep("mikolov2011-table3", rungs(size), data, size, folder, report)
     by_name = {row.name: row for row in result.rows}
     table = {
         classes: {
