@@ -68,8 +68,9 @@ def rare_collections() -> Iterator[None]:
 def compile_all() -> None:
     """Call every kernel that the command line uses.
 
-    The command that runs meanwhile, most likely `train`, begins with those that read text. So this
-    begins where it will be later, else both would compile the same.
+    The command that runs meanwhile is most likely `train`, which compiles all that it needs itself.
+    So this begins with what other commands need, and comes to reading, counting and estimating when
+    those are compiled: else both would compile the same.
     """
     import warnings
 
@@ -78,38 +79,50 @@ def compile_all() -> None:
         arpa, text = Path(folder, "a.arpa"), Path(folder, "a.txt")
         arpa.write_text(ARPA, encoding="utf-8")
         text.write_text("a a\na b\n" * 3, encoding="utf-8")
-        _without_text(arpa, Path(folder))
-        _query(arpa, text)
+        _score(text)
+        _convert(arpa, Path(folder))
         _rescore()
+        _query(arpa, text)
         _train(text, Path(folder))
 
 
-def _without_text(arpa: Path, folder: Path) -> None:
-    """Count, estimate, score and convert: what comes after the words of a text have become ids."""
+def _score(text: Path) -> None:
+    """Score with a model of single words, which no other kernel is needed for."""
     import numpy as np
 
     import unrolled
-    from unrolled.ngram.arpa import write_arpa
-    from unrolled.ngram.counting import count_ngrams
-    from unrolled.ngram.estimation import NgramConfig
-    from unrolled.ngram.quantisation import quantise
-    from unrolled.ngram.training import model_from_counts
+    from unrolled.ngram.model import NgramModel
+    from unrolled.ngram.packing import packed_size, word_bits
+    from unrolled.ngram.trie import PackedTrie
     from unrolled.vocabulary import Vocabulary
 
-    vocabulary = Vocabulary.from_arrays(  # no word is found in it, and no kernel is needed for it
-        {
-            "text": np.frombuffer(b"<unk><s></s>a", np.uint8),
-            "offsets": np.array([0, 5, 8, 12, 13], np.uint32),
-            "slots": np.zeros(8, np.uint64),
-        },
-        "first use",
+    words = {
+        "text": np.frombuffer(b"<unk><s></s>a", np.uint8),
+        "offsets": np.array([0, 5, 8, 12, 13], np.uint32),
+        "slots": np.zeros(8, np.uint64),
+    }
+    nothing = np.empty(0, np.float32)
+    trie = PackedTrie(
+        levels=np.array([0, 4]),
+        words=np.zeros(packed_size(4, word_bits(4)), np.uint64),
+        directory=np.empty(0, np.uint64),
+        ends=np.empty(0, np.uint32),
+        unigrams=np.zeros(4, np.float32),
+        log_probs=nothing,
+        backoffs=nothing,
     )
-    ids = np.array([1, 3, 3, 2, 1, 3, 2], np.int32)
-    counts = count_ngrams(ids, 3, len(vocabulary), threads=1)
-    model = model_from_counts(counts, vocabulary, NgramConfig(order=3), threads=1)
-    model.log_probs(ids)
+    model = NgramModel(trie, Vocabulary.from_arrays(words, "first use"))
+    model.log_probs(np.array([1, 3, 2], np.int32))
+    unrolled.evaluate(model, str(text), threads=1)
+
+
+def _convert(arpa: Path, folder: Path) -> None:
+    from unrolled import load
+    from unrolled.ngram.arpa import write_arpa
+    from unrolled.ngram.quantisation import quantise
+
+    model = load(arpa)
     write_arpa(model, folder / "b.arpa")
-    unrolled.load(arpa)
     quantise(model, threads=1)
 
 
@@ -119,7 +132,6 @@ def _query(arpa: Path, text: Path) -> None:
     from unrolled.ngram.pruning import entropy_prune
 
     model = unrolled.load(arpa)
-    unrolled.evaluate(model, str(text), threads=1)
     unrolled.predict(model, "a", 1)
     model.score("a")
     entropy_prune(model, 1e-9, threads=1)
