@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 ARPA = """\\data\\
 ngram 1=4
@@ -96,7 +97,7 @@ def _score(text: Path) -> None:
     from unrolled.ngram.trie import PackedTrie
     from unrolled.vocabulary import Vocabulary
 
-    words = {
+    words: dict[str, Any] = {
         "text": np.frombuffer(b"<unk><s></s>a", np.uint8),
         "offsets": np.array([0, 5, 8, 12, 13], np.uint32),
         "slots": np.zeros(8, np.uint64),
