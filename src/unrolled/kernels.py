@@ -31,10 +31,18 @@ part = _compiled(nogil=True, no_cfunc_wrapper=True, no_cpython_wrapper=True, err
 # Inlined into every kernel that calls it: a call passes seven numbers for each array, which takes a
 # third of the time of what is called by the word. Without an entry for Python, which is a
 # third of what compiling it takes; called from there it crashes.
-leaf = _compiled(
-    nogil=True,
-    forceinline=True,
-    no_cfunc_wrapper=True,
-    no_cpython_wrapper=True,
-    error_model="numpy",
+_LEAF = {
+    "nogil": True,
+    "forceinline": True,
+    "no_cfunc_wrapper": True,
+    "no_cpython_wrapper": True,
+    "error_model": "numpy",
+}
+leaf = _compiled(**_LEAF)
+
+# Without reference counts, which Numba would take and give back, atomically, in inner loops: for
+# kernels that make no array, and the leaves of such.
+uncounted_kernel = _compiled(
+    nogil=True, cache=True, no_cfunc_wrapper=True, error_model="numpy", _nrt=False
 )
+uncounted_leaf = _compiled(**_LEAF, _nrt=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any
 
@@ -106,7 +106,7 @@ def compiling_announced() -> Iterator[None]:
     _import_numba()
     from numba.core import event
 
-    from unrolled.first_use import compile_in_background, rare_collections
+    from unrolled.first_use import compile_in_background
 
     class Announcer(event.Listener):
         said = False
@@ -116,12 +116,11 @@ def compiling_announced() -> Iterator[None]:
                 self.said = True
                 _print("note: compiling kernels, once after installation (some seconds) ...\n")
                 compile_in_background()
-                meanwhile.enter_context(rare_collections())
 
         def on_end(self, event: Any) -> None:
             pass
 
-    with ExitStack() as meanwhile, event.install_listener("numba:compile", Announcer()):
+    with event.install_listener("numba:compile", Announcer()):
         yield
 
 

@@ -14,10 +14,9 @@ from unrolled.ngram.trie_kernels import (
     field,
     log_prob_at,
 )
+from unrolled.vocabulary import BOS
 
 Array = np.ndarray[Any, Any]
-
-BOS_ID = 1
 
 
 @kernel
@@ -66,4 +65,4 @@ def next_distribution(
                 result[word] = log_prob_at(
                     log_probs, log_prob_codes, log_prob_book, k + 2, node - levels[1]
                 )
-    result[BOS_ID] = -np.inf
+    result[BOS] = -np.inf

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from unrolled.intrinsics import at, bits_from, prefetch, put
+from unrolled.kernels import uncounted_kernel, uncounted_leaf
 from unrolled.ngram.search_kernels import (
     DUE,
     FOUND,
@@ -31,20 +32,18 @@ from unrolled.ngram.search_kernels import (
     ROW,
     SET,
     guess_again,
-    leaf,
     open_children,
     open_contexts,
     search,
-    uncounted_kernel,
     word_at,
 )
 from unrolled.ngram.trie_kernels import BACKOFF_BITS, spread
+from unrolled.vocabulary import BOS
 
 Array = np.ndarray[Any, Any]
 
 BATCH = 1 << 16  # words that are sorted at a time; more of them lie nearer, but leave the cache
 BUCKET_SHIFT = 2  # a bucket of the sort for each four words
-BOS_ID = 1
 
 # A batch's lists, uint32, each `stride` long, in one array: the words whose context of the order at
 # hand is an n-gram, by ascending nodes of the contexts; these nodes; and for the sort, where each
@@ -59,7 +58,7 @@ def work_arrays(size: int, batch: int = BATCH) -> tuple[Array, Array, Array]:
     return rows, lists, np.empty(batch, np.float64)
 
 
-@leaf
+@uncounted_leaf
 def about(directory: Any, context: Any, key: Any, bits: Any) -> Any:
     """A number that ascends with the place of a bigram: what its context's block spans, in parts.
 
@@ -74,7 +73,7 @@ def about(directory: Any, context: Any, key: Any, bits: Any) -> Any:
     return low + (((((context & 63) << bits) + key) * (high - low)) >> (bits + 6))
 
 
-@leaf
+@uncounted_leaf
 def enter(
     ids: Any,
     base: Any,
@@ -99,7 +98,7 @@ def enter(
         put(lists, buckets + bucket, np.uint32(0))
     for i in range(count):
         word = word_at(ids, base + i, first)
-        begins = word == BOS_ID
+        begins = word == BOS
         put(scores, base + i, np.float32(0) if begins else at(unigrams, word))
         put(lengths, base + i, np.uint8(not begins))
         put(sums, i, 0.0)
@@ -112,7 +111,7 @@ def enter(
         context = word
 
 
-@leaf
+@uncounted_leaf
 def sort_bigrams(
     ids: Any, base: Any, count: Any, context: Any, first: Any, lists: Any, stride: Any
 ) -> Any:
@@ -133,7 +132,7 @@ def sort_bigrams(
     return listed
 
 
-@leaf
+@uncounted_leaf
 def list_next(
     log_probs: Any,
     log_prob_codes: Any,
@@ -171,7 +170,7 @@ def list_next(
     return listed
 
 
-@leaf
+@uncounted_leaf
 def take(
     log_probs: Any,
     log_prob_codes: Any,

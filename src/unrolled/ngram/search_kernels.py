@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from unrolled.intrinsics import (
     at,
@@ -21,6 +20,7 @@ from unrolled.intrinsics import (
     put,
     trailing_zeros,
 )
+from unrolled.kernels import uncounted_leaf
 from unrolled.ngram.trie_kernels import find_child, spread
 
 GROUP = 64  # searches that go step by step together
@@ -48,21 +48,15 @@ DUE = 2 * ROW  # words that a back-off weight is due for,
 RANKED = 3 * ROW  # and the weights' places.
 SET = 4 * ROW
 
-# Without reference counts, which Numba would take and give back, atomically, in the inner loops.
-_compiled: Any = njit  # its types do not know of these options
-_options = {"nogil": True, "_nrt": False, "no_cfunc_wrapper": True, "error_model": "numpy"}
-leaf = _compiled(forceinline=True, no_cpython_wrapper=True, **_options)
-uncounted_kernel = _compiled(cache=True, **_options)
 
-
-@leaf
+@uncounted_leaf
 def word_at(ids: Any, place: Any, size: Any) -> Any:
     """The id at a place of the text; <unk> if it is not in the vocabulary."""
     word = np.int64(at(ids, place))
     return word if (word >= 0) & (word < size) else np.int64(0)
 
 
-@leaf
+@uncounted_leaf
 def open_contexts(
     ids: Any,
     base: Any,
@@ -119,7 +113,7 @@ def open_contexts(
     return searches, due
 
 
-@leaf
+@uncounted_leaf
 def open_children(
     words: Any, ends: Any, first: Any, total: Any, bits: Any, searches: Any, work: Any
 ) -> None:
@@ -140,7 +134,7 @@ def open_children(
         prefetch(words, guess * bits >> 6)
 
 
-@leaf
+@uncounted_leaf
 def guess_again(words: Any, bits: Any, mask: Any, searches: Any, work: Any) -> None:
     """Guess from the child that was guessed before, twice: keys are near uniform."""
     for s in range(searches):
@@ -156,7 +150,7 @@ def guess_again(words: Any, bits: Any, mask: Any, searches: Any, work: Any) -> N
         prefetch(words, (guess + WINDOW // 2) * bits >> 6)
 
 
-@leaf
+@uncounted_leaf
 def child_near(
     words: Any, bits: Any, mask: Any, start: Any, stop: Any, guess: Any, key: Any, total: Any
 ) -> Any:
@@ -177,7 +171,7 @@ def child_near(
     return window + np.int64(trailing_zeros(equal)) if equal != ZERO else np.int64(-1)
 
 
-@leaf
+@uncounted_leaf
 def search(
     words: Any,
     bits: Any,

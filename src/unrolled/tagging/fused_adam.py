@@ -48,8 +48,8 @@ class FusedAdamW:
         for number, parameter in moved:
             if number not in self._state:
                 count = torch.zeros((), dtype=torch.float32, device=parameter.device)
-                averages = (torch.zeros_like(parameter) for _ in range(2))
-                self._state[number] = (*averages, count)  # type: ignore[assignment]
+                mean, square = torch.zeros_like(parameter), torch.zeros_like(parameter)
+                self._state[number] = (mean, square, count)
         means, squares, counts = zip(*(self._state[number] for number, _ in moved), strict=True)
         torch._foreach_add_(counts, 1)
         torch._fused_adamw_(
