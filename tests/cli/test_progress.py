@@ -13,7 +13,8 @@ from unrolled.cli.progress import compiling_announced
 with compiling_announced():
     from unrolled.vocabulary import Vocabulary
     Vocabulary.from_words(["a"]).encode("a")  # a kernel
-assert "numba.np.arraymath" in sys.modules and "scipy" not in sys.modules
+assert "numba.np.arraymath" in sys.modules
+assert not [name for name in sys.modules if name.split(".")[0] == "scipy"]
 import scipy.linalg
 with compiling_announced():
     assert "scipy.linalg" in sys.modules
