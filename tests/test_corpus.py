@@ -20,6 +20,7 @@ from unrolled import MissingExtraError, SettingError, TextError, Vocabulary, rea
 from unrolled import text_sources as sources_module
 from unrolled.corpus import TextOptions, iter_sentences, read_blocks, source_bytes, tokenise
 from unrolled.errors import UnrolledError
+from unrolled.tokens import _first_invalid
 
 ROSE = "a rose is a rose\nis a rose\n\nZoë’s ROSE\n"
 
@@ -188,15 +189,13 @@ def test_bytes_that_are_not_utf8_are_refused_or_replaced(write, monkeypatch):
 @given(st.binary(max_size=40) | st.text(max_size=20).map(str.encode), st.integers(0, 9))
 @settings(max_examples=500, deadline=None)
 def test_what_is_utf8_is_as_python_says(data, ahead):
-    from unrolled.text_kernels import first_invalid
-
     data = b"x" * ahead + data
     try:
         data.decode()
         expected = -1
     except UnicodeDecodeError as error:
         expected = error.start
-    assert first_invalid(np.frombuffer(data, np.uint8)) == expected
+    assert _first_invalid(np.frombuffer(data, np.uint8)) == expected
 
 
 # Tokens

@@ -21,10 +21,10 @@ import numpy as np
 import numpy.typing as npt
 
 from unrolled.intrinsics import eight_bytes, prefetch, trailing_zeros
-from unrolled.kernels import kernel, leaf, part
+from unrolled.kernels import kept_kernel, kernel, uncounted_leaf, uncounted_part
+from unrolled.vocabulary import SCANNED
 
 MAX_PROBES = 1024
-RECENT = 16384  # pairs: 256 KiB, half of a second-level cache
 
 # What a literal <unk>, <s> or </s> in the text does.
 MARKS_STOP = 0  # <unk> is the unknown word; <s> and </s> stop the kernel
@@ -41,16 +41,15 @@ _ONE = np.uint64(1)
 _BYTE = np.uint64(0xFF)
 _BLANKS = np.uint64(0x2121212121212121)  # a byte below '!' may split words
 _TOPS = np.uint64(0x8080808080808080)
-_BATCH = 32
 
 
-@leaf
+@uncounted_leaf
 def splits(byte: Any) -> Any:
     """Whether a byte ends a word; a comparison settles it for all bytes above the space."""
     return byte <= 32 and (byte == 32 or byte == 10 or byte == 13 or byte == 9 or byte == 0)
 
 
-@part
+@uncounted_part
 def last_bytes(data: Any, at: Any) -> Any:
     """As window, for fewer than eight bytes: apart, since it is rare and slow to compile inline."""
     bits = _NONE
@@ -59,7 +58,7 @@ def last_bytes(data: Any, at: Any) -> Any:
     return bits
 
 
-@leaf
+@uncounted_leaf
 def window(data: Any, at: Any) -> Any:
     """Eight bytes from ``at`` on as one number, zeros past the end; at must not be negative."""
     if at + 8 <= data.size:
@@ -67,7 +66,7 @@ def window(data: Any, at: Any) -> Any:
     return last_bytes(data, at)
 
 
-@leaf
+@uncounted_leaf
 def mixed(hashed: Any, bits: Any) -> Any:
     """One step of the hash. The second round carries the last byte into the lowest bits."""
     hashed = (hashed ^ bits) * _MIX
@@ -75,7 +74,7 @@ def mixed(hashed: Any, bits: Any) -> Any:
     return hashed ^ (hashed >> _S32)
 
 
-@leaf
+@uncounted_leaf
 def scan(data: Any, at: Any) -> Any:
     """The end and the hash of the word that begins at ``at``, eight bytes at a time."""
     hashed = _SEED
@@ -95,7 +94,7 @@ def scan(data: Any, at: Any) -> Any:
         at += 8
 
 
-@leaf
+@uncounted_leaf
 def same(data: Any, start: Any, stop: Any, text: Any, offsets: Any, word: Any) -> Any:
     """Whether ``data[start:stop]`` is the word; the caller checked that word + 1 is an offset."""
     first, size = np.int64(offsets[word]), stop - start
@@ -109,7 +108,7 @@ def same(data: Any, start: Any, stop: Any, text: Any, offsets: Any, word: Any) -
     return differing & ((_ONE << np.uint64(8 * size)) - _ONE) == _NONE
 
 
-@leaf
+@uncounted_leaf
 def find(
     data: Any, start: Any, stop: Any, hashed: Any, text: Any, offsets: Any, slots: Any, words: Any
 ) -> Any:
@@ -133,7 +132,7 @@ def find(
     return -1 - np.int64(slots.size)
 
 
-@leaf
+@uncounted_leaf
 def recall(recent: Any, hashed: Any, size: Any) -> Any:
     """The id of a word met lately, or -1.
 
@@ -149,7 +148,7 @@ def recall(recent: Any, hashed: Any, size: Any) -> Any:
     return np.int64(recent[pair + 1]) - 1
 
 
-@leaf
+@uncounted_leaf
 def remember(recent: Any, hashed: Any, size: Any, word: Any) -> Any:
     """Let ``recall`` find the word, in place of the one that had its pair."""
     if size <= 8 and recent.size >= 2 and word >= 0:
@@ -158,17 +157,17 @@ def remember(recent: Any, hashed: Any, size: Any, word: Any) -> Any:
         recent[pair + 1] = np.uint64(word + 1)
 
 
-@leaf
+@uncounted_leaf
 def scan_batch(data: Any, at: Any, slots: Any, recent: Any, batch: Any, hashes: Any) -> Any:
     """Scan up to a batch of words and line ends (start = stop), asking for their slots early.
 
-    ``batch`` is int64 (3, _BATCH): starts, stops, and the id if the word was met lately, else -1.
+    ``batch`` is int64 (3, SCANNED): starts, stops, and the id if the word was met lately, else -1.
     Looking up a batch after scanning it lets the processor wait for many cache lines at once.
     Returns how many were found and where the scan stopped.
     """
     found = 0
     mask = np.uint64(slots.size - 1)
-    while at < data.size and found < _BATCH:
+    while at < data.size and found < SCANNED:
         byte = data[at]
         if splits(byte):
             if byte == 10:
@@ -188,7 +187,7 @@ def scan_batch(data: Any, at: Any, slots: Any, recent: Any, batch: Any, hashes: 
     return found, at
 
 
-@kernel
+@kept_kernel
 def encode_lines(
     data: Any,
     text: Any,
@@ -198,13 +197,16 @@ def encode_lines(
     policy: Any,
     marks: Any,
     out: Any,
+    batch: Any,
+    hashes: Any,
 ) -> Any:
-    """Write the ids of the text to ``out``, with <s> and </s> round each line if ``marks``.
+    """Write the ids of the text to ``out``, with <s> and </s> round each line if ``marks`` is 1.
+
+    ``batch`` and ``hashes`` are for `scan_batch`.
 
     Returns (ids written, lines, words not in the table, position of the word that stopped it or
     -1, or -2 where ``out`` is too small).
     """
-    batch, hashes = np.empty((3, _BATCH), np.int64), np.empty(_BATCH, np.uint64)
     room, words = out.size - 3, offsets.size - 1
     at, written, lines, unknown, fresh = np.int64(0), 0, 0, 0, True
     while at < data.size:
@@ -212,13 +214,13 @@ def encode_lines(
         for token in range(found):
             if written > room:
                 return written, lines, unknown, -2
-            if fresh and marks:
+            if fresh and marks != 0:
                 out[written] = 1
                 written += 1
                 fresh = False
             start, stop, word = batch[0, token], batch[1, token], batch[2, token]
             if start == stop:
-                if marks:
+                if marks != 0:
                     out[written] = 2
                     written += 1
                     lines += 1
@@ -237,7 +239,7 @@ def encode_lines(
                     return written, lines, unknown, start
             out[written] = word
             written += 1
-    if marks and data.size > 0 and data[data.size - 1] != 10:  # the last line had no newline
+    if marks != 0 and data.size > 0 and data[data.size - 1] != 10:  # the last line had no newline
         if fresh:
             out[written] = 1
             written += 1
@@ -270,7 +272,7 @@ def count_lines(
     ``seen`` are views of text, offsets and slots that cannot be written: the leaves that read them
     then compile for one type, here and in encode_lines, which halves the time.
     """
-    batch, hashes = np.empty((3, _BATCH), np.int64), np.empty(_BATCH, np.uint64)
+    batch, hashes = np.empty((3, SCANNED), np.int64), np.empty(SCANNED, np.uint64)
     seen_text, seen_offsets, seen_slots = seen
     at, written, begun, lines, words, filled = (
         state[0], state[1], state[2], state[3], state[4], state[5],

@@ -1,4 +1,4 @@
-"""Compile all kernels at their first use, on a second core while the first command runs.
+"""What happens when kernels have to be compiled: a note, and all others on a second core.
 
 Numba compiles a kernel when it is first called, and keeps it. Compiling all of them takes one core
 some twenty seconds, most of it in Python, where threads do not help. So the first command that has
@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,43 @@ ngram 3=1
 
 \\end\\
 """
+
+_say: Callable[[str], None] | None = None  # how the running command tells of compiling
+
+
+@contextmanager
+def compiling_announced(say: Callable[[str], None]) -> Iterator[None]:
+    """Say so, once, when kernels have to be compiled, and compile the others on a second core."""
+    global _say
+    _say = say
+    try:
+        yield
+    finally:
+        _say = None
+
+
+def before_numba() -> None:
+    """Import Numba without SciPy, if a command runs.
+
+    Where there is SciPy, Numba imports it for the linear algebra of kernels, of which ours have
+    none: that is a sixth of the time a command takes to start. Who needs SciPy later, gets it.
+    """
+    if _say is None or "scipy" in sys.modules:
+        return
+    sys.modules["scipy"] = None  # type: ignore[assignment]
+    try:
+        import numba.np.arraymath  # noqa: F401
+    finally:
+        del sys.modules["scipy"]
+
+
+def kernel_compiles() -> None:
+    """To be called when the compiler begins with a kernel."""
+    global _say
+    if _say is not None:
+        say, _say = _say, None
+        say("note: compiling kernels, once after installation (some seconds) ...\n")
+        compile_in_background()
 
 
 def compile_in_background() -> None:

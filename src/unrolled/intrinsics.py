@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from llvmlite import ir
-from numba import extending
-from numba.core import cgutils, types
+from unrolled.compiler import cgutils, extending, ir, types
 
 # Numba's own type of it takes the typing context for an argument of the caller's.
 intrinsic: Any = extending.intrinsic

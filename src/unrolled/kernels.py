@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba import njit
+from unrolled.compiler import njit
 
 _compiled: Any = njit  # its types do not know of the entries
 kernel = _compiled(nogil=True, cache=True, no_cfunc_wrapper=True, error_model="numpy")
+
+# Put into its callers by Numba itself, which then knows more of the numbers than LLVM can.
+inlined = _compiled(nogil=True, cache=True, inline="always")
 
 # For a call of a microsecond, where giving back the GIL would cost as much.
 short_kernel = _compiled(cache=True, no_cfunc_wrapper=True, error_model="numpy")
@@ -41,8 +44,11 @@ _LEAF = {
 leaf = _compiled(**_LEAF)
 
 # Without reference counts, which Numba would take and give back, atomically, in inner loops: for
-# kernels that make no array, and the leaves of such.
-uncounted_kernel = _compiled(
-    nogil=True, cache=True, no_cfunc_wrapper=True, error_model="numpy", _nrt=False
-)
+# what makes no array.
 uncounted_leaf = _compiled(**_LEAF, _nrt=False)
+uncounted_part = _compiled(
+    nogil=True, no_cfunc_wrapper=True, no_cpython_wrapper=True, error_model="numpy", _nrt=False
+)
+
+# To be called through a `KeptKernel`, which keeps its code; it takes arrays, int64 and float64.
+kept_kernel = uncounted_part

@@ -40,8 +40,8 @@ def file_facts(path: str) -> dict[str, Any]:
 def machine() -> dict[str, Any]:
     """What results were measured on."""
     import os
+    from importlib.metadata import version
 
-    import numba
     import numpy
 
     import unrolled
@@ -52,7 +52,7 @@ def machine() -> dict[str, Any]:
         "system": platform.system(),
         "python": platform.python_version(),
         "numpy": numpy.__version__,
-        "numba": numba.__version__,
+        "numba": version("numba"),
         "unrolled": unrolled.__version__,
         **_gpu(),
     }

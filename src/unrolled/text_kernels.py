@@ -8,7 +8,7 @@ import numpy as np
 
 from unrolled.encoding import splits
 from unrolled.intrinsics import eight_bytes
-from unrolled.kernels import kernel
+from unrolled.kernels import kept_kernel, kernel
 
 TOPS = np.uint64(0x8080808080808080)
 
@@ -64,7 +64,7 @@ def spell(data: Any, characters: Any, out: Any) -> Any:
     return written
 
 
-@kernel
+@kept_kernel
 def first_invalid(data: Any) -> Any:
     """Position of the first sequence that is not UTF-8 (RFC 3629, section 4), or -1."""
     at, size = 0, data.size

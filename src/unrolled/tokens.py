@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 
 from unrolled.errors import FormatError, MissingExtraError, SettingError, TextError
+from unrolled.kept_kernels import KeptKernel
 from unrolled.text_sources import Block, Sources, raw_blocks
 from unrolled.vocabulary import readonly, special_policy
 
 _TOKENS = ("word", "char", "byte")
 _HIGH_RUNS = re.compile(rb"[\x80-\xff]+")
+_first_invalid = KeptKernel("unrolled.text_kernels", "first_invalid", "u1[]")
 _FINAL_SIGMA = "Σ".encode()
 
 
@@ -116,11 +118,10 @@ def _checked(block: Block, invalid: str) -> bytes:
     data = block.data
     if data.isascii():
         return data
-    if len(data) >= 1 << 16:  # the kernel is four times faster, once it is loaded
-        from unrolled.text_kernels import first_invalid
-
-        if first_invalid(readonly(np.frombuffer(data, np.uint8))) < 0:
-            return data
+    # The kernel is four times faster, once it is loaded.
+    large = len(data) >= 1 << 16
+    if large and _first_invalid(readonly(np.frombuffer(data, np.uint8))) < 0:
+        return data
     try:
         data.decode()
     except UnicodeDecodeError as error:

@@ -11,10 +11,8 @@ from math import factorial, log
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba import extending
-from numba.core import cgutils, errors, types
 
+from unrolled.compiler import cgutils, errors, extending, ir, types
 from unrolled.intrinsics import intrinsic
 
 WIDTH = 8

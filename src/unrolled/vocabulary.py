@@ -9,19 +9,26 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from unrolled.errors import FormatError, SettingError, TextError
+from unrolled.kept_kernels import KeptKernel
 
 UNK, BOS, EOS = 0, 1, 2
 SPECIALS = ("<unk>", "<s>", "</s>")
 
 # What literal <unk>, <s> and </s> in a text mean; the values are those of encoding.py.
 SPECIAL_POLICIES = {"unknown": 0, "error": 1, "skip": 2, "keep": 3}
+
+SCANNED = 32  # words that are scanned before they are looked up, see `encoding.scan_batch`
+RECENT = 16384  # pairs of a memory of recent words: 256 KiB, half of a second-level cache
+
+_encode_lines = KeptKernel(
+    "unrolled.encoding", "encode_lines", "u1[] u1[] u4[] u8[] u8[]! i8 i8 i4[]! i8[][]! u8[]!"
+)
 
 _SEPARATORS = b"\0\t\n\r "
 _MASK = 2**64 - 1
@@ -213,20 +220,26 @@ class Vocabulary:
         return self._encode(data, SPECIAL_POLICIES["keep"])
 
     def _encode(self, data: bytes, policy: int) -> npt.NDArray[np.int32]:
-        encode_lines = self._kernel
         out = np.empty((len(data) + 1) // 2 + 8, np.int32)
         block = np.frombuffer(data, np.uint8)
-        written = encode_lines(
-            block, self._text, self._offsets, self._slots, _NO_RECENT, policy, False, out
-        )[0]
+        written = self._encode_lines(readonly(block), _NO_RECENT, policy, 0, out)[0]
         return out[:written]
 
-    @cached_property
-    def _kernel(self) -> Callable[..., tuple[int, int, int, int]]:
-        from unrolled.encoding import encode_lines
-
-        kernel: Callable[..., tuple[int, int, int, int]] = encode_lines
-        return kernel
+    def _encode_lines(
+        self,
+        data: npt.NDArray[np.uint8],
+        recent: npt.NDArray[np.uint64],
+        policy: int,
+        marks: int,
+        out: npt.NDArray[np.int32],
+    ) -> tuple[int, int, int, int]:
+        """As `encoding.encode_lines`."""
+        batch, hashes = np.empty((3, SCANNED), np.int64), np.empty(SCANNED, np.uint64)
+        table = self._text, self._offsets, self._slots
+        found: tuple[int, int, int, int] = _encode_lines(
+            data, *table, recent, policy, marks, out, batch, hashes
+        )
+        return found
 
     def encode_block(
         self,
@@ -250,17 +263,13 @@ class Vocabulary:
         >>> vocabulary.encode_block(b"the cat\\n\\nthe dog sat\\n")
         EncodedBlock(ids=array([1, 3, 4, 2, 1, 2, 1, 3, 0, 5, 2], dtype=int32), sentences=3, oov=1)
         """
-        from unrolled import encoding
-
         policy = special_policy(specials)
         data = readonly(np.frombuffer(block, np.uint8))
         lines = _newlines(data) + 1
         out = np.empty((data.size + 1) // 2 + 2 * lines + 8, np.int32)
         # A memory of recent words costs its zeroing, so only large blocks have one.
-        recent = _NO_RECENT if data.size < 1 << 16 else np.zeros(2 * encoding.RECENT, np.uint64)
-        written, sentences, oov, stopped = self._kernel(
-            data, self._text, self._offsets, self._slots, recent, policy, True, out
-        )
+        recent = _NO_RECENT if data.size < 1 << 16 else np.zeros(2 * RECENT, np.uint64)
+        written, sentences, oov, stopped = self._encode_lines(data, recent, policy, 1, out)
         if stopped >= 0:
             raise mark_error(data, stopped, specials, place)
         if stopped == -2:
@@ -335,5 +344,7 @@ def _hashed(data: bytes) -> int:
 def readonly(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """A view that cannot be written, so that the kernels compile for one type only."""
     view = np.ascontiguousarray(array).view()
+    if not view.flags.aligned:
+        view = view.copy()
     view.flags.writeable = False
     return view

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from unrolled import encoding
 from unrolled.errors import SettingError, TextError
-from unrolled.vocabulary import Vocabulary, readonly
+from unrolled.vocabulary import RECENT, Vocabulary, readonly
 
 Number = TypeVar("Number", bound=np.generic)
 
@@ -44,7 +44,7 @@ class WordTable:
         self._offsets[1:4] = (5, 8, 12)
         self._counts = np.zeros(1 << 13, np.int64)
         self._slots = np.zeros(1 << 14, np.uint64)
-        self._recent = np.zeros(2 * encoding.RECENT, np.uint64)
+        self._recent = np.zeros(2 * RECENT, np.uint64)
         self._out = np.empty(0, np.int32)
         self.words = 3
         self._index()

@@ -15,12 +15,11 @@ from corpora import zipf_sentences as text_of
 from oracle import NgramOracle
 from unrolled.errors import SettingError
 from unrolled.ngram.model import NgramModel
-from unrolled.ngram.packing import packed_size
+from unrolled.ngram.packing import BACKOFF_BITS, packed_size
 from unrolled.ngram.quantisation import check_bits, quantise
 from unrolled.ngram.smoothing import SMOOTHINGS
 from unrolled.ngram.table import NgramTable
 from unrolled.ngram.trie import CODES
-from unrolled.ngram.trie_kernels import BACKOFF_BITS
 
 NORMALISED = sorted(set(SMOOTHINGS) - {"stupid-backoff"})
 

@@ -13,8 +13,7 @@ from corpora import Sentences, corpora, histories, ids_of, model_of, orders, sta
 from oracle import NgramOracle
 from unrolled.ngram.model import NgramModel
 from unrolled.ngram.quantisation import quantise
-from unrolled.ngram.scoring_kernels import score as model_score
-from unrolled.ngram.scoring_kernels import work_arrays
+from unrolled.ngram.scoring_work import work_arrays
 from unrolled.ngram.smoothing import SMOOTHINGS
 
 smoothings = st.sampled_from(sorted(SMOOTHINGS))
@@ -70,7 +69,7 @@ def test_scores_do_not_depend_on_how_many_words_are_sorted_at_a_time(
     for batch in (1, 2, 7, 63, 64, 65, 128, text.size - 1):
         state, work = model.start(bos=False), work_arrays(text.size, batch)
         got = np.empty(text.size, np.float32), np.empty(text.size, np.uint8)
-        model_score(*model._arrays, model._absent, text, state, *got, *work)
+        model._score(text, state, *got, *work)
         assert np.array_equal(got[0], whole), batch  # not a bit's difference
         assert np.array_equal(got[1], lengths)
         assert np.array_equal(state, end)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from types import TracebackType
-from typing import Any
 
 QUIET_SECONDS = 2.0
 
@@ -100,40 +98,8 @@ def _print(text: str) -> None:
         sys.stderr.flush()
 
 
-@contextmanager
-def compiling_announced() -> Iterator[None]:
+def compiling_announced() -> AbstractContextManager[None]:
     """Say so, once, when kernels have to be compiled: the first use after installation."""
-    _import_numba()
-    from numba.core import event
+    from unrolled import first_use
 
-    from unrolled.first_use import compile_in_background
-
-    class Announcer(event.Listener):
-        said = False
-
-        def on_start(self, event: Any) -> None:
-            if not self.said:
-                self.said = True
-                _print("note: compiling kernels, once after installation (some seconds) ...\n")
-                compile_in_background()
-
-        def on_end(self, event: Any) -> None:
-            pass
-
-    with event.install_listener("numba:compile", Announcer()):
-        yield
-
-
-def _import_numba() -> None:
-    """Import Numba without SciPy.
-
-    Where there is SciPy, Numba imports it for the linear algebra of kernels, of which ours have
-    none: that is a sixth of the time a command takes to start. Who needs SciPy later, gets it.
-    """
-    if "scipy" in sys.modules:
-        return
-    sys.modules["scipy"] = None  # type: ignore[assignment]
-    try:
-        import numba.np.arraymath  # noqa: F401
-    finally:
-        del sys.modules["scipy"]
+    return first_use.compiling_announced(_print)

@@ -53,8 +53,8 @@ from unrolled.language_model import require_normalised
 from unrolled.ngram.arpa_reader import ArpaReader
 from unrolled.ngram.arpa_text import MAX_LINE
 from unrolled.ngram.model import NgramModel
+from unrolled.ngram.packing import SPREADER
 from unrolled.ngram.table import NgramTable
-from unrolled.ngram.trie_kernels import SPREADER
 from unrolled.vocabulary import readonly
 
 Array = np.ndarray[Any, Any]

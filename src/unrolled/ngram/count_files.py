@@ -34,9 +34,8 @@ from unrolled.errors import SettingError, UnrolledError
 from unrolled.ngram.count_parts import MOST, CountParts, stored_counts
 from unrolled.ngram.counting import NgramCounts
 from unrolled.ngram.model import NgramModel
-from unrolled.ngram.packing import pack_words, unpack_words
+from unrolled.ngram.packing import SPREADER, pack_words, unpack_words
 from unrolled.ngram.table import NgramTable
-from unrolled.ngram.trie_kernels import SPREADER
 from unrolled.ngram.union import NONE, Part, unite
 from unrolled.vocabulary import EOS, Vocabulary
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unrolled.errors import FormatError, SettingError
+from unrolled.kept_kernels import KeptKernel
 from unrolled.language_model import (
     encode_sentences,
     require_log_probs,
@@ -20,9 +21,9 @@ from unrolled.language_model import (
     sentence_starts,
     words_of,
 )
-from unrolled.ngram import query_kernels, scoring_kernels
+from unrolled.ngram.packing import SPREADER
+from unrolled.ngram.scoring_work import work_arrays
 from unrolled.ngram.trie import PackedTrie
-from unrolled.ngram.trie_kernels import SPREADER
 from unrolled.storage import ModelFile, arrays_under, load, write_model
 from unrolled.threads import run_slices
 from unrolled.vocabulary import BOS, EOS, UNK, Vocabulary
@@ -35,9 +36,15 @@ Array = np.ndarray[Any, Any]
 KIND = "ngram"
 NEARLY_ZERO = -98.0  # log10; the quick way to score writes -99 for log 0
 
-# Their first arguments are a model's arrays, unpacked from a tuple, which mypy cannot count.
-_score: Any = scoring_kernels.score
-_next_distribution: Any = query_kernels.next_distribution
+_MODEL = "i8[] u8[] u8[] u4[] f4[] f4[] u1[] f4[][] f4[] u8[] f4[] i8"  # PackedTrie.query_arrays
+_SCORE = KeptKernel(
+    "unrolled.ngram.scoring_kernels",
+    "score",
+    f"{_MODEL} f8 i4[] i8[]! f4[]! u1[]! i8[]! u4[]! f8[]!",
+)
+_NEXT_DISTRIBUTION = KeptKernel(
+    "unrolled.ngram.query_kernels", "next_distribution", f"{_MODEL} i8 f8 i8[] f4[]!"
+)
 
 
 @dataclass(frozen=True)
@@ -105,6 +112,7 @@ class NgramModel:
         self._absent = 0.0
         if not self.normalised:
             self._absent = _log_factor(self.config.get("backoff", 0.4), path)
+        self._score = _SCORE.bind(*self._arrays, self._absent)
 
     # -- what every language model has ---------------------------------------------------------
 
@@ -177,14 +185,14 @@ class NgramModel:
         result = np.empty(self.trie.vocabulary_size, np.float32)
         bits = self.trie.bits
         inverse = pow(SPREADER, -1, 1 << bits)
-        _next_distribution(*self._arrays, inverse, 0.0, self._checked(state), result)
+        _NEXT_DISTRIBUTION(*self._arrays, inverse, 0.0, self._checked(state), result)
         require_log_probs(result)
         return result
 
     def _checked(self, state: Array) -> Array:
         if state.shape != (self.order,) or state.dtype != np.int64:
             raise SettingError(f"this is no state of a model of order {self.order}")
-        return state
+        return np.ascontiguousarray(state)
 
     # -- scoring text ----------------------------------------------------------------------------
 
@@ -278,8 +286,7 @@ class NgramModel:
     def _continued(self, ids: Array, state: Array) -> tuple[Array, Array]:
         """Scores and lengths of int32 ids after a state, which moves on."""
         scores, lengths = np.empty(ids.size, np.float32), np.empty(ids.size, np.uint8)
-        work = scoring_kernels.work_arrays(ids.size)
-        _score(*self._arrays, self._absent, ids, state, scores, lengths, *work)
+        self._score(ids, state, scores, lengths, *work_arrays(ids.size))
         return scores, lengths
 
     # -- storage ---------------------------------------------------------------------------------
@@ -332,7 +339,7 @@ def _first_state(order: int, bos: bool) -> Array:
 
 
 def checked_ids(ids: Array) -> Array:
-    """Ids as contiguous int32; those that do not fit are unknown words too.
+    """Ids as contiguous, aligned int32; those that do not fit are unknown words too.
 
     Raises:
         SettingError: an array of another kind or with several axes.
@@ -343,7 +350,7 @@ def checked_ids(ids: Array) -> Array:
         )
     if ids.dtype.itemsize > 2 and ids.dtype != np.int32:
         ids = np.where((ids < 0) | (ids > 2**31 - 1), UNK, ids)
-    return np.ascontiguousarray(ids, np.int32)
+    return np.require(ids, np.int32, ["C", "A"])
 
 
 def _log_factor(factor: Any, path: str | None) -> float:

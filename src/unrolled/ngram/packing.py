@@ -6,11 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from unrolled.ngram import trie_kernels as kernels
 from unrolled.threads import even_slices, run_slices
 from unrolled.vocabulary import readonly
 
 Array = np.ndarray[Any, Any]
+
+SPREADER = 0x9E3779B1  # odd, near 2^32 / golden ratio
+BLOCK = 64  # nodes that one entry of the directory is about
+BACKOFF_BITS = 9  # fewest that keep quantised contexts within 1e-3 of summing to one
 
 
 def word_bits(vocabulary_size: int) -> int:
@@ -29,7 +32,7 @@ def packed_size(count: int, bits: int) -> int:
 
 def pack_words(words: Array, bits: int, threads: int = 1) -> Array:
     """(G,) int32 words to bit fields, spread as the trie stores them."""
-    return pack_fields(words, bits, factor=kernels.SPREADER, threads=threads)
+    return pack_fields(words, bits, factor=SPREADER, threads=threads)
 
 
 def pack_fields(values: Array, bits: int, *, factor: int = 1, threads: int = 1) -> Array:
@@ -37,6 +40,8 @@ def pack_fields(values: Array, bits: int, *, factor: int = 1, threads: int = 1) 
 
     The result is read-only, as fields from a mapped file are: kernels compile for one kind.
     """
+    from unrolled.ngram import trie_kernels as kernels
+
     values = np.ascontiguousarray(values, np.int32)
     packed = np.zeros(packed_size(values.size, bits), np.uint64)
     run_slices(
@@ -49,11 +54,13 @@ def pack_fields(values: Array, bits: int, *, factor: int = 1, threads: int = 1) 
 
 def unpack_words(packed: Array, bits: int, start: int, stop: int) -> Array:
     """Words of nodes ``start`` to ``stop`` as (stop - start,) int32."""
+    from unrolled.ngram import trie_kernels as kernels
+
     words = np.empty(stop - start, np.int32)
-    kernels.unpack_words(packed, bits, pow(kernels.SPREADER, -1, 1 << bits), start, words)
+    kernels.unpack_words(packed, bits, pow(SPREADER, -1, 1 << bits), start, words)
     return words
 
 
 def spread_words(words: Array, bits: int) -> Array:
     """`trie_kernels.spread` of an array of words, (N,) int64."""
-    return (words.astype(np.int64) * kernels.SPREADER) & ((1 << bits) - 1)
+    return (words.astype(np.int64) * SPREADER) & ((1 << bits) - 1)

@@ -25,10 +25,9 @@ from unrolled.language_model import require_normalised
 from unrolled.ngram import surgery_kernels as kernels
 from unrolled.ngram.frequencies import foreign_frequencies, own_frequencies
 from unrolled.ngram.model import NgramModel
-from unrolled.ngram.packing import packed_size, spread_words
+from unrolled.ngram.packing import BACKOFF_BITS, BLOCK, packed_size, spread_words
 from unrolled.ngram.surgery import contexts, opened, remade, renew_backoffs
 from unrolled.ngram.table import NgramTable
-from unrolled.ngram.trie_kernels import BACKOFF_BITS, BLOCK
 from unrolled.ngram.union import NONE, Part, Union, unite
 from unrolled.threads import run_slices
 from unrolled.vocabulary import EOS, UNK, Vocabulary

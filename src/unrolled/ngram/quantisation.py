@@ -16,10 +16,9 @@ import numpy as np
 from unrolled.errors import SettingError
 from unrolled.ngram import quantisation_kernels as kernels
 from unrolled.ngram.model import NgramModel
-from unrolled.ngram.packing import pack_fields
+from unrolled.ngram.packing import BACKOFF_BITS, pack_fields
 from unrolled.ngram.table import NgramTable
 from unrolled.ngram.trie import CODES, PackedTrie, pack
-from unrolled.ngram.trie_kernels import BACKOFF_BITS
 from unrolled.threads import even_slices, run_slices
 
 Array = np.ndarray[Any, Any]

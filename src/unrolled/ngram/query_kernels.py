@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from unrolled.kernels import kernel
+from unrolled.kernels import kept_kernel
 from unrolled.ngram.trie_kernels import (
     backoff_at,
     backoff_rank,
@@ -19,7 +19,7 @@ from unrolled.vocabulary import BOS
 Array = np.ndarray[Any, Any]
 
 
-@kernel
+@kept_kernel
 def next_distribution(
     levels: Array,
     words: Array,

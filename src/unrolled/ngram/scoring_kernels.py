@@ -19,43 +19,24 @@ from typing import Any
 import numpy as np
 
 from unrolled.intrinsics import at, bits_from, prefetch, put
-from unrolled.kernels import uncounted_kernel, uncounted_leaf
+from unrolled.kernels import kept_kernel, uncounted_leaf
+from unrolled.ngram.packing import BACKOFF_BITS
+from unrolled.ngram.scoring_work import DUE, FOUND, GROUP, LATER, LISTS, NODE, RANKED, SET
 from unrolled.ngram.search_kernels import (
-    DUE,
-    FOUND,
-    GROUP,
-    LATER,
     LOW,
-    NODE,
     ONE,
-    RANKED,
-    ROW,
-    SET,
     guess_again,
     open_children,
     open_contexts,
     search,
     word_at,
 )
-from unrolled.ngram.trie_kernels import BACKOFF_BITS, spread
+from unrolled.ngram.trie_kernels import spread
 from unrolled.vocabulary import BOS
 
 Array = np.ndarray[Any, Any]
 
-BATCH = 1 << 16  # words that are sorted at a time; more of them lie nearer, but leave the cache
 BUCKET_SHIFT = 2  # a bucket of the sort for each four words
-
-# A batch's lists, uint32, each `stride` long, in one array: the words whose context of the order at
-# hand is an n-gram, by ascending nodes of the contexts; these nodes; and for the sort, where each
-# bucket ends, and each word's bucket.
-LISTS = 4
-
-
-def work_arrays(size: int, batch: int = BATCH) -> tuple[Array, Array, Array]:
-    """What `score` writes its working numbers to, for a text of so many words."""
-    batch = max(min(size, batch), 1)
-    rows, lists = np.empty(LATER + 2 * SET, np.int64), np.empty(LISTS * (batch + ROW), np.uint32)
-    return rows, lists, np.empty(batch, np.float64)
 
 
 @uncounted_leaf
@@ -209,7 +190,7 @@ def take(
         put(sums, i, at(sums, i) + weight)
 
 
-@uncounted_kernel
+@kept_kernel
 def score(
     levels: Array,
     words: Array,
@@ -244,7 +225,7 @@ def score(
             the node of the last 1, 2, ... words, -1 where that n-gram is not in the model; the
             last element is the number of words of context seen.
         scores: (T,) float32 out. lengths: (T,) uint8 out, words of the n-gram that was found.
-        work, lists, sums: from `work_arrays`.
+        work, lists, sums: from `scoring_work`.
     """
     order = levels.size - 1
     first, total, stride = levels[1], levels[order], lists.size // LISTS

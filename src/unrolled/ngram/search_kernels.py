@@ -21,32 +21,28 @@ from unrolled.intrinsics import (
     trailing_zeros,
 )
 from unrolled.kernels import uncounted_leaf
+from unrolled.ngram.scoring_work import (
+    DUE,
+    FOUND,
+    GROUP,
+    ITEM,
+    KEY,
+    KIND,
+    NODE,
+    PLACE,
+    RANK,
+    RANKED,
+    START,
+    STOP,
+    WEIGHT,
+)
 from unrolled.ngram.trie_kernels import find_child, spread
 
-GROUP = 64  # searches that go step by step together
 WINDOW = 8  # children that are compared at once
 ZERO, ONE = np.uint64(0), np.uint64(1)
 LOW = np.uint64(0xFFFFFFFF)
 ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
 S32, S63 = np.uint64(32), np.uint64(63)
-
-# A group's working numbers, int64, rows of one array: one address for all of them.
-ROW = GROUP + 1
-ITEM = 0 * ROW  # of each search: the place of its word in the batch,
-KEY = 1 * ROW  # how its children's fields spell the word,
-START = 2 * ROW  # first child, or before that the first child of the block of 64 nodes,
-STOP = 3 * ROW  # one past the last child, or before that the children from there to this node,
-RANK = 4 * ROW  # place in ends,
-PLACE = 5 * ROW  # guess of the child, or before that whether ends says where the children begin,
-KIND = 6 * ROW  # children as the directory codes them,
-WEIGHT = 7 * ROW  # place of the context's back-off weight.
-# Then two sets of rows, in turns: what is read a group later, when its cache lines have come.
-LATER = 8 * ROW
-FOUND = 0 * ROW  # words whose n-grams were found,
-NODE = 1 * ROW  # and these;
-DUE = 2 * ROW  # words that a back-off weight is due for,
-RANKED = 3 * ROW  # and the weights' places.
-SET = 4 * ROW
 
 
 @uncounted_leaf

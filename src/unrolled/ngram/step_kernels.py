@@ -19,9 +19,8 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import types
-from numba.np.arrayobj import populate_array
 
+from unrolled.compiler import populate_array, types
 from unrolled.encoding import find, scan, splits
 from unrolled.intrinsics import intrinsic
 from unrolled.kernels import kernel, part, short_kernel

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from unrolled.errors import FormatError
-from unrolled.ngram import trie_kernels as kernels
-from unrolled.ngram.packing import packed_size, word_bits
+from unrolled.ngram.packing import BACKOFF_BITS, BLOCK, packed_size, word_bits
 from unrolled.ngram.table import MAX_ORDER, NgramTable
 from unrolled.vocabulary import readonly
 
@@ -141,8 +140,8 @@ class PackedTrie:
         most = inner
         if self.quantised:
             shapes["log_prob_book"] = (self.order - 1, CODES)
-            shapes["backoff_book"] = (1 << kernels.BACKOFF_BITS,)
-            most = packed_size(inner, kernels.BACKOFF_BITS)
+            shapes["backoff_book"] = (1 << BACKOFF_BITS,)
+            most = packed_size(inner, BACKOFF_BITS)
         for name, shape in shapes.items():
             if getattr(self, name).shape != shape:
                 raise FormatError(
@@ -154,6 +153,8 @@ class PackedTrie:
 
     def children_counts(self) -> Array:
         """Number of children of every node of orders below the highest, int64."""
+        from unrolled.ngram import trie_kernels as kernels
+
         counts = np.empty(int(self.levels[-2]), np.int64)
         directory, ends = readonly(self.directory), readonly(self.ends)
         kernels.read_directory(directory, ends, int(self.levels[-1]), 0, counts)
@@ -166,6 +167,8 @@ class PackedTrie:
             FormatError: the directory does not give every node one parent, some word is not in
                 the vocabulary, or some number is no logarithm of a probability.
         """
+        from unrolled.ngram import trie_kernels as kernels
+
         counts = self.children_counts()
         first = np.zeros(counts.size + 1, np.int64)
         np.cumsum(counts, out=first[1:])
@@ -209,7 +212,7 @@ def _check_contents(table: NgramTable) -> None:
 
 
 def _directory_size(nodes: int) -> int:
-    return 4 * (-(-nodes // kernels.BLOCK))
+    return 4 * (-(-nodes // BLOCK))
 
 
 def pack(table: NgramTable, *, consume: bool = False) -> PackedTrie:
@@ -218,6 +221,8 @@ def pack(table: NgramTable, *, consume: bool = False) -> PackedTrie:
     Args:
         consume: write the weights that are kept over ``table.backoffs``, to save their memory.
     """
+    from unrolled.ngram import trie_kernels as kernels
+
     large, marked = kernels.count_large(table.first, table.backoffs)
     directory = np.zeros(_directory_size(table.inner), np.uint64)
     ends = np.zeros(large, np.uint32)

@@ -27,21 +27,18 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from unrolled.intrinsics import leading_zeros, popcount
-from unrolled.kernels import kernel
+from unrolled.kernels import inlined, kernel
+from unrolled.ngram.packing import BACKOFF_BITS, SPREADER
 
 Array = np.ndarray[Any, Any]
 
-SPREADER = 0x9E3779B1  # odd, near 2^32 / golden ratio
-BLOCK = 64
-BACKOFF_BITS = 9  # fewest that keep quantised contexts within 1e-3 of summing to one
 ONE = np.uint64(1)
 LOW = np.uint64(0xFFFFFFFF)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined
 def spread(word: int, bits: int) -> int:
     """Bijection on ``bits``-bit numbers that spreads frequent (small) ids evenly.
 
@@ -50,7 +47,7 @@ def spread(word: int, bits: int) -> int:
     return (np.int64(word) * SPREADER) & ((1 << bits) - 1)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined
 def field(packed: Array, bits: int, index: int) -> int:
     """Bit field number ``index``; the array ends in one spare element."""
     bit = index * bits
@@ -92,7 +89,7 @@ def unpack_words(packed: Array, bits: int, inverse: int, start: int, words: Arra
         words[index] = (field(packed, bits, start + index) * inverse) & mask
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined
 def child_range(directory: Array, ends: Array, total: int, node: int) -> tuple[int, int]:
     """First child of a node of order < n and one past its last; the same number twice for none."""
     block = (node >> 6) << 2
@@ -126,7 +123,7 @@ def child_range(directory: Array, ends: Array, total: int, node: int) -> tuple[i
     return start, stop
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined
 def backoff_rank(directory: Array, node: int) -> int:
     """Place in ``backoffs`` of a node's weight; -1 where the weight is log 1."""
     block = (node >> 6) << 2
@@ -139,7 +136,7 @@ def backoff_rank(directory: Array, node: int) -> int:
     return np.int64(directory[block + 3] & LOW) + np.int64(popcount(marked & (here - ONE)))
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined
 def log_prob_at(log_probs: Array, codes: Array, book: Array, length: int, index: int) -> float:
     """Log-probability number ``index`` (node - V), of an n-gram of ``length`` words >= 2.
 
@@ -151,7 +148,7 @@ def log_prob_at(log_probs: Array, codes: Array, book: Array, length: int, index:
     return log_probs[index]
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined
 def plain_backoff(backoffs: Array, rank: int) -> float:
     """Back-off weight number ``rank``; log 1 for -1 and for what lies outside the array."""
     if rank < 0 or rank >= backoffs.size:
@@ -159,7 +156,7 @@ def plain_backoff(backoffs: Array, rank: int) -> float:
     return backoffs[rank]
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined
 def coded_backoff(codes: Array, book: Array, rank: int) -> float:
     """The same of a quantised model."""
     if rank < 0 or (rank * BACKOFF_BITS >> 6) + 1 >= codes.size:
@@ -167,7 +164,7 @@ def coded_backoff(codes: Array, book: Array, rank: int) -> float:
     return book[field(codes, BACKOFF_BITS, rank)]
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined
 def backoff_at(backoffs: Array, codes: Array, book: Array, rank: int) -> float:
     """Back-off weight number ``rank`` of a model of either kind."""
     if codes.size > 0:
@@ -175,7 +172,7 @@ def backoff_at(backoffs: Array, codes: Array, book: Array, rank: int) -> float:
     return plain_backoff(backoffs, rank)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inlined
 def guess_child(bits: int, start: int, stop: int, key: int) -> int:
     """Where a key that is uniform among the children [start, stop) would lie."""
     return start + ((key * (stop - start)) >> bits)

@@ -14,9 +14,8 @@ import numpy as np
 
 from unrolled.errors import SettingError
 from unrolled.ngram import surgery_kernels as kernels
-from unrolled.ngram.packing import pack_words, word_bits
+from unrolled.ngram.packing import SPREADER, pack_words, word_bits
 from unrolled.ngram.table import NgramTable
-from unrolled.ngram.trie_kernels import SPREADER
 from unrolled.threads import even_slices, run_slices
 from unrolled.vocabulary import UNK, Vocabulary
 

@@ -11,9 +11,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba import types
 
+from unrolled.compiler import ir, types
 from unrolled.intrinsics import intrinsic
 from unrolled.kernels import kernel, leaf
 
