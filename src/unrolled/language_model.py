@@ -12,7 +12,7 @@ import numpy as np
 
 import unrolled
 from unrolled.errors import FormatError, NotNormalisedError, SettingError
-from unrolled.threads import run_ahead
+from unrolled.threads import run_ahead, run_slices
 from unrolled.vocabulary import BOS, EOS, UNK, Vocabulary
 
 if TYPE_CHECKING:
@@ -219,19 +219,26 @@ def evaluate(
 
 def _pieces(block: Block, size: int) -> Iterator[tuple[memoryview, Callable[[int], str]]]:
     """Lines of a block, of about that many bytes in all, with what tells their places."""
-    start, data = 0, block.data
-    while start < len(data):
-        stop = data.find(b"\n", min(start + size, len(data)) - 1) + 1 or len(data)
+    data = block.data
+    for start, stop in _line_slices(data, size):
 
         def place(line: int, start: int = start) -> str:
             return block.place(data.count(b"\n", 0, start) + line)
 
         yield memoryview(data)[start:stop], place
+
+
+def _line_slices(data: bytes, size: int) -> Iterator[tuple[int, int]]:
+    """Where slices of whole lines begin and end, of that many bytes or a little more."""
+    start = 0
+    while start < len(data):
+        stop = data.find(b"\n", min(start + size, len(data)) - 1) + 1 or len(data)
+        yield start, stop
         start = stop
 
 
 def encode_sentences(
-    vocabulary: Vocabulary, sentences: Sequence[str], options: TextOptions
+    vocabulary: Vocabulary, sentences: Sequence[str], options: TextOptions, threads: int = 1
 ) -> Array:
     """Ids of many sentences, each as <s> words </s>, (T,) int32; a newline in one is a space.
 
@@ -248,8 +255,13 @@ def encode_sentences(
     if text.count("\n") != len(sentences):
         text = "\n".join([*(sentence.replace("\n", " ") for sentence in sentences), ""])
     data = tokenise(text, options)
-    ids: Array = vocabulary.encode_block(data, specials="keep").ids
-    return ids
+
+    def ids_of(start: int, stop: int) -> Array:
+        ids: Array = vocabulary.encode_block(memoryview(data)[start:stop], specials="keep").ids
+        return ids
+
+    parts = run_slices(ids_of, _line_slices(data, -(-len(data) // threads)), threads)
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def sentence_starts(

@@ -78,7 +78,7 @@ def read_blocks(sources: Sources, options: TextOptions | None = None) -> Iterato
     """
     options = options or TextOptions()
     for block in raw_blocks(sources, options.field):
-        yield dataclasses.replace(block, data=_prepared(block, options))
+        yield dataclasses.replace(block, data=_cut(_checked(block, options), options))
 
 
 def tokenise(text: str | bytes, options: TextOptions | None = None) -> bytes:
@@ -87,9 +87,11 @@ def tokenise(text: str | bytes, options: TextOptions | None = None) -> bytes:
     >>> tokenise("Déjà vu", TextOptions(tokens="char", lower=True)).decode()
     'd é j à ▁ v u'
     """
-    # A lone surrogate becomes "?", as where the vocabulary encodes a text.
-    data = text.encode(errors="replace") if isinstance(text, str) else text
-    return _prepared(Block(data, "<text>", 1), options or TextOptions())
+    options = options or TextOptions()
+    if isinstance(text, str):
+        # A lone surrogate becomes "?", as where the vocabulary encodes a text.
+        return _cut(text.encode(errors="replace"), options)
+    return _cut(_checked(Block(text, "<text>", 1), options), options)
 
 
 def iter_sentences(sources: Sources, options: TextOptions | None = None) -> Iterator[str]:
@@ -101,10 +103,8 @@ def iter_sentences(sources: Sources, options: TextOptions | None = None) -> Iter
         yield from (line.removesuffix("\r") for line in lines)
 
 
-def _prepared(block: Block, options: TextOptions) -> bytes:
-    data = block.data
-    if options.tokens != "byte":
-        data = _checked(block, options.invalid)
+def _cut(data: bytes, options: TextOptions) -> bytes:
+    """Valid text with its tokens parted by white space."""
     if options.lower:
         data = _lowered(data)
     if options.tokens in ("char", "byte"):
@@ -114,9 +114,10 @@ def _prepared(block: Block, options: TextOptions) -> bytes:
     return data
 
 
-def _checked(block: Block, invalid: str) -> bytes:
+def _checked(block: Block, options: TextOptions) -> bytes:
+    """The bytes of a block, as UTF-8 where characters or words are asked for."""
     data = block.data
-    if data.isascii():
+    if options.tokens == "byte" or data.isascii():
         return data
     # The kernel is four times faster, once it is loaded.
     large = len(data) >= 1 << 16
@@ -125,7 +126,7 @@ def _checked(block: Block, invalid: str) -> bytes:
     try:
         data.decode()
     except UnicodeDecodeError as error:
-        if invalid == "replace":
+        if options.invalid == "replace":
             return data.decode(errors="replace").encode()
         line = data.count(b"\n", 0, error.start)
         hint = "Convert it, or replace what is wrong with --invalid replace"

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -243,23 +244,15 @@ class NgramModel:
     def token_scores(self, sentences: Sequence[str], *, threads: int = 2) -> TokenScores:
         """Log-probability, length used and OOV flag of every token of many sentences."""
         threads = max(1, min(threads, len(sentences) // 1000))
-        step = max(-(-len(sentences) // threads), 1)
-        parts = run_slices(
-            self._token_scores,
-            [(sentences[low : low + step],) for low in range(0, max(len(sentences), 1), step)],
-            threads,
-        )
-        ids = np.concatenate([ids for ids, _, _ in parts])
-        return TokenScores(
-            np.concatenate([scores for _, scores, _ in parts]),
-            np.concatenate([lengths for _, _, lengths in parts]),
-            ids,
-            sentence_starts(self.vocabulary, sentences, self.text_options, ids),
-        )
-
-    def _token_scores(self, sentences: Sequence[str]) -> tuple[Array, Array, Array]:
-        ids = encode_sentences(self.vocabulary, sentences, self.text_options)
-        return ids, *self._run(ids)
+        ids = encode_sentences(self.vocabulary, sentences, self.text_options, threads)
+        starts = sentence_starts(self.vocabulary, sentences, self.text_options, ids)
+        scores, lengths = np.empty(ids.size, np.float32), np.empty(ids.size, np.uint8)
+        slices = [
+            (ids[low:high], self.start(False), scores[low:high], lengths[low:high])
+            for low, high in pairwise(_even_borders(starts, threads))
+        ]
+        run_slices(self._score_into, slices, threads)
+        return TokenScores(scores, lengths, ids, starts)
 
     def _sentence_ids(self, sentence: str | Sequence[str] | Array, eos: bool) -> Array:
         if isinstance(sentence, str):
@@ -286,8 +279,11 @@ class NgramModel:
     def _continued(self, ids: Array, state: Array) -> tuple[Array, Array]:
         """Scores and lengths of int32 ids after a state, which moves on."""
         scores, lengths = np.empty(ids.size, np.float32), np.empty(ids.size, np.uint8)
-        self._score(ids, state, scores, lengths, *work_arrays(ids.size))
+        self._score_into(ids, state, scores, lengths)
         return scores, lengths
+
+    def _score_into(self, ids: Array, state: Array, scores: Array, lengths: Array) -> None:
+        self._score(ids, state, scores, lengths, *work_arrays(ids.size))
 
     # -- storage ---------------------------------------------------------------------------------
 
@@ -328,6 +324,13 @@ class NgramModel:
     def __repr__(self) -> str:
         sizes = [int(size) for size in np.diff(self.trie.levels)]
         return f"NgramModel({self.name}, n-grams by order {sizes}, path={self.path!r})"
+
+
+def _even_borders(starts: Array, pieces: int) -> list[int]:
+    """Some of the starts, which cut a text of T tokens, the last of them, into even pieces."""
+    wanted = np.arange(pieces + 1) * starts[-1] // pieces
+    borders: list[int] = starts[np.searchsorted(starts, wanted)].tolist()
+    return borders
 
 
 def _first_state(order: int, bos: bool) -> Array:

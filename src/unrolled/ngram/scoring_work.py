@@ -8,7 +8,7 @@ import numpy as np
 
 Array = np.ndarray[Any, Any]
 
-BATCH = 1 << 16  # words that are sorted at a time; more of them lie nearer, but leave the cache
+BATCH = 1 << 18  # most words that are sorted at a time
 GROUP = 64  # searches that go step by step together
 
 # A batch's lists, uint32, each `stride` long, in one array: the words whose context of the order at
