@@ -21,7 +21,8 @@ _UNROLLED = (sys.executable, "-c", "from unrolled.cli import main; main()")
 
 def unrolled(*words: str | Path, cache: Path | None = None) -> Run:
     """Run the command line; ``cache`` is another folder for compiled kernels."""
-    environment = None if cache is None else {**os.environ, "NUMBA_CACHE_DIR": str(cache)}
+    environment = {**os.environ} if cache is None else {**os.environ, "NUMBA_CACHE_DIR": str(cache)}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package is there as bytecode
     return run_command([*_UNROLLED, *words], environment=environment)
 
 
