@@ -90,7 +90,7 @@ class KeptKernel:
         import llvmlite.binding as llvm
 
         machine = f"{llvm.get_host_cpu_name()} {llvm.get_host_cpu_features().flatten()}"
-        key = f"{machine} {llvm.llvm_version_info} {sys.platform} {self.takes}"
+        key = f"{machine} {llvm.llvm_version_info} {sys.platform} {PACKAGE} {self.takes}"
         folder = _cache_folder((PACKAGE.parent / self.module.replace(".", "/")).parent)
         return folder / f"{self.module}.{self.name}-{zlib.crc32(key.encode()):08x}.kept"
 
@@ -109,8 +109,9 @@ class KeptKernel:
     def _compiled(self) -> _Function:
         """The function as Numba compiles it, its code kept for the next time."""
         dispatcher = getattr(import_module(self.module), self.name)
-        dispatcher.compile(tuple(_numba_type(*kind) for kind in _kinds(self.takes)))
-        (compiled,) = dispatcher.overloads.values()
+        signature = tuple(_numba_type(*kind) for kind in _kinds(self.takes))
+        dispatcher.compile(signature)
+        compiled = dispatcher.overloads[signature]
         code = _machine_code(compiled, self)
         facts = {
             "symbol": compiled.fndesc.llvm_func_name,

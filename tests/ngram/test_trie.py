@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from corpora import Sentences, corpora, grams_of, model_of, orders, words_in, zipf_sentences
 from fuzz import fuzz_trie
 from unrolled.errors import FormatError
+from unrolled.kept_kernels import KeptKernel
 from unrolled.ngram import trie_kernels as kernels
 from unrolled.ngram.assembly import assemble
 from unrolled.ngram.model import NgramModel
@@ -33,6 +34,8 @@ from unrolled.ngram.table import NgramTable
 from unrolled.ngram.trie import PackedTrie, pack
 from unrolled.storage import load
 from unrolled.vocabulary import BOS, EOS
+
+find_child = KeptKernel("unrolled.ngram.trie_kernels", "find_child", "u8[] i8 i8 i8 i8")
 
 FUZZ = Path(__file__).parent.parent / "fuzz" / "fuzz_trie.py"
 
@@ -93,9 +96,9 @@ def check(table: NgramTable) -> None:
         found = kernels.child_range(trie.directory, trie.ends, total, node)
         assert found == (low, high) or (low == high and found[0] == found[1])
         for child in range(low, high):
-            assert kernels.find_child(trie.words, bits, low, high, int(last[child])) == child
+            assert find_child(trie.words, bits, low, high, int(last[child])) == child
         for key in {*range(min(1 << bits, 64))} - set(last[low:high].tolist()):
-            assert kernels.find_child(trie.words, bits, low, high, key) == -1
+            assert find_child(trie.words, bits, low, high, key) == -1
     again = trie.unpack()
     for name in ("levels", "words", "first", "log_probs", "backoffs"):
         assert np.array_equal(getattr(again, name), getattr(table, name)), name
@@ -129,7 +132,7 @@ def test_wide_nodes_are_searched_whatever_their_keys(step: int) -> None:
         here = unpack_words(trie.words, trie.bits, low, high)
         known = dict(zip(spread_words(here, trie.bits).tolist(), range(low, high), strict=True))
         for key in range(1 << trie.bits):
-            found = kernels.find_child(trie.words, trie.bits, low, high, key)
+            found = find_child(trie.words, trie.bits, low, high, key)
             assert found == known.get(key, -1)
 
 

@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 
 from unrolled.intrinsics import leading_zeros, popcount
-from unrolled.kernels import inlined, kernel
+from unrolled.kernels import inlined, kernel, uncounted_part
 from unrolled.ngram.packing import BACKOFF_BITS, SPREADER
 
 Array = np.ndarray[Any, Any]
@@ -178,7 +178,7 @@ def guess_child(bits: int, start: int, stop: int, key: int) -> int:
     return start + ((key * (stop - start)) >> bits)
 
 
-@kernel
+@uncounted_part
 def find_child(words: Array, bits: int, start: int, stop: int, key: int) -> int:
     """Node in [start, stop) whose spread word is ``key``, or -1; keys ascend there.
 
