@@ -33,8 +33,7 @@ _NET = {
     "dropout_input": 0.3, "dropout_output": 0.5,
 }  # fmt: skip
 _RECURRENT = {
-    **_NET, "cell": "elman", "state_rate": 0.15, "recurrent_start": "identity",
-    "recurrent_scale": 0.9,
+    **_NET, "cell": "elman", "state_rate": 0.15,
 }  # fmt: skip
 _LITTLE = {"dropout_input": 0.1, "dropout_output": 0.3}
 _SOME = {"dropout_input": 0.2, "dropout_output": 0.4}

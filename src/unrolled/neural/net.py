@@ -20,6 +20,7 @@ from unrolled.vocabulary import EOS
 Array = np.ndarray[Any, Any]
 
 KINDS = (*CELLS, "feed-forward")
+FADING = 0.9  # of a state, each step
 
 
 _SHARES = (
@@ -54,8 +55,8 @@ class NetConfig:
         forget_bias: of an LSTM.
         recurrent_start: how recurrent weights begin, see `initialisation`:
             identity, orthogonal, radius or sparse; empty for the cell's own way.
-        recurrent_scale: what these are multiplied by. 0.9 times the identity is a memory that
-            fades by a tenth a step, which simple recurrent nets learn much from.
+        recurrent_scale: what these are multiplied by. An Elman net's own way, with tanh or ReLU,
+            is 0.9 times the identity: a memory that fades by a tenth a step.
         independent: begin every sentence anew, instead of carrying the state on.
     """
 
@@ -235,10 +236,11 @@ class RecurrentNet(Net):
             )
             for width in widths
         )
-        if config.recurrent_start:
-            for number in range(config.layers):
-                weight = self._cell(number).state_weight
-                initialise(weight, config.recurrent_start, scale=config.recurrent_scale)
+        start, scale = config.recurrent_start, config.recurrent_scale
+        if not start and config.cell == "elman" and config.nonlinearity in ("tanh", "relu"):
+            start, scale = "identity", FADING
+        for number in range(config.layers if start else 0):
+            initialise(self._cell(number).state_weight, start, scale=scale)
         self.per_layer = self._cell(0).states
         start = torch.zeros(config.layers * self.per_layer, config.hidden)
         self.start = nn.Parameter(start) if config.learned_start else None

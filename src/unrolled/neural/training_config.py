@@ -130,8 +130,8 @@ def default_rates(cell: str = "lstm", optimiser: str = "adam") -> dict[str, floa
     return {"rate": _RATES.get(cell, 0.012), "state_rate": _STATE_RATES.get(cell, 1.0)}
 
 
-_RATES = {"elman": 0.006, "irnn": 0.002, "feed-forward": 0.006}
-_STATE_RATES = {"elman": 0.15}
+_RATES = {"elman": 0.006, "irnn": 0.006, "feed-forward": 0.006}
+_STATE_RATES = {"elman": 0.15, "irnn": 0.15}
 
 
 def split_settings(settings: dict[str, Any]) -> tuple[NetConfig, TrainingConfig]:
