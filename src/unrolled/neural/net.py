@@ -236,11 +236,11 @@ class RecurrentNet(Net):
             )
             for width in widths
         )
-        start, scale = config.recurrent_start, config.recurrent_scale
-        if not start and config.cell == "elman" and config.nonlinearity in ("tanh", "relu"):
-            start, scale = "identity", FADING
-        for number in range(config.layers if start else 0):
-            initialise(self._cell(number).state_weight, start, scale=scale)
+        way, scale = config.recurrent_start, config.recurrent_scale
+        if not way and config.cell == "elman" and config.nonlinearity in ("tanh", "relu"):
+            way, scale = "identity", FADING
+        for number in range(config.layers if way else 0):
+            initialise(self._cell(number).state_weight, way, scale=scale)
         self.per_layer = self._cell(0).states
         start = torch.zeros(config.layers * self.per_layer, config.hidden)
         self.start = nn.Parameter(start) if config.learned_start else None
