@@ -344,6 +344,7 @@ def test_generated_characters_are_put_together(tokens: str) -> None:
         ({"temperature": math.inf}, "temperature inf must be above 0 and finite"),
         ({"temperature": math.nan}, "temperature nan must be above 0"),
         ({"top_k": 0}, "top_k 0 must be at least 1"),
+        ({"seed": -1}, "seed is -1, allowed are 0 and more"),
     ],
 )
 def test_generation_refuses(model: NgramModel, chosen: dict[str, Any], message: str) -> None:

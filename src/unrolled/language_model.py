@@ -381,7 +381,8 @@ def generate(
         seed: the same seed gives the same sentence.
 
     Raises:
-        SettingError: a temperature that is not above 0 and finite, or a top_k below 1.
+        SettingError: a temperature that is not above 0 and finite, a top_k below 1, or a
+            seed below 0.
         NotNormalisedError: stupid back-off.
     """
     require_normalised(model, "generate")
@@ -389,6 +390,8 @@ def generate(
         raise SettingError(f"temperature {temperature} must be above 0 and finite")
     if top_k is not None and top_k < 1:
         raise SettingError(f"top_k {top_k} must be at least 1")
+    if seed is not None and seed < 0:
+        raise SettingError(f"seed is {seed}, allowed are 0 and more")
     random = np.random.default_rng(seed)
     state = model.start()
     words = words_of(context, model.text_options)

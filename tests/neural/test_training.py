@@ -310,7 +310,7 @@ def test_one_word_and_unknown_words_in_validation_are_fine(tmp_path: Path) -> No
     ({"zzz": 5}, "no setting 'zzz'. Known are cell"),
     ({"epochs": 0}, "epochs is 0"), ({"optimiser": "rmsprop"}, "'rmsprop' is unknown"),
     ({"rate": 0.0}, "rate is 0.0"), ({"clip_norm": -1.0}, "clip_norm is -1.0"),
-    ({"schedule": "step"}, "schedule 'step' is unknown"),
+    ({"seed": -1}, "seed is -1"), ({"schedule": "step"}, "schedule 'step' is unknown"),
 ])  # fmt: skip
 def test_settings_that_cannot_be(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(SettingError, match=message):

@@ -77,7 +77,9 @@ class TrainingConfig:
         for name in ("rate", "state_rate", "direct_rate"):
             if not 0 < getattr(self, name) < math.inf:
                 raise SettingError(f"{name} is {getattr(self, name)}, allowed are numbers above 0")
-        for name in ("momentum", "weight_decay", "warmup", "patience", "clip_norm", "clip_value"):
+        for name in (
+            "momentum", "weight_decay", "warmup", "patience", "clip_norm", "clip_value", "seed"
+        ):  # fmt: skip
             if not 0 <= getattr(self, name) < math.inf:
                 raise SettingError(f"{name} is {getattr(self, name)}, allowed are 0 and more")
         Schedule(self.schedule, 1)
