@@ -62,21 +62,34 @@ def test_code_is_compiled_anew_when_a_source_of_it_changes(
     folder: Path, compilings: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     a_kernel()(TEXT)
-    facts = json.loads(next(folder.iterdir()).read_bytes().split(b"\n")[0])
+    facts = json.loads(next(folder.iterdir()).read_bytes().split(b"\n")[1])
     assert {"text_kernels.py", "encoding.py", "intrinsics.py", "kernels.py"} <= set(
         facts["sources"]
     )
-    stamp = kept_kernels._stamp
+    stamps = kept_kernels._stamps
     monkeypatch.setattr(
-        kept_kernels,
-        "_stamp",
-        lambda name: [0, 0] if name == "intrinsics.py" else stamp(name),
+        kept_kernels, "_stamps", lambda names: {**stamps(names), "intrinsics.py": [0, 0]}
     )
     assert a_kernel()(TEXT) == 7
     assert len(compilings) == 2
 
 
-@pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "no header"])
+def test_a_process_that_outlives_a_change_keeps_and_loads_nothing(
+    folder: Path, compilings: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began = kept_kernels._began
+    monkeypatch.setattr(kept_kernels, "_began", 0)  # all files have changed since
+    assert a_kernel()(TEXT) == 7
+    assert not folder.exists()
+    monkeypatch.setattr(kept_kernels, "_began", began)
+    a_kernel()(TEXT)
+    assert len(list(folder.iterdir())) == 1
+    monkeypatch.setattr(kept_kernels, "_began", 0)
+    a_kernel()(TEXT)
+    assert len(compilings) == 3
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "header flipped", "empty", "no header"])
 def test_damaged_code_is_compiled_anew(folder: Path, compilings: list[str], damage: str) -> None:
     a_kernel()(TEXT)
     path = next(folder.iterdir())
@@ -85,6 +98,7 @@ def test_damaged_code_is_compiled_anew(folder: Path, compilings: list[str], dama
         {
             "cut": content[:-100],
             "flipped": content[:-100] + bytes([content[-100] ^ 1]) + content[-99:],
+            "header flipped": content.replace(b'"symbol": "_', b'"symbol": "-'),
             "empty": b"",
             "no header": b"\x7fELF" + content,
         }[damage]
@@ -120,6 +134,8 @@ def test_arguments_of_another_kind_are_refused(folder: Path) -> None:
 
 def test_ids_of_any_layout_are_scored() -> None:
     model = unrolled.train_ngram(texts=["a b", "b a"], order=2, smoothing="witten-bell")
+    state = np.frombuffer(b"x" + model.start().tobytes(), np.int64, offset=1)
+    assert np.array_equal(model.next_log_probs(state), model.next_log_probs(model.start()))
     ids = np.array([1, 3, 2], np.int32)
     expected = model.log_probs(ids)
     assert np.array_equal(model.log_probs(readonly(ids)), expected)

@@ -10,7 +10,8 @@ code is kept, the compiled function's own types are compared with that.
 
 The code is kept where Numba keeps its own: in ``__pycache__`` beside the kernel or, where that may
 not be written, in the user's cache; NUMBA_CACHE_DIR names another folder. It is compiled anew for
-another processor, and after a change of any file that it was made from.
+another processor or compiler, and after a change of any file that it was made from. A process that
+has outlived such a change neither keeps nor loads: what it has in memory is the code of before.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import os
 import re
 import sys
 import threading
+import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import import_module
@@ -38,6 +40,7 @@ RESULTS = 8  # most numbers that a kernel may return
 _C_CONTIGUOUS, _ALIGNED, _WRITEABLE = 0x1, 0x100, 0x400  # of `ndarray.flags.num`
 _loaded: list[Any] = []  # LLVM frees the code of an engine that nobody holds
 _lock = threading.RLock()
+_began = time.time_ns()
 
 
 class KeptKernel:
@@ -87,24 +90,27 @@ class KeptKernel:
 
     @property
     def _path(self) -> Path:
+        import llvmlite
         import llvmlite.binding as llvm
 
         machine = f"{llvm.get_host_cpu_name()} {llvm.get_host_cpu_features().flatten()}"
-        key = f"{machine} {llvm.llvm_version_info} {sys.platform} {PACKAGE} {self.takes}"
+        key = f"{machine} {llvmlite.__version__} {sys.platform} {PACKAGE} {self.takes}"
         folder = _cache_folder((PACKAGE.parent / self.module.replace(".", "/")).parent)
         return folder / f"{self.module}.{self.name}-{zlib.crc32(key.encode()):08x}.kept"
 
     def _from_file(self) -> _Function | None:
         """The function, if its code is on hand and of today's source."""
         try:
-            header, code = self._path.read_bytes().split(b"\n", 1)
-            facts = json.loads(header)
-            current = all(_stamp(name) == stamp for name, stamp in facts["sources"].items())
-            if not current or zlib.crc32(code) != facts["crc32"]:
+            checksum, content = self._path.read_bytes().split(b"\n", 1)
+            if int(checksum) != zlib.crc32(content):
                 return None
-            return _Function(self, code, facts)
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, RuntimeError):  # RuntimeError: the user has no home
             return None
+        header, code = content.split(b"\n", 1)
+        facts = json.loads(header)
+        if not facts["sources"] or facts["sources"] != _stamps(facts["sources"]):
+            return None
+        return _Function(self, code, facts)
 
     def _compiled(self) -> _Function:
         """The function as Numba compiles it, its code kept for the next time."""
@@ -116,11 +122,21 @@ class KeptKernel:
         facts = {
             "symbol": compiled.fndesc.llvm_func_name,
             "results": _results(compiled.signature.return_type),
-            "sources": {name: _stamp(name) for name in _sources(self.module)},
-            "crc32": zlib.crc32(code),
+            "sources": _stamps(_sources(self.module)),
         }
-        _keep(self._path, json.dumps(facts).encode() + b"\n" + code)
+        if facts["sources"]:
+            self._keep(json.dumps(facts).encode() + b"\n" + code)
         return _Function(self, code, facts)
+
+    def _keep(self, content: bytes) -> None:
+        from unrolled.atomic import atomic_write
+
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_write(self._path) as file:
+                file.write(b"%d\n" % zlib.crc32(content) + content)
+        except (OSError, RuntimeError, UnrolledError):
+            pass  # the next process compiles it again
 
 
 class _Function:
@@ -189,6 +205,7 @@ def _loaded_address(code: bytes, symbol: str) -> int:
     engine.finalize_object()
     _loaded.append(engine)
     address: int = engine.get_function_address(symbol)
+    assert address, symbol
     return address
 
 
@@ -245,7 +262,7 @@ def _results(numba_type: Any) -> tuple[int, bool]:
 
 
 def _sources(module: str) -> set[str]:
-    """The package's files that a kernel is made from: its module's, and of all it imports."""
+    """The package's files that a kernel is made from: its module's, and what that imports from."""
     found: set[str] = set()
     waiting = [module]
     while waiting:
@@ -258,9 +275,15 @@ def _sources(module: str) -> set[str]:
     return found
 
 
-def _stamp(name: str) -> list[int]:
-    facts = (PACKAGE / name).stat()
-    return [facts.st_size, facts.st_mtime_ns]
+def _stamps(names: Iterable[str]) -> dict[str, list[int]]:
+    """Size and time of files; nothing, if one has changed since this process began."""
+    try:
+        facts = {name: (PACKAGE / name).stat() for name in names}
+    except OSError:
+        return {}
+    if any(some.st_ctime_ns > _began for some in facts.values()):
+        return {}
+    return {name: [some.st_size, some.st_mtime_ns] for name, some in facts.items()}
 
 
 def _cache_folder(beside: Path) -> Path:
@@ -270,14 +293,3 @@ def _cache_folder(beside: Path) -> Path:
     if os.access(beside, os.W_OK):
         return beside / "__pycache__"
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "unrolled"
-
-
-def _keep(path: Path, content: bytes) -> None:
-    from unrolled.atomic import atomic_write
-
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(path) as file:
-            file.write(content)
-    except (OSError, UnrolledError):
-        pass  # the next process compiles it again

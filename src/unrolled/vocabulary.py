@@ -280,7 +280,7 @@ class Vocabulary:
         return self._text[int(self._offsets[id]) : int(self._offsets[id + 1])].tobytes()
 
     def _look_up(self, word: str) -> int:
-        """The id or -1, in Python: one word is not worth loading Numba for."""
+        """The id or -1, in Python: one word is not worth loading a kernel for."""
         data = word.encode(errors="replace")
         if not data or any(separator in data for separator in _SEPARATORS):
             return -1

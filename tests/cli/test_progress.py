@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+import unrolled
 
 START = """
 import sys
@@ -23,4 +27,5 @@ with compiling_announced():
 
 def test_a_command_starts_without_scipy_and_can_load_it_later() -> None:
     pytest.importorskip("scipy")
-    subprocess.run([sys.executable, "-c", START], check=True)
+    environment = {**os.environ, "PYTHONPATH": str(Path(unrolled.__file__).parent.parent)}
+    subprocess.run([sys.executable, "-c", START], check=True, env=environment)

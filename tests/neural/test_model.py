@@ -240,3 +240,13 @@ def test_recurrent_weights_begin_as_they_are_told(cell: str) -> None:
     plain = build_net(NetConfig(cell=cell, hidden=6, output="full"), 9)
     block = plain.layers[0].state_weight.detach()[:6]
     assert not torch.allclose(block @ block.T, torch.eye(6), atol=0.1)
+
+
+@pytest.mark.parametrize(
+    ("nonlinearity", "fading"), [("tanh", True), ("relu", True), ("sigmoid", False)]
+)
+def test_elman_nets_begin_as_a_fading_memory(nonlinearity: str, fading: bool) -> None:
+    config = NetConfig(cell="elman", nonlinearity=nonlinearity, hidden=6, layers=2, output="full")
+    for layer in build_net(config, 9).layers:
+        begun = torch.equal(layer.state_weight.detach(), torch.tensor(0.9) * torch.eye(6))
+        assert begun == fading

@@ -114,7 +114,7 @@ class NetConfig:
         if self.recurrent_scale != 1 and not self.recurrent_start:
             raise SettingError(
                 f"recurrent_scale is {self.recurrent_scale}, but the cell's own start is not "
-                "scaled",
+                "scaled any further",
                 hint="Say with recurrent_start how recurrent weights begin",
             )
 

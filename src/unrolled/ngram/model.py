@@ -193,7 +193,7 @@ class NgramModel:
     def _checked(self, state: Array) -> Array:
         if state.shape != (self.order,) or state.dtype != np.int64:
             raise SettingError(f"this is no state of a model of order {self.order}")
-        return np.ascontiguousarray(state)
+        return np.require(state, np.int64, ["C", "A"])
 
     # -- scoring text ----------------------------------------------------------------------------
 
