@@ -20,7 +20,7 @@ from unrolled import MissingExtraError, SettingError, TextError, Vocabulary, rea
 from unrolled import text_sources as sources_module
 from unrolled.corpus import TextOptions, iter_sentences, read_blocks, source_bytes, tokenise
 from unrolled.errors import UnrolledError
-from unrolled.tokens import _first_invalid
+from unrolled.tokens import _FIRST_INVALID
 
 ROSE = "a rose is a rose\nis a rose\n\nZoë’s ROSE\n"
 
@@ -195,7 +195,7 @@ def test_what_is_utf8_is_as_python_says(data, ahead):
         expected = -1
     except UnicodeDecodeError as error:
         expected = error.start
-    assert _first_invalid(np.frombuffer(data, np.uint8)) == expected
+    assert _FIRST_INVALID(np.frombuffer(data, np.uint8)) == expected
 
 
 # Tokens

@@ -19,7 +19,7 @@ from unrolled.vocabulary import readonly, special_policy
 
 _TOKENS = ("word", "char", "byte")
 _HIGH_RUNS = re.compile(rb"[\x80-\xff]+")
-_first_invalid = KeptKernel("unrolled.text_kernels", "first_invalid", "u1[]")
+_FIRST_INVALID = KeptKernel("unrolled.text_kernels", "first_invalid", "u1[]")
 _FINAL_SIGMA = "Σ".encode()
 
 
@@ -121,7 +121,7 @@ def _checked(block: Block, options: TextOptions) -> bytes:
         return data
     # The kernel is four times faster, once it is loaded.
     large = len(data) >= 1 << 16
-    if large and _first_invalid(readonly(np.frombuffer(data, np.uint8))) < 0:
+    if large and _FIRST_INVALID(readonly(np.frombuffer(data, np.uint8))) < 0:
         return data
     try:
         data.decode()

@@ -26,7 +26,7 @@ SPECIAL_POLICIES = {"unknown": 0, "error": 1, "skip": 2, "keep": 3}
 SCANNED = 32  # words that are scanned before they are looked up, see `encoding.scan_batch`
 RECENT = 16384  # pairs of a memory of recent words: 256 KiB, half of a second-level cache
 
-_encode_lines = KeptKernel(
+_ENCODE_LINES = KeptKernel(
     "unrolled.encoding", "encode_lines", "u1[] u1[] u4[] u8[] u8[]! i8 i8 i4[]! i8[][]! u8[]!"
 )
 
@@ -236,7 +236,7 @@ class Vocabulary:
         """As `encoding.encode_lines`."""
         batch, hashes = np.empty((3, SCANNED), np.int64), np.empty(SCANNED, np.uint64)
         table = self._text, self._offsets, self._slots
-        found: tuple[int, int, int, int] = _encode_lines(
+        found: tuple[int, int, int, int] = _ENCODE_LINES(
             data, *table, recent, policy, marks, out, batch, hashes
         )
         return found

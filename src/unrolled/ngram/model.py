@@ -44,7 +44,7 @@ _SCORE = KeptKernel(
     f"{_MODEL} f8 i4[] i8[]! f4[]! u1[]! i8[]! u4[]! f8[]!",
 )
 _NEXT_DISTRIBUTION = KeptKernel(
-    "unrolled.ngram.query_kernels", "next_distribution", f"{_MODEL} i8 f8 i8[] f4[]!"
+    "unrolled.ngram.query_kernels", "next_distribution", f"{_MODEL} i8 i8[] f4[]!"
 )
 
 
@@ -110,10 +110,10 @@ class NgramModel:
         self.path = path
         self._arrays = trie.query_arrays()
         self._starts = _first_state(trie.order, False), _first_state(trie.order, True)
-        self._absent = 0.0
+        absent = 0.0
         if not self.normalised:
-            self._absent = _log_factor(self.config.get("backoff", 0.4), path)
-        self._score = _SCORE.bind(*self._arrays, self._absent)
+            absent = _log_factor(self.config.get("backoff", 0.4), path)
+        self._score = _SCORE.bind(*self._arrays, absent)
 
     # -- what every language model has ---------------------------------------------------------
 
@@ -186,7 +186,7 @@ class NgramModel:
         result = np.empty(self.trie.vocabulary_size, np.float32)
         bits = self.trie.bits
         inverse = pow(SPREADER, -1, 1 << bits)
-        _NEXT_DISTRIBUTION(*self._arrays, inverse, 0.0, self._checked(state), result)
+        _NEXT_DISTRIBUTION(*self._arrays, inverse, self._checked(state), result)
         require_log_probs(result)
         return result
 

@@ -34,7 +34,6 @@ def next_distribution(
     backoff_book: Array,
     bits: int,
     inverse: int,
-    absent: float,
     state: Array,
     result: Array,
 ) -> None:
@@ -50,9 +49,6 @@ def next_distribution(
     for k in range(order - 1):
         context = state[k]
         if context < 0 or context >= levels[order - 1]:
-            if absent != 0 and k < state[order - 1]:
-                for word in range(result.size):
-                    result[word] += absent
             continue
         weight = backoff_at(backoffs, backoff_codes, backoff_book, backoff_rank(directory, context))
         if weight != 0:
