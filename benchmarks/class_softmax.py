@@ -40,9 +40,9 @@ def run(workspace: Workspace, report: Report) -> None:
 
 
 def _trainer(workspace: Workspace) -> Any:
-    from unrolled.corpus import read_corpus
     from unrolled.neural.trainer import Trainer
     from unrolled.neural.training_config import split_settings
+    from unrolled.text.corpus import read_corpus
 
     settings = {"cell": "elman", "hidden": _HIDDEN, "batch": _BATCH, "bptt": _STEPS,
                 "classes": _CLASSES, "classes_by": "sqrt-frequency", "dropout_input": 0.0,

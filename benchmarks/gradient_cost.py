@@ -51,9 +51,9 @@ def run(workspace: Workspace, report: Report) -> None:
 
 
 def _trainer(workspace: Workspace, cell: str) -> Any:
-    from unrolled.corpus import read_corpus
     from unrolled.neural.trainer import Trainer
     from unrolled.neural.training_config import split_settings
+    from unrolled.text.corpus import read_corpus
 
     settings = {"cell": cell, "hidden": _HIDDEN, "batch": _BATCH, "bptt": _STEPS}
     corpus = read_corpus(str(workspace.ptb("train")))

@@ -36,7 +36,7 @@ def run(workspace: Workspace, report: Report) -> None:
         return
     import torch
 
-    from unrolled.tagging.folds import read_conll2003
+    from unrolled.tagging.data.folds import read_conll2003
 
     torch.set_num_threads(workspace.settings.threads)
     data = read_conll2003(folder)
@@ -73,7 +73,7 @@ def _batches(train: Any) -> list[Any]:
     """Batches of sentences of like lengths, as our trainer makes them: little padding for both."""
     import numpy as np
 
-    from unrolled.tagging.batches import shuffled
+    from unrolled.tagging.data.batches import shuffled
 
     lengths = np.array([len(sentence.words) for sentence in train])
     drawn = list(shuffled(lengths, _BATCH, np.random.default_rng(1)))

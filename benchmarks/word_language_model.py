@@ -77,7 +77,7 @@ def _mine(workspace: Workspace) -> tuple[float, float]:
         "--rate", str(_CLASS_RATE), "--schedule", "constant", "--warmup", "0", "--clip-norm",
         str(_CLIP), "--classes", str(_CLASSES), "--dropout", dropout, "--epochs", str(_EPOCHS),
     )  # fmt: skip
-    from unrolled.storage import read_model
+    from unrolled.storage.model_file import read_model
 
     curve = read_model(target).provenance["training"]["curve"]
     tokens = sum(point["tokens"] for point in curve)

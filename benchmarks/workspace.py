@@ -166,7 +166,7 @@ def _name(text: Path, prune: Sequence[int]) -> str:
 
 
 def _demo_text(folder: Path) -> list[Path]:
-    from unrolled.demo import demo_text
+    from unrolled.text.demo_text import demo_text
 
     folder.mkdir(exist_ok=True)
     return [Path(part) for part in demo_text(folder)]

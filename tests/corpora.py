@@ -11,13 +11,13 @@ import numpy as np
 from hypothesis import strategies as st
 
 from unrolled.errors import UnrolledWarning
-from unrolled.ngram.counting import NgramCounts, count_ngrams
-from unrolled.ngram.estimation import NgramConfig, estimate
+from unrolled.ngram.counts.counting import NgramCounts, count_ngrams
+from unrolled.ngram.estimation.estimator import NgramConfig, estimate
 from unrolled.ngram.model import NgramModel
-from unrolled.ngram.packing import unpack_words
-from unrolled.ngram.table import NgramTable
-from unrolled.ngram.trie import pack
-from unrolled.vocabulary import BOS, EOS, UNK, Vocabulary
+from unrolled.ngram.trie.packed_trie import pack
+from unrolled.ngram.trie.packing import unpack_words
+from unrolled.ngram.trie.table import NgramTable
+from unrolled.text.vocabulary import BOS, EOS, UNK, Vocabulary
 
 Sentences = list[list[int]]
 

@@ -9,8 +9,8 @@ import torch
 
 from unrolled.neural.model import NeuralModel
 from unrolled.neural.net import NetConfig, build_net
-from unrolled.vocabulary import Vocabulary
-from unrolled.word_classes import word_classes
+from unrolled.text.vocabulary import Vocabulary
+from unrolled.text.word_classes import word_classes
 
 WORDS = ["the", "cat", "dog", "sat", "ran", "on", "mat", "."]
 NO_DROPOUT = {"dropout_input": 0.0, "dropout_layers": 0.0, "dropout_output": 0.0}

@@ -13,10 +13,9 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from unrolled.version import __version__ as __version__
+
 if TYPE_CHECKING:
-    from unrolled.cache import CacheModel as CacheModel
-    from unrolled.corpus import Corpus as Corpus
-    from unrolled.corpus import read_corpus as read_corpus
     from unrolled.errors import FormatError as FormatError
     from unrolled.errors import MissingExtraError as MissingExtraError
     from unrolled.errors import NotNormalisedError as NotNormalisedError
@@ -27,102 +26,109 @@ if TYPE_CHECKING:
     from unrolled.gradients.laboratory import measure_cell as measure_cell
     from unrolled.gradients.laboratory import measure_gradients as measure_gradients
     from unrolled.gradients.monitor import GradientMonitor as GradientMonitor
-    from unrolled.language_model import LanguageModel as LanguageModel
-    from unrolled.language_model import Perplexity as Perplexity
-    from unrolled.language_model import evaluate as evaluate
-    from unrolled.language_model import generate as generate
-    from unrolled.language_model import predict as predict
-    from unrolled.language_model import rank as rank
-    from unrolled.language_model import score_sentences as score_sentences
-    from unrolled.language_model import surprisals as surprisals
-    from unrolled.mixture import Mixture as Mixture
-    from unrolled.mixture_tuning import mix_models as mix_models
+    from unrolled.integrations.sklearn import TaggerEstimator as TaggerEstimator
+    from unrolled.language_models.cache import CacheModel as CacheModel
+    from unrolled.language_models.mixture import Mixture as Mixture
+    from unrolled.language_models.mixture_tuning import mix_models as mix_models
+    from unrolled.language_models.protocol import LanguageModel as LanguageModel
+    from unrolled.language_models.protocol import Perplexity as Perplexity
+    from unrolled.language_models.protocol import evaluate as evaluate
+    from unrolled.language_models.protocol import generate as generate
+    from unrolled.language_models.protocol import predict as predict
+    from unrolled.language_models.protocol import rank as rank
+    from unrolled.language_models.protocol import score_sentences as score_sentences
+    from unrolled.language_models.protocol import surprisals as surprisals
     from unrolled.neural.model import NeuralModel as NeuralModel
     from unrolled.neural.training import train_net as train_net
-    from unrolled.ngram.arpa import read_arpa as read_arpa
-    from unrolled.ngram.arpa import write_arpa as write_arpa
-    from unrolled.ngram.count_files import read_counts as read_counts
-    from unrolled.ngram.count_files import train_on_counts as train_on_counts
-    from unrolled.ngram.count_files import write_counts as write_counts
-    from unrolled.ngram.counting import count_ngrams as count_ngrams
-    from unrolled.ngram.estimation import NgramConfig as NgramConfig
-    from unrolled.ngram.mixing import mix as mix
-    from unrolled.ngram.mixing import tune_weights as tune_weights
+    from unrolled.ngram.arpa.files import read_arpa as read_arpa
+    from unrolled.ngram.arpa.files import write_arpa as write_arpa
+    from unrolled.ngram.counts.count_files import read_counts as read_counts
+    from unrolled.ngram.counts.count_files import train_on_counts as train_on_counts
+    from unrolled.ngram.counts.count_files import write_counts as write_counts
+    from unrolled.ngram.counts.counting import count_ngrams as count_ngrams
+    from unrolled.ngram.editing.mixing import mix as mix
+    from unrolled.ngram.editing.mixing import tune_weights as tune_weights
+    from unrolled.ngram.editing.pruning import entropy_prune as entropy_prune
+    from unrolled.ngram.editing.pruning import filter_vocabulary as filter_vocabulary
+    from unrolled.ngram.editing.pruning import prune_to_size as prune_to_size
+    from unrolled.ngram.editing.quantisation import quantise as quantise
+    from unrolled.ngram.estimation.estimator import NgramConfig as NgramConfig
     from unrolled.ngram.model import NgramModel as NgramModel
-    from unrolled.ngram.pruning import entropy_prune as entropy_prune
-    from unrolled.ngram.pruning import filter_vocabulary as filter_vocabulary
-    from unrolled.ngram.pruning import prune_to_size as prune_to_size
-    from unrolled.ngram.quantisation import quantise as quantise
     from unrolled.ngram.training import train_ngram as train_ngram
-    from unrolled.storage import load as load
-    from unrolled.tagging.columns import TaggedSentence as TaggedSentence
-    from unrolled.tagging.columns import read_columns as read_columns
-    from unrolled.tagging.columns import write_columns as write_columns
-    from unrolled.tagging.estimator import TaggerEstimator as TaggerEstimator
+    from unrolled.storage.model_file import load as load
+    from unrolled.tagging.data.columns import TaggedSentence as TaggedSentence
+    from unrolled.tagging.data.columns import read_columns as read_columns
+    from unrolled.tagging.data.columns import write_columns as write_columns
     from unrolled.tagging.model import Tagger as Tagger
-    from unrolled.tagging.scores import score_spans as score_spans
+    from unrolled.tagging.scoring.scores import score_spans as score_spans
     from unrolled.tagging.training import train_tagger as train_tagger
-    from unrolled.tokens import TextOptions as TextOptions
-    from unrolled.vocabulary import Vocabulary as Vocabulary
-
-__version__ = "0.1.0"
+    from unrolled.text.corpus import Corpus as Corpus
+    from unrolled.text.corpus import read_corpus as read_corpus
+    from unrolled.text.tokens import TextOptions as TextOptions
+    from unrolled.text.vocabulary import Vocabulary as Vocabulary
 
 # Public name -> the module that holds it.
 _HOMES = {
-    "CacheModel": "cache",
-    "Corpus": "corpus",
+    "CacheModel": "language_models.cache",
+    "Corpus": "text.corpus",
     "FormatError": "errors",
     "GradientMonitor": "gradients.monitor",
-    "LanguageModel": "language_model",
+    "LanguageModel": "language_models.protocol",
     "MissingExtraError": "errors",
-    "Mixture": "mixture",
+    "Mixture": "language_models.mixture",
     "NeuralModel": "neural.model",
-    "NgramConfig": "ngram.estimation",
+    "NgramConfig": "ngram.estimation.estimator",
     "NgramModel": "ngram.model",
     "NotNormalisedError": "errors",
-    "Perplexity": "language_model",
+    "Perplexity": "language_models.protocol",
     "SettingError": "errors",
-    "TaggedSentence": "tagging.columns",
+    "TaggedSentence": "tagging.data.columns",
     "Tagger": "tagging.model",
-    "TaggerEstimator": "tagging.estimator",
+    "TaggerEstimator": "integrations.sklearn",
     "TextError": "errors",
-    "TextOptions": "tokens",
+    "TextOptions": "text.tokens",
     "UnrolledError": "errors",
     "UnrolledWarning": "errors",
-    "Vocabulary": "vocabulary",
-    "count_ngrams": "ngram.counting",
-    "entropy_prune": "ngram.pruning",
-    "evaluate": "language_model",
-    "filter_vocabulary": "ngram.pruning",
-    "generate": "language_model",
-    "load": "storage",
+    "Vocabulary": "text.vocabulary",
+    "count_ngrams": "ngram.counts.counting",
+    "entropy_prune": "ngram.editing.pruning",
+    "evaluate": "language_models.protocol",
+    "filter_vocabulary": "ngram.editing.pruning",
+    "generate": "language_models.protocol",
+    "load": "storage.model_file",
     "measure_cell": "gradients.laboratory",
     "measure_gradients": "gradients.laboratory",
-    "mix": "ngram.mixing",
-    "mix_models": "mixture_tuning",
-    "predict": "language_model",
-    "prune_to_size": "ngram.pruning",
-    "quantise": "ngram.quantisation",
-    "rank": "language_model",
-    "read_arpa": "ngram.arpa",
-    "read_columns": "tagging.columns",
-    "read_corpus": "corpus",
-    "read_counts": "ngram.count_files",
-    "score_sentences": "language_model",
-    "score_spans": "tagging.scores",
-    "surprisals": "language_model",
+    "mix": "ngram.editing.mixing",
+    "mix_models": "language_models.mixture_tuning",
+    "predict": "language_models.protocol",
+    "prune_to_size": "ngram.editing.pruning",
+    "quantise": "ngram.editing.quantisation",
+    "rank": "language_models.protocol",
+    "read_arpa": "ngram.arpa.files",
+    "read_columns": "tagging.data.columns",
+    "read_corpus": "text.corpus",
+    "read_counts": "ngram.counts.count_files",
+    "score_sentences": "language_models.protocol",
+    "score_spans": "tagging.scoring.scores",
+    "surprisals": "language_models.protocol",
     "train_net": "neural.training",
     "train_ngram": "ngram.training",
-    "train_on_counts": "ngram.count_files",
+    "train_on_counts": "ngram.counts.count_files",
     "train_tagger": "tagging.training",
-    "tune_weights": "ngram.mixing",
-    "write_arpa": "ngram.arpa",
-    "write_columns": "tagging.columns",
-    "write_counts": "ngram.count_files",
+    "tune_weights": "ngram.editing.mixing",
+    "write_arpa": "ngram.arpa.files",
+    "write_columns": "tagging.data.columns",
+    "write_counts": "ngram.counts.count_files",
 }
 
 # What needs an extra is left out, so that `from unrolled import *` works without.
-_EXTRA = ("gradients.", "neural.", "tagging.estimator", "tagging.model", "tagging.training")
+_EXTRA = (
+    "gradients.",
+    "integrations.",
+    "neural.",
+    "tagging.model",
+    "tagging.training",
+)
 _PLAIN = [name for name, home in _HOMES.items() if not home.startswith(_EXTRA)]
 __all__ = sorted([*_PLAIN, "__version__"])
 

@@ -15,7 +15,7 @@ START = """
 import sys
 from unrolled.cli.progress import compiling_announced
 with compiling_announced():
-    from unrolled.vocabulary import Vocabulary
+    from unrolled.text.vocabulary import Vocabulary
     Vocabulary.from_words(["a"]).encode("a")  # a kernel
 assert "numba.np.arraymath" in sys.modules
 assert not [name for name in sys.modules if name.split(".")[0] == "scipy"]

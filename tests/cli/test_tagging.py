@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tagging.small_taggers import sentences, small_tagger
-from unrolled.tagging.columns import write_columns
+from unrolled.tagging.data.columns import write_columns
 from unrolled.tagging.model import Tagger
 
 Run = Callable[..., tuple[int, str, str]]

@@ -12,7 +12,7 @@ from unrolled.errors import SettingError
 from unrolled.experiments import entity_sentiment, run_experiment
 from unrolled.experiments.irsoy2014_depth import width_of
 from unrolled.experiments.taggers import TaggerRun, how_to_run, vectors_file
-from unrolled.tagging.columns import TaggedSentence, write_columns
+from unrolled.tagging.data.columns import TaggedSentence, write_columns
 
 KIND_WORDS = ("Ann", "Bob", "met", "in", "Rome", "Oslo", ".", "smith")
 
@@ -94,7 +94,7 @@ def _with_part_of_speech(sentence: TaggedSentence) -> TaggedSentence:
 
 def test_nets_of_a_table_have_about_equal_size() -> None:
     from unrolled.tagging.config import TaggerConfig
-    from unrolled.tagging.net import TaggerNet
+    from unrolled.tagging.net.network import TaggerNet
 
     for wanted in (24_000, 200_000):
         for layers in (1, 2, 3, 4, 5):

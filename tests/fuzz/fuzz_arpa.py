@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from unrolled.errors import FormatError
-from unrolled.ngram.arpa import read_arpa, write_arpa
+from unrolled.ngram.arpa.files import read_arpa, write_arpa
 
 ROUND_SECONDS = 20.0
 SMALL = b"""\\data\\

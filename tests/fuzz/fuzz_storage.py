@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from unrolled.errors import FormatError
-from unrolled.storage import load, read_model, write_model
+from unrolled.storage.model_file import load, read_model, write_model
 
 START = rb'{"__metadata__":{"unrolled":"{\"header_crc32\":\"'
 DIGITS = slice(8 + len(START), 16 + len(START))

@@ -35,18 +35,18 @@ from typing import Any
 
 import numpy as np
 
-from unrolled.compat import kenlm
 from unrolled.errors import FormatError, NotNormalisedError, UnrolledWarning
-from unrolled.language_model import generate, predict
-from unrolled.ngram.arpa import write_arpa
-from unrolled.ngram.counting import count_ngrams
-from unrolled.ngram.estimation import NgramConfig, estimate
-from unrolled.ngram.mixing import mix
+from unrolled.integrations import kenlm
+from unrolled.language_models.protocol import generate, predict
+from unrolled.ngram.arpa.files import write_arpa
+from unrolled.ngram.counts.counting import count_ngrams
+from unrolled.ngram.editing.mixing import mix
+from unrolled.ngram.editing.pruning import entropy_prune, filter_vocabulary
+from unrolled.ngram.editing.quantisation import quantise
+from unrolled.ngram.estimation.estimator import NgramConfig, estimate
 from unrolled.ngram.model import NgramModel
-from unrolled.ngram.pruning import entropy_prune, filter_vocabulary
-from unrolled.ngram.quantisation import quantise
-from unrolled.ngram.trie import PackedTrie, pack
-from unrolled.vocabulary import Vocabulary
+from unrolled.ngram.trie.packed_trie import PackedTrie, pack
+from unrolled.text.vocabulary import Vocabulary
 
 Array = np.ndarray[Any, Any]
 ROUND_SECONDS = 20.0

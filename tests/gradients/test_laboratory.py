@@ -11,13 +11,13 @@ import pytest
 import torch
 
 from small_nets import small_model, write_text
-from unrolled.corpus import read_corpus
 from unrolled.errors import MissingExtraError, SettingError, TextError
 from unrolled.gradients.by_lag import LayerLags
 from unrolled.gradients.findings import of_lags, of_units
 from unrolled.gradients.laboratory import CURES, compare_cures, measure_cell, measure_gradients
 from unrolled.gradients.lags import lags_of_net
 from unrolled.neural.streams import side_by_side, steps_of
+from unrolled.text.corpus import read_corpus
 
 
 def test_a_nets_report_sums_up_the_batches_of_the_text(tmp_path: Path) -> None:

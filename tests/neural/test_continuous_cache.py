@@ -15,10 +15,10 @@ import unrolled
 from small_nets import small_model, write_text
 from unrolled.cli import main
 from unrolled.errors import SettingError
-from unrolled.language_model import evaluate
+from unrolled.language_models.protocol import evaluate
 from unrolled.neural import continuous_cache
 from unrolled.neural.continuous_cache import ContinuousCacheModel
-from unrolled.vocabulary import BOS, EOS
+from unrolled.text.vocabulary import BOS, EOS
 
 NETS: list[dict[str, Any]] = [
     {"cell": "lstm"},

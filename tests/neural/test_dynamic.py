@@ -18,7 +18,7 @@ import unrolled
 from small_nets import SMALL, small_model, write_text
 from unrolled.cli import main
 from unrolled.errors import SettingError, UnrolledError
-from unrolled.language_model import evaluate
+from unrolled.language_models.protocol import evaluate
 from unrolled.neural.dynamic import DynamicModel, evaluate_dynamically
 from unrolled.neural.training import train_net
 

@@ -11,20 +11,20 @@ import torch
 
 import unrolled
 from small_nets import SMALL, small_model, write_text
-from unrolled.corpus import read_corpus
 from unrolled.errors import SettingError
-from unrolled.language_model import evaluate
+from unrolled.integrations.net_onnx import _log_probs
+from unrolled.language_models.protocol import evaluate
 from unrolled.neural.continuous_cache import ContinuousCacheModel
-from unrolled.neural.distributed import Group
 from unrolled.neural.max_ent import MaxEnt, SparseAdagrad
 from unrolled.neural.model import NeuralModel
 from unrolled.neural.net import NetConfig
-from unrolled.neural.onnx_export import _log_probs
 from unrolled.neural.trainer import Trainer
 from unrolled.neural.training import train_net
 from unrolled.neural.training_config import split_settings
-from unrolled.storage import read_model
-from unrolled.vocabulary import BOS, EOS
+from unrolled.storage.model_file import read_model
+from unrolled.text.corpus import read_corpus
+from unrolled.text.vocabulary import BOS, EOS
+from unrolled.training.distributed import Group
 
 IDS = np.array([1, 3, 4, 6, 2, 1, 5, 0, 2, 1, 2], np.int32)
 NETS: list[dict[str, Any]] = [

@@ -14,14 +14,14 @@ import torch
 
 import unrolled
 from small_nets import small_model
-from unrolled.distributions import all_log_probs
 from unrolled.errors import FormatError, SettingError
-from unrolled.language_model import evaluate, predict, score_sentences
-from unrolled.mixture import Mixture
+from unrolled.language_models.distributions import all_log_probs
+from unrolled.language_models.mixture import Mixture
+from unrolled.language_models.protocol import evaluate, predict, score_sentences
 from unrolled.neural.model import NeuralModel
 from unrolled.neural.net import NetConfig, build_net
-from unrolled.storage import read_model, write_model
-from unrolled.vocabulary import BOS, EOS
+from unrolled.storage.model_file import read_model, write_model
+from unrolled.text.vocabulary import BOS, EOS
 
 NETS: list[dict[str, Any]] = [
     {"cell": "lstm"},

@@ -9,8 +9,8 @@ from torch import nn
 
 from unrolled.errors import SettingError
 from unrolled.neural.output_layers import OUTPUTS, ClassFactoredSoftmax, OutputLayer, output_layer
-from unrolled.vocabulary import BOS
-from unrolled.word_classes import word_classes
+from unrolled.text.vocabulary import BOS
+from unrolled.text.word_classes import word_classes
 
 V, E, N = 41, 14, 50  # a vector of eight and six more
 RANDOM = np.random.default_rng(5)

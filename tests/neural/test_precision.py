@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from small_nets import SMALL, write_text
-from unrolled.corpus import read_corpus
 from unrolled.errors import SettingError
 from unrolled.neural.trainer import Trainer, lower_precision
 from unrolled.neural.training_config import TrainingConfig, split_settings
+from unrolled.text.corpus import read_corpus
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 

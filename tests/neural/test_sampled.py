@@ -11,11 +11,11 @@ from torch import nn
 
 from small_nets import SMALL, write_text
 from unrolled.errors import SettingError
-from unrolled.language_model import evaluate
+from unrolled.language_models.protocol import evaluate
 from unrolled.neural.output_layers import FullSoftmax, output_layer
 from unrolled.neural.sampled import NoiseContrastive, SampledSoftmax
 from unrolled.neural.training import train_net
-from unrolled.vocabulary import BOS
+from unrolled.text.vocabulary import BOS
 
 V, E, N = 23, 4, 6
 COUNTS = np.random.default_rng(2).integers(0, 50, V)

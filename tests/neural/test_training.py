@@ -15,15 +15,15 @@ import pytest
 import torch
 
 from small_nets import SMALL, write_text
-from unrolled.corpus import read_corpus
 from unrolled.errors import FormatError, SettingError, TextError, UnrolledError
-from unrolled.language_model import evaluate
-from unrolled.neural.averaging import Averager
-from unrolled.neural.schedules import Schedule
+from unrolled.language_models.protocol import evaluate
 from unrolled.neural.trainer import Trainer
 from unrolled.neural.training import train_net
 from unrolled.neural.training_config import split_settings
-from unrolled.storage import read_model, write_model
+from unrolled.storage.model_file import read_model, write_model
+from unrolled.text.corpus import read_corpus
+from unrolled.training.averaging import Averager
+from unrolled.training.schedules import Schedule
 
 QUICK: dict[str, Any] = {**SMALL, "batch": 4, "bptt": 6, "epochs": 3, "warmup": 5}
 

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from unrolled.ngram.arpa import read_arpa
+from unrolled.ngram.arpa.files import read_arpa
 from unrolled.ngram.model import NgramModel
 
 LN10 = math.log(10.0)

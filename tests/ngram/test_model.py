@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from corpora import model_of, words_in, zipf_sentences
 from unrolled import TextOptions, load, quantise, train_ngram
 from unrolled.errors import FormatError, NotNormalisedError, SettingError
-from unrolled.ngram.estimation import config_from_dict
+from unrolled.ngram.estimation.estimator import config_from_dict
 from unrolled.ngram.model import NgramModel
-from unrolled.storage import read_model, write_model
-from unrolled.vocabulary import EOS
+from unrolled.storage.model_file import read_model, write_model
+from unrolled.text.vocabulary import EOS
 
 pytestmark = pytest.mark.filterwarnings("ignore::unrolled.errors.UnrolledWarning")
 

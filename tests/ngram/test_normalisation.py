@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from unrolled import quantise, train_ngram
+from unrolled.ngram.estimation.smoothing import SMOOTHINGS
 from unrolled.ngram.model import NgramModel
-from unrolled.ngram.smoothing import SMOOTHINGS
-from unrolled.vocabulary import BOS, EOS
+from unrolled.text.vocabulary import BOS, EOS
 
 NORMALISED = sorted(set(SMOOTHINGS) - {"stupid-backoff"})
 

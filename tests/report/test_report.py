@@ -11,8 +11,8 @@ from xml.etree import ElementTree
 
 import pytest
 
+from unrolled.comparison.compare import LadderResult, Row
 from unrolled.errors import FormatError, MissingExtraError
-from unrolled.ladder import LadderResult, Row
 from unrolled.report import html, plots, read_results, tables, write_report
 
 EVIL = "<script>alert('x')</script> & \"$x_1$\" {{ 7 * 7 }}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from unrolled.tagging.columns import TaggedSentence
+from unrolled.tagging.data.columns import TaggedSentence
 from unrolled.tagging.model import Tagger
 from unrolled.tagging.training import train_tagger
 
@@ -21,7 +21,7 @@ SMALL: dict[str, Any] = {
 
 def sentences(count: int, seed: int = 1, scheme: str = "BIO") -> list[TaggedSentence]:
     """Who met whom and went where; some names are of two words."""
-    from unrolled.tagging.schemes import convert
+    from unrolled.tagging.data.schemes import convert
 
     draw = random.Random(seed)
     found = []

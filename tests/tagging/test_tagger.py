@@ -13,10 +13,10 @@ import torch
 import unrolled
 from tagging.small_taggers import sentences, small_tagger
 from unrolled.errors import FormatError, SettingError, TextError
-from unrolled.storage import read_model, write_model
-from unrolled.tagging.columns import TaggedSentence
+from unrolled.storage.model_file import read_model, write_model
+from unrolled.tagging.data.columns import TaggedSentence
+from unrolled.tagging.data.schemes import spans
 from unrolled.tagging.model import Tagger
-from unrolled.tagging.schemes import spans
 
 KINDS = {
     "crf": {},
@@ -181,7 +181,7 @@ def test_a_sentence_of_a_hundred_thousand_words() -> None:
 def test_known_words_are_forgotten_before_they_fill_memory(
     tagger: Tagger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("unrolled.tagging.known_words.MOST_KNOWN", 10)
+    monkeypatch.setattr("unrolled.tagging.data.known_words.MOST_KNOWN", 10)
     given = sentences(30, seed=8)
     wanted = [list(sentence.tags) for sentence in given]
     for start in range(0, 30, 3):

@@ -12,10 +12,10 @@ import torch
 from stand_in_device import DEVICE, Seen, stand_in
 from tagging.small_taggers import SMALL, sentences
 from unrolled.errors import SettingError
-from unrolled.tagging.batches import Packing
-from unrolled.tagging.columns import TaggedSentence
+from unrolled.tagging.data.batches import Packing
+from unrolled.tagging.data.columns import TaggedSentence
 from unrolled.tagging.model import Tagger
-from unrolled.tagging.stack import DeepStack
+from unrolled.tagging.net.stack import DeepStack
 from unrolled.tagging.training import train_tagger
 
 TRAIN, VALID = sentences(16), sentences(8, seed=3)

@@ -11,14 +11,14 @@ import torch
 
 from tagging.small_taggers import SMALL, sentences, small_tagger
 from unrolled.errors import SettingError, TextError, UnrolledError, UnrolledWarning
-from unrolled.tagging.columns import TaggedSentence, write_columns
 from unrolled.tagging.config import split_settings
-from unrolled.tagging.features import Columns, Forms, Lexicon, shape_of
+from unrolled.tagging.data.columns import TaggedSentence, write_columns
+from unrolled.tagging.data.features import Columns, Forms, Lexicon, shape_of
+from unrolled.tagging.data.tags import TagSet
 from unrolled.tagging.model import Tagger
-from unrolled.tagging.row_optimiser import RowOptimiser
-from unrolled.tagging.tags import TagSet
 from unrolled.tagging.trainer import TaggerTrainer
 from unrolled.tagging.training import train_tagger
+from unrolled.training.row_optimiser import RowOptimiser
 
 
 def test_the_same_seed_gives_the_same_tagger_and_another_another() -> None:
@@ -300,7 +300,7 @@ def test_allowed_transitions_are_those_that_convert_gives() -> None:
     """Every sequence that the CRF allows is its own spans' tags, and no other is."""
     import itertools
 
-    from unrolled.tagging.schemes import tags_of
+    from unrolled.tagging.data.schemes import tags_of
 
     for scheme in ("IO", "IOB1", "BIO", "IOBES"):
         tags = TagSet.of([["B-X", "B-Y"]], scheme, output_scheme="BIO")
@@ -309,7 +309,7 @@ def test_allowed_transitions_are_those_that_convert_gives() -> None:
             names = [tags.names[number] for number in ids]
             path = [size, *ids, size + 1]
             passes = all(allowed[one, other] for one, other in itertools.pairwise(path))
-            from unrolled.tagging.schemes import spans as read
+            from unrolled.tagging.data.schemes import spans as read
 
             whole = tags_of(read(names), 3, scheme) == names
             assert passes == whole, (scheme, names)

@@ -10,7 +10,7 @@ import typer
 from unrolled.cli import options as shared
 
 if TYPE_CHECKING:
-    from unrolled.corpus import TextOptions
+    from unrolled.text.corpus import TextOptions
 
 Text = Annotated[str, typer.Argument(show_default=False)]
 Folder = Annotated[
@@ -66,7 +66,7 @@ def demo(output: Folder = None, threads: shared.Threads = 2) -> None:
     """
     import tempfile
 
-    from unrolled.demo import demo_text
+    from unrolled.text.demo_text import demo_text
 
     with tempfile.TemporaryDirectory() as folder:
         place = output or Path(folder)
@@ -84,7 +84,7 @@ def _show_tagger(folder: Path, keep: bool, threads: int) -> None:
 
     path = folder / "punctuation.safetensors"
     try:
-        from unrolled.tagging.demo_tagger import SAMPLES, restored, train_demo_tagger
+        from unrolled.comparison.demo_tagger import SAMPLES, restored, train_demo_tagger
         from unrolled.tagging.model import Tagger
 
         with Stages() as stages:
@@ -115,8 +115,8 @@ def _climb(
 ) -> None:
     import sys
 
+    from unrolled.comparison.compare import climb, format_table, names_in
     from unrolled.errors import MissingExtraError
-    from unrolled.ladder import climb, format_table, names_in
 
     result = climb(
         *texts,

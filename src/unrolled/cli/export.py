@@ -34,7 +34,7 @@ def export(
     """
     from unrolled.cli.models import check_output
     from unrolled.errors import SettingError
-    from unrolled.storage import load
+    from unrolled.storage.model_file import load
 
     check_output(output)
     opened = load(model)
@@ -43,10 +43,10 @@ def export(
             f"only nets can be written as ONNX, and this is {opened.name}", where=model
         )
     if hasattr(opened, "tags"):
-        from unrolled.tagging.onnx_export import export_tagger
+        from unrolled.integrations.tagger_onnx import export_tagger
 
         export_tagger(opened, output)
         return
-    from unrolled.neural.onnx_export import export_onnx
+    from unrolled.integrations.net_onnx import export_onnx
 
     export_onnx(opened, output)

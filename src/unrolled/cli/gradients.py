@@ -115,8 +115,8 @@ def _check(inputs: list[str] | None, cell: str | None) -> None:
 
 
 def _write(folder: Path, report: GradientReport, others: dict[str, GradientReport]) -> None:
-    from unrolled.atomic import atomic_write
     from unrolled.report.gradient_plots import write_pictures
+    from unrolled.storage.atomic import atomic_write
 
     write_pictures(folder, report, others)
     record = {

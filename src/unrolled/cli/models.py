@@ -34,7 +34,7 @@ def save_model(model: Any, path: Path) -> None:
     """
     if path.name.endswith(_ARPA_ENDINGS):
         from unrolled.errors import SettingError
-        from unrolled.ngram.arpa import write_arpa
+        from unrolled.ngram.arpa.files import write_arpa
 
         if not hasattr(model, "trie"):
             raise SettingError(
@@ -54,7 +54,7 @@ def load_ngram(path: str, command: str) -> NgramModel:
         SettingError: it is a model of another kind.
     """
     from unrolled.errors import SettingError
-    from unrolled.storage import load
+    from unrolled.storage.model_file import load
 
     model = load(path)
     if not hasattr(model, "trie"):
@@ -67,7 +67,7 @@ def load_ngram(path: str, command: str) -> NgramModel:
 
 def check_output(path: Path) -> None:
     """Fail before the work rather than after it."""
-    from unrolled.atomic import check_target
+    from unrolled.storage.atomic import check_target
 
     check_target(str(path))
 
@@ -86,7 +86,7 @@ def info(
 
         unrolled info news.safetensors --verify
     """
-    from unrolled.storage import load
+    from unrolled.storage.model_file import load
 
     opened = load(model, verify=verify)
     if words:
@@ -147,11 +147,11 @@ def convert(
         unrolled convert lm.safetensors small.safetensors --quantize 8
     """
     from unrolled.cli.progress import Stages, compiling_announced
-    from unrolled.storage import load
+    from unrolled.storage.model_file import load
 
     check_output(target)
     with compiling_announced(), Stages() as stages:
-        from unrolled.ngram.quantisation import check_bits, quantise
+        from unrolled.ngram.editing.quantisation import check_bits, quantise
 
         check_bits(quantize)
         stages.stage(f"reading {source}")
@@ -197,7 +197,7 @@ def prune(
         raise SettingError("give one of --threshold, --ngrams and --megabytes")
     check_output(target)
     with compiling_announced(), Stages() as stages:
-        from unrolled.ngram.pruning import entropy_prune, prune_to_size
+        from unrolled.ngram.editing.pruning import entropy_prune, prune_to_size
 
         stages.stage(f"reading {source}")
         model = load_ngram(source, "prune")
@@ -239,7 +239,7 @@ def filter_words(
 
     check_output(target)
     with compiling_announced(), Stages() as stages:
-        from unrolled.ngram.pruning import filter_vocabulary
+        from unrolled.ngram.editing.pruning import filter_vocabulary
 
         stages.stage(f"reading {source}")
         model = load_ngram(source, "filter")
@@ -296,7 +296,7 @@ def mix(
     """
     from unrolled.cli.progress import Stages, compiling_announced
     from unrolled.errors import SettingError
-    from unrolled.storage import load_language_model
+    from unrolled.storage.model_file import load_language_model
 
     if tune and weights:
         raise SettingError("give --tune or --weights, not both")
@@ -305,14 +305,14 @@ def mix(
         opened = [load_language_model(source) for source in sources]
         given = shared.numbers(weights, float, "--weights") or None
         if cache is not None:
-            from unrolled.cache import CacheModel
+            from unrolled.language_models.cache import CacheModel
 
             first = opened[0]
             options = first.text_options
             opened.append(CacheModel(first.vocabulary, half_life=cache, text_options=options))
             sources = [*sources, opened[-1].name]
         if dynamic or log_linear or not all(hasattr(model, "trie") for model in opened):
-            from unrolled.mixture_tuning import mix_models
+            from unrolled.language_models.mixture_tuning import mix_models
 
             stages.stage("tuning weights" if tune else "mixing")
             how = "log-linear" if log_linear else "linear"
@@ -335,8 +335,8 @@ def _merged(
     report: Callable[[str], None],
 ) -> tuple[Any, list[float]]:
     """One n-gram model for several, and their weights."""
-    from unrolled.ngram.mixing import mix as combine
-    from unrolled.ngram.mixing import tune_weights
+    from unrolled.ngram.editing.mixing import mix as combine
+    from unrolled.ngram.editing.mixing import tune_weights
 
     given = list(weights or (1 / len(models),) * len(models))
     if tune:

@@ -157,8 +157,8 @@ def net(
         tokens=tokens, lower=lower, invalid=invalid, specials=specials, field=field
     )
     with compiling_announced(), Stages() as stages:
-        from unrolled.neural.distributed import is_first
         from unrolled.neural.training import train_net
+        from unrolled.training.distributed import is_first
 
         watch, view = None, None
         if monitor:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from unrolled.corpus import TextOptions
+    from unrolled.text.corpus import TextOptions
 
 Texts = Annotated[
     list[str],
@@ -49,7 +49,7 @@ Vocabulary = Annotated[
 
 def text_options(**given: Any) -> TextOptions:
     """Text options from the command line."""
-    from unrolled.corpus import TextOptions
+    from unrolled.text.corpus import TextOptions
 
     return TextOptions(**given)
 
@@ -62,7 +62,7 @@ def read_words(path: Path | None) -> list[str] | None:
     """
     if path is None:
         return None
-    from unrolled.corpus import iter_sentences
+    from unrolled.text.corpus import iter_sentences
 
     return [line.strip() for line in iter_sentences(str(path)) if line.strip()]
 

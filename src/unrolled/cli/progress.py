@@ -100,6 +100,6 @@ def _print(text: str) -> None:
 
 def compiling_announced() -> AbstractContextManager[None]:
     """Say so, once, when kernels have to be compiled: the first use after installation."""
-    from unrolled import first_use
+    from unrolled import compilation as first_use
 
     return first_use.compiling_announced(_print)

@@ -14,13 +14,13 @@ from unrolled.cli import options as shared
 from unrolled.cli import tagging
 
 if TYPE_CHECKING:
-    from unrolled.language_model import LanguageModel
+    from unrolled.language_models.protocol import LanguageModel
 
 _UNITS = {"log10": 1 / math.log(10), "nats": 1.0, "bits": -1 / math.log(2)}
 
 
 def _load(path: str) -> Any:
-    from unrolled.storage import load_language_model
+    from unrolled.storage.model_file import load_language_model
 
     return load_language_model(path)
 
@@ -29,7 +29,7 @@ def _lines(sources: str | list[str], model: LanguageModel) -> Iterator[str]:
     """Lines as they stand, read as the model's training text was."""
     from dataclasses import replace
 
-    from unrolled.corpus import iter_sentences
+    from unrolled.text.corpus import iter_sentences
 
     return iter_sentences(sources, replace(model.text_options, tokens="word", lower=False))
 
@@ -77,8 +77,8 @@ def evaluate(
     """
     from unrolled.cli.progress import Stages, compiling_announced
     from unrolled.errors import SettingError
-    from unrolled.language_model import evaluate as measure
-    from unrolled.storage import load
+    from unrolled.language_models.protocol import evaluate as measure
+    from unrolled.storage.model_file import load
 
     if dynamic and cache:
         raise SettingError("--dynamic and --cache cannot be had together", hint="Name one of them")
@@ -162,7 +162,7 @@ def _choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
 
 
 def _print_sentences(model: LanguageModel, lines: Iterable[str], unit: str, format: str) -> None:
-    from unrolled.language_model import score_sentences
+    from unrolled.language_models.protocol import score_sentences
 
     if format == "tsv":
         print(f"{unit}\tsentence")
@@ -176,7 +176,7 @@ def _print_sentences(model: LanguageModel, lines: Iterable[str], unit: str, form
 
 
 def _print_words(model: LanguageModel, lines: Iterable[str], unit: str, format: str) -> None:
-    from unrolled.language_model import surprisals
+    from unrolled.language_models.protocol import surprisals
 
     if format == "tsv":
         print(f"sentence\tword\t{unit}\toov")
@@ -214,7 +214,7 @@ def rank(
         unrolled rank news.safetensors "the cat is small" "small the is cat"
     """
     from unrolled.cli.progress import compiling_announced
-    from unrolled.language_model import rank as order
+    from unrolled.language_models.protocol import rank as order
 
     with compiling_announced():
         opened = _load(model)
@@ -238,7 +238,7 @@ def predict(
         unrolled predict news.safetensors "in the united"
     """
     from unrolled.cli.progress import compiling_announced
-    from unrolled.language_model import predict as likeliest
+    from unrolled.language_models.protocol import predict as likeliest
 
     with compiling_announced():
         likely = likeliest(_load(model), context, count)
@@ -265,7 +265,7 @@ def generate(
         unrolled generate news.safetensors -n 5 --seed 1
     """
     from unrolled.cli.progress import compiling_announced
-    from unrolled.language_model import generate as draw
+    from unrolled.language_models.protocol import generate as draw
 
     with compiling_announced():
         opened = _load(model)

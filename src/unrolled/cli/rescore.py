@@ -51,12 +51,12 @@ def rescore(
 
         unrolled rescore lm.safetensors test.nbest --format moses --lm-scale 0.4 --mix 1 --best
     """
-    from unrolled import rescoring
     from unrolled.cli.models import check_output
     from unrolled.cli.progress import compiling_announced
     from unrolled.errors import SettingError
-    from unrolled.nbest import nbest_lines, read_nbest, read_references, score_lines
-    from unrolled.storage import load_language_model
+    from unrolled.rescoring import rescore as rescoring
+    from unrolled.rescoring.nbest import nbest_lines, read_nbest, read_references, score_lines
+    from unrolled.storage.model_file import load_language_model
 
     if tune and references is None:
         raise SettingError("--tune needs --references")
@@ -90,7 +90,7 @@ def _write(path: Path | None, lines: Iterable[str]) -> None:
         for line in lines:
             print(line)
         return
-    from unrolled.atomic import atomic_write
+    from unrolled.storage.atomic import atomic_write
 
     with atomic_write(path) as file:
         for line in lines:

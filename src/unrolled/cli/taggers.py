@@ -12,7 +12,7 @@ from unrolled.cli.tagging import Encoding, Separator, TagColumn, WordColumn, col
 
 if TYPE_CHECKING:
     from unrolled.cli.progress import Stages
-    from unrolled.tagging.curve import TaggerTick
+    from unrolled.training.curve import TaggerTick
 
 _DATA, _NET, _TRAINING = "Data", "Net", "Training"
 

@@ -12,9 +12,9 @@ import typer
 from unrolled.cli import options as shared
 
 if TYPE_CHECKING:
-    from unrolled.tagging.columns import ColumnFormat, TaggedSentence
+    from unrolled.tagging.data.columns import ColumnFormat, TaggedSentence
     from unrolled.tagging.model import Tagger
-    from unrolled.tagging.results import Tagged
+    from unrolled.tagging.scoring.results import Tagged
 
 _DATA = "Data"
 WordColumn = Annotated[
@@ -35,7 +35,7 @@ def column_format(
     word: int | None, tag: int | None, separator: str | None, tagged: bool = True
 ) -> ColumnFormat:
     """How columns are laid out, from the command line."""
-    from unrolled.tagging.columns import ColumnFormat
+    from unrolled.tagging.data.columns import ColumnFormat
 
     return ColumnFormat(word=word, tag=tag, separator=_tabbed(separator), tagged=tagged)
 
@@ -135,8 +135,8 @@ class _Lines(NamedTuple):
         """Lines of text."""
         import codecs
 
-        from unrolled.corpus import TextOptions, iter_sentences
-        from unrolled.tagging.encoded_text import check_encoding, iter_lines
+        from unrolled.tagging.data.encoded_text import check_encoding, iter_lines
+        from unrolled.text.corpus import TextOptions, iter_sentences
 
         check_encoding(self.encoding)
         if codecs.lookup(self.encoding).name != "utf-8":
@@ -148,7 +148,7 @@ def _inputs(
     lines: _Lines, kind: str, layout: ColumnFormat
 ) -> Iterator[str | list[str] | TaggedSentence]:
     """Sentences one at a time, as `Tagger.tag` takes them."""
-    from unrolled.tagging.columns import iter_columns
+    from unrolled.tagging.data.columns import iter_columns
 
     if kind == "columns":
         yield from iter_columns(lines.files, layout, encoding=lines.encoding)
@@ -209,7 +209,7 @@ def evaluate_tagger(
     tag: int | None, separator: str | None,
 ) -> None:  # fmt: skip
     """Print conlleval's table of a column file, or how well punctuation of a text is restored."""
-    from unrolled.tagging.columns import read_columns
+    from unrolled.tagging.data.columns import read_columns
     from unrolled.tagging.punctuation import (
         punctuation_sentences,
         restores_punctuation,

@@ -86,7 +86,7 @@ def ngram(
     """
     from unrolled.cli.models import check_output, save_model
     from unrolled.cli.progress import Stages, compiling_announced
-    from unrolled.corpus import source_bytes
+    from unrolled.text.corpus import source_bytes
 
     check_output(output)
     options = shared.text_options(
@@ -111,11 +111,11 @@ def ngram(
     }
     multipliers = shared.numbers(weights, int, "--weights")
     with compiling_announced(), Stages(source_bytes(texts) or 0) as stages:
-        from unrolled.ngram.quantisation import check_bits, quantise
+        from unrolled.ngram.editing.quantisation import check_bits, quantise
 
         check_bits(quantize)
         if from_counts:
-            from unrolled.ngram.count_files import train_on_counts
+            from unrolled.ngram.counts.count_files import train_on_counts
 
             model = train_on_counts(
                 texts,
@@ -164,15 +164,15 @@ def count(
         unrolled count corpus.txt -o counts.gz --order 3
     """
     from unrolled.cli.progress import Stages, compiling_announced
-    from unrolled.corpus import read_corpus, source_bytes
+    from unrolled.text.corpus import read_corpus, source_bytes
 
     _check_count_target(output)
     options = shared.text_options(
         tokens=tokens, lower=lower, invalid=invalid, specials=specials, field=field
     )
     with compiling_announced(), Stages(source_bytes(texts) or 0) as stages:
-        from unrolled.ngram.count_files import write_counts
-        from unrolled.ngram.counting import count_ngrams
+        from unrolled.ngram.counts.count_files import write_counts
+        from unrolled.ngram.counts.counting import count_ngrams
 
         stages.stage("reading text")
         corpus = read_corpus(texts, options=options, threads=threads, progress=stages.bytes_read)
@@ -184,6 +184,6 @@ def count(
 
 
 def _check_count_target(output: Path) -> None:
-    from unrolled.atomic import check_target
+    from unrolled.storage.atomic import check_target
 
     check_target(str(output))

@@ -99,9 +99,9 @@ def run_experiment(
     import json
     import time
 
-    from unrolled.atomic import atomic_write
+    from unrolled.comparison.provenance import machine
     from unrolled.experiments.finished_runs import parts_folder, remove_parts
-    from unrolled.provenance import machine
+    from unrolled.storage.atomic import atomic_write
 
     experiment = experiment_of(name)
     if size not in SIZES:
@@ -148,6 +148,6 @@ def _how(experiment: Experiment, name: str, **given: Any) -> dict[str, Any]:
 
 def _files(folder: Path) -> list[dict[str, Any]]:
     """Name, size and checksum of each file of a folder, but of those in folders within it."""
-    from unrolled.provenance import file_facts
+    from unrolled.comparison.provenance import file_facts
 
     return [file_facts(str(path)) for path in sorted(folder.iterdir()) if path.is_file()]

@@ -7,8 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from unrolled.comparison.model_specs import Rung, mixture_rung, net_rung, ngram_rung
 from unrolled.experiments.ladders import climb_and_keep
-from unrolled.rungs import Rung, mixture_rung, net_rung, ngram_rung
 
 SOURCE = "Our own comparison: nothing published sets these cells side by side at one size."
 PUBLISHED: dict[str, Any] = {}

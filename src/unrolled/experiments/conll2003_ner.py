@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from unrolled.comparison.provenance import file_facts
 from unrolled.experiments.finished_runs import FinishedRuns, parts_folder
 from unrolled.experiments.taggers import (
     TaggerRun,
@@ -16,7 +17,6 @@ from unrolled.experiments.taggers import (
     vectors_file,
 )
 from unrolled.experiments.worker_pool import Report, side_by_side
-from unrolled.provenance import file_facts
 
 SOURCE = (
     "CoNLL-2003 English named entities (Tjong Kim Sang and De Meulder 2003), exact span F1 on "
@@ -55,7 +55,7 @@ _ROWS_OF = {
 
 def train_and_test(run: TaggerRun) -> dict[str, Any]:
     """Scores on dev and test, time, and speed of tagging."""
-    from unrolled.tagging.folds import read_conll2003
+    from unrolled.tagging.data.folds import read_conll2003
 
     split = shortened(read_conll2003(run.folder), run.sentences)
     began = time.perf_counter()

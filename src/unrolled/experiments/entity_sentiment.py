@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from unrolled.comparison.provenance import file_facts
 from unrolled.experiments.finished_runs import FinishedRuns, parts_folder
 from unrolled.experiments.taggers import (
     TaggerRun,
@@ -18,7 +19,6 @@ from unrolled.experiments.taggers import (
     vectors_file,
 )
 from unrolled.experiments.worker_pool import Report, side_by_side
-from unrolled.provenance import file_facts
 
 SOURCE = (
     "Entity-level sentiment: laptop reviews of SemEval 2014 (Pontiki et al. 2014), and tweets in "
@@ -64,8 +64,8 @@ _SIZES: dict[str, dict[str, Any]] = {
 
 def train_and_test(run: TaggerRun) -> dict[str, float]:
     """Exact F1 of spans with polarity, in percent; without polarity as well."""
-    from unrolled.tagging.folds import read_sentiment
-    from unrolled.tagging.scores import score_spans
+    from unrolled.tagging.data.folds import read_sentiment
+    from unrolled.tagging.scoring.scores import score_spans
 
     split = shortened(read_sentiment(run.folder, run.name), run.sentences)
     tagger = train(split, run.device, run.settings)

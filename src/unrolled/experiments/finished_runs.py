@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from unrolled.atomic import atomic_write
-from unrolled.provenance import file_facts
+from unrolled.comparison.provenance import file_facts
+from unrolled.storage.atomic import atomic_write
 
 _NAME_LENGTH = 32
 

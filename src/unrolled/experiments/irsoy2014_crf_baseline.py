@@ -11,7 +11,7 @@ from unrolled.experiments.taggers import data_folder, how_to_run, mean, train
 from unrolled.experiments.worker_pool import Report, side_by_side
 
 if TYPE_CHECKING:
-    from unrolled.tagging.columns import TaggedSentence
+    from unrolled.tagging.data.columns import TaggedSentence
 
 SOURCE = (
     "O. Irsoy, C. Cardie. Opinion Mining with Deep Recurrent Neural Networks. EMNLP 2014: the CRF "
@@ -57,11 +57,11 @@ class Run:
 def with_features(sentence: TaggedSentence) -> TaggedSentence:
     """The sentence with columns of lower-case words, parts of speech, ends, and looks.
 
-    >>> from unrolled.tagging.columns import TaggedSentence
+    >>> from unrolled.tagging.data.columns import TaggedSentence
     >>> with_features(TaggedSentence(("Saying", "so"), ("B", "O"), (("VBG", "RB"),))).columns
     (('saying', 'so'), ('VBG', 'RB'), ('ing', 'so'), ('2', '1'))
     """
-    from unrolled.tagging.features import shape_of
+    from unrolled.tagging.data.features import shape_of
 
     lower = tuple(word.lower() for word in sentence.words)
     ends = tuple(word[-3:] for word in lower)
@@ -71,8 +71,8 @@ def with_features(sentence: TaggedSentence) -> TaggedSentence:
 
 def train_and_test(run: Run) -> tuple[float, float]:
     """Proportional and binary F1 on the test part of a fold, in percent."""
-    from unrolled.tagging.folds import Split, read_mpqa_fold
-    from unrolled.tagging.overlap import score_overlap
+    from unrolled.tagging.data.folds import Split, read_mpqa_fold
+    from unrolled.tagging.scoring.overlap import score_overlap
 
     plain = read_mpqa_fold(run.folder, run.kind, run.fold)
     split = Split(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from unrolled.comparison.provenance import file_facts
 from unrolled.experiments.finished_runs import FinishedRuns, parts_folder
 from unrolled.experiments.taggers import (
     data_folder,
@@ -18,10 +19,9 @@ from unrolled.experiments.taggers import (
     vectors_file,
 )
 from unrolled.experiments.worker_pool import Report, side_by_side
-from unrolled.provenance import file_facts
 
 if TYPE_CHECKING:
-    from unrolled.tagging.overlap import OverlapCounts
+    from unrolled.tagging.scoring.overlap import OverlapCounts
 
 SOURCE = (
     "O. Irsoy, C. Cardie. Opinion Mining with Deep Recurrent Neural Networks. EMNLP 2014: layers 1 "
@@ -100,8 +100,8 @@ def width_of(parameters: int, layers: int, inputs: int, tags: int = 3) -> int:
 
 def train_and_test(run: Run, **changes: Any) -> tuple[list[list[float]], list[str], float]:
     """Overlap counts (S, 6) of each test sentence, their documents, and the score on dev."""
-    from unrolled.tagging.folds import read_mpqa_fold
-    from unrolled.tagging.overlap import count_overlap
+    from unrolled.tagging.data.folds import read_mpqa_fold
+    from unrolled.tagging.scoring.overlap import count_overlap
 
     split = shortened(read_mpqa_fold(run.folder, run.kind, run.fold), run.sentences)
     settings = {**SETTINGS, "layers": run.layers, "epochs": run.epochs, "vectors": run.vectors}
@@ -117,7 +117,7 @@ def train_and_test(run: Run, **changes: Any) -> tuple[list[list[float]], list[st
 
 def _width(vectors: str) -> int:
     """E of a file of vectors."""
-    from unrolled.neural.word_vectors import read_vectors
+    from unrolled.text.word_vectors import read_vectors
 
     return int(read_vectors(vectors, 1)[1].shape[1])
 
@@ -187,7 +187,7 @@ def run(
 
 def _scores(rows: list[list[float]]) -> tuple[float, float]:
     """Proportional and binary F1 in percent."""
-    from unrolled.tagging.overlap import OverlapCounts
+    from unrolled.tagging.scoring.overlap import OverlapCounts
 
     total = OverlapCounts(np.array(rows)).total()
     return 100 * total.proportional_f1, 100 * total.binary_f1
@@ -211,8 +211,8 @@ def _comparisons(
     runs: list[Run], results: list[Any], plan: dict[str, Any], report: Report
 ) -> dict[str, dict[str, float]]:
     """Three layers (or the most there are) against one, documents drawn anew: p-values."""
-    from unrolled.tagging.overlap import OverlapCounts
-    from unrolled.tagging.significance import compare
+    from unrolled.tagging.scoring.overlap import OverlapCounts
+    from unrolled.tagging.scoring.significance import compare
 
     deep, shallow = min(3, max(plan["layers"])), min(plan["layers"])
     found: dict[str, dict[str, float]] = {}

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from unrolled.comparison.compare import LadderResult, climb, format_table
+from unrolled.comparison.model_specs import Rung
 from unrolled.experiments.finished_runs import FinishedRuns, parts_folder
 from unrolled.experiments.texts import texts_for
-from unrolled.ladder import LadderResult, climb, format_table
-from unrolled.rungs import Rung
 
 
 def climb_and_keep(

@@ -8,9 +8,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from unrolled.comparison.compare import Row
+from unrolled.comparison.model_specs import Rung, net_rung
 from unrolled.experiments.ladders import climb_and_keep
-from unrolled.ladder import Row
-from unrolled.rungs import Rung, net_rung
 
 SOURCE = (
     "PyTorch's example word_language_model: LSTM of 2 x 1,500 units, tied, 40 epochs (Penn "

@@ -7,8 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from unrolled.comparison.model_specs import Rung, mixture_rung, net_rung, ngram_rung
 from unrolled.experiments.ladders import climb_and_keep
-from unrolled.rungs import Rung, mixture_rung, net_rung, ngram_rung
 
 SOURCE = (
     "T. Mikolov, S. Kombrink, L. Burget, J. Cernocky, S. Khudanpur. Extensions of recurrent "

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from unrolled.errors import SettingError
 from unrolled.experiments.worker_pool import tell
-from unrolled.threads import usable_cores
+from unrolled.runtime.threads import usable_cores
 
 if TYPE_CHECKING:
-    from unrolled.tagging.folds import Split
+    from unrolled.tagging.data.folds import Split
     from unrolled.tagging.model import Tagger
 
 _MOST_ON_A_GPU = 16  # runs at a time; each takes some hundred megabytes for itself
@@ -84,7 +84,7 @@ def how_to_run(size: str, jobs: int | None, device: str) -> tuple[int, str]:
     Raises:
         SettingError: the device is unknown or not there.
     """
-    from unrolled.neural.devices import device_of
+    from unrolled.training.devices import device_of
 
     kind = device_of(device).type
     most = usable_cores() if kind == "cpu" else min(usable_cores(), _MOST_ON_A_GPU)
@@ -103,7 +103,7 @@ def train(split: Split, device: str, settings: dict[str, Any]) -> Tagger:
 
 def shortened(split: Split, most: int | None) -> Split:
     """The first sentences of each part."""
-    from unrolled.tagging.folds import Split
+    from unrolled.tagging.data.folds import Split
 
     return Split(split.train[:most], split.dev[:most], split.test[:most])
 

@@ -54,13 +54,13 @@ def texts_in(folder: Path) -> Texts:
 
 
 def _demo_texts(folder: Path) -> Texts:
-    from unrolled.demo import demo_text
+    from unrolled.text.demo_text import demo_text
 
     return Texts(*(str(path) for path in demo_text(folder)))
 
 
 def _shortened(texts: Texts, folder: Path) -> Texts:
-    from unrolled.corpus import iter_sentences
+    from unrolled.text.corpus import iter_sentences
 
     folder.mkdir(parents=True, exist_ok=True)
     paths = []

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from unrolled.errors import UnrolledError
 from unrolled.experiments.finished_runs import FinishedRuns
-from unrolled.threads import usable_cores
+from unrolled.runtime.threads import usable_cores
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")

@@ -30,7 +30,7 @@ from unrolled.neural.streams import Batch, by_sentence, side_by_side, steps_of
 
 if TYPE_CHECKING:
     from unrolled.neural.model import NeuralModel
-    from unrolled.text_sources import Sources
+    from unrolled.text.sources import Sources
 
 Array = np.ndarray[Any, Any]
 
@@ -228,7 +228,7 @@ def _joined(total: GradientLags, found: GradientLags) -> GradientLags:
 
 def _recurrent(model: NeuralModel | str) -> Any:
     """The model, if it is a recurrent net."""
-    from unrolled.storage import load
+    from unrolled.storage.model_file import load
 
     opened: Any = load(model) if isinstance(model, str) else model
     if not isinstance(getattr(opened, "net", None), RecurrentNet):
@@ -258,7 +258,7 @@ def _fresh(net: RecurrentNet, size: int, seed: int) -> RecurrentNet:
 
 def _pieces(model: Any, sources: Sources, threads: int, sizes: tuple[int, int, int]) -> list[Batch]:
     """Stretches of the text side by side; those of one text go on from each other."""
-    from unrolled.corpus import read_corpus
+    from unrolled.text.corpus import read_corpus
 
     steps, batch, batches = sizes
     corpus = read_corpus(

@@ -42,7 +42,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from unrolled.atomic import check_target
 from unrolled.errors import SettingError, UnrolledWarning
 from unrolled.gradients import findings
 from unrolled.gradients.adjoint import Entering
@@ -55,6 +54,7 @@ from unrolled.gradients.omega import omega, total_errors
 from unrolled.gradients.stacks import Stack, opened
 from unrolled.gradients.tangents import Tangent
 from unrolled.neural.cells import Cell
+from unrolled.storage.atomic import check_target
 
 _KINDS = (Cell, nn.RNN, nn.LSTM, nn.GRU)
 _GATES = {"elman": ("state",), "irnn": ("state",), "lstm": ("enter", "forget", "new", "out"),

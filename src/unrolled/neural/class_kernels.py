@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from unrolled.kernels import leaf, sum_kernel, sum_part
-from unrolled.vectors import add_product, eight, load, store
+from unrolled.runtime.kernels import leaf, sum_kernel, sum_part
+from unrolled.runtime.simd import add_product, eight, load, store
 
 Array = np.ndarray[Any, Any]
 

@@ -24,10 +24,10 @@ from unrolled.neural.cells import State as NetState
 from unrolled.neural.dynamic import require_net
 from unrolled.neural.model import NeuralModel
 from unrolled.neural.streams import in_order, steps_of
-from unrolled.vocabulary import BOS, EOS, UNK, Vocabulary
+from unrolled.text.vocabulary import BOS, EOS, UNK, Vocabulary
 
 if TYPE_CHECKING:
-    from unrolled.corpus import TextOptions
+    from unrolled.text.corpus import TextOptions
 
 Array = np.ndarray[Any, Any]
 Cache = tuple[Tensor, Tensor]  # outputs (n, E), oldest first, and the words after them (n,) int64

@@ -24,17 +24,17 @@ import torch
 from torch import Tensor, nn
 
 from unrolled.errors import SettingError, UnrolledError
-from unrolled.language_model import Perplexity, evaluate
+from unrolled.language_models.protocol import Perplexity, evaluate
 from unrolled.neural.cells import State
-from unrolled.neural.memory import keep_freed_memory
 from unrolled.neural.model import NeuralModel
 from unrolled.neural.output_layers import FullSoftmax, OutputLayer
 from unrolled.neural.streams import Batch, in_order, steps_of
-from unrolled.vocabulary import UNK, Vocabulary
+from unrolled.runtime.memory import keep_freed_memory
+from unrolled.text.vocabulary import UNK, Vocabulary
 
 if TYPE_CHECKING:
-    from unrolled.corpus import TextOptions
-    from unrolled.text_sources import Sources
+    from unrolled.text.corpus import TextOptions
+    from unrolled.text.sources import Sources
 
 Array = np.ndarray[Any, Any]
 
@@ -147,7 +147,7 @@ def evaluate_dynamically(
 
     Args:
         sources: files, folders or "-"; their order matters.
-        options, skip_oov, progress: as of `unrolled.language_model.evaluate`.
+        options, skip_oov, progress: as of `unrolled.language_models.protocol.evaluate`.
         **settings: rate, stretch, clip_norm and decay, as of `DynamicModel`.
 
     Raises:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from unrolled.neural.elman_kernels import LINEAR, RELU, SIGMOID, TANH, run, run_back
-from unrolled.threads import even_slices, run_short_slices
+from unrolled.runtime.threads import even_slices, run_short_slices
 
 KINDS = {"tanh": TANH, "sigmoid": SIGMOID, "relu": RELU, "linear": LINEAR}
 FEWEST = 4  # texts that the kernels take together

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from unrolled.kernels import leaf, sum_kernel, sum_part
-from unrolled.vectors import (
+from unrolled.runtime.kernels import leaf, sum_kernel, sum_part
+from unrolled.runtime.simd import (
     add,
     add_product,
     divide,

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from unrolled.errors import SettingError
 from unrolled.neural.max_ent_kernels import adagrad, adagrad_rows, add_features, collect
-from unrolled.vocabulary import BOS
+from unrolled.text.vocabulary import BOS
 
 Array = np.ndarray[Any, Any]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from unrolled.kernels import kernel
+from unrolled.runtime.kernels import kernel
 
 Array = np.ndarray[Any, Any]
 

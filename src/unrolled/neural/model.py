@@ -18,11 +18,11 @@ from unrolled.errors import FormatError, SettingError
 from unrolled.neural.cells import State
 from unrolled.neural.net import Net, NetConfig, build_net
 from unrolled.neural.streams import Batch, Steps, by_sentence, side_by_side, steps_of
-from unrolled.storage import ModelFile, arrays_under, load, write_model
-from unrolled.vocabulary import BOS, UNK, Vocabulary
+from unrolled.storage.model_file import ModelFile, arrays_under, load, write_model
+from unrolled.text.vocabulary import BOS, UNK, Vocabulary
 
 if TYPE_CHECKING:
-    from unrolled.corpus import TextOptions
+    from unrolled.text.corpus import TextOptions
 
 Array = np.ndarray[Any, Any]
 
@@ -74,7 +74,7 @@ class NeuralModel:
         Raises:
             FormatError: the file asks for options that this version does not know.
         """
-        from unrolled.tokens import stored_options
+        from unrolled.text.tokens import stored_options
 
         return stored_options(self.config, self.path)
 
@@ -156,7 +156,7 @@ class NeuralModel:
 
     def score(self, sentence: str) -> float:
         """Log-probability of one sentence, </s> included."""
-        from unrolled.language_model import score_sentences
+        from unrolled.language_models.protocol import score_sentences
 
         return float(score_sentences(self, [sentence])[0])
 

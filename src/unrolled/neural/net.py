@@ -15,7 +15,7 @@ from unrolled.neural.cells import CELLS, Cell, State, activate
 from unrolled.neural.initialisation import check_initialisation, initialise
 from unrolled.neural.max_ent import NO_WORD, MaxEnt
 from unrolled.neural.output_layers import output_layer
-from unrolled.vocabulary import EOS
+from unrolled.text.vocabulary import EOS
 
 Array = np.ndarray[Any, Any]
 

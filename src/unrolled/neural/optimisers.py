@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from unrolled.neural.adam import AdamW
 from unrolled.neural.net import Net
 from unrolled.neural.training_config import TrainingConfig
+from unrolled.training.adam import AdamW
 
 
 def optimiser_of(net: Net, config: TrainingConfig) -> torch.optim.Optimizer | AdamW:

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from unrolled.errors import SettingError
 from unrolled.neural.class_kernels import word_losses
 from unrolled.neural.max_ent import MaxEnt, Stretches
-from unrolled.threads import run_short_slices
-from unrolled.vocabulary import BOS
+from unrolled.runtime.threads import run_short_slices
+from unrolled.text.vocabulary import BOS
 
 Array = np.ndarray[Any, Any]
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from unrolled.errors import SettingError
 from unrolled.neural.output_layers import FullSoftmax
-from unrolled.vocabulary import BOS
+from unrolled.text.vocabulary import BOS
 
 Array = np.ndarray[Any, Any]
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from unrolled.vocabulary import BOS, EOS
+from unrolled.text.vocabulary import BOS, EOS
 
 Array = np.ndarray[Any, Any]
 

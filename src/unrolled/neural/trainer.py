@@ -20,24 +20,24 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from unrolled.corpus import Corpus, TextOptions
 from unrolled.errors import SettingError, TextError, UnrolledError
-from unrolled.neural.averaging import Averager, set_parameters
 from unrolled.neural.cells import State
-from unrolled.neural.checkpoints import resume_from, write_checkpoint
-from unrolled.neural.distributed import Group
-from unrolled.neural.epoch_totals import EpochTotals
 from unrolled.neural.max_ent import SparseAdagrad
-from unrolled.neural.memory import keep_freed_memory
 from unrolled.neural.model import NeuralModel
 from unrolled.neural.net import Net, NetConfig, build_net
 from unrolled.neural.optimisers import optimiser_of
-from unrolled.neural.schedules import Schedule
 from unrolled.neural.streams import Batch, by_sentence, side_by_side, steps_of
 from unrolled.neural.training_config import EpochRecord, Tick, TrainingConfig
-from unrolled.neural.word_vectors import start_at_vectors
-from unrolled.vocabulary import BOS, UNK
-from unrolled.word_classes import word_classes
+from unrolled.runtime.memory import keep_freed_memory
+from unrolled.text.corpus import Corpus, TextOptions
+from unrolled.text.vocabulary import BOS, UNK
+from unrolled.text.word_classes import word_classes
+from unrolled.text.word_vectors import start_at_vectors
+from unrolled.training.averaging import Averager, set_parameters
+from unrolled.training.checkpoints import resume_from, write_checkpoint
+from unrolled.training.distributed import Group
+from unrolled.training.epoch_totals import EpochTotals
+from unrolled.training.schedules import Schedule
 
 if TYPE_CHECKING:
     from unrolled.gradients.monitor import GradientMonitor

@@ -7,14 +7,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unrolled.corpus import TextOptions, read_corpus
-from unrolled.neural.distributed import join, leave, refuse_standard_input
 from unrolled.neural.model import NeuralModel
 from unrolled.neural.trainer import Trainer
 from unrolled.neural.training_config import Tick, split_settings
+from unrolled.text.corpus import TextOptions, read_corpus
+from unrolled.training.distributed import join, leave, refuse_standard_input
 
 if TYPE_CHECKING:
-    from unrolled.text_sources import Sources
+    from unrolled.text.sources import Sources
 
 
 def train_net(

@@ -8,8 +8,8 @@ from typing import Any
 
 from unrolled.errors import SettingError
 from unrolled.neural.net import NetConfig
-from unrolled.neural.schedules import Schedule
 from unrolled.settings import sorted_into
+from unrolled.training.schedules import Schedule
 
 OPTIMISERS = ("adam", "sgd", "asgd")
 PRECISIONS = ("auto", "float32", "bfloat16")

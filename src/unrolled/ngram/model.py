@@ -14,23 +14,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unrolled.errors import FormatError, SettingError
-from unrolled.kept_kernels import KeptKernel
-from unrolled.language_model import (
+from unrolled.language_models.protocol import (
     encode_sentences,
     require_log_probs,
     require_normalised,
     sentence_starts,
     words_of,
 )
-from unrolled.ngram.packing import SPREADER
-from unrolled.ngram.scoring_work import work_arrays
-from unrolled.ngram.trie import PackedTrie
-from unrolled.storage import ModelFile, arrays_under, load, write_model
-from unrolled.threads import run_slices
-from unrolled.vocabulary import BOS, EOS, UNK, Vocabulary
+from unrolled.ngram.query.scoring_work import work_arrays
+from unrolled.ngram.trie.packed_trie import PackedTrie
+from unrolled.ngram.trie.packing import SPREADER
+from unrolled.runtime.cached_kernels import KeptKernel
+from unrolled.runtime.threads import run_slices
+from unrolled.storage.model_file import ModelFile, arrays_under, load, write_model
+from unrolled.text.vocabulary import BOS, EOS, UNK, Vocabulary
 
 if TYPE_CHECKING:
-    from unrolled.corpus import TextOptions
+    from unrolled.text.corpus import TextOptions
 
 Array = np.ndarray[Any, Any]
 
@@ -39,12 +39,12 @@ NEARLY_ZERO = -98.0  # log10; the quick way to score writes -99 for log 0
 
 _MODEL = "i8[] u8[] u8[] u4[] f4[] f4[] u1[] f4[][] f4[] u8[] f4[] i8"  # PackedTrie.query_arrays
 _SCORE = KeptKernel(
-    "unrolled.ngram.scoring_kernels",
+    "unrolled.ngram.query.scoring_kernels",
     "score",
     f"{_MODEL} f8 i4[] i8[]! f4[]! u1[]! i8[]! u4[]! f8[]!",
 )
 _NEXT_DISTRIBUTION = KeptKernel(
-    "unrolled.ngram.query_kernels", "next_distribution", f"{_MODEL} i8 i8[] f4[]!"
+    "unrolled.ngram.query.query_kernels", "next_distribution", f"{_MODEL} i8 i8[] f4[]!"
 )
 
 
@@ -149,7 +149,7 @@ class NgramModel:
         Raises:
             FormatError: the file asks for options that this version does not know.
         """
-        from unrolled.tokens import stored_options
+        from unrolled.text.tokens import stored_options
 
         return stored_options(self.config, self.path)
 
@@ -222,7 +222,7 @@ class NgramModel:
         options = self.text_options
         if options.tokens != "word" or options.lower or not self.normalised:
             return None
-        from unrolled.ngram import step_kernels
+        from unrolled.ngram.query import step_kernels
 
         handle, kept = step_kernels.handle_of(self.trie, self.vocabulary)
         starts = [step_kernels.start_state(self.order, bos) for bos in (False, True)]

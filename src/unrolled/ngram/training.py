@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from unrolled.corpus import Corpus, TextOptions, read_corpus
 from unrolled.errors import SettingError, TextError
-from unrolled.ngram.counting import NgramCounts, count_ngrams
-from unrolled.ngram.estimation import NgramConfig, estimate
+from unrolled.ngram.counts.counting import NgramCounts, count_ngrams
+from unrolled.ngram.estimation.estimator import NgramConfig, estimate
 from unrolled.ngram.model import NgramModel
-from unrolled.ngram.trie import pack
+from unrolled.ngram.trie.packed_trie import pack
+from unrolled.runtime.threads import return_memory
 from unrolled.settings import check_known, names_of
-from unrolled.threads import return_memory
-from unrolled.vocabulary import UNK
+from unrolled.text.corpus import Corpus, TextOptions, read_corpus
+from unrolled.text.vocabulary import UNK
 
 if TYPE_CHECKING:
-    from unrolled.text_sources import Sources
-    from unrolled.vocabulary import Vocabulary
+    from unrolled.text.sources import Sources
+    from unrolled.text.vocabulary import Vocabulary
 
 Array = np.ndarray[Any, Any]
 Report = Callable[[str], None]

@@ -145,7 +145,7 @@ def write_pictures(
 
 
 def _written(path: Path, figure: Any) -> Path:
-    from unrolled.atomic import atomic_write
+    from unrolled.storage.atomic import atomic_write
 
     with atomic_write(path) as file:
         figure.savefig(file, format="svg", metadata={"Date": None})

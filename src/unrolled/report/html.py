@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from importlib import resources
 
-from unrolled import __version__
-from unrolled.atomic import atomic_write
+from unrolled.comparison.compare import LadderResult, Row
 from unrolled.errors import MissingExtraError
-from unrolled.ladder import LadderResult, Row
 from unrolled.report import plots, tables
+from unrolled.storage.atomic import atomic_write
+from unrolled.version import __version__
 
 
 def write_report(result: LadderResult, path: str | os.PathLike[str]) -> None:

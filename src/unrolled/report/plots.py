@@ -12,8 +12,8 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from unrolled.comparison.compare import Row
 from unrolled.errors import MissingExtraError
-from unrolled.ladder import Row
 from unrolled.report.tables import FAMILIES, family, measured
 
 # What is drawn in the colour on the left gets the page's variable on the right.

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from unrolled.comparison.compare import LadderResult, Row
 from unrolled.errors import FormatError
-from unrolled.ladder import LadderResult, Row
 
 FULL_BITS = 16.0  # the surprisal at which a cell's colour is full
 FAMILIES = ("n-gram", "net", "mixture")

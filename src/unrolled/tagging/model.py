@@ -13,18 +13,18 @@ import torch
 from torch import Tensor
 
 from unrolled.errors import FormatError, SettingError, TextError
-from unrolled.neural.devices import device_of
-from unrolled.storage import ModelFile, load, write_model
-from unrolled.tagging.batches import Packing, by_length, ranges
-from unrolled.tagging.columns import TaggedSentence
-from unrolled.tagging.features import Columns, Forms, Lexicon
-from unrolled.tagging.known_words import KnownWords
-from unrolled.tagging.language_states import LanguageStates
-from unrolled.tagging.net import TaggerNet
-from unrolled.tagging.results import Found, Tagged, results_of
-from unrolled.tagging.scores import SpanScores, score_spans
-from unrolled.tagging.tags import OUTSIDE, TagSet
-from unrolled.tagging.vectors import VectorTable
+from unrolled.storage.model_file import ModelFile, load, write_model
+from unrolled.tagging.data.batches import Packing, by_length, ranges
+from unrolled.tagging.data.columns import TaggedSentence
+from unrolled.tagging.data.features import Columns, Forms, Lexicon
+from unrolled.tagging.data.known_words import KnownWords
+from unrolled.tagging.data.tags import OUTSIDE, TagSet
+from unrolled.tagging.net.language_states import LanguageStates
+from unrolled.tagging.net.network import TaggerNet
+from unrolled.tagging.net.vectors import VectorTable
+from unrolled.tagging.scoring.results import Found, Tagged, results_of
+from unrolled.tagging.scoring.scores import SpanScores, score_spans
+from unrolled.training.devices import device_of
 
 Array = np.ndarray[Any, Any]
 
@@ -343,7 +343,7 @@ def _as_sentences(
         if isinstance(given, TaggedSentence):
             sentence = given
         elif isinstance(given, str):
-            from unrolled.tagging.tokeniser import tokenise
+            from unrolled.tagging.data.tokeniser import tokenise
 
             tokens = tokenise(given)
             where = tuple((token.start, token.end) for token in tokens)

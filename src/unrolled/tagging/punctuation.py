@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 
 from unrolled.errors import TextError
-from unrolled.tagging.columns import TaggedSentence
-from unrolled.tagging.encoded_text import check_encoding, text_lines
-from unrolled.tagging.scores import check_pairs, f1
-from unrolled.text_sources import Sources, raw_blocks
+from unrolled.tagging.data.columns import TaggedSentence
+from unrolled.tagging.data.encoded_text import check_encoding, text_lines
+from unrolled.tagging.scoring.scores import check_pairs, f1
+from unrolled.text.sources import Sources, raw_blocks
 
 MARKS = ("", ",", ".", "?", "!", ";", ":")
 CASES = ("lower", "Capital", "UPPER")

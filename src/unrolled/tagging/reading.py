@@ -10,15 +10,15 @@ import torch
 
 from unrolled.errors import FormatError, SettingError
 from unrolled.neural.model import NeuralModel
-from unrolled.storage import ModelFile, arrays_under
+from unrolled.storage.model_file import ModelFile, arrays_under
 from unrolled.tagging.config import TAG_SCHEMES, TaggerConfig
-from unrolled.tagging.features import Columns, Lexicon, checked_texts
-from unrolled.tagging.language_states import LanguageStates
+from unrolled.tagging.data.features import Columns, Lexicon, checked_texts
+from unrolled.tagging.data.tags import TagSet
 from unrolled.tagging.model import Tagger
-from unrolled.tagging.net import TaggerNet
-from unrolled.tagging.tags import TagSet
-from unrolled.tagging.vectors import VectorTable
-from unrolled.vocabulary import Vocabulary
+from unrolled.tagging.net.language_states import LanguageStates
+from unrolled.tagging.net.network import TaggerNet
+from unrolled.tagging.net.vectors import VectorTable
+from unrolled.text.vocabulary import Vocabulary
 
 
 def read_tagger(file: ModelFile) -> Tagger:

@@ -14,23 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from unrolled.errors import SettingError, UnrolledError
-from unrolled.neural.averaging import Averager, set_parameters
-from unrolled.neural.devices import CPU
-from unrolled.neural.memory import keep_freed_memory
-from unrolled.neural.schedules import Schedule
-from unrolled.tagging.batches import Packing, ranges, shuffled
-from unrolled.tagging.columns import TaggedSentence
+from unrolled.runtime.memory import keep_freed_memory
 from unrolled.tagging.config import TaggerConfig, TaggerTraining
-from unrolled.tagging.curve import TaggerRecord, TaggerTick
-from unrolled.tagging.features import Forms, character_ids
-from unrolled.tagging.fused_adam import FusedAdamW
-from unrolled.tagging.language_states import read_language_states
-from unrolled.tagging.model import Tagger
-from unrolled.tagging.net import TaggerNet
-from unrolled.tagging.overlap import score_overlap
-from unrolled.tagging.scores import score_spans, token_accuracy
-from unrolled.tagging.trained_vectors import TrainedVectors
-from unrolled.tagging.training_data import (
+from unrolled.tagging.data.batches import Packing, ranges, shuffled
+from unrolled.tagging.data.columns import TaggedSentence
+from unrolled.tagging.data.features import Forms, character_ids
+from unrolled.tagging.data.training_data import (
     TrainingData,
     check_tagged,
     columns_of,
@@ -38,7 +27,18 @@ from unrolled.tagging.training_data import (
     tag_set,
     unknown_chances,
 )
-from unrolled.tagging.vectors import words_of
+from unrolled.tagging.model import Tagger
+from unrolled.tagging.net.language_states import read_language_states
+from unrolled.tagging.net.network import TaggerNet
+from unrolled.tagging.net.trained_vectors import TrainedVectors
+from unrolled.tagging.net.vectors import words_of
+from unrolled.tagging.scoring.overlap import score_overlap
+from unrolled.tagging.scoring.scores import score_spans, token_accuracy
+from unrolled.training.averaging import Averager, set_parameters
+from unrolled.training.curve import TaggerRecord, TaggerTick
+from unrolled.training.devices import CPU
+from unrolled.training.fused_adam import FusedAdamW
+from unrolled.training.schedules import Schedule
 
 Array = np.ndarray[Any, Any]
 

@@ -6,17 +6,17 @@ import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from unrolled.neural.devices import device_of
-from unrolled.tagging.columns import ColumnFormat, TaggedSentence, iter_columns, read_columns
 from unrolled.tagging.config import split_settings
-from unrolled.tagging.curve import TaggerTick
+from unrolled.tagging.data.columns import ColumnFormat, TaggedSentence, iter_columns, read_columns
 from unrolled.tagging.model import Tagger
 from unrolled.tagging.trainer import TaggerTrainer
+from unrolled.training.curve import TaggerTick
+from unrolled.training.devices import device_of
 
 if TYPE_CHECKING:
     import torch
 
-    from unrolled.text_sources import Sources
+    from unrolled.text.sources import Sources
 
 __all__ = ["train_tagger"]
 

@@ -1,0 +1,1 @@
+"""Bindings to other libraries: KenLM's interface, scikit-learn, spaCy, ONNX."""

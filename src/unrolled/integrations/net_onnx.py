@@ -1,0 +1,354 @@
+"""A net as an ONNX graph of one time step, to run where there is no Python and no torch.
+
+The graph reads one word of each of B texts, and says how likely every word is as the next:
+
+inputs    ``word`` (batch,) int64 ids, ``<s>`` before the first word of a sentence;
+          the state before it: ``h0``, ``h1``, ... (batch, hidden), one a layer, and ``c0``, ``c1``,
+          ... of an LSTM; of a feed-forward net ``before`` (batch, order - 2) int64, the words
+          before this one, oldest first, unless it is a bigram net, which has no state
+outputs   ``log_probs`` (batch, vocabulary) natural logarithms, -inf at ``<s>``;
+          the state after the word: ``next_h0``, ``next_c0``, ... or ``next_before``
+
+The metadata of the file hold, each as JSON, all that it takes to feed the graph: ``vocabulary``,
+the words in the order of their ids; ``start``, for each state the row that every text begins with;
+``text``, how text is cut into tokens (see `TextOptions`); ``unknown``, ``begin`` and ``end``, the
+ids of ``<unk>``, ``<s>`` and ``</s>``; ``independent``, whether the state begins anew with each
+sentence or is carried on; and the ``name`` of the model. ``</s>`` is predicted, never read.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from unrolled.errors import MissingExtraError, SettingError
+from unrolled.neural.cells import Cell
+from unrolled.neural.model import NeuralModel
+from unrolled.neural.net import FeedForwardNet, Net, RecurrentNet
+from unrolled.neural.output_layers import (
+    AdaptiveSoftmax,
+    ClassFactoredSoftmax,
+    FullSoftmax,
+    OutputLayer,
+)
+from unrolled.storage.atomic import atomic_write
+from unrolled.text.vocabulary import BOS, EOS, UNK
+
+Array = np.ndarray[Any, Any]
+
+OPSET, IR_VERSION = 18, 8  # of ONNX 1.13, 2022: the first whose ScatterElements takes a maximum
+MOST_BYTES = (1 << 31) - (64 << 20)  # an ONNX file is one Protocol Buffer of at most 2 GiB
+
+
+def export_onnx(model: Any, path: str | os.PathLike[str]) -> None:
+    """Write a net as an ONNX file whose inputs, outputs and metadata are those told above.
+
+    Args:
+        model: a `NeuralModel`.
+        path: where to write; nothing is left behind when that fails.
+
+    Raises:
+        MissingExtraError: the package onnx is not installed.
+        SettingError: the model is no net, has a part that no graph can be made of, or is too
+            large for one file.
+    """
+    proto = onnx_model(model)
+    data = proto.SerializeToString()
+    with atomic_write(path, compress=False, size=len(data)) as file:
+        file.write(data)
+
+
+def onnx_model(model: Any) -> Any:
+    """The same as an ``onnx.ModelProto``."""
+    try:
+        import onnx
+    except ImportError:
+        raise MissingExtraError("onnx", "onnx") from None
+    if not isinstance(model, NeuralModel):
+        raise SettingError(f"only nets can be written as ONNX, and this is {model.name}")
+    _check_size(model.net)
+    graph = Graph(model.net)
+    _write_step(graph, model.net, len(model.vocabulary))
+    graph.check_complete()
+    proto = onnx.helper.make_model(
+        graph.proto(model.name),
+        opset_imports=[onnx.helper.make_opsetid("", OPSET)],
+        producer_name="unrolled",
+    )
+    proto.ir_version = IR_VERSION
+    onnx.helper.set_model_props(proto, _metadata(model))
+    onnx.checker.check_model(proto)
+    return proto
+
+
+def _check_size(net: Net) -> None:
+    size = sum(4 * parameter.numel() for parameter in net.parameters())
+    if size > MOST_BYTES:
+        raise SettingError(
+            f"the net's parameters take {size:,} bytes, an ONNX file at most {MOST_BYTES:,}"
+        )
+
+
+def _metadata(model: NeuralModel) -> dict[str, str]:
+    states = [name for name, _, _ in _states(model.net)]
+    rows = [row[0].tolist() for row in model.net.begin(1)]
+    values = {
+        "name": model.name,
+        "vocabulary": list(model.vocabulary),
+        "start": dict(zip(states, rows, strict=False)),  # a bigram net's only state is empty
+        "text": model.config.get("text", {}),
+        "unknown": UNK,
+        "begin": BOS,
+        "end": EOS,
+        "independent": model.net.config.independent,
+    }
+    return {name: json.dumps(value, ensure_ascii=False) for name, value in values.items()}
+
+
+def _states(net: Net) -> list[tuple[str, str, int]]:
+    """Name, element type and width of each tensor of a state."""
+    config = net.config
+    if isinstance(net, FeedForwardNet):
+        return [("before", "INT64", config.order - 2)] if config.order > 2 else []
+    parts = "hc" if config.cell == "lstm" else "h"
+    return [
+        (f"{part}{layer}", "FLOAT", config.hidden)
+        for layer in range(config.layers)
+        for part in parts
+    ]
+
+
+class Graph:
+    """Nodes and constants in the order in which they come, each result under a name of its own."""
+
+    def __init__(self, net: nn.Module) -> None:
+        import onnx
+
+        self._onnx = onnx
+        self._names = {id(value): name for name, value in net.named_parameters()}
+        self._used: set[int] = set()
+        self._written: set[str] = set()
+        self._nodes: list[Any] = []
+        self._constants: list[Any] = []
+        self._inputs: list[Any] = []
+        self._outputs: list[Any] = []
+
+    def add(self, kind: str, *inputs: str, outputs: int = 1, **attributes: Any) -> Any:
+        """One node; returns the name of its result, or a list of them if they are several."""
+        names = [f"{kind.lower()}{len(self._nodes)}_{k}" for k in range(outputs)]
+        self._nodes.append(self._onnx.helper.make_node(kind, inputs, names, **attributes))
+        return names if outputs > 1 else names[0]
+
+    def parameter(self, value: Tensor) -> str:
+        """A parameter of the net, written once however often it is used."""
+        name = self._names[id(value)]
+        if name not in self._written:
+            self.constant(self.values(value), name)
+        return name
+
+    def values(self, value: Tensor) -> Array:
+        """A parameter as an array, for a constant that is made from it."""
+        self._used.add(id(value))
+        array: Array = value.detach().float().cpu().contiguous().numpy()
+        return array
+
+    def constant(self, array: Array, name: str | None = None) -> str:
+        """Numbers that are part of the file."""
+        name = name or f"constant{len(self._written)}"
+        self._constants.append(self._onnx.numpy_helper.from_array(np.asarray(array), name))
+        self._written.add(name)
+        return name
+
+    def linear(self, x: str, weight: str, bias: str | None = None) -> str:
+        """x W^T + b."""
+        given = [x, weight] if bias is None else [x, weight, bias]
+        result: str = self.add("Gemm", *given, transB=1)
+        return result
+
+    def constant_of_shape(self, shape: str, value: float) -> str:
+        """A tensor full of one number."""
+        full = self._onnx.helper.make_tensor("value", self._onnx.TensorProto.FLOAT, [1], [value])
+        result: str = self.add("ConstantOfShape", shape, value=full)
+        return result
+
+    def input(self, name: str, kind: str, *shape: str | int) -> str:
+        """Something that is fed; a string in its shape is a length that may be any."""
+        self._inputs.append(self._described(name, kind, shape))
+        return name
+
+    def output(self, given: str, name: str, kind: str, *shape: str | int) -> None:
+        """Hand a result out under a name."""
+        self._nodes.append(self._onnx.helper.make_node("Identity", [given], [name]))
+        self._outputs.append(self._described(name, kind, shape))
+
+    def _described(self, name: str, kind: str, shape: tuple[str | int, ...]) -> Any:
+        element = getattr(self._onnx.TensorProto, kind)
+        return self._onnx.helper.make_tensor_value_info(name, element, shape)
+
+    def check_complete(self) -> None:
+        """Refuse a net of which the graph is only a part: its numbers would be others.
+
+        Raises:
+            SettingError: parameters that no node used.
+        """
+        left = [name for number, name in self._names.items() if number not in self._used]
+        if left:
+            raise SettingError(f"a net with {', '.join(left)} cannot be written as ONNX")
+
+    def proto(self, name: str) -> Any:
+        """The graph."""
+        return self._onnx.helper.make_graph(
+            self._nodes, name, self._inputs, self._outputs, self._constants, doc_string=__doc__
+        )
+
+
+def _write_step(graph: Graph, net: Net, size: int) -> None:
+    """From a word and a state to the distribution of the next word and the state after it."""
+    word = graph.input("word", "INT64", "batch")
+    states = _states(net)
+    before = [graph.input(name, kind, "batch", width) for name, kind, width in states]
+    x = graph.add("Gather", graph.parameter(net.vectors), word)  # (B, E)
+    if isinstance(net, FeedForwardNet):
+        h, after = _feed_forward(graph, net, x, word, before)
+    elif isinstance(net, RecurrentNet):
+        h, after = _recurrent(graph, net, x, before)
+    else:
+        raise SettingError(f"a {type(net).__name__} cannot be written as ONNX")
+    if net.projection is not None:
+        h = graph.linear(h, graph.parameter(net.projection.weight))
+    graph.output(_log_probs(graph, net.output, h), "log_probs", "FLOAT", "batch", size)
+    for result, (name, kind, width) in zip(after, states, strict=True):
+        graph.output(result, f"next_{name}", kind, "batch", width)
+
+
+def _recurrent(graph: Graph, net: RecurrentNet, x: str, before: list[str]) -> tuple[str, list[str]]:
+    """`RecurrentNet.body` for one step: (B, H), and the state after it."""
+    after: list[str] = []
+    if net.start is not None:
+        graph.values(net.start)  # it stands in the metadata
+    for number, cell in enumerate(net.layers):
+        assert isinstance(cell, Cell)
+        given = before[number * net.per_layer : (number + 1) * net.per_layer]
+        state = _cell_step(graph, cell, x, given)
+        x = graph.add("Add", x, state[0]) if net.config.residual and number > 0 else state[0]
+        after += state
+    return x, after
+
+
+def _cell_step(graph: Graph, cell: Cell, x: str, state: list[str]) -> list[str]:
+    """`Cell.step`, node by node."""
+    add = graph.add
+    from_x = graph.linear(x, graph.parameter(cell.input_weight), graph.parameter(cell.bias))
+    from_h = graph.linear(state[0], graph.parameter(cell.state_weight))
+    if cell.kind == "gru":
+        assert cell.state_bias is not None
+        reset_x, update_x, new_x = add("Split", from_x, outputs=3, axis=-1, num_outputs=3)
+        reset_h, update_h, new_h = add("Split", from_h, outputs=3, axis=-1, num_outputs=3)
+        reset = add("Sigmoid", add("Add", reset_x, reset_h))
+        update = add("Sigmoid", add("Add", update_x, update_h))
+        gated = add("Mul", reset, add("Add", new_h, graph.parameter(cell.state_bias)))
+        new = add("Tanh", add("Add", new_x, gated))
+        return [add("Add", new, add("Mul", update, add("Sub", state[0], new)))]
+    total = add("Add", from_x, from_h)
+    if cell.kind == "lstm":
+        enter, forget, new, out = add("Split", total, outputs=4, axis=-1, num_outputs=4)
+        kept = add("Mul", add("Sigmoid", forget), state[1])
+        c = add("Add", kept, add("Mul", add("Sigmoid", enter), add("Tanh", new)))
+        return [add("Mul", add("Sigmoid", out), add("Tanh", c)), c]
+    return [add(_operator(cell.nonlinearity), total)]
+
+
+def _feed_forward(
+    graph: Graph, net: FeedForwardNet, x: str, word: str, before: list[str]
+) -> tuple[str, list[str]]:
+    """`FeedForwardNet.body` for one step: (B, H), and the words that the next one wants."""
+    add, context = graph.add, net.config.order - 2
+    after: list[str] = []
+    if before:
+        vectors = add("Gather", graph.parameter(net.vectors), before[0])  # (B, n - 2, E)
+        row = graph.constant(np.array([0, context * net.config.width], np.int64))
+        x = add("Concat", add("Reshape", vectors, row), x, axis=-1)
+        column = add("Unsqueeze", word, graph.constant(np.array([1])))
+        seen = add("Concat", before[0], column, axis=1)
+        first, last = graph.constant(np.array([1])), graph.constant(np.array([context + 1]))
+        after = [add("Slice", seen, first, last, graph.constant(np.array([1])))]
+    weight, bias = graph.parameter(net.hidden.weight), graph.parameter(net.hidden.bias)
+    total = graph.linear(x, weight, bias)
+    return add(_operator(net.config.nonlinearity), total), after
+
+
+def _log_probs(graph: Graph, layer: OutputLayer, h: str) -> str:
+    """`OutputLayer.distribution`, (B, V)."""
+    if layer.max_ent is not None:
+        raise SettingError("a net with n-gram features (direct) cannot be written as ONNX")
+    if isinstance(layer, ClassFactoredSoftmax):
+        return _by_classes(graph, layer, h)
+    if isinstance(layer, FullSoftmax):
+        result: str = graph.add("LogSoftmax", _word_scores(graph, layer, h), axis=-1)
+        return result
+    if isinstance(layer, AdaptiveSoftmax):
+        return _adaptive(graph, layer, h)
+    raise SettingError(f"the output {type(layer).__name__} cannot be written as ONNX")
+
+
+def _word_scores(graph: Graph, layer: FullSoftmax | ClassFactoredSoftmax, h: str) -> str:
+    bias = graph.values(layer.bias) + layer.forbidden.float().cpu().numpy()
+    return graph.linear(h, graph.parameter(layer.weight), graph.constant(bias))
+
+
+def _by_classes(graph: Graph, layer: ClassFactoredSoftmax, h: str) -> str:
+    """log p(c | h) + s(w) - log of the sum of exp s over the words of c, all classes at once."""
+    add = graph.add
+    weight, bias = graph.parameter(layer.class_weight), graph.parameter(layer.class_bias)
+    of_class = add("LogSoftmax", graph.linear(h, weight, bias), axis=-1)  # (B, C)
+    scores = _word_scores(graph, layer, h)  # (B, V)
+    class_of = graph.constant(layer.class_of.cpu().numpy())  # (V,)
+    places = add("Expand", class_of, add("Shape", scores))  # the class of each score
+    shape = add("Shape", of_class)
+
+    def gathered(values: str, start: float, reduction: str) -> str:
+        """The maximum or sum of each class's words, (B, C)."""
+        value = graph.constant_of_shape(shape, start)
+        result: str = add("ScatterElements", value, places, values, axis=1, reduction=reduction)
+        return result
+
+    # Every class has a maximum of its own: against that of all words its sum could underflow.
+    top = gathered(scores, -np.inf, "max")
+    exps = add("Exp", add("Sub", scores, add("Gather", top, class_of, axis=1)))
+    total = add("Add", top, add("Log", gathered(exps, 0.0, "add")))
+    change = add("Sub", of_class, total)
+    result: str = add("Add", scores, add("Gather", change, class_of, axis=1))
+    return result
+
+
+def _adaptive(graph: Graph, layer: AdaptiveSoftmax, h: str) -> str:
+    """Frequent words and clusters in one softmax, the words of each cluster in another."""
+    add, inner = graph.add, layer.layer
+    weight, bias = graph.parameter(inner.head.weight), graph.parameter(inner.head.bias)
+    head = add("LogSoftmax", graph.linear(h, weight, bias), axis=-1)
+    clusters = len(inner.tail)
+    sizes = graph.constant(np.array([inner.shortlist_size, *[1] * clusters]))
+    first, *of_clusters = add("Split", head, sizes, outputs=1 + clusters, axis=-1)
+    parts = [first]
+    tails: Any = inner.tail
+    for tail, of_cluster in zip(tails, of_clusters, strict=True):
+        low, high = (graph.parameter(matrix.weight) for matrix in tail)
+        scores = graph.linear(graph.linear(h, low), high)
+        parts.append(add("Add", add("LogSoftmax", scores, axis=-1), of_cluster))
+    found = add("Concat", *parts, axis=-1)  # (B, V - 1): without <s>, which gets a column here
+    size = inner.n_classes + 1
+    numbers = np.arange(size)
+    columns = graph.constant(numbers - (numbers >= BOS))
+    forbidden = np.where(numbers == BOS, -np.inf, 0).astype(np.float32)
+    spread = add("Gather", found, columns, axis=1)
+    result: str = add("Add", spread, graph.constant(forbidden))
+    return result
+
+
+def _operator(nonlinearity: str) -> str:
+    """What ONNX calls it."""
+    return "Identity" if nonlinearity == "linear" else nonlinearity.capitalize()

@@ -1,0 +1,162 @@
+"""A tagger as a scikit-learn estimator, for `cross_val_score`, `GridSearchCV` and pipelines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from unrolled.errors import MissingExtraError, SettingError, TextError
+from unrolled.settings import check_known, names_of
+from unrolled.tagging.config import TaggerConfig, TaggerTraining
+from unrolled.tagging.data.columns import TaggedSentence
+
+if TYPE_CHECKING:
+    from unrolled.tagging.model import Tagger
+
+_OWN = {"metric_for_score": "auto", "valid_share": 0.0, "threads": 2, "device": "auto"}
+_SCORES = ("auto", "f1", "accuracy")
+
+
+class TaggerEstimator:
+    """Trains a tagger on lists of words and lists of tags, as scikit-learn's estimators do.
+
+    scikit-learn itself is needed only by those of its functions that one calls.
+
+    Args:
+        metric_for_score: what `score` gives: ``f1`` of exact spans as conlleval counts them,
+            ``accuracy`` of tags, or ``auto``: f1 where the tags are spans.
+        valid_share: share of the sentences, the last ones, that are not trained on and choose the
+            best epoch; 0: none, and the last epoch counts.
+        threads, device: for training, see `train_tagger`.
+        **settings: those of `TaggerConfig` and `TaggerTraining`: hidden, layers, epochs ...
+
+    Attributes:
+        tagger_: after `fit`, the `Tagger`: save it, ask it for spans and confidences.
+
+    >>> X = [["Ann", "ran"], ["we", "ran"]] * 8
+    >>> y = [["B-PER", "O"], ["O", "O"]] * 8
+    >>> tagger = TaggerEstimator(hidden=8, embedding=8, epochs=20, rate=0.03, batch=4, warmup=0)
+    >>> tagger.fit(X, y).predict([["Ann", "ran"]])
+    [['B-PER', 'O']]
+    >>> tagger.score(X, y)
+    1.0
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        self._settings: dict[str, Any] = dict(_OWN)
+        self.set_params(**settings)
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """All settings that were given, and the estimator's own."""
+        return dict(self._settings)
+
+    def set_params(self, **settings: Any) -> TaggerEstimator:
+        """Change settings; values are checked by `fit`.
+
+        Raises:
+            SettingError: there is no such setting; with the nearest one.
+        """
+        check_known(settings, _known())
+        self._settings |= settings
+        return self
+
+    def fit(self, X: Iterable[Sequence[str]], y: Iterable[Sequence[str]]) -> TaggerEstimator:  # noqa: N803
+        """Train on sentences.
+
+        Args:
+            X: the words of each sentence.
+            y: as many tags for each.
+
+        Raises:
+            TextError: sentences and tags are not as many.
+            SettingError: a setting has a value that is not allowed.
+        """
+        from unrolled.tagging.training import train_tagger
+
+        settings = dict(self._settings)
+        wanted, share = settings.pop("metric_for_score"), settings.pop("valid_share")
+        if wanted not in _SCORES:
+            hint = f"Allowed are {', '.join(_SCORES)}"
+            raise SettingError(f"metric_for_score is {wanted!r}", hint=hint)
+        if not 0 <= share < 1:
+            raise SettingError(f"valid_share is {share}, allowed are 0 to below 1")
+        sentences = _tagged(X, y)
+        held_out = round(share * len(sentences))
+        cut = len(sentences) - held_out
+        self.tagger_: Tagger = train_tagger(
+            sentences[:cut], valid=sentences[cut:] if held_out else None, **settings
+        )
+        return self
+
+    def predict(self, X: Iterable[Sequence[str]]) -> list[list[str]]:  # noqa: N803
+        """The tags of each sentence.
+
+        Raises:
+            SettingError: `fit` was not called.
+        """
+        return self._fitted().predict(_words(X))
+
+    def score(self, X: Iterable[Sequence[str]], y: Iterable[Sequence[str]]) -> float:  # noqa: N803
+        """F1 or accuracy of predicting tags, between 0 and 1; see `metric_for_score`.
+
+        Raises:
+            TextError: sentences and tags are not as many.
+        """
+        from unrolled.tagging.scoring.scores import score_spans
+
+        tagger = self._fitted()
+        sentences = _tagged(X, y)
+        gold = [sentence.tags for sentence in sentences]
+        scores = score_spans(gold, tagger.predict([sentence.words for sentence in sentences]))
+        wanted = self._settings["metric_for_score"]
+        by_spans = tagger.tags.has_spans if wanted == "auto" else wanted == "f1"
+        return scores.f1 if by_spans else scores.accuracy
+
+    def _fitted(self) -> Tagger:
+        tagger: Tagger | None = getattr(self, "tagger_", None)
+        if tagger is None:
+            raise SettingError("the estimator was not trained", hint="Call fit first")
+        return tagger
+
+    def __sklearn_tags__(self) -> Any:
+        """What scikit-learn asks of estimators; only it calls this."""
+        try:
+            from sklearn.utils import InputTags, Tags, TargetTags
+        except ImportError:
+            raise MissingExtraError("sklearn", "scikit-learn") from None
+        return Tags(
+            estimator_type=None,
+            target_tags=TargetTags(required=True),
+            input_tags=InputTags(two_d_array=False),
+        )
+
+    def __repr__(self) -> str:
+        given = {name: value for name, value in self._settings.items() if _OWN.get(name) != value}
+        return f"TaggerEstimator({', '.join(f'{name}={value!r}' for name, value in given.items())})"
+
+
+def _known() -> list[str]:
+    return [*_OWN, *names_of(TaggerConfig, TaggerTraining)]
+
+
+def _words(sentences: Iterable[Sequence[str]]) -> list[tuple[str, ...]]:
+    words = []
+    for number, sentence in enumerate(sentences, 1):
+        if isinstance(sentence, str):
+            raise TextError(
+                "this is a text, and a list of words is needed",
+                where=f"sentence {number}",
+                hint="Cut it with unrolled.tagging.data.tokeniser.tokenise",
+            )
+        words.append(tuple(sentence))
+    return words
+
+
+def _tagged(X: Iterable[Sequence[str]], y: Iterable[Sequence[str]]) -> list[TaggedSentence]:  # noqa: N803
+    words, tags = _words(X), _words(y)
+    if len(words) != len(tags):
+        raise TextError(f"there are {len(words)} sentences and tags for {len(tags)}")
+    return [
+        TaggedSentence(*both, place=f"sentence {number}")
+        for number, both in enumerate(zip(words, tags, strict=True), 1)
+    ]

@@ -1,0 +1,1 @@
+"""The protocol of all language models and what is written once on it; mixtures and caches."""

@@ -1,0 +1,353 @@
+"""Mixtures of language models, linear and log-linear; a mixture is a language model too.
+
+An ensemble is a linear mixture of nets. The models keep what they are: nothing is approximated,
+whatever their kinds, and all commands take the mixture's file as any other model's.
+
+>>> from unrolled import train_ngram
+>>> texts = ["the cat sat", "the dog sat", "a cat ran"]
+>>> models = [train_ngram(texts=texts, order=n, smoothing="witten-bell") for n in (1, 2)]
+>>> mixture = Mixture(models, [0.25, 0.75])
+>>> mixture.name
+'0.25 witten-bell-1 + 0.75 witten-bell-2'
+>>> float(np.exp(mixture.next_log_probs(mixture.start())).sum().round(6))
+1.0
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from unrolled.errors import FormatError, SettingError
+from unrolled.language_models.distributions import aligned, all_log_probs, log_sum_exp
+from unrolled.language_models.mixture_weights import WeightFit, em_weights
+from unrolled.language_models.protocol import (
+    LanguageModel,
+    State,
+    require_normalised,
+    running_log_probs,
+)
+from unrolled.storage.model_file import ModelFile, load, model_of, write_model
+from unrolled.text.vocabulary import BOS, Vocabulary
+
+if TYPE_CHECKING:
+    from unrolled.text.corpus import TextOptions
+
+__all__ = ["Mixture", "WeightFit", "em_weights"]
+
+Array = np.ndarray[Any, Any]
+
+KIND = "mixture"
+LINEAR, LOG_LINEAR = "linear", "log-linear"
+
+
+class Mixture:
+    """Several models as one.
+
+    Linear: p(w|h) = sum_i a_i p_i(w|h), with weights of sum 1 (Jelinek and Mercer 1980).
+    Log-linear: p(w|h) = prod_i p_i(w|h)^a_i / Z(h), with any weights of at least 0 and Z(h) the sum
+    over the whole vocabulary (Klakow 1998); it can beat both models where a linear one averages.
+
+    Args:
+        models: one or more, of the same words; their ids may differ, and the first one's are the
+            mixture's.
+        weights: one for each model.
+        how: ``linear`` or ``log-linear``.
+        provenance: where the mixture comes from.
+        path: its file.
+
+    Raises:
+        SettingError: other words, weights, or ways to cut text. NotNormalisedError: a model whose
+            scores are no probabilities.
+    """
+
+    normalised = True
+
+    def __init__(
+        self,
+        models: Sequence[LanguageModel],
+        weights: Sequence[float] | Array,
+        *,
+        how: str = LINEAR,
+        provenance: dict[str, Any] | None = None,
+        path: str | None = None,
+    ) -> None:
+        check_models(models)
+        self.models = tuple(models)
+        self.weights = _checked_weights(weights, len(models), how)
+        self.how = how
+        self.provenance = dict(provenance or {})
+        self.path = path
+        self._own = [_own_ids(model.vocabulary, self.vocabulary) for model in models]
+        self._used = [number for number, weight in enumerate(self.weights) if weight > 0]
+
+    @property
+    def name(self) -> str:
+        """Weights and names, as a sum of probabilities or a product of powers."""
+        if self.how == LOG_LINEAR:
+            pairs = [f"{_part(model)}^{a:.2f}" for model, a in self._weighted()]
+            return " * ".join(pairs)
+        return " + ".join(f"{a:.2f} {_part(model)}" for model, a in self._weighted())
+
+    def _weighted(self) -> Iterator[tuple[LanguageModel, float]]:
+        return zip(self.models, self.weights.tolist(), strict=True)
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The words, with the ids of the first model."""
+        return self.models[0].vocabulary
+
+    @property
+    def text_options(self) -> TextOptions:
+        """How text is cut into tokens: as the models do."""
+        return self.models[0].text_options
+
+    @property
+    def parameters(self) -> int:
+        """Those of all models, and the weights."""
+        return len(self.models) + sum(int(getattr(model, "parameters", 0)) for model in self.models)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """How it mixes."""
+        return {"how": self.how, "weights": self.weights.tolist()}
+
+    # -- the protocol ------------------------------------------------------------------------------
+
+    def log_probs(self, ids: Array) -> Array:
+        """Log-probability of each of ids (T,), sentences as <s> words </s>; (T,) float32."""
+        return self._scores(ids, lambda model, own: model.log_probs(own))
+
+    def text_log_probs(self, ids: Array) -> Array:
+        """The same of a running text, for models that learn from the sentences before."""
+        return self._scores(ids, running_log_probs)
+
+    def _scores(self, ids: Array, ask: Callable[[LanguageModel, Array], Array]) -> Array:
+        if self.how == LOG_LINEAR:
+            return self._log_linear_log_probs(ids)
+        scores: Array = np.empty((len(self._used), ids.size), np.float32)
+        for row, number in zip(scores, self._used, strict=True):
+            row[:] = ask(self.models[number], self.ids_of(number, ids))
+        mixed = self._log_sum(scores)
+        mixed[ids == BOS] = 0
+        return mixed
+
+    def _log_linear_log_probs(self, ids: Array) -> Array:
+        result, at = np.zeros(ids.size, np.float32), 0
+        for rows in self.all_log_probs(ids):
+            here = np.arange(len(rows))
+            result[at : at + len(rows)] = rows[here, ids[at : at + len(rows)]]
+            at += len(rows)
+        result[ids == BOS] = 0
+        return result
+
+    def all_log_probs(self, ids: Array) -> Iterator[Array]:
+        """The whole distribution at each place of ids (T,), a few places at a time: (t, V) float32.
+
+        Row t says what may stand at place t after the words before it; rows at <s> mean nothing.
+        """
+        parts = [
+            all_log_probs(self.models[number], self.ids_of(number, ids)) for number in self._used
+        ]
+        for rows in aligned(parts):
+            yield self._combined(
+                [self.by_word(number, part) for number, part in zip(self._used, rows, strict=True)]
+            )
+
+    def start(self) -> State:
+        """The state after <s>: one of each model."""
+        return tuple(model.start() for model in self.models)
+
+    def advance(self, state: State, word: int) -> State:
+        """The state after one more word."""
+        return tuple(
+            model.advance(part, word if own is None else int(own[word]))
+            for model, part, own in zip(self.models, state, self._own, strict=True)
+        )
+
+    def next_log_probs(self, state: State) -> Array:
+        """Log-probability of every word as the next one, (V,) float32."""
+        return self._combined(
+            [
+                self.by_word(number, self.models[number].next_log_probs(state[number]))
+                for number in self._used
+            ]
+        )
+
+    def ids_of(self, number: int, ids: Array) -> Array:
+        """The mixture's ids in the vocabulary of one of its models."""
+        own = self._own[number]
+        return ids if own is None else own[ids]
+
+    def by_word(self, number: int, log_probs: Array) -> Array:
+        """A model's (..., V) in the order of the mixture's ids."""
+        own = self._own[number]
+        return log_probs if own is None else log_probs[..., own]
+
+    def _combined(self, parts: list[Array]) -> Array:
+        """(..., V) float32 of the used models' (..., V)."""
+        if self.how == LINEAR:
+            return self._log_sum(parts)
+        powers = self.weights[self._used]
+        total: Array = sum(  # a power of 0 would make log 0 a NaN, so such models are left out
+            power * part.astype(np.float64) for power, part in zip(powers, parts, strict=True)
+        )
+        total -= log_sum_exp(total)
+        return total.astype(np.float32)
+
+    def _log_sum(self, parts: Sequence[Array] | Array) -> Array:
+        """log sum_i a_i exp(part_i) by the largest term, so that nothing underflows."""
+        logs = np.log(self.weights[self._used])
+        total = parts[0] + logs[0]
+        for part, log in zip(parts[1:], logs[1:], strict=True):
+            total = np.logaddexp(total, part + log)
+        result: Array = total.astype(np.float32)
+        return result
+
+    # -- storage -----------------------------------------------------------------------------------
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write one ``.safetensors`` file that holds the models too."""
+        write_model(path, **self.contents())
+        self.path = os.fspath(path)
+
+    def contents(self) -> dict[str, Any]:
+        """What a file of this mixture holds, as `write_model` takes it; arrays are not copied.
+
+        Raises:
+            SettingError: a model that cannot be stored.
+        """
+        arrays: dict[str, Array] = {}
+        stored = []
+        for number, model in enumerate(self.models):
+            if not hasattr(model, "contents"):
+                raise SettingError(f"{model.name} cannot be stored inside a mixture")
+            parts = model.contents()
+            own = parts.pop("arrays")
+            arrays |= {f"{number}/{name}": array for name, array in own.items()}
+            stored.append(parts)
+        return {
+            "kind": KIND,
+            "config": {**self.config, "models": stored},
+            "arrays": arrays,
+            "provenance": self.provenance,
+        }
+
+    @classmethod
+    def from_file(cls, file: ModelFile) -> Mixture:
+        """The mixture of an opened file, its arrays still on disk.
+
+        Raises:
+            FormatError: settings or a model inside it that make no sense.
+        """
+        where = str(file.path)
+        try:
+            stored = list(file.config["models"])
+            models = [model_of(_inner(file, number, each)) for number, each in enumerate(stored)]
+            for model in models:
+                model.path = None  # it is not what that file holds
+            return cls(
+                models,
+                file.config["weights"],
+                how=file.config["how"],
+                provenance=file.provenance,
+                path=where,
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise FormatError(f"the mixture is not understood: {error}", where=where) from None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle by path: the receiver opens the same file."""
+        if self.path is None:
+            raise SettingError("a model is pickled by its path", hint="Save it to a file first")
+        return load, (str(Path(self.path).absolute()),)
+
+    def __repr__(self) -> str:
+        return f"Mixture({self.name}, path={self.path!r})"
+
+
+def check_models(models: Sequence[LanguageModel]) -> None:
+    """Refuse models that cannot be mixed word for word.
+
+    Raises:
+        SettingError: none, other words, or other ways to cut text. NotNormalisedError: stupid
+            back-off.
+    """
+    if not models:
+        raise SettingError("a mixture takes one model or more, not 0")
+    first = models[0]
+    for model in models:
+        require_normalised(model, "mixing")
+        if model.text_options != first.text_options:
+            raise SettingError(
+                f"the models cut text differently: {first.text_options} and {model.text_options}",
+                hint="Mix models of the same tokens and case",
+            )
+        _own_ids(model.vocabulary, first.vocabulary)
+
+
+def _own_ids(own: Vocabulary, first: Vocabulary) -> Array | None:
+    """(V,) int32 id in ``own`` of each word of ``first``; None where they are the same."""
+    if own == first:
+        return None
+    words = list(first)
+    ids = own.ids(words)
+    lacking = np.flatnonzero(ids[1:] == 0)
+    extra = _lacked(own, first) if len(own) != len(first) or lacking.size else None
+    if lacking.size or extra is not None:
+        which = "first" if lacking.size else "other"
+        word = words[int(lacking[0]) + 1] if lacking.size else extra
+        raise SettingError(
+            f"the models' vocabularies differ: they have {len(first):,} and {len(own):,} words, "
+            f"and {word!r} is in the {which} only",
+            hint="Train all on the same words, with --vocabulary or the same text and --min-count",
+        )
+    return ids
+
+
+def _lacked(own: Vocabulary, first: Vocabulary) -> str | None:
+    words = list(own)
+    lacking = np.flatnonzero(first.ids(words)[1:] == 0)
+    return words[int(lacking[0]) + 1] if lacking.size else None
+
+
+def _checked_weights(weights: Sequence[float] | Array, count: int, how: str) -> Array:
+    if how not in (LINEAR, LOG_LINEAR):
+        raise SettingError(f"a mixture is {how!r}, allowed are {LINEAR} and {LOG_LINEAR}")
+    given = np.asarray(weights, np.float64)
+    if given.shape != (count,):
+        raise SettingError(f"{given.size} weights were given for {count} models")
+    if not (np.isfinite(given).all() and given.min() >= 0 and given.max() > 0):
+        raise SettingError(f"the weights {given.tolist()} must be at least 0, and one above")
+    if how == LOG_LINEAR:
+        return given
+    if not abs(given.sum() - 1) < 1e-3:
+        raise SettingError(f"the weights {given.tolist()} of a linear mixture must sum to 1")
+    shares: Array = given / given.sum()
+    return shares
+
+
+def _inner(file: ModelFile, number: int, stored: dict[str, Any]) -> ModelFile:
+    """A mixture's file as if it held only one of its models."""
+    prefix = f"{number}/"
+    return replace(
+        file,
+        kind=stored["kind"],
+        config=stored["config"],
+        provenance=stored["provenance"],
+        arrays={
+            name.removeprefix(prefix): array
+            for name, array in file.arrays.items()
+            if name.startswith(prefix)
+        },
+        crc32={},
+    )
+
+
+def _part(model: LanguageModel) -> str:
+    return f"({model.name})" if isinstance(model, Mixture) else model.name

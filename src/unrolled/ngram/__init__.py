@@ -1,0 +1,1 @@
+"""N-gram models: counting, estimation, the trie, queries, ARPA files, editing."""

@@ -1,0 +1,307 @@
+"""Kernels between the lines of an ARPA file and arrays: one that reads them, one that writes them.
+
+The reader takes plain lines only and stops at any other: Python then looks at that one line, takes
+it if it is merely odd and says what is wrong if it is broken. So no error is told here.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from unrolled.ngram.trie.trie_kernels import field
+from unrolled.runtime.kernels import kernel, part
+from unrolled.text.encoding_kernels import find, scan
+
+LN10 = math.log(10.0)
+LOWEST = np.float32(-np.inf)
+MOST_BACKOFF = 217.0  # log10 of e^500, what trie.py believes; sums with more could overflow
+EXACT = 22  # 10^22 is the largest power of ten that a float64 holds exactly
+_POWERS = 10.0 ** np.arange(EXACT + 1)
+_TENS = 10 ** np.arange(19)
+_FULL = np.uint64(10**18)  # one more digit still fits into 64 bits
+_LINE = 64  # bytes that both numbers of a line, the tabs and the newline take at most
+
+
+@part
+def natural(value: Any) -> Any:
+    """A log10 as the natural logarithm in float32; without a negative zero."""
+    return np.float32(value * LN10 + 0.0)
+
+
+@part
+def skip_blanks(data: Any, at: Any) -> Any:
+    """The first byte from ``at`` on that is no space, tab or carriage return."""
+    while data[at] == 32 or data[at] == 9 or data[at] == 13:
+        at += 1
+    return at
+
+
+@part
+def parse_number(data: Any, at: Any) -> Any:
+    """The decimal at ``at`` and where it ends; -1 as its end where it is for Python to read.
+
+    With at most 53 bits of digits and a power of ten from -22 to 22 both are exact, so that their
+    quotient is the float64 nearest to what is written (Clinger, "How to read floating point
+    numbers accurately", 1990). With more it is an ulp or two off; where that could change the
+    float32 that is kept, and where the power is out of reach, Python reads it.
+    """
+    negative = data[at] == 45
+    if negative:
+        at += 1
+    digits, power, fraction = np.int64(0), np.int64(0), np.int64(0)
+    mantissa = np.uint64(0)
+    while True:
+        digit = np.int64(data[at]) - 48
+        if 0 <= digit <= 9:
+            digits += 1
+            if mantissa < _FULL:
+                mantissa = mantissa * np.uint64(10) + np.uint64(digit)
+                power -= fraction
+            else:
+                power += 1 - fraction
+        elif digit == -2 and fraction == 0:
+            fraction = np.int64(1)
+        else:
+            break
+        at += 1
+    if data[at] == 101 or data[at] == 69:
+        at += 1
+        sign = np.int64(1)
+        if data[at] == 45 or data[at] == 43:
+            sign = 44 - np.int64(data[at])
+            at += 1
+        exponent, begin = np.int64(0), at
+        while 48 <= data[at] <= 57 and exponent < 1000:
+            exponent = exponent * 10 + np.int64(data[at]) - 48
+            at += 1
+        if at == begin:
+            return 0.0, -1
+        power += sign * exponent
+    byte = data[at]
+    plain = byte == 9 or byte == 32 or byte == 10 or byte == 13
+    if not plain or digits == 0 or power < -2 * EXACT or power > EXACT:
+        return 0.0, -1
+    value = np.float64(mantissa)
+    exact = mantissa >> np.uint64(53) == np.uint64(0) and power >= -EXACT
+    if power < -EXACT:
+        value /= _POWERS[EXACT]
+        power += EXACT
+    value = value / _POWERS[-power] if power < 0 else value * _POWERS[power]
+    if not exact and natural(value * (1 - 1e-15)) != natural(value * (1 + 1e-15)):
+        return 0.0, -1
+    return -value if negative else value, at
+
+
+@kernel
+def parse_lines(
+    data: Any,
+    state: Any,
+    text: Any,
+    offsets: Any,
+    slots: Any,
+    hashes: Any,
+    above: Any,
+    ids: Any,
+    log_probs: Any,
+    backoffs: Any,
+) -> Any:
+    """Read plain lines ``log10 word ... [log10]``, as many words as ``ids`` has columns.
+
+    Args:
+        data: (bytes,) uint8 whole lines, the last byte a newline.
+        state: (4,) int64 in and out: position in data, lines and rows so far, and the line after
+            the last row. A line that is not plain stops the kernel, with its beginning as position.
+        text, offsets, slots: the vocabulary; without slots the lines are unigrams, and their two
+            columns of ids get where the word begins and ends in data.
+        hashes: (k,) uint64, above: (2, k) int64 zeros; memory of the line above.
+        ids: (R, k) int32, log_probs: (R,) float32 natural logarithms. backoffs: (R,) too, or (0,)
+            where no weight but 0 is plain. All are filled from row state[2] on.
+    """
+    at, lines, row, after = state[0], state[1], state[2], state[3]
+    size, words, length = data.size, offsets.size - 1, ids.shape[1]
+    spelled = slots.size == 0
+    if spelled:
+        length = 1
+    plain = size > 0 and data[size - 1] == 10 and at >= 0
+    while plain and at < size:
+        begin, column, value, weight = at, 0, 0.0, 0.0
+        while plain:
+            at = skip_blanks(data, at)
+            if data[at] == 10:
+                break
+            if 0 < column <= length:
+                start = at
+                at, hashed = scan(data, start)
+                if start == at or row >= ids.shape[0]:  # a NUL, for one
+                    plain = False
+                elif spelled:
+                    ids[row, 0], ids[row, 1] = start, at
+                else:
+                    # Files are sorted, so a word is often the one above it. Of words of at most
+                    # eight bytes no two have the same hash, so those need no look into the table.
+                    word = above[1, column - 1]
+                    if hashed != hashes[column - 1] or at - start != above[0, column - 1]:
+                        word = find(data, start, at, hashed, text, offsets, slots, words)
+                        hashes[column - 1] = hashed
+                        above[0, column - 1] = at - start if at - start <= 8 else -1
+                        above[1, column - 1] = word
+                    ids[row, column - 1] = word
+                    plain = word >= 0
+            else:
+                number, at = parse_number(data, at)
+                plain = at >= 0
+                if column == 0:
+                    value = number
+                else:
+                    weight = number
+            column += 1
+        if plain and column > 0:
+            plain = length < column <= length + 2 and value <= 0 and weight <= MOST_BACKOFF
+            plain = plain and (backoffs.size > 0 or weight == 0)
+        if not plain:
+            at = begin
+            break
+        if column > 0:
+            log_probs[row] = natural(value)
+            if backoffs.size > 0:
+                backoffs[row] = natural(weight)
+            row += 1
+            after = lines + 1
+        at += 1
+        lines += 1
+    state[0], state[1], state[2], state[3] = at, lines, row, after
+
+
+@part
+def write_digits(number: Any, digits: Any, out: Any, at: Any) -> Any:
+    """Write the last ``digits`` decimal digits of a number, zeros in front; returns the end."""
+    for place in range(digits - 1, -1, -1):
+        out[at + place] = 48 + number % 10
+        number //= 10
+    return at + digits
+
+
+@part
+def shortest(size: Any, kept: Any, power: Any) -> Any:
+    """The fewest digits, 7 to 9, that read back as float32 ``kept``, as a number, and its power.
+
+    ``size`` is what they should be near, with 10^power its first digit. Nine digits always do:
+    they are 10 times finer than float32. Six are tried too, as seven can miss 0.1 by one.
+    """
+    number, scale = np.int64(0), np.int64(0)
+    for digits in range(7, 10):
+        scale = digits - 1 - power
+        number = np.int64(np.rint(size * _POWERS[scale]))
+        if natural(np.float64(number) / _POWERS[scale]) == kept:
+            break
+    if digits == 7:
+        rounder = np.int64(np.rint(size * _POWERS[scale - 1]))
+        if natural(np.float64(rounder) / _POWERS[scale - 1]) == kept:
+            return rounder, scale - 1
+    return number, scale
+
+
+@part
+def write_number(log: Any, out: Any, at: Any) -> Any:
+    """Write a natural logarithm as log10, so that it reads back the same; returns the end.
+
+    Log zero becomes -99, which is how ARPA files say it.
+    """
+    if log == LOWEST:
+        out[at], out[at + 1], out[at + 2] = 45, 57, 57
+        return at + 3
+    size = abs(np.float64(log)) / LN10
+    if log < 0:
+        out[at] = 45
+        at += 1
+    if size == 0.0:
+        out[at] = 48
+        return at + 1
+    power = np.int64(math.floor(math.log10(size)))
+    exponent = np.int64(0)
+    if power < -6 or power > 5:  # then as digits times a power of ten
+        exponent = power
+        number, scale = np.int64(np.rint(size / 10.0 ** np.float64(power) * 1e8)), 8
+    else:
+        number, scale = shortest(size, np.float32(abs(log)), power)
+    while scale > 0 and number % 10 == 0:
+        number //= 10
+        scale -= 1
+    whole = number // _TENS[scale]
+    digits = 1
+    while digits < 10 and whole >= _TENS[digits]:
+        digits += 1
+    at = write_digits(whole, digits, out, at)
+    if scale > 0:
+        out[at] = 46
+        at = write_digits(number - whole * _TENS[scale], scale, out, at + 1)
+    if exponent != 0:
+        out[at] = 101
+        out[at + 1] = 45 if exponent < 0 else 43
+        at = write_digits(abs(exponent), np.int64(2), out, at + 2)
+    return at
+
+
+@kernel
+def format_lines(
+    path: Any,
+    stop: Any,
+    first: Any,
+    packed: Any,
+    bits: Any,
+    inverse: Any,
+    log_probs: Any,
+    backoffs: Any,
+    text: Any,
+    offsets: Any,
+    out: Any,
+) -> Any:
+    """Write the n-grams of nodes path[-1] to ``stop`` as lines, as long as they fit into ``out``.
+
+    Args:
+        path: (k,) int64 in and out: the nodes of the first 1 to k words of the next n-gram.
+        first, packed, bits, log_probs, backoffs: of the `NgramTable`; a node without a back-off
+            weight (of the highest order) has no third column.
+        inverse: undoes the spreading of words, see `trie_kernels.spread`.
+        text, offsets: the vocabulary. out: (bytes,) uint8.
+
+    Returns:
+        Bytes written; with the room that the next line needs, at most, as second number, or 0 at
+        the end, or -1 at a word id that the vocabulary lacks.
+    """
+    length = path.size
+    mask = (1 << bits) - 1
+    words = offsets.size - 1
+    at = np.int64(0)  # a plain 0 has a type of its own, for which write_number compiles again
+    while path[length - 1] < stop:
+        for level in range(length - 2, -1, -1):
+            while first[path[level] + 1] <= path[level + 1]:
+                path[level] += 1
+        room = np.int64(_LINE)
+        for level in range(length):
+            word = (field(packed, bits, path[level]) * inverse) & mask
+            if word >= words or not (0 <= offsets[word] <= offsets[word + 1] <= text.size):
+                return at, -1
+            room += np.int64(offsets[word + 1]) - np.int64(offsets[word]) + 1
+        if at + room > out.size:
+            return at, room
+        node = path[length - 1]
+        at = write_number(log_probs[node], out, at)
+        out[at] = 9
+        for level in range(length):
+            at += 1
+            word = (field(packed, bits, path[level]) * inverse) & mask
+            for source in range(offsets[word], offsets[word + 1]):
+                out[at] = text[source]
+                at += 1
+            out[at] = 32
+        if node < backoffs.size:
+            out[at] = 9
+            at = write_number(backoffs[node], out, at + 1)
+        out[at] = 10
+        at += 1
+        path[length - 1] += 1
+    return at, 0

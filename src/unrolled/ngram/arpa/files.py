@@ -1,0 +1,201 @@
+r"""ARPA files, the text form of n-gram models that every toolkit reads and writes.
+
+::
+
+    \data\
+    ngram 1=5
+    ngram 2=4
+
+    \1-grams:
+    -1.2041<TAB>the<TAB>-0.3010
+
+    \2-grams:
+    -0.3010<TAB>the cat
+
+    \end\
+
+A line is a log-probability, the words, oldest first, and, below the highest order, a back-off
+weight; both numbers are logarithms to base 10, here and nowhere else in this package. Inside, both
+are float32 natural logarithms: ``float32(number * ln 10)`` of the float64 nearest to what is
+written. Numbers are written with the fewest digits that read back as the same float32, so a model
+survives any number of conversions unchanged. Of the numbers of lmplz, which are float32 log10, nine
+in ten come out as they went in, the others within two units of float32's last place.
+
+What other tools write is taken where it has one meaning:
+
+- gzip, bzip2, xz and Zstandard files; text before ``\data\``; CRLF; a UTF-8 signature; no newline
+  at the end; blank lines anywhere; tabs or any run of spaces between columns and words.
+- Sections in any order, of orders up to 100; an order with no n-grams.
+- No back-off weight: 0. At the highest order: 0 or none.
+- A log-probability up to 1e-5 above 0, from rounding: 0. ``-inf``: log zero.
+- ``-99`` is log zero for ``<s>``, which is never predicted. For other words it stays the number
+  it is, as in KenLM: 1e-99 lets a perplexity stay finite. Log zero is written as ``-99`` again.
+- Contexts and suffixes of n-grams that are no n-grams themselves are added such that no
+  probability changes.
+- ``<UNK>`` is ``<unk>``, unless both are there. No ``<unk>``: added with log10 -100, as KenLM does.
+  No ``<s>`` or no ``</s>``: added too, the latter as likely as ``<unk>``. Both with a warning.
+
+Anything else is an error that names file and line; declared counts are compared and never trusted.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from unrolled.errors import FormatError, SettingError
+from unrolled.language_models.protocol import require_normalised
+from unrolled.ngram.arpa.reader import ArpaReader
+from unrolled.ngram.arpa.text import MAX_LINE
+from unrolled.ngram.model import NgramModel
+from unrolled.ngram.trie.packing import SPREADER
+from unrolled.ngram.trie.table import NgramTable
+from unrolled.storage.atomic import atomic_write
+from unrolled.text.vocabulary import readonly
+
+Array = np.ndarray[Any, Any]
+
+_BLOCK_BYTES = 4 << 20
+
+
+def read_arpa(
+    path: str | os.PathLike[str],
+    *,
+    threads: int = 2,
+    progress: Callable[[int], None] | None = None,
+) -> NgramModel:
+    """Read an ARPA file, plain or compressed; see the module for what is taken.
+
+    The file is read once, in blocks, and not held in memory. Word ids go by the order of the
+    unigrams in the file, after ``<unk>``, ``<s>`` and ``</s>``.
+
+    Args:
+        path: the file; its content, not its name, tells how it is compressed.
+        threads: blocks that are parsed side by side.
+        progress: called with the bytes of the file, compressed as it is, read since the last call.
+
+    Raises:
+        FormatError: the file cannot be read or is broken; the line is named.
+        MissingExtraError: Zstandard without the package that reads it.
+
+    Warns:
+        UnrolledWarning: ``<unk>``, ``<s>`` or ``</s>`` was missing and added.
+
+    >>> import tempfile
+    >>> from unrolled import train_ngram
+    >>> model = train_ngram(texts=["the cat sat", "the dog sat"], order=2, smoothing="witten-bell")
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> write_arpa(model, f"{folder.name}/tiny.arpa.gz")
+    >>> again = read_arpa(f"{folder.name}/tiny.arpa.gz")
+    >>> again.name, again.score("the cat sat") == model.score("the cat sat")
+    ('arpa-2', True)
+    >>> folder.cleanup()
+    """
+    if threads < 1:
+        raise SettingError(f"threads is {threads}, it must be at least 1")
+    return ArpaReader(os.fspath(path), threads, progress).model()
+
+
+def write_arpa(
+    model: NgramModel,
+    path: str | os.PathLike[str],
+    *,
+    progress: Callable[[int], None] | None = None,
+) -> None:
+    """Write a model as an ARPA file, all of it or nothing; gzipped if the name ends in ``.gz``.
+
+    A log-probability that rounding left above 0 is written as 0, log zero as -99. The columns are
+    those of lmplz: every n-gram below the highest order has a back-off weight, 0
+    if need be. The n-grams of an order stand as the model holds them: by context, and within one
+    in a fixed order that is not alphabetical. Equal models make equal files.
+
+    Args:
+        model: an n-gram model; quantised ones are written as they score.
+        path: the file to make.
+        progress: called with the n-grams written so far.
+
+    Raises:
+        NotNormalisedError: stupid back-off, whose rule for unseen contexts ARPA cannot hold.
+        FormatError: the model's file is damaged.
+        SettingError, UnrolledError: the file cannot be written.
+    """
+    require_normalised(model, "an ARPA file")
+    table = model.trie.unpack()
+    np.minimum(table.log_probs, 0, out=table.log_probs)
+    writer = _Writer(table, model.vocabulary.arrays(), model.path)
+    written = 0
+    with atomic_write(path) as file:
+        file.write(b"\\data\\\n")
+        for length in range(1, table.order + 1):
+            size = table.level(length).stop - table.level(length).start
+            file.write(b"ngram %d=%d\n" % (length, size))
+        # One block is written, and perhaps compressed, while the next one is made.
+        with ThreadPoolExecutor(1) as pool:
+            for length in range(1, table.order + 1):
+                file.write(b"\n\\%d-grams:\n" % length)
+                blocks = writer.blocks(length)
+                waiting = pool.submit(next, blocks, None)
+                while (block := waiting.result()) is not None:
+                    waiting = pool.submit(next, blocks, None)
+                    file.write(block[0])
+                    written += block[1]
+                    if progress is not None:
+                        progress(written)
+        file.write(b"\n\\end\\\n")
+
+
+class _Writer:
+    """Makes the lines of a table's n-grams."""
+
+    def __init__(self, table: NgramTable, words: dict[str, Array], where: str | None) -> None:
+        self.table = table
+        self.where = where
+        self._numbers = (
+            readonly(table.first),
+            readonly(table.words),
+            table.bits,
+            pow(SPREADER, -1, 1 << table.bits),
+            readonly(table.log_probs),
+            readonly(table.backoffs),
+            readonly(words["text"]),
+            readonly(words["offsets"]),
+        )
+
+    def blocks(self, length: int) -> Iterator[tuple[memoryview, int]]:
+        """The lines of all n-grams of ``length`` words, in blocks, and how many each block has."""
+        from unrolled.ngram.arpa.arpa_kernels import format_lines
+
+        here = self.table.level(length)
+        path = self._first_path(length)
+        size = _BLOCK_BYTES
+        while path[-1] < here.stop:
+            # A new buffer each time, as the block before may still be in the file's hands.
+            out = np.empty(size, np.uint8)
+            before = int(path[-1])
+            written, room = format_lines(path, here.stop, *self._numbers, out)
+            if room < 0:
+                raise FormatError(
+                    "the vocabulary has a word outside its text: the file is damaged",
+                    where=self.where,
+                )
+            if room > MAX_LINE:
+                raise FormatError(
+                    f"an n-gram has {room} bytes, and a line of an ARPA file {MAX_LINE} at most",
+                    where=self.where,
+                )
+            size = max(size, room)
+            if written:
+                yield out[:written].data, int(path[-1]) - before
+
+    def _first_path(self, length: int) -> Array:
+        """Nodes of the first 1 to ``length`` words of the first n-gram of that length."""
+        first, levels = self.table.first, self.table.levels
+        path = np.array(levels[:length], np.int64)
+        for level in range(length - 2, -1, -1):
+            above = first[int(levels[level]) : int(levels[level + 1]) + 1]
+            path[level] += np.searchsorted(above, path[level + 1], side="right") - 1
+        return path

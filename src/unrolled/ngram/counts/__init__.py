@@ -1,0 +1,1 @@
+"""N-gram counts: from text, in files, merged."""

@@ -1,0 +1,310 @@
+r"""Count files, the n-grams of a text as lines of words, a tab and a count, as SRILM writes them.
+
+::
+
+    the<TAB>201
+    the cat<TAB>7
+    <s> the cat<TAB>2
+
+A model estimated from a count file equals that of the text. What `write_counts` makes lists every
+order from 1 on, and order 1 by descending count. What `read_counts` takes:
+
+- the lines in any order, words and count parted by any white space; an n-gram on several lines has
+  the sum of their counts; blank lines, and n-grams that come 0 times, are skipped;
+- ``<s>`` at the beginning of an n-gram only, ``</s>`` at its end only; ``<unk>``;
+- shorter n-grams that are missing: each comes as often as the longer ones that begin, or that end,
+  with it, whichever is more. That is exact but for sentences that are shorter than the n-grams.
+
+A shorter n-gram may come more often than the longer ones that hold it (ends of sentences, files cut
+off at some count) but not less often: then the file contradicts itself, as one of Kneser-Ney's
+adjusted counts does.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from unrolled.errors import SettingError, UnrolledError
+from unrolled.ngram.counts.count_parts import MOST, CountParts, stored_counts
+from unrolled.ngram.counts.counting import NgramCounts
+from unrolled.ngram.editing.union import NONE, Part, unite
+from unrolled.ngram.model import NgramModel
+from unrolled.ngram.trie.packing import SPREADER, pack_words, unpack_words
+from unrolled.ngram.trie.table import NgramTable
+from unrolled.storage.atomic import atomic_write
+from unrolled.text.vocabulary import EOS, Vocabulary
+
+if TYPE_CHECKING:
+    from unrolled.text.sources import Sources
+
+Array = np.ndarray[Any, Any]
+Report = Callable[[str], None]
+
+_BLOCK_BYTES = 4 << 20
+
+
+def write_counts(
+    counts: NgramCounts,
+    vocabulary: Vocabulary,
+    path: str | os.PathLike[str],
+    *,
+    progress: Callable[[int], None] | None = None,
+) -> None:
+    """Write the counts of all orders, all or nothing; gzipped if the name ends in ``.gz``.
+
+    Words that never occur are listed with 0, so that a vocabulary survives.
+
+    Args:
+        path: the file to make.
+        progress: called with the n-grams written so far.
+
+    Raises:
+        SettingError, UnrolledError: the file cannot be written.
+    """
+    written = 0
+    # One block is written, and perhaps compressed, while the next one is made.
+    with atomic_write(path) as file, ThreadPoolExecutor(1) as pool:
+        blocks = _blocks(counts, vocabulary)
+        waiting = pool.submit(next, blocks, None)
+        while (block := waiting.result()) is not None:
+            waiting = pool.submit(next, blocks, None)
+            file.write(block[0])
+            written += block[1]
+            if progress is not None:
+                progress(written)
+
+
+def _blocks(counts: NgramCounts, vocabulary: Vocabulary) -> Iterator[tuple[memoryview, int]]:
+    """The lines of all n-grams, in blocks, and how many each block has."""
+    from unrolled.ngram.counts.count_file_kernels import format_counts
+
+    words = vocabulary.arrays()
+    inverse = pow(SPREADER, -1, 1 << counts.bits)
+    size = _BLOCK_BYTES
+    for length in range(1, counts.order + 1):
+        here = counts.level(length)
+        values = counts.counts(length)
+        path = _first_path(counts, length)
+        scratch = np.empty_like(path)
+        while path[-1] < here.stop:
+            out = np.empty(size, np.uint8)  # a new one: the last may still be being written
+            before = int(path[-1])
+            filled, room = format_counts(
+                path, scratch, here.stop, counts.first, counts.words, counts.bits, inverse, values,
+                here.start, words["text"], words["offsets"], out,
+            )  # fmt: skip
+            size = max(size, room)
+            if filled:
+                yield out[:filled].data, int(path[-1]) - before
+
+
+def _first_path(counts: NgramCounts, length: int) -> Array:
+    """Nodes of the first 1 to ``length`` words of the first n-gram of that length."""
+    path = np.array(counts.levels[:length], np.int64)
+    for level in range(length - 2, -1, -1):
+        above = counts.first[int(counts.levels[level]) : int(counts.levels[level + 1]) + 1]
+        path[level] += np.searchsorted(above, path[level + 1], side="right") - 1
+    return path
+
+
+def read_counts(
+    sources: Sources,
+    *,
+    order: int | None = None,
+    vocabulary: Vocabulary | None = None,
+    weights: Sequence[int] | None = None,
+    threads: int = 2,
+    report: Report | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> tuple[NgramCounts, Vocabulary]:
+    """Read count files, as if their text were counted.
+
+    Args:
+        sources: files, compressed or not; folders, each of them one set of counts in several
+            files; "-" for standard input. Each source is completed by itself, then all are added.
+        order: longest n-gram wanted; by default the longest of the files.
+        vocabulary: the words to keep, all others become <unk>; by default all words, by descending
+            count.
+        weights: a whole number for each source, by which its counts are multiplied.
+        report: called with the name of each stage as it begins.
+        progress: called with the bytes of the files read since the last call.
+
+    Returns:
+        The counts, ready for `estimation.estimate`, and the vocabulary.
+
+    Raises:
+        TextError: a file cannot be read. FormatError: a line is broken, or counts contradict each
+            other, with the place. SettingError: an order that no file has, or wrong weights.
+    """
+    say = report or (lambda stage: None)
+    given = [sources] if isinstance(sources, (str, os.PathLike)) else list(sources)
+    factors = _checked_weights(weights, len(given))
+    parts = []
+    for source in given:
+        say(f"reading counts from {os.fspath(source)}")
+        parts.append(CountParts.read(source, vocabulary, progress).assembled(say, threads))
+    if len(parts) > 1 or factors[0] != 1:
+        counts, words = combine_counts(
+            parts, factors, vocabulary=vocabulary, threads=threads, report=say
+        )
+    else:
+        counts, words = parts[0]
+    return _of_order(counts, order), words
+
+
+def combine_counts(
+    parts: Sequence[tuple[NgramCounts, Vocabulary]],
+    weights: Sequence[int] | None = None,
+    *,
+    vocabulary: Vocabulary | None = None,
+    threads: int = 2,
+    report: Report | None = None,
+) -> tuple[NgramCounts, Vocabulary]:
+    """Add the counts of several texts, each multiplied by its weight.
+
+    Numbers of distinct words, which Kneser-Ney's shorter n-grams count, do not grow by a weight.
+
+    Args:
+        parts: counts, each with its vocabulary; their orders may differ.
+        weights: whole numbers of at least 1; 1 by default.
+        vocabulary: that of the result; by default all words, by descending count, equal ones by
+            first appearance.
+
+    Raises:
+        SettingError: wrong weights. UnrolledError: a sum above 4,294,967,295.
+    """
+    factors = _checked_weights(weights, len(parts))
+    words = vocabulary or _united_vocabulary(parts, factors)
+    members = [Part.between(counts, own, words) for counts, own in parts]
+    union = unite(members, len(words), threads=threads, report=report or (lambda stage: None))
+    levels = union.levels
+    totals = []
+    for length in range(1, levels.size):
+        here = slice(int(levels[length - 1]), int(levels[length]))
+        total = np.zeros(here.stop - here.start, np.int64)
+        for (counts, _), factor, nodes in zip(parts, factors, union.nodes, strict=True):
+            if length <= counts.order:
+                had = np.flatnonzero(nodes[here] != NONE)
+                own = counts.counts(length).astype(np.int64)
+                total[had] += factor * own[nodes[here][had] - counts.level(length).start]
+        totals.append(_fitting(total))
+    nothing = np.empty(0, np.float32)
+    table = NgramTable(levels, union.words, union.bits, union.first, nothing, nothing)
+    return stored_counts(table, totals), words
+
+
+def train_on_counts(
+    sources: Sources,
+    *,
+    vocabulary: Vocabulary | None = None,
+    weights: Sequence[int] | None = None,
+    threads: int = 2,
+    report: Report | None = None,
+    progress: Callable[[int], None] | None = None,
+    **settings: Any,
+) -> NgramModel:
+    """Train an n-gram model on count files; equal to `train_ngram` on their text.
+
+    Args:
+        sources, vocabulary, weights, threads, report, progress: see `read_counts`.
+        **settings: those of `NgramConfig`; the order is the files' unless given.
+
+    Raises:
+        As `read_counts` and `train_ngram`.
+    """
+    from unrolled.ngram.training import model_from_counts, ngram_config
+
+    ngram_config(settings)  # refuse wrong settings before hours of reading
+    counts, words = read_counts(
+        sources,
+        order=settings.get("order"),
+        vocabulary=vocabulary,
+        weights=weights,
+        threads=threads,
+        report=report,
+        progress=progress,
+    )
+    config = ngram_config({**settings, "order": counts.order})
+    tokens = int(counts.counts(1).sum(dtype=np.int64) - counts.counts(1)[1])
+    provenance = {
+        "counts": {"tokens": tokens, "sentences": int(counts.counts(1)[EOS])},
+    }
+    return model_from_counts(
+        counts, words, config, provenance=provenance, threads=threads, report=report
+    )
+
+
+def _of_order(counts: NgramCounts, order: int | None) -> NgramCounts:
+    """Only the n-grams up to an order; a longer one must be known to have no n-grams."""
+    if order is None or order == counts.order:
+        return counts
+    if order < 1 or (order > counts.order and not _all_whole_sentences(counts)):
+        raise SettingError(
+            f"the order {order} is not between 1 and {counts.order}, the longest of the count files"
+        )
+    total = int(counts.levels[min(order, counts.order)])
+    above = [total] * max(order - counts.order, 0)
+    levels = np.append(counts.levels[: order + 1], np.array(above, np.int64))
+    inner = int(levels[-2])
+    first = counts.first[: inner + 1]
+    first = np.append(first, np.full(inner + 1 - first.size, total, np.uint32))
+    words = unpack_words(counts.words, counts.bits, 0, total)
+    return NgramCounts(
+        order,
+        counts.vocabulary_size,
+        levels,
+        pack_words(words, counts.bits),
+        counts.bits,
+        first,
+        counts.suffixes[:total],
+        counts.occurrences,
+    )
+
+
+def _all_whole_sentences(counts: NgramCounts) -> bool:
+    """Whether all longest n-grams begin with <s> and end with </s>, so that none is longer."""
+    here = counts.level(counts.order)
+    words = unpack_words(counts.words, counts.bits, here.start, here.stop)
+    starting = counts.starting(counts.order) == (here.start, here.stop)
+    return counts.order > 1 and starting and bool(np.all(words == EOS))
+
+
+def _united_vocabulary(
+    parts: Sequence[tuple[NgramCounts, Vocabulary]], factors: Sequence[int]
+) -> Vocabulary:
+    every = Vocabulary.from_words(
+        dict.fromkeys(word for _, words in parts for word in list(words)[EOS + 1 :])
+    )
+    total = np.zeros(len(every), np.int64)
+    for (counts, words), factor in zip(parts, factors, strict=True):
+        total[every.ids(list(words))] += factor * counts.counts(1).astype(np.int64)
+    total[: EOS + 1] = np.iinfo(np.int64).max
+    names = list(every)
+    return Vocabulary.from_words(names[id] for id in np.argsort(-total, kind="stable").tolist())
+
+
+def _fitting(total: Array) -> Array:
+    """Sums as uint32."""
+    if total.size and total.max() > MOST:
+        raise UnrolledError(f"an n-gram comes {total.max()} times, and at most {MOST} can be kept")
+    return total.astype(np.uint32)
+
+
+def _checked_weights(weights: Sequence[int] | None, count: int) -> list[int]:
+    if count == 0:
+        raise SettingError(
+            "no counts were given", hint="Name a count file, or - for standard input"
+        )
+    if weights is None:
+        return [1] * count
+    if len(weights) != count:
+        raise SettingError(f"{len(weights)} weights were given for {count} sets of counts")
+    for weight in weights:
+        if int(weight) != weight or not 1 <= weight <= MOST:
+            raise SettingError(f"the weight {weight} must be a whole number of at least 1")
+    return [int(weight) for weight in weights]

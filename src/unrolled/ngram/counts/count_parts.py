@@ -1,0 +1,274 @@
+"""One set of counts as it is read: words, n-grams in any order, and what is missing among them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from unrolled.errors import FormatError
+from unrolled.ngram.counts.counting import NgramCounts
+from unrolled.ngram.trie.assembly import arrange
+from unrolled.ngram.trie.table import MAX_ORDER, NgramTable
+from unrolled.text.tokens import TextOptions, read_blocks
+from unrolled.text.vocabulary import BOS, EOS, SPECIAL_POLICIES, Vocabulary
+
+if TYPE_CHECKING:
+    from unrolled.text.sources import Block
+
+Array = np.ndarray[Any, Any]
+Report = Callable[[str], None]
+
+MOST = 2**32 - 1  # a count is a uint32
+
+
+@dataclass
+class CountParts:
+    """N-grams of some files, an order a list of pieces.
+
+    Attributes:
+        source: what they come from, for messages.
+        vocabulary: the words; ``listed`` (V,) bool those with a line of their own.
+        grams: for order k (G, k) int32 ids, oldest word first. counts: (G,) int64.
+        fixed: the vocabulary was given, and its order stays.
+    """
+
+    source: str
+    vocabulary: Vocabulary
+    listed: Array
+    grams: dict[int, Array] = field(default_factory=dict)
+    counts: dict[int, Array] = field(default_factory=dict)
+    fixed: bool = False
+
+    @classmethod
+    def read(
+        cls,
+        source: str | os.PathLike[str],
+        vocabulary: Vocabulary | None,
+        progress: Callable[[int], None] | None,
+    ) -> CountParts:
+        """Read one source.
+
+        Raises:
+            FormatError: a line is broken, or there is none.
+        """
+        from unrolled.text.word_table import WordTable
+
+        table = None if vocabulary is not None else WordTable()
+        pieces: dict[int, list[tuple[Array, Array]]] = {1: []}
+        for block in read_blocks(source, TextOptions(specials="keep")):
+            data, counts, lengths = _split(block)
+            if table is not None:
+                ids = table.count(data, SPECIAL_POLICIES["keep"]).copy()
+            else:
+                assert vocabulary is not None
+                ids = vocabulary.encode_block(data, specials="keep").ids
+            for length, found, values in _by_length(block, ids, counts, lengths):
+                pieces.setdefault(length, []).append((found, values))
+            if progress is not None:
+                progress(block.consumed)
+        shown = os.fspath(source)
+        if not any(pieces.values()):
+            raise FormatError("there are no counts", where=shown)
+        grams, totals = {}, {}
+        for length in range(1, max(pieces) + 1):
+            own = pieces.pop(length, [])
+            grams[length] = np.concatenate([np.empty((0, length), np.int32), *(g for g, _ in own)])
+            totals[length] = np.concatenate([np.empty(0, np.int64), *(c for _, c in own)])
+        if table is not None:
+            words = table.vocabulary(np.arange(table.words, dtype=np.int64))
+        else:
+            assert vocabulary is not None
+            words = vocabulary
+        listed = np.zeros(len(words), bool)
+        listed[grams[1][:, 0]] = True
+        return cls(shown, words, listed, grams, totals, vocabulary is not None)
+
+    def assembled(self, say: Report, threads: int) -> tuple[NgramCounts, Vocabulary]:
+        """The counts as a trie, words by descending count, with what was missing."""
+        say("sorting n-grams")
+        if self.fixed:
+            table, totals = self._completed()
+        elif self.listed[EOS + 1 :].all():
+            single = np.bincount(self.grams[1][:, 0], self.counts[1], len(self.vocabulary))
+            self._renumber(single)
+            table, totals = self._completed()
+        else:  # some words' counts follow from longer n-grams only
+            table, totals = self._completed()
+            self._renumber(totals[0])
+            table, totals = self._completed()
+        return stored_counts(table, [total.astype(np.uint32) for total in totals]), self.vocabulary
+
+    def _renumber(self, single: Array) -> None:
+        """Give words their ids by descending count (V,), equal ones by first appearance."""
+        order = np.argsort(-single[EOS + 1 :], kind="stable") + EOS + 1
+        order = np.concatenate([np.arange(EOS + 1), order])
+        ranks = np.empty(order.size, np.int32)
+        ranks[order] = np.arange(order.size, dtype=np.int32)
+        self.grams = {length: ranks[rows] for length, rows in self.grams.items()}
+        self.listed = self.listed[order]
+        names = list(self.vocabulary)
+        self.vocabulary = Vocabulary.from_words(names[id] for id in order.tolist())
+
+    def _completed(self) -> tuple[NgramTable, list[Array]]:
+        """All n-grams with their contexts and suffixes, and the counts of each order, int64."""
+        order = max(self.grams)
+        given = [self.grams[length] for length in range(2, order + 1)]
+        shape = arrange(given, len(self.vocabulary), merge=True)
+        nothing = np.empty(0, np.float32)
+        table = NgramTable(shape.levels, shape.words, shape.bits, shape.first, nothing, nothing)
+        size = len(self.vocabulary)
+        totals = [np.bincount(self.grams[1][:, 0], self.counts[1], size).astype(np.int64)]
+        known = [self.listed]
+        for length in range(2, order + 1):
+            places = shape.places[length - 1][: self.counts[length].size]
+            here = table.level(length)
+            sums = np.bincount(places, self.counts[length], here.stop - here.start)
+            totals.append(sums.astype(np.int64))
+            known.append(shape.sources[length - 1] >= 0)
+        del shape
+        suffixes = table.suffixes()
+        for length in range(order - 1, 0, -1):
+            least = _least(table, suffixes, length, totals[length])
+            wrong = known[length - 1] & (totals[length - 1] < least)
+            if wrong.any():
+                self._contradiction(table, length, int(np.argmax(wrong)), totals, least)
+            totals[length - 1] = np.where(known[length - 1], totals[length - 1], least)
+        for length, total in enumerate(totals, 1):
+            if total.size and total.max() > MOST:
+                self._too_many(table, length, int(total.argmax()), int(total.max()))
+        return table, totals
+
+    def _contradiction(
+        self, table: NgramTable, length: int, place: int, totals: list[Array], least: Array
+    ) -> None:
+        text = self._words(table, length, place)
+        raise FormatError(
+            f"the n-gram '{text}' comes {totals[length - 1][place]} times, but longer ones that "
+            f"hold it come {least[place]} times",
+            where=self._where(text),
+            hint="Give counts of occurrences, not adjusted ones",
+        )
+
+    def _too_many(self, table: NgramTable, length: int, place: int, count: int) -> None:
+        text = self._words(table, length, place)
+        raise FormatError(
+            f"the n-gram '{text}' comes {count} times, and at most {MOST} can be kept",
+            where=self._where(text),
+        )
+
+    def _words(self, table: NgramTable, length: int, place: int) -> str:
+        return " ".join(self.vocabulary.words(table.ngrams(length)[place]))
+
+    def _where(self, text: str) -> str:
+        """The line of an n-gram, found by reading the source again; or just the source."""
+        wanted = text.encode().split()
+        if self.source == "-":
+            return "<stdin>"
+        for block in read_blocks(self.source, TextOptions(specials="keep")):
+            for number, line in enumerate(block.data.split(b"\n")):
+                if line.split()[:-1] == wanted:
+                    return block.place(number)
+        return self.source
+
+
+def stored_counts(table: NgramTable, values: list[Array]) -> NgramCounts:
+    """Counts that are held as arrays, one of uint32 an order, for the n-grams of a table."""
+
+    def occurrences(length: int, words: tuple[int, int] | None, _out: Array | None) -> Array:
+        if length > len(values):
+            return np.empty(0, np.uint32)
+        if words is None:
+            return values[length - 1]
+        low, high = words
+        for _ in range(length - 1):
+            low, high = int(table.first[low]), int(table.first[high])
+        start = table.level(length).start
+        return values[length - 1][low - start : high - start]
+
+    return NgramCounts(
+        table.order,
+        int(table.levels[1]),
+        table.levels,
+        table.words,
+        table.bits,
+        table.first,
+        table.suffixes(),
+        occurrences,
+    )
+
+
+def _split(block: Block) -> tuple[bytes, Array, Array]:
+    """A block without its counts, and each line's count and number of words.
+
+    Raises:
+        FormatError: a line is not words and a count.
+    """
+    from unrolled.ngram.counts.count_file_kernels import take_counts
+
+    data = bytearray(block.data)
+    lines = data.count(b"\n") + (not data.endswith(b"\n"))
+    counts, lengths = np.empty(lines, np.int64), np.empty(lines, np.int32)
+    read = take_counts(np.frombuffer(data, np.uint8), counts, lengths)
+    if read < lines:
+        line = block.data.split(b"\n", read + 1)[read]
+        raise _broken(line.decode(errors="replace"), block.place(read))
+    if lines and lengths.max() > MAX_ORDER:
+        raise FormatError(
+            f"an n-gram has {lengths.max()} words, allowed are {MAX_ORDER}",
+            where=block.place(int(lengths.argmax())),
+        )
+    return bytes(data), counts, lengths
+
+
+def _broken(line: str, where: str) -> FormatError:
+    fields = line.split()
+    shown = ascii(line.strip()[:60])
+    if fields[-1].isascii() and fields[-1].isdigit():
+        if len(fields) == 1:
+            return FormatError(f"{shown} has no words before its count", where=where)
+        return FormatError(f"the count of {shown} is too large", where=where)
+    return FormatError(
+        f"{shown} does not end in a count, a whole number of 0 or more",
+        where=where,
+        hint="A line is words, a tab and a count",
+    )
+
+
+def _by_length(
+    block: Block, ids: Array, counts: Array, lengths: Array
+) -> list[tuple[int, Array, Array]]:
+    """For each length in a block its n-grams (G, k) int32 and their counts (G,) int64.
+
+    Raises:
+        FormatError: <s> or </s> stands inside an n-gram.
+    """
+    starts = np.cumsum(lengths + 2, dtype=np.int64) - lengths - 1  # past each line's mark
+    result = []
+    for length in np.flatnonzero(np.bincount(lengths)).tolist():
+        if length == 0:
+            continue
+        lines = np.flatnonzero((lengths == length) & ((counts > 0) | (length == 1)))
+        rows = ids[starts[lines, None] + np.arange(length)]
+        inside = (rows[:, 1:] == BOS).any(axis=1) | (rows[:, :-1] == EOS).any(axis=1)
+        if inside.any():
+            line = int(lines[np.argmax(inside)])
+            raise FormatError(
+                "<s> may only begin an n-gram, and </s> only end one", where=block.place(line)
+            )
+        result.append((length, rows, counts[lines]))
+    return result
+
+
+def _least(table: NgramTable, suffixes: Array, length: int, longer: Array) -> Array:
+    """How often each n-gram of an order comes at least, as context or suffix of ``longer`` ones."""
+    here, above = table.level(length), table.level(length + 1)
+    sums = np.concatenate([[0], np.cumsum(longer)])
+    borders = table.first[here.start : here.stop + 1].astype(np.int64) - above.start
+    begun = sums[borders[1:]] - sums[borders[:-1]]
+    ended = np.bincount(suffixes[above] - here.start, longer, here.stop - here.start)
+    least: Array = np.maximum(begun, ended.astype(np.int64))
+    return least

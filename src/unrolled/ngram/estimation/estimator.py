@@ -1,0 +1,401 @@
+"""From counts to an n-gram model: one pass an order, lowest first, for every smoothing method."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from itertools import pairwise
+from typing import Any, TypeVar
+
+import numpy as np
+
+from unrolled.errors import SettingError, TextError, UnrolledWarning
+from unrolled.ngram.counts.counting import NgramCounts
+from unrolled.ngram.editing.trie_editing import renew_backoffs
+from unrolled.ngram.estimation import estimation_kernels as kernels
+from unrolled.ngram.estimation.smoothing import (
+    SMOOTHINGS,
+    NoClosedFormError,
+    Smoothing,
+    katz_ratios,
+)
+from unrolled.ngram.trie.table import MAX_ORDER, NgramTable
+from unrolled.runtime.threads import even_slices, return_memory, run_slices
+from unrolled.text.vocabulary import BOS, UNK
+
+Array = np.ndarray[Any, Any]
+Result = TypeVar("Result")
+
+STRETCHES = 32
+
+
+@dataclass(frozen=True)
+class NgramConfig:
+    """Settings of `train_ngram`.
+
+    Attributes:
+        order: longest n-gram.
+        smoothing: a name of `smoothing.SMOOTHINGS`.
+        prune: an n-gram of order k is dropped when it occurs at most prune[k - 1] times; the last
+            value holds for all longer ones. Discounts come from the counts before.
+        discount_fallback: D(1), D(2), D(3+) where the text is too small for the formula.
+        strict: raise instead of falling back.
+        closed: the words of the text are all there will be: none of the mass goes to <unk>.
+        interpolate_unigrams: mix unigrams with the uniform distribution; otherwise all the
+            discounted mass of order 1 goes to <unk> (additive smoothing mixes them anyhow).
+        vocabulary_pad: pretend that the vocabulary has at least this many words.
+        delta: what additive smoothing adds to each count.
+        backoff: the factor of stupid back-off.
+    """
+
+    order: int = 5
+    smoothing: str = "modified-kneser-ney"
+    prune: tuple[int, ...] = ()
+    discount_fallback: tuple[float, float, float] = (0.5, 1.0, 1.5)
+    strict: bool = False
+    closed: bool = False
+    interpolate_unigrams: bool = True
+    vocabulary_pad: int = 0
+    delta: float = 1.0
+    backoff: float = 0.4
+
+    def __post_init__(self) -> None:
+        if self.smoothing not in SMOOTHINGS:
+            raise SettingError(
+                f"there is no smoothing '{self.smoothing}'",
+                hint="Choose one of " + ", ".join(SMOOTHINGS),
+            )
+        if not 1 <= self.order <= MAX_ORDER:
+            raise SettingError(f"order {self.order} is not between 1 and {MAX_ORDER}")
+        cutoffs = list(self.prune)
+        if any(low > high for low, high in pairwise(cutoffs)) or any(
+            cutoff < 0 for cutoff in cutoffs
+        ):
+            raise SettingError(
+                f"cut-offs {cutoffs} must not be negative and must not fall from order to order"
+            )
+        if len(cutoffs) > self.order:
+            raise SettingError(f"{len(cutoffs)} cut-offs are more than the order {self.order}")
+        if cutoffs and cutoffs[0] > 0:
+            raise SettingError(
+                "single words cannot be pruned", hint="Use min_count to limit the vocabulary"
+            )
+        if not 0 < self.delta < math.inf:
+            raise SettingError(f"delta {self.delta} must be above 0 and finite")
+        if not 0 < self.backoff <= 1:
+            raise SettingError(f"the back-off factor {self.backoff} must be in (0, 1]")
+        self._check_fallback()
+        if not self.interpolate_unigrams and (self.closed or self.vocabulary_pad):
+            raise SettingError(
+                "without interpolated unigrams all the mass that is left goes to <unk>, so the "
+                "vocabulary can be neither closed nor padded"
+            )
+
+    def _check_fallback(self) -> None:
+        discounts = self.discount_fallback
+        if len(discounts) != 3 or any(not 0 <= d <= k for k, d in enumerate(discounts, 1)):
+            raise SettingError(
+                f"fallback discounts {discounts} must be three, in [0, 1], [0, 2] and [0, 3]"
+            )
+        if self.smoothing == "katz" and any(d == k for k, d in enumerate(discounts, 1)):
+            raise SettingError(
+                f"fallback discounts {discounts} must be below 1, 2 and 3 for katz, which would "
+                "give words that were seen no probability at all"
+            )
+
+    def cutoff(self, length: int) -> int:
+        """N-grams of ``length`` words that occur at most so often are dropped."""
+        if not self.prune:
+            return 0
+        return self.prune[min(length, len(self.prune)) - 1]
+
+
+@dataclass
+class Estimate:
+    """A model's table, and the discounts that made it, an order a row."""
+
+    table: NgramTable
+    discounts: list[list[float]] = field(default_factory=list)
+
+
+def estimate(
+    counts: NgramCounts,
+    config: NgramConfig,
+    *,
+    threads: int = 2,
+    report: Callable[[str], None] | None = None,
+) -> Estimate:
+    """Estimate the model that ``config`` asks for; uses up ``counts``.
+
+    Raises:
+        TextError: with ``strict``, when a discount has no closed form; names order and count.
+    """
+    return _Estimator(counts, config, threads, report or (lambda stage: None)).run()
+
+
+class _Estimator:
+    """The passes over the orders, with what they share."""
+
+    def __init__(
+        self,
+        counts: NgramCounts,
+        config: NgramConfig,
+        threads: int,
+        report: Callable[[str], None],
+    ) -> None:
+        self.counts = counts
+        self.config = config
+        self.threads = threads
+        self.report = report
+        self.smoothing: Smoothing = SMOOTHINGS[config.smoothing]
+        self.suffixes = counts.suffixes
+        if config.smoothing == "katz":  # its back-off weights need suffixes and probabilities
+            self.probabilities = np.zeros(self.suffixes.size, np.float32)
+        else:
+            self.probabilities = self.suffixes.view(np.float32)
+        # A context's weight is written by the next order, so that its count can stand there before.
+        self.backoffs = np.empty(int(counts.levels[-2]), np.float32)
+        self.used = self.occurrences = np.empty(0, np.uint32)
+        self.discounts: list[list[float]] = []
+        self.predicted = counts.vocabulary_size - 1  # all words but <s>
+
+    def run(self) -> Estimate:
+        counts = self.counts
+        keep = self._keep()
+        for length in range(1, counts.order + 1):
+            self.report(f"estimating order {length}")
+            return_memory()
+            if 1 < length < counts.order:
+                self._make_counts(length)
+            if length == 1:
+                self._unigrams(self._counted(1))
+            elif self.config.smoothing == "katz":
+                self._katz(length)
+            elif self.config.smoothing == "stupid-backoff":
+                self._relative(length)
+            else:
+                self._interpolate(length, self.config.cutoff(length))
+            if self.config.smoothing == "additive" and length < counts.order:
+                self._flatten(length)
+        self.occurrences = self.used
+        counts.release()
+        return Estimate(self._table(keep), self.discounts)
+
+    def _counted(self, length: int, out: Array | None = None) -> Array:
+        """The counts that probabilities are made of."""
+        if self.smoothing.continuation:
+            return self.counts.adjusted_counts(length, out=out)
+        return self.counts.counts(length, out=out)
+
+    def _make_counts(self, length: int) -> None:
+        """``used``, counts of an order below the highest, and ``occurrences``, for the cut-off."""
+        self.occurrences = self.used  # free those of the order before
+        room = self.backoffs[self.counts.level(length)].view(np.uint32)
+        self.occurrences = self.used = self._counted(length, room)
+        if self.config.cutoff(length):
+            self.occurrences = self.counts.counts(length)
+
+    def _each(self, length: int, task: Callable[..., Result]) -> list[Result]:
+        """``task(start, stop, base, used, occurrences)`` for all contexts of an order's n-grams.
+
+        ``base`` is the node that the counts begin with. Those of the highest order, where used are
+        always occurrences, are made for a stretch at a time: they would be the peak of memory.
+        """
+        counts, base = self.counts, self.counts.level(length).start
+        if length < counts.order:
+            work = [(*cut, base, self.used, self.occurrences) for cut in self._contexts(length)]
+            return run_slices(task, work, self.threads)
+
+        def made(low: int, high: int) -> Result:
+            words = low, high
+            used = counts.counts(length, words=words)
+            base = counts.starting(length, words)[0]
+            return task(*counts.starting(length - 1, words), base, used, used)
+
+        return run_slices(made, counts.shares(STRETCHES), self.threads)
+
+    def _keep(self) -> Array:
+        """Which nodes survive the cut-offs, (G,) bool."""
+        keep = np.ones(self.suffixes.size if self.config.prune else 0, bool)
+        if self.config.prune:
+            for length in range(2, self.counts.order + 1):
+                occurrences = self.counts.counts(length)
+                keep[self.counts.level(length)] = occurrences > self.config.cutoff(length)
+        return keep
+
+    def _discounts(self, length: int, totals: Array) -> Array:
+        """D(0..3+) of one order, from its own counts of counts (8,) or from the fallback."""
+        formula = self.smoothing.discounts
+        if formula is None:
+            return np.zeros(4)
+        try:
+            return formula(totals)
+        except NoClosedFormError as lack:
+            self._fall_back(length, lack, f"discounts {self.config.discount_fallback}")
+            return np.array([0.0, *self.config.discount_fallback])
+
+    def _count_of_counts(self, length: int) -> Array:
+        """How many n-grams of ``length`` words >= 2 have the count 0, 1, ... 7; (8,) int64."""
+        first = self.counts.first
+
+        def counted(start: int, stop: int, base: int, used: Array, _occurrences: Array) -> Array:
+            totals = np.zeros(8, np.int64)
+            here = slice(int(first[start]) - base, int(first[stop]) - base)
+            kernels.count_of_counts(used[here], totals)
+            return totals
+
+        return sum(self._each(length, counted), np.zeros(8, np.int64))
+
+    def _fall_back(self, length: int, lack: NoClosedFormError, instead: str) -> None:
+        message = f"order {length}: {lack}, so {self.smoothing.title} has no closed form there"
+        if self.config.strict:
+            raise TextError(message, hint="Use more text, or drop --strict")
+        warnings.warn(f"{message}; using {instead}", UnrolledWarning, stacklevel=4)
+
+    def _contexts(self, length: int) -> list[tuple[int, int]]:
+        """Stretches of the contexts of n-grams of ``length`` words."""
+        above = self.counts.level(length - 1)
+        cuts = even_slices(above.stop - above.start, STRETCHES)
+        return [(above.start + low, above.start + high) for low, high in cuts]
+
+    def _interpolate(self, length: int, cutoff: int) -> None:
+        discounts = self._discounts(length, self._count_of_counts(length))
+        self.discounts.append(discounts[1:].tolist())
+        extra = 0.0
+        if self.config.smoothing == "additive":
+            extra = self.config.delta * self._uniform_size()
+        weights = (discounts, self.smoothing.types_weight, extra)
+
+        def task(start: int, stop: int, base: int, used: Array, occurrences: Array) -> None:
+            kernels.interpolate(
+                self.counts.first, start, stop, used, occurrences, cutoff, base, *weights,
+                self.suffixes, self.probabilities, self.backoffs,
+            )  # fmt: skip
+
+        self._each(length, task)
+
+    def _katz(self, length: int) -> None:
+        """Discounted probabilities; their back-off weights come last, from the logarithms."""
+        ratios = self._katz_ratios(length, self._count_of_counts(length))
+        cutoff = self.config.cutoff(length)
+
+        def task(start: int, stop: int, base: int, used: Array, occurrences: Array) -> None:
+            kernels.discount_ratios(
+                self.counts.first, start, stop, used, occurrences, cutoff, base, ratios,
+                self.probabilities,
+            )  # fmt: skip
+
+        self._each(length, task)
+        self.backoffs[self.counts.level(length - 1)] = 1
+
+    def _katz_ratios(self, length: int, totals: Array) -> Array:
+        try:
+            ratios = katz_ratios(totals)
+        except NoClosedFormError as lack:
+            self._fall_back(length, lack, "the discounts of counts 1 to 3 as ratios")
+            ratios = np.ones(4)
+            ratios[0] = 0
+            for count, discount in enumerate(self.config.discount_fallback, 1):
+                ratios[min(count, 3)] = 1 - discount / count
+            ratios = np.append(ratios, 1.0)
+        self.discounts.append(ratios[1:-1].tolist())
+        return ratios
+
+    def _relative(self, length: int) -> None:
+        """Stupid back-off: plain relative frequencies, one factor for every step back."""
+        self._interpolate(length, cutoff=0)  # what is cut off gives nothing to others
+        above = self.counts.level(length - 1)
+        self.backoffs[above] = self.config.backoff
+
+    def _uniform_size(self) -> int:
+        """Words that share the uniform distribution below order 1."""
+        return max(self.predicted, self.config.vocabulary_pad)
+
+    def _unigrams(self, used: Array) -> None:
+        """Order 1, in double precision: the vocabulary is small."""
+        used = used.astype(np.float64)
+        used[BOS] = 0  # it is never predicted
+        totals = np.bincount(used[used < 8].astype(np.int64), minlength=8)
+        totals[0] -= 1
+        if self.config.closed and used[UNK] == 0:
+            self.predicted -= 1
+        total = used.sum()
+        extra = 0.0
+        if self.config.smoothing == "katz":
+            ratios = self._katz_ratios(1, totals)
+            kept = used * ratios[np.minimum(used, ratios.size - 1).astype(np.int64)]
+        else:
+            discounts = self._discounts(1, totals)
+            self.discounts.append(discounts[1:].tolist())
+            kept = np.maximum(used - discounts[np.minimum(used, 3).astype(np.int64)], 0)
+            if self.config.smoothing == "additive":
+                extra = self.config.delta * self._uniform_size()
+            extra += self.smoothing.types_weight * np.count_nonzero(used)
+        reserved = total - kept.sum() + extra
+        probabilities = kept / (total + extra)
+        if self.config.interpolate_unigrams or self.config.smoothing == "additive":
+            probabilities += reserved / (total + extra) / self._uniform_size()
+        else:
+            probabilities[UNK] += reserved / (total + extra)
+        probabilities[BOS] = 0
+        if self.config.closed and used[UNK] == 0:
+            probabilities[UNK] = 0
+        self.probabilities[: used.size] = probabilities
+
+    def _flatten(self, length: int) -> None:
+        """Additive smoothing backs off to the uniform distribution at once (Lidstone's rule).
+
+        So every order below the highest becomes uniform, its contexts with weight 1, except
+        after <s>, where a shorter context is all the history there is.
+        """
+        impossible = self.probabilities[UNK] == 0
+        self._set_except_starting(self.probabilities, length, 1 / self._uniform_size())
+        if length == 1 and impossible:
+            self.probabilities[UNK] = 0  # the vocabulary is closed
+        if length > 1:
+            self._set_except_starting(self.backoffs, length - 1, 1.0)
+
+    def _set_except_starting(self, values: Array, length: int, value: float) -> None:
+        here = self.counts.level(length)
+        low, high = self.counts.starting(length)
+        values[here.start : low] = value
+        values[high : here.stop] = value
+
+    def _table(self, keep: Array) -> NgramTable:
+        """Logarithms in place, and the n-grams that were kept."""
+        with np.errstate(divide="ignore"):
+            for values in (self.probabilities, self.backoffs):
+                cuts = even_slices(values.size, STRETCHES)
+                run_slices(_take_log, [(values[low:high],) for low, high in cuts], self.threads)
+        table = NgramTable(
+            self.counts.levels,
+            self.counts.words,
+            self.counts.bits,
+            self.counts.first,
+            self.probabilities,
+            self.backoffs,
+        )
+        table = table.select(keep) if keep.size else table
+        if self.config.smoothing == "katz":
+            suffixes = table.suffixes() if keep.size else self.suffixes
+            renew_backoffs(table, suffixes, None, self.predicted, self.threads)
+        return table
+
+
+def _take_log(values: Array) -> None:
+    with np.errstate(divide="ignore"):
+        np.log(values, out=values)
+
+
+def config_from_dict(values: dict[str, Any]) -> NgramConfig:
+    """Settings read from a model file, unknown keys refused."""
+    known = {item.name for item in fields(NgramConfig)}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise SettingError(f"unknown setting '{unknown[0]}'", hint=f"Known: {sorted(known)}")
+    given: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
+    }
+    return NgramConfig(**given)

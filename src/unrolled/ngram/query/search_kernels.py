@@ -1,0 +1,196 @@
+"""Steps of a group of searches in the packed trie: from contexts and words to n-grams.
+
+Every step is done for the whole group, asking for the cache line that the next step reads: so the
+processor waits for many lines at once. The steps have next to no branches, which it would guess
+wrongly: lists are written by storing always and moving on by a truth value.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from unrolled.ngram.query.scoring_work import (
+    DUE,
+    FOUND,
+    GROUP,
+    ITEM,
+    KEY,
+    KIND,
+    NODE,
+    PLACE,
+    RANK,
+    RANKED,
+    START,
+    STOP,
+    WEIGHT,
+)
+from unrolled.ngram.trie.trie_kernels import find_child, spread
+from unrolled.runtime.intrinsics import (
+    at,
+    bits_from,
+    leading_zeros,
+    popcount,
+    prefetch,
+    put,
+    trailing_zeros,
+)
+from unrolled.runtime.kernels import uncounted_leaf
+
+WINDOW = 8  # children that are compared at once
+ZERO, ONE = np.uint64(0), np.uint64(1)
+LOW = np.uint64(0xFFFFFFFF)
+ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
+S32, S63 = np.uint64(32), np.uint64(63)
+
+
+@uncounted_leaf
+def word_at(ids: Any, place: Any, size: Any) -> Any:
+    """The id at a place of the text; <unk> if it is not in the vocabulary."""
+    word = np.int64(at(ids, place))
+    return word if (word >= 0) & (word < size) else np.int64(0)
+
+
+@uncounted_leaf
+def open_contexts(
+    ids: Any,
+    base: Any,
+    start: Any,
+    stop: Any,
+    k: Any,
+    first: Any,
+    bits: Any,
+    directory: Any,
+    ends: Any,
+    lengths: Any,
+    work: Any,
+    later: Any,
+    lists: Any,
+    stride: Any,
+) -> Any:
+    """Read the directory of listed contexts of k words that have children or a weight.
+
+    If the words after the context's first are an n-gram too, its children will be searched, else
+    its weight is due. Returns how many are to be searched, and how many weights are due.
+    """
+    searches, due = np.int64(0), np.int64(0)
+    for place in range(start, stop):
+        i, context = np.int64(at(lists, place)), np.int64(at(lists, place + stride))
+        ahead = base + np.int64(at(lists, place + GROUP))
+        prefetch(ids, ahead)
+        prefetch(lengths, ahead)
+        prefetch(directory, (np.int64(at(lists, place + stride + GROUP)) >> 6) << 2)
+        block = min((context >> 6) << 2, directory.size - 4)
+        shift = np.uint64(context & 63)
+        ones, twos = at(directory, block), at(directory, block + 1)
+        firsts, weights = at(directory, block + 2), at(directory, block + 3)
+        kind = np.int64(((ones >> shift) & ONE) | (((twos >> shift) & ONE) << ONE))
+        below = (ONE << shift) - ONE
+        large = ones & twos & below
+        # Of the nodes before this one, those after the last whose end is in ends.
+        near = below & (ALL << ((ZERO - leading_zeros(large)) & S63))
+        rank = np.int64((firsts >> S32) + popcount(large))
+        weight = np.int64((weights & LOW) + popcount((ones | twos) & below))
+        put(work, ITEM + searches, i)
+        put(work, KEY + searches, spread(word_at(ids, base + i, first), bits))
+        put(work, START + searches, np.int64(firsts & LOW))
+        put(work, STOP + searches, np.int64(popcount(ones & near) + (popcount(twos & near) << ONE)))
+        put(work, RANK + searches, rank)
+        put(work, PLACE + searches, np.int64(large != ZERO))
+        put(work, KIND + searches, kind)
+        put(work, WEIGHT + searches, weight)
+        prefetch(ends, rank)
+        put(work, later + DUE + due, i)
+        put(work, later + RANKED + due, weight)
+        extends = np.int64(at(lengths, base + i)) == k
+        searches += np.int64((kind > 0) & extends)
+        due += np.int64((kind > 0) & (not extends))
+    return searches, due
+
+
+@uncounted_leaf
+def open_children(
+    words: Any, ends: Any, first: Any, total: Any, bits: Any, searches: Any, work: Any
+) -> None:
+    """Bound the children of each search within [first, total), and guess where the word is."""
+    for s in range(searches):
+        rank, kind, behind = at(work, RANK + s), at(work, KIND + s), at(work, PLACE + s)
+        before = np.int64(at(ends, min(rank - 1 if behind > 0 else 0, ends.size - 1)))
+        own = np.int64(at(ends, min(rank if kind == 3 else 0, ends.size - 1)))
+        start = (before if behind > 0 else at(work, START + s)) + at(work, STOP + s)
+        stop = own if kind == 3 else start + kind
+        start = max(start, first)  # only a damaged file has words as children
+        if stop > total or start > stop:
+            start, stop = first, first
+        guess = start + ((at(work, KEY + s) * (stop - start)) >> bits)
+        put(work, START + s, start)
+        put(work, STOP + s, stop)
+        put(work, PLACE + s, guess)
+        prefetch(words, guess * bits >> 6)
+
+
+@uncounted_leaf
+def guess_again(words: Any, bits: Any, mask: Any, searches: Any, work: Any) -> None:
+    """Guess from the child that was guessed before, twice: keys are near uniform."""
+    for s in range(searches):
+        start, stop, guess = at(work, START + s), at(work, STOP + s), at(work, PLACE + s)
+        key = at(work, KEY + s)
+        for _ in range(2):
+            found = np.int64(bits_from(words, guess * bits) & mask)
+            guess += ((key - found) * (stop - start)) >> bits
+            guess = max(min(guess, stop), start)
+        put(work, PLACE + s, guess)
+        # Where the window begins and where it ends may be two lines.
+        prefetch(words, max(guess - WINDOW // 2, start) * bits >> 6)
+        prefetch(words, (guess + WINDOW // 2) * bits >> 6)
+
+
+@uncounted_leaf
+def child_near(
+    words: Any, bits: Any, mask: Any, start: Any, stop: Any, guess: Any, key: Any, total: Any
+) -> Any:
+    """As `find_child`, with all children near the guess compared at once."""
+    window = max(min(guess - WINDOW // 2, stop - WINDOW), start)
+    if window > total - WINDOW:
+        return find_child(words, bits, start, stop, np.int64(key))
+    equal, bit = ZERO, window * bits
+    above = (bits_from(words, bit) & mask) > key
+    for place in range(WINDOW):
+        found = bits_from(words, bit) & mask
+        equal |= np.uint64(found == key) << np.uint64(place)
+        bit += bits
+    equal &= (ONE << np.uint64(min(stop - window, WINDOW))) - ONE
+    outside = ((window > start) & above) | ((window + WINDOW < stop) & (found < key))
+    if (equal == ZERO) & outside:
+        return find_child(words, bits, start, stop, np.int64(key))
+    return window + np.int64(trailing_zeros(equal)) if equal != ZERO else np.int64(-1)
+
+
+@uncounted_leaf
+def search(
+    words: Any,
+    bits: Any,
+    mask: Any,
+    total: Any,
+    searches: Any,
+    due: Any,
+    work: Any,
+    later: Any,
+) -> Any:
+    """Find the words among the children; how many were found, and how many weights are due.
+
+    The weight of a context that lacks the word is.
+    """
+    found = np.int64(0)
+    for s in range(searches):
+        i, start, stop = at(work, ITEM + s), at(work, START + s), at(work, STOP + s)
+        key, guess = np.uint64(at(work, KEY + s)), at(work, PLACE + s)
+        node = child_near(words, bits, mask, start, stop, guess, key, total)
+        put(work, later + FOUND + found, i)
+        put(work, later + NODE + found, node)
+        found += np.int64(node >= 0)
+        put(work, later + DUE + due, i)
+        put(work, later + RANKED + due, at(work, WEIGHT + s))
+        due += np.int64(node < 0)
+    return found, due

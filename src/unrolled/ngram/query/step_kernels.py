@@ -1,0 +1,236 @@
+"""Kernels for decoders: one word or one sentence, at about a microsecond a call.
+
+A kernel takes 0.1 microseconds to unpack an array that Python hands it, so that a model's dozen
+takes longer than the query. Here a model is one array, its handle: the addresses and sizes of its
+arrays, written down once by `handle_of`. (Measured: 1.6 microseconds for an empty kernel that is
+given the arrays, 1.4 as one tuple, 0.4 as a handle.) One compilation serves quantised models too.
+
+A state is int64 (2 n - 1,) for order n: how many words of context can matter, those words, the
+latest first, and the nodes of the n-grams that the last 1 to n - 1 words are, -1 for none. It holds
+no context that is no n-gram, nor one that neither begins a longer n-gram nor has a back-off weight:
+so decoders can merge hypotheses whose states are equal.
+
+A state may come from another model, and a model from a stranger: nodes are checked before use.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from unrolled.ngram.trie.packed_trie import CODES, PackedTrie
+from unrolled.ngram.trie.trie_kernels import (
+    backoff_rank,
+    child_range,
+    coded_backoff,
+    find_child,
+    plain_backoff,
+    spread,
+)
+from unrolled.runtime.compiler import populate_array, types
+from unrolled.runtime.intrinsics import intrinsic
+from unrolled.runtime.kernels import kernel, part, short_kernel
+from unrolled.text.encoding_kernels import find, scan, splits
+from unrolled.text.vocabulary import BOS, EOS, Vocabulary
+
+Array = np.ndarray[Any, Any]
+
+LOG_ZERO = -99 * math.log(10)  # what ARPA files hold for log 0, and KenLM therefore returns
+
+# Places in a handle, two numbers each; then come the bits of a word and whether there are codes.
+(
+    LEVELS,
+    WORDS,
+    DIRECTORY,
+    ENDS,
+    UNIGRAMS,
+    LOG_PROBS,
+    BACKOFFS,
+    LOG_PROB_BOOK,
+    BACKOFF_BOOK,
+    TEXT,
+    OFFSETS,
+    SLOTS,
+    END,
+) = range(13)
+BITS, CODED = 2 * END, 2 * END + 1
+
+
+def handle_of(trie: PackedTrie, vocabulary: Vocabulary) -> tuple[Array, list[Array]]:
+    """A model's handle, and the arrays that must be kept as long as it is used."""
+    arrays = [
+        *(trie.levels, trie.words, trie.directory, trie.ends, trie.unigrams),
+        *(trie.log_probs, trie.backoffs, trie.log_prob_book, trie.backoff_book),
+        *(vocabulary.arrays()[name] for name in ("text", "offsets", "slots")),
+    ]
+    kept = [np.ascontiguousarray(array) for array in arrays]
+    places = [number for array in kept for number in (array.ctypes.data, array.size)]
+    return np.array([*places, trie.bits, trie.quantised], np.int64), kept
+
+
+def start_state(order: int, bos: bool) -> Array:
+    """The state after <s>, or without context."""
+    state = np.zeros(2 * order - 1, np.int64)
+    state[order:] = -1
+    if bos and order > 1:
+        state[0], state[1], state[order] = 1, BOS, BOS
+    return state
+
+
+@intrinsic
+def array(_context: Any, handle: Any, _place: Any, kind: Any) -> Any:
+    """Array number ``place`` of a handle, of that NumPy type."""
+    result = types.Array(kind.dtype, 1, "C", readonly=True)
+
+    def build(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        numbers = target.make_array(signature.args[0])(target, builder, arguments[0]).data
+        place = builder.shl(arguments[1], target.get_constant(types.int64, 1))
+        address = builder.load(builder.gep(numbers, [place]))
+        size = builder.load(builder.gep(numbers, [builder.add(place, place.type(1))]))
+        filled = target.make_array(result)(target, builder)
+        width = target.get_constant(types.intp, kind.dtype.bitwidth // 8)
+        populate_array(  # type: ignore[no-untyped-call]
+            filled,
+            data=builder.inttoptr(address, filled.data.type),
+            shape=[size],
+            strides=[width],
+            itemsize=width,
+            meminfo=None,
+        )
+        return filled._getvalue()
+
+    return result(handle, types.int64, kind), build
+
+
+@part
+def finite(log: Any) -> Any:
+    """Log zero as ARPA files hold it."""
+    return LOG_ZERO if log == -np.inf else np.float64(log)
+
+
+@part
+def log_prob_of(handle: Any, k: Any, index: Any) -> Any:
+    """Log-probability number ``index`` of orders 2 and up, of an n-gram with k words of context."""
+    if handle[CODED]:
+        return array(handle, LOG_PROB_BOOK, np.float32)[
+            (k - 1) * CODES + array(handle, LOG_PROBS, np.uint8)[index]
+        ]
+    return array(handle, LOG_PROBS, np.float32)[index]
+
+
+@part
+def backoff_of(handle: Any, rank: Any) -> Any:
+    """Back-off weight number ``rank``; log 1 for -1 and for what lies outside the array."""
+    if handle[CODED]:
+        book = array(handle, BACKOFF_BOOK, np.float32)
+        return coded_backoff(array(handle, BACKOFFS, np.uint64), book, rank)
+    return plain_backoff(array(handle, BACKOFFS, np.float32), rank)
+
+
+@part
+def read_word(handle: Any, block: Any, at: Any) -> Any:
+    """The end of the word that begins at ``at``, and its id; 0 if it is unknown or empty."""
+    offsets = array(handle, OFFSETS, np.uint32)
+    text, slots = array(handle, TEXT, np.uint8), array(handle, SLOTS, np.uint64)
+    stop, hashed = scan(block, at)
+    word = 0
+    if stop > at:
+        word = max(find(block, at, stop, hashed, text, offsets, slots, offsets.size - 1), 0)
+    return stop, word
+
+
+@part
+def advance(handle: Any, word: Any, before: Any, after: Any) -> Any:
+    """Log10 probability of a word, and the length of the n-gram found; writes the state after it.
+
+    ``after`` may be ``before``: each node is read before its place is written.
+    """
+    levels, words = array(handle, LEVELS, np.int64), array(handle, WORDS, np.uint64)
+    directory, ends = array(handle, DIRECTORY, np.uint64), array(handle, ENDS, np.uint32)
+    unigrams = array(handle, UNIGRAMS, np.float32)
+    order, bits = levels.size - 1, handle[BITS]
+    if word >= levels[1]:
+        word = 0
+    result, length, useful, node = finite(unigrams[word]), 1, 0, word
+    for k in range(1, order):
+        context = before[order + k - 1]
+        after[order + k - 1] = node
+        if node >= 0 and backoff_rank(directory, node) >= 0:
+            useful = k
+        if context < 0 or context >= levels[order - 1]:
+            node = -1
+            continue
+        if node >= 0:
+            low, high = child_range(directory, ends, levels[order], context)
+            low = max(low, levels[1])  # only a damaged file has words as children
+            node = find_child(words, bits, low, high, spread(word, bits))
+        if node >= 0:
+            length = k + 1
+            result = finite(log_prob_of(handle, k, node - levels[1]))
+        else:
+            result += finite(backoff_of(handle, backoff_rank(directory, context)))
+    for k in range(order - 1, 1, -1):
+        after[k] = before[k - 1]
+    if order > 1:
+        after[1] = word
+    after[0] = useful
+    after[order + useful :] = -1
+    return np.float64(np.float32(result / math.log(10))), length
+
+
+# It is too short to be worth giving up the GIL.
+@short_kernel
+def step(handle: Array, data: bytes, before: Array, after: Array) -> tuple[float, int, int]:
+    """One word, in UTF-8, after a state: its log10 probability, n-gram length, and id.
+
+    The length is 0, and nothing is written, where the states have not the model's order.
+    """
+    size = 2 * handle[2 * LEVELS + 1] - 3
+    if before.size != size or after.size != size:
+        return 0.0, 0, 0
+    word = word_id(handle, data)
+    score, length = advance(handle, word, before, after)
+    return score, length, word
+
+
+@short_kernel
+def word_id(handle: Array, data: bytes) -> Any:
+    """The id of a word in UTF-8; 0 if there is none."""
+    block = np.frombuffer(data, np.uint8)
+    stop, word = read_word(handle, block, np.int64(0))
+    return word if stop == block.size else 0
+
+
+@kernel
+def score_text(
+    handle: Array, data: bytes, start: Array, eos: bool, scores: Array, tokens: Array
+) -> tuple[float, int]:
+    """Log10 probability of a sentence in UTF-8, and how many tokens it has with </s> if ``eos``.
+
+    Args:
+        start: the state before it, of the model's order.
+        scores: (T,) float64 out, each token's; it may be too short, even empty.
+        tokens: (2, T) int64 out, each token's n-gram length and id.
+    """
+    block = np.frombuffer(data, np.uint8)
+    state = start.copy()
+    total, count, at = 0.0, 0, np.int64(0)
+    while at <= block.size:
+        if at == block.size:
+            if not eos:
+                break
+            word = EOS
+            at += 1
+        elif splits(block[at]):
+            at += 1
+            continue
+        else:
+            at, word = read_word(handle, block, at)
+        score, length = advance(handle, word, state, state)
+        if count < scores.size:
+            scores[count], tokens[0, count], tokens[1, count] = score, length, word
+        total += score
+        count += 1
+    return total, count

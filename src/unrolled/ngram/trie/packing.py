@@ -1,0 +1,66 @@
+"""Words as bit fields: wrappers that own sizes and threads for the kernels in `trie_kernels`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from unrolled.runtime.threads import even_slices, run_slices
+from unrolled.text.vocabulary import readonly
+
+Array = np.ndarray[Any, Any]
+
+SPREADER = 0x9E3779B1  # odd, near 2^32 / golden ratio
+BLOCK = 64  # nodes that one entry of the directory is about
+BACKOFF_BITS = 9  # fewest that keep quantised contexts within 1e-3 of summing to one
+
+
+def word_bits(vocabulary_size: int) -> int:
+    """Bits of the largest word id.
+
+    >>> word_bits(10_000)
+    14
+    """
+    return max(int(vocabulary_size - 1).bit_length(), 1)
+
+
+def packed_size(count: int, bits: int) -> int:
+    """uint64 elements that hold ``count`` fields, with the spare one that `field` may read."""
+    return (count * bits + 63) // 64 + 1
+
+
+def pack_words(words: Array, bits: int, threads: int = 1) -> Array:
+    """(G,) int32 words to bit fields, spread as the trie stores them."""
+    return pack_fields(words, bits, factor=SPREADER, threads=threads)
+
+
+def pack_fields(values: Array, bits: int, *, factor: int = 1, threads: int = 1) -> Array:
+    """(N,) numbers to fields of ``bits`` bits, each multiplied by ``factor`` modulo 2^bits.
+
+    The result is read-only, as fields from a mapped file are: kernels compile for one kind.
+    """
+    from unrolled.ngram.trie import trie_kernels as kernels
+
+    values = np.ascontiguousarray(values, np.int32)
+    packed = np.zeros(packed_size(values.size, bits), np.uint64)
+    run_slices(
+        kernels.pack_fields,
+        [(values, *cut, factor, bits, packed) for cut in even_slices(values.size, threads * 4, 64)],
+        threads,
+    )
+    return readonly(packed)
+
+
+def unpack_words(packed: Array, bits: int, start: int, stop: int) -> Array:
+    """Words of nodes ``start`` to ``stop`` as (stop - start,) int32."""
+    from unrolled.ngram.trie import trie_kernels as kernels
+
+    words = np.empty(stop - start, np.int32)
+    kernels.unpack_words(packed, bits, pow(SPREADER, -1, 1 << bits), start, words)
+    return words
+
+
+def spread_words(words: Array, bits: int) -> Array:
+    """`trie_kernels.spread` of an array of words, (N,) int64."""
+    return (words.astype(np.int64) * SPREADER) & ((1 << bits) - 1)

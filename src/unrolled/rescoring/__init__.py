@@ -1,0 +1,1 @@
+"""N-best lists: reading them, rescoring them with language models, counting word errors."""

@@ -1,0 +1,321 @@
+"""N-best lists: read from and written to the formats of Kaldi, Moses, RNNLM and SRILM.
+
+=======  ===========================================================================================
+kaldi    An archive of text, ``utt-1 some words``, numbers from the best on; beside it archives of
+         costs with the same keys, ``utt-1 123.4``: acoustic and language model, as
+         ``nbest-to-linear`` writes them. Costs are negative natural logarithms.
+moses    ``0 ||| some words ||| LM0= -36.1 TM0= ... ||| -9.2``, perhaps more fields after. The total
+         score takes the acoustic score's place; the old language model's is the first number after
+         its label among the features.
+rnnlm    ``utt some words``, lines of one utterance together, as ``rnnlm -nbest`` reads them; no
+         scores.
+srilm    ``acoustic lm words some words``, two logarithms to base 10 and the number of words, as
+         RNNLM's rescoring scripts take them from SRILM: one file for each utterance, named by it.
+=======  ===========================================================================================
+
+Scores here are natural logarithms, so that more is better.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unrolled.errors import SettingError, TextError
+from unrolled.text.corpus import iter_sentences
+from unrolled.text.sources import files_of
+
+Array = np.ndarray[Any, Any]
+
+FORMATS = ("kaldi", "moses", "rnnlm", "srilm")
+_LN10 = math.log(10)
+
+
+@dataclass(frozen=True)
+class NbestLists:
+    """Hypotheses of many utterances, flat.
+
+    Attributes:
+        format: where they come from, one of `FORMATS`.
+        utterances: (N,) names.
+        starts: (N + 1,) int64, where each utterance's hypotheses begin; none is without.
+        texts: (H,) the words of each hypothesis, parted by one space.
+        acoustic: (H,) float64, all that was said for it but the language model; 0 if unknown.
+        old: (H,) float64, the language model's score so far; None if unknown.
+        fields: (H,) for Moses what else a line holds.
+    """
+
+    format: str
+    utterances: list[str]
+    starts: Array
+    texts: list[str]
+    acoustic: Array
+    old: Array | None
+    fields: list[list[str]] | None = None
+
+    @property
+    def owners(self) -> Array:
+        """(H,) number of each hypothesis's utterance."""
+        return np.repeat(np.arange(len(self.utterances)), np.diff(self.starts))
+
+    @property
+    def words(self) -> Array:
+        """(H,) float64 number of words of each hypothesis."""
+        return np.array([text.count(" ") + 1 if text else 0 for text in self.texts], np.float64)
+
+
+def read_nbest(
+    path: str,
+    format: str,
+    *,
+    acoustic: str | None = None,
+    old_lm: str | None = None,
+    lm_label: str = "LM0",
+) -> NbestLists:
+    """Read n-best lists.
+
+    Args:
+        path: a file (compressed too), or for srilm a folder of them.
+        format: see the module.
+        acoustic, old_lm: Kaldi's archives of costs.
+        lm_label: the old language model among Moses's features; "" for none.
+
+    Raises:
+        TextError: with the file and the line, what cannot be read.
+        SettingError: an unknown format, or archives with one that has none.
+    """
+    if format not in FORMATS:
+        raise SettingError(f"the format is {format!r}, allowed are {', '.join(FORMATS)}")
+    if format != "kaldi" and (acoustic or old_lm):
+        raise SettingError(f"archives of costs belong to the format kaldi, and this is {format}")
+    if format == "srilm":
+        return _read_srilm(path)
+    if format == "kaldi":
+        return _read_kaldi(path, acoustic, old_lm)
+    return _read_moses(path, lm_label) if format == "moses" else _read_rnnlm(path)
+
+
+class _Gathered:
+    """Hypotheses as they are read; those of one utterance stand together."""
+
+    def __init__(self) -> None:
+        self.utterances: list[str] = []
+        self.sizes: list[int] = []
+        self.texts: list[str] = []
+        self.scores: list[tuple[float, float | None]] = []
+        self.fields: list[list[str]] = []
+        self._known: set[str] = set()
+
+    def add(self, utterance: str, text: str, place: str, score: tuple[float, Any]) -> None:
+        if not self.utterances or self.utterances[-1] != utterance:
+            if utterance in self._known:
+                raise TextError(
+                    f"utterance {utterance!r} comes again after others",
+                    where=place,
+                    hint="Lines of one utterance stand together; sort them",
+                )
+            self._known.add(utterance)
+            self.utterances.append(utterance)
+            self.sizes.append(0)
+        self.sizes[-1] += 1
+        self.texts.append(" ".join(text.split()))
+        self.scores.append(score)
+
+    def lists(self, format: str, path: str) -> NbestLists:
+        if not self.texts:
+            raise TextError("holds no hypotheses", where=path)
+        acoustic, old = zip(*self.scores, strict=True)
+        return NbestLists(
+            format,
+            self.utterances,
+            np.concatenate([[0], np.cumsum(self.sizes)]).astype(np.int64),
+            self.texts,
+            np.array(acoustic, np.float64),
+            None if None in old else np.array(old, np.float64),
+            self.fields or None,
+        )
+
+
+def _lines(path: str) -> Iterator[tuple[str, str]]:
+    """Each line that is not empty with its place."""
+    for number, line in enumerate(iter_sentences(path), 1):
+        if line.strip():
+            yield f"{path}:{number}", line
+
+
+def _number(text: str, what: str, place: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise TextError(f"{what} is {text!r}, not a finite number", where=place)
+    return value
+
+
+def _read_kaldi(path: str, acoustic: str | None, old_lm: str | None) -> NbestLists:
+    costs = [_costs(name) if name else None for name in (acoustic, old_lm)]
+    gathered = _Gathered()
+    keys = set()
+    for place, line in _lines(path):
+        key, _, text = line.partition(" ")
+        utterance, mark, rank = key.rpartition("-")
+        if not (mark and utterance and rank.isdecimal()):
+            raise TextError(
+                f"begins with {key!r}, not with an utterance and a number such as utt-1",
+                where=place,
+            )
+        if key in keys:
+            raise TextError(f"{key!r} comes twice", where=place)
+        keys.add(key)
+        found = []
+        for table, name in zip(costs, (acoustic, old_lm), strict=True):
+            if table is not None and key not in table:
+                raise TextError(f"{key!r} has no cost in {name}", where=place)
+            found.append(None if table is None else -table[key])
+        gathered.add(utterance, text, place, (found[0] or 0.0, found[1]))
+    return gathered.lists("kaldi", path)
+
+
+def _costs(path: str) -> dict[str, float]:
+    table = {}
+    for place, line in _lines(path):
+        parts = line.split()
+        if len(parts) != 2:
+            raise TextError(f"has {len(parts)} fields, not a key and a cost", where=place)
+        if parts[0] in table:
+            raise TextError(f"{parts[0]!r} comes twice", where=place)
+        table[parts[0]] = _number(parts[1], "the cost", place)
+    return table
+
+
+def _read_moses(path: str, label: str) -> NbestLists:
+    gathered = _Gathered()
+    for place, line in _lines(path):
+        fields = [field.strip() for field in line.split("|||")]
+        if len(fields) < 4:
+            raise TextError(
+                f"has {len(fields)} fields, not number ||| text ||| features ||| score",
+                where=place,
+            )
+        if not fields[0].isdecimal():
+            raise TextError(f"begins with {fields[0]!r}, not with a number", where=place)
+        total = _number(fields[3], "the score", place)
+        old = _feature(fields[2], label, place) if label else None
+        gathered.add(fields[0], fields[1], place, (total, old))
+        gathered.fields.append(fields)
+    return gathered.lists("moses", path)
+
+
+def _feature(features: str, label: str, place: str) -> float:
+    """The first number after ``label=`` or ``label:``."""
+    parts = features.split()
+    for part, following in itertools.pairwise(parts):
+        if part in (f"{label}=", f"{label}:"):
+            return _number(following, f"the feature {label}", place)
+    raise TextError(
+        f"has no feature {label}", where=place, hint="Name another, or '' if there is none"
+    )
+
+
+def _read_rnnlm(path: str) -> NbestLists:
+    gathered = _Gathered()
+    for place, line in _lines(path):
+        utterance, _, text = line.strip().partition(" ")
+        gathered.add(utterance, text, place, (0.0, None))
+    return gathered.lists("rnnlm", path)
+
+
+def _read_srilm(path: str) -> NbestLists:
+    gathered = _Gathered()
+    for file in files_of(path):
+        name = "-" if file is None else str(file)
+        for place, line in _lines(name):
+            parts = line.split()
+            if len(parts) < 3:
+                raise TextError(
+                    f"has {len(parts)} fields, not acoustic, lm, number of words, words",
+                    where=place,
+                )
+            acoustic = _number(parts[0], "the acoustic score", place) * _LN10
+            old = _number(parts[1], "the language model's score", place) * _LN10
+            _number(parts[2], "the number of words", place)
+            words = [word for word in parts[3:] if word not in ("<s>", "</s>")]
+            gathered.add(Path(name).name.split(".")[0], " ".join(words), place, (acoustic, old))
+    return gathered.lists("srilm", path)
+
+
+def read_references(path: str, lists: NbestLists) -> list[str]:
+    """The reference of each utterance: lines ``utt some words``; for Moses line k is sentence k.
+
+    Raises:
+        TextError: an utterance has none, or two.
+    """
+    table: dict[str, str] = {}
+    for number, line in enumerate(iter_sentences(path)):
+        if lists.format == "moses":
+            table[str(number)] = line
+        elif line.strip():
+            utterance, _, text = line.strip().partition(" ")
+            if utterance in table:
+                raise TextError(f"{utterance!r} comes twice", where=f"{path}:{number + 1}")
+            table[utterance] = text
+    for utterance in lists.utterances:
+        if utterance not in table:
+            raise TextError(f"utterance {utterance!r} has no reference", where=path)
+    return [table[utterance] for utterance in lists.utterances]
+
+
+def nbest_lines(
+    lists: NbestLists, order: Array, totals: Array, new: Array, *, best: bool = False
+) -> Iterator[str]:
+    """The lists in their format and in a new order.
+
+    Kaldi's numbers are given anew, Moses's lines get the feature ``unrolled=`` and the new total.
+
+    Args:
+        order: (H,) hypotheses, best first within each utterance, utterances as they came.
+        totals: (H,) new total scores. new: (H,) the new language model's scores.
+        best: only the first of each, as ``utt some words``; for Moses the words alone.
+    """
+    write: dict[str, Callable[[int, int, str], str]] = {
+        "kaldi": lambda at, rank, utterance: f"{utterance}-{rank} {lists.texts[at]}",
+        "rnnlm": lambda at, _, utterance: f"{utterance} {lists.texts[at]}",
+        "moses": lambda at, *_: _moses_line(lists, at, totals[at], new[at]),
+        "srilm": lambda at, *_: _srilm_line(lists, at, new[at]),
+    }
+    for number, utterance in enumerate(lists.utterances):
+        places = order[lists.starts[number] : lists.starts[number + 1]].tolist()
+        if best:
+            text = lists.texts[places[0]]
+            yield text if lists.format == "moses" else f"{utterance} {text}".rstrip()
+            continue
+        for rank, at in enumerate(places, 1):
+            yield write[lists.format](at, rank, utterance).rstrip()
+
+
+def score_lines(lists: NbestLists, order: Array, totals: Array, new: Array) -> Iterator[str]:
+    """``utt-1``, its new total score and the new language model's, of each line of the lists."""
+    yield "hypothesis\ttotal\tlm"
+    for number, utterance in enumerate(lists.utterances):
+        places = order[lists.starts[number] : lists.starts[number + 1]].tolist()
+        for rank, at in enumerate(places, 1):
+            yield f"{utterance}-{rank}\t{totals[at]:.6f}\t{new[at]:.6f}"
+
+
+def _moses_line(lists: NbestLists, at: int, total: float, new: float) -> str:
+    number, text, features, _, *more = (lists.fields or [])[at]
+    fields = [number, text, f"{features} unrolled= {new:.6f}", f"{total:.6f}", *more]
+    return " ||| ".join(fields)
+
+
+def _srilm_line(lists: NbestLists, at: int, new: float) -> str:
+    acoustic = lists.acoustic[at] / _LN10
+    text = lists.texts[at]
+    return f"{acoustic:.6f} {new / _LN10:.6f} {int(lists.words[at])} {text}"

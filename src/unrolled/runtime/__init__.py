@@ -1,0 +1,4 @@
+"""What all kernels and all work on many cores share: compiling, threads, SIMD types, memory.
+
+Nothing here knows about language.
+"""

@@ -1,0 +1,1 @@
+"""Tagged text: column files, tag schemes, folds, features and batches."""

@@ -1,0 +1,189 @@
+"""Parts of a data set for training, tuning and testing: folds by document and published splits."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from unrolled.errors import SettingError, TextError
+from unrolled.tagging.data.columns import TaggedSentence, read_columns
+
+MPQA_FOLDS = 10
+_FETCH_MPQA = "Fetch the data of github.com/oir/deep-recurrent"
+
+
+@dataclass(frozen=True)
+class Split:
+    """Sentences for training, for choosing between trained models, and for testing."""
+
+    train: list[TaggedSentence]
+    dev: list[TaggedSentence]
+    test: list[TaggedSentence]
+
+
+@dataclass(frozen=True)
+class DocumentFold:
+    """Names of the documents of each part of one fold."""
+
+    train: frozenset[str]
+    dev: frozenset[str]
+    test: frozenset[str]
+
+    def split(self, sentences: Sequence[TaggedSentence]) -> Split:
+        """The sentences of each part in their order; those of other documents are left out."""
+        return Split(
+            *(
+                [sentence for sentence in sentences if sentence.document in names]
+                for names in (self.train, self.dev, self.test)
+            )
+        )
+
+
+def k_folds(sentences: Sequence[TaggedSentence], folds: int, *, seed: int = 1) -> Iterator[Split]:
+    """Splits that test on each document once; the part for tuning is the next fold's test part.
+
+    Documents stay whole, and folds have about equally many words: documents in a random order,
+    the longest first among those of about one length, go to the fold with the fewest words.
+    Where all sentences are of one document, each counts as its own.
+
+    Raises:
+        SettingError: there are fewer than 3 folds, or fewer documents than folds.
+
+    >>> text = [TaggedSentence((word,), ("O",), document=word) for word in "abcdef"]
+    >>> [(len(s.train), len(s.dev), len(s.test)) for s in k_folds(text, 3)]
+    [(2, 2, 2), (2, 2, 2), (2, 2, 2)]
+    """
+    rank_of = fold_ranks(sentences, folds, seed=seed)
+    if folds < 3:
+        hint = "One is for testing, one for tuning, the others for training"
+        raise SettingError(f"folds is {folds}, allowed are 3 and more", hint=hint)
+    for test in range(folds):
+        dev = (test + 1) % folds
+        parts: list[list[TaggedSentence]] = [[], [], []]
+        for sentence, rank in zip(sentences, rank_of, strict=True):
+            parts[2 if rank == test else 1 if rank == dev else 0].append(sentence)
+        yield Split(*parts)
+
+
+def fold_ranks(sentences: Sequence[TaggedSentence], folds: int, *, seed: int = 1) -> list[int]:
+    """The fold, from 0, of each sentence; see `k_folds`."""
+    if folds < 2:
+        raise SettingError(f"folds is {folds}, allowed are 2 and more")
+    names = [sentence.document for sentence in sentences]
+    if len(set(names)) <= 1:
+        names = [str(rank) for rank in range(len(sentences))]
+    words: dict[str, int] = {}
+    for name, sentence in zip(names, sentences, strict=True):
+        words[name] = words.get(name, 0) + len(sentence.words)
+    if len(words) < folds:
+        what = f"there are {len(words)} documents for {folds} folds"
+        raise SettingError(what, hint="Take fewer folds")
+    documents = list(words)
+    np.random.default_rng(seed).shuffle(documents)
+    # By powers of two: lengths that differ by little keep the random order.
+    documents.sort(key=lambda name: -words[name].bit_length())
+    load = [0] * folds
+    fold: dict[str, int] = {}
+    for name in documents:
+        least = min(range(folds), key=load.__getitem__)
+        fold[name] = least
+        # An empty document still takes its place, so that no fold is left without one.
+        load[least] += max(words[name], 1)
+    return [fold[name] for name in names]
+
+
+def read_mpqa(folder: str | os.PathLike[str], kind: str = "dse") -> list[TaggedSentence]:
+    """Irsoy and Cardie's MPQA 1.2: all 14,492 sentences, with the document of each.
+
+    Args:
+        folder: holds ``dse.txt``, ``ese.txt`` and ``sentenceid.txt``.
+        kind: ``dse`` for direct, ``ese`` for expressive subjective expressions.
+
+    Raises:
+        TextError: a file is missing, or there are not as many sentences as lines of sentenceid.txt.
+        SettingError: the kind is neither.
+    """
+    if kind not in ("dse", "ese"):
+        raise SettingError(f"the kind of expressions is {kind!r}, allowed are dse and ese")
+    path = Path(folder)
+    sentences = read_columns(_present(path / f"{kind}.txt", _FETCH_MPQA))
+    ids = _lines(path / "sentenceid.txt", _FETCH_MPQA)
+    if len(ids) != len(sentences):
+        what = f"{len(ids)} lines for {len(sentences)} sentences of {kind}.txt"
+        raise TextError(what, where=str(path / "sentenceid.txt"))
+    named = []
+    for number, (line, sentence) in enumerate(zip(ids, sentences, strict=True), 1):
+        fields = line.split()
+        if len(fields) != 3:
+            what = f"{len(fields)} columns, not the ranks of document and sentence and a name"
+            raise TextError(what, where=f"{path / 'sentenceid.txt'}:{number}")
+        named.append(dataclasses.replace(sentence, document=fields[2]))
+    return named
+
+
+def mpqa_fold(folder: str | os.PathLike[str], number: int) -> DocumentFold:
+    """The documents of one of the ten published folds.
+
+    Fold n trains on ``filelist_train<n>``, tests on ``filelist_test<n>``, and tunes on those 135
+    documents of ``doclist.mpqaOriginalSubset`` that are in no fold, the same for all.
+
+    Raises:
+        SettingError: the fold is not one of 0 to 9.
+        TextError: a list is missing, or names a document of another part.
+    """
+    if number not in range(MPQA_FOLDS):
+        raise SettingError(f"the fold is {number}, allowed are 0 to {MPQA_FOLDS - 1}")
+    lists = Path(folder) / "datasplit"
+    every = frozenset(_lines(lists / "doclist.mpqaOriginalSubset", _FETCH_MPQA))
+    test = frozenset(_lines(lists / f"filelist_test{number}", _FETCH_MPQA))
+    train = frozenset(_lines(lists / f"filelist_train{number}", _FETCH_MPQA))
+    if both := train & test:
+        what = f"{min(both)} is in the training part as well"
+        raise TextError(what, where=str(lists / f"filelist_test{number}"))
+    return DocumentFold(train, every - train - test, test)
+
+
+def read_mpqa_fold(folder: str | os.PathLike[str], kind: str, number: int) -> Split:
+    """Sentences of one published fold: 360 documents to train, 135 to tune, 40 to test."""
+    return mpqa_fold(folder, number).split(read_mpqa(folder, kind))
+
+
+def read_sentiment(folder: str | os.PathLike[str], name: str) -> Split:
+    """A split of entity-level sentiment: ``laptop14``, or a fold ``twitter1`` to ``twitter10``.
+
+    Files are ``<name>_train.txt``, ``<name>_dev.txt``, ``<name>_test.txt`` of a word and an IOBES
+    tag a line.
+
+    Raises:
+        TextError: a file is missing.
+    """
+    return _three_files(folder, *(f"{name}_{part}.txt" for part in ("train", "dev", "test")))
+
+
+def read_conll2003(folder: str | os.PathLike[str]) -> Split:
+    """The English data of CoNLL-2003 from ``eng.train``, ``eng.testa`` and ``eng.testb`` (IOB1).
+
+    Raises:
+        TextError: a file is missing.
+    """
+    return _three_files(folder, "eng.train", "eng.testa", "eng.testb")
+
+
+def _three_files(folder: str | os.PathLike[str], train: str, dev: str, test: str) -> Split:
+    return Split(*(read_columns(_present(Path(folder) / name)) for name in (train, dev, test)))
+
+
+def _present(path: Path, hint: str | None = None) -> Path:
+    if not path.is_file():
+        raise TextError("there is no such file", where=str(path), hint=hint)
+    return path
+
+
+def _lines(path: Path, hint: str) -> list[str]:
+    text = _present(path, hint).read_text(encoding="utf-8")
+    return [line.strip() for line in text.split("\n") if line.strip()]

@@ -1,0 +1,1 @@
+"""The layers of a tagger: embeddings, characters, stacked recurrent layers, the CRF."""

@@ -1,0 +1,77 @@
+"""What a trained language model of this project makes of a sentence, as inputs of a tagger.
+
+The model reads a sentence from its start; what it puts out after a word, from which it would
+predict the next one, goes along with that word. It is frozen: the tagger learns only what to do
+with it (Peters et al. 2017).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from unrolled.errors import SettingError
+from unrolled.neural.model import NeuralModel
+from unrolled.storage.model_file import load
+from unrolled.text.vocabulary import BOS
+
+Array = np.ndarray[Any, Any]
+
+
+class LanguageStates:
+    """A frozen language model.
+
+    Raises:
+        SettingError: its outputs are no plain states: it has n-gram features beside the net, or
+            reads characters or pieces of words.
+    """
+
+    def __init__(self, model: NeuralModel) -> None:
+        if model.net.output.max_ent is not None:
+            raise SettingError(
+                "a language model with n-gram features (direct) gives a tagger no states",
+                where=model.path,
+            )
+        if model.text_options.tokens != "word":
+            raise SettingError(
+                f"the language model's tokens are '{model.text_options.tokens}', and a tagger "
+                "needs one of words",
+                where=model.path,
+            )
+        self.model = model
+        self._lower = model.text_options.lower
+
+    @property
+    def width(self) -> int:
+        """Numbers for each word."""
+        return self.model.net.config.width
+
+    @torch.no_grad()
+    def rows(self, sentences: Sequence[Sequence[str]]) -> Array:
+        """(N, W) float32 for the words of sentences, none of them empty, end to end."""
+        net, lengths = self.model.net, [len(words) for words in sentences]
+        inputs = np.zeros((max(lengths) + 1, len(sentences)), np.int64)
+        inputs[0] = BOS
+        for column, words in enumerate(sentences):
+            read = [word.lower() for word in words] if self._lower else list(words)
+            inputs[1 : len(words) + 1, column] = self.model.vocabulary.ids(read)
+        h, _ = net(torch.from_numpy(inputs).to(net.vectors.device), net.begin(len(sentences)))
+        states = h[1:].float().cpu().numpy()
+        # What follows a shorter sentence was computed for nothing and is left out here.
+        parts = [states[:length, column] for column, length in enumerate(lengths)]
+        return np.concatenate(parts)
+
+
+def read_language_states(path: str) -> LanguageStates:
+    """The states of the model of a file.
+
+    Raises:
+        FormatError: the file is no model. SettingError: it is no net, or one without plain states.
+    """
+    model = load(path)
+    if not isinstance(model, NeuralModel):
+        raise SettingError("only a net can give a tagger its states", where=path)
+    return LanguageStates(model)

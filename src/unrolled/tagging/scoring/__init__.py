@@ -1,0 +1,1 @@
+"""Scores of tags: spans as conlleval and seqeval count them, overlaps, significance."""

@@ -1,0 +1,149 @@
+"""Proportional and binary overlap of spans, as Irsoy and Cardie's scorer counts them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from unrolled.tagging.data.schemes import Span, spans
+from unrolled.tagging.scoring.scores import Floats, check_pairs, f1
+
+_COLUMNS = 6
+
+
+@dataclass(frozen=True)
+class OverlapCounts:
+    """What overlap scores are made of, for each sentence.
+
+    Attributes:
+        rows: (S, 6) sum over predicted spans of the share of them that gold spans cover; number of
+            predicted spans; sum over gold spans of the share that predicted spans cover; number of
+            gold spans; predicted spans that overlap a gold span; gold spans that overlap a
+            predicted one.
+        measure: which F1 `score` gives: ``proportional`` or ``binary``.
+    """
+
+    rows: Floats
+    measure: str = "proportional"
+
+    def score(self, totals: Floats) -> Floats:
+        """(..., 6) sums of rows to (...) F1 between 0 and 1."""
+        p, r = (0, 2) if self.measure == "proportional" else (4, 5)
+        return f1(totals[..., p], totals[..., 1], totals[..., r], totals[..., 3])
+
+    def of(self, measure: str) -> OverlapCounts:
+        """The same counts, `score` giving the other measure."""
+        return OverlapCounts(self.rows, measure)
+
+    def total(self) -> OverlapScores:
+        """The scores of all sentences together."""
+        return OverlapScores(*map(float, self.rows.sum(axis=0)))
+
+
+@dataclass(frozen=True)
+class OverlapScores:
+    """Proportional and binary precision, recall and F1, between 0 and 1; see `OverlapCounts`."""
+
+    covered_predicted: float
+    predicted: float
+    covered_gold: float
+    gold: float
+    hit_predicted: float
+    hit_gold: float
+
+    @property
+    def proportional_f1(self) -> float:
+        return _mean(self.covered_predicted, self.predicted, self.covered_gold, self.gold)
+
+    @property
+    def binary_f1(self) -> float:
+        return _mean(self.hit_predicted, self.predicted, self.hit_gold, self.gold)
+
+    def as_dict(self) -> dict[str, Any]:
+        """All numbers for JSON."""
+        return {
+            "signature": "spans by overlap, read as conlleval",
+            "proportional_precision": _ratio(self.covered_predicted, self.predicted),
+            "proportional_recall": _ratio(self.covered_gold, self.gold),
+            "proportional_f1": self.proportional_f1,
+            "binary_precision": _ratio(self.hit_predicted, self.predicted),
+            "binary_recall": _ratio(self.hit_gold, self.gold),
+            "binary_f1": self.binary_f1,
+            "spans_predicted": int(self.predicted),
+            "spans_gold": int(self.gold),
+        }
+
+    def table(self) -> str:
+        """Two lines, in per cent.
+
+        >>> scores = score_overlap([["B", "I", "I", "O"]], [["O", "B", "I", "I"]])
+        >>> print(scores.table())
+        proportional: precision:  66.67%; recall:  66.67%; F1:  66.67
+              binary: precision: 100.00%; recall: 100.00%; F1: 100.00
+        """
+        numbers = self.as_dict()
+        lines = []
+        for name in ("proportional", "binary"):
+            p, r, f = (100 * numbers[f"{name}_{what}"] for what in ("precision", "recall", "f1"))
+            lines.append(f"{name:>12}: precision: {p:6.2f}%; recall: {r:6.2f}%; F1: {f:6.2f}")
+        return "\n".join(lines)
+
+
+def score_overlap(
+    gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]
+) -> OverlapScores:
+    """Proportional and binary overlap scores of predicted tags.
+
+    A span begins at B, or at I after O, at the start or after another label. Proportional
+    precision: over all pairs of a predicted and a gold span of one label that share words, the sum
+    of shared words / words of the predicted span, divided by the number of predicted spans; recall
+    alike with the gold spans. Binary: a predicted span is right, and a gold span found, if it
+    shares a word with any of the other side with its label. (Irsoy and Cardie 2014, section 4.1,
+    and the scorer of the code that they released; their data has one label.)
+
+    Raises:
+        TextError: there are not as many sentences, or tags in a sentence, on both sides.
+    """
+    return count_overlap(gold, predicted).total()
+
+
+def count_overlap(
+    gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]
+) -> OverlapCounts:
+    """Statistics of each sentence, for `score_overlap` and `significance.paired_bootstrap`."""
+    check_pairs(gold, predicted)
+    rows = np.zeros((len(gold), _COLUMNS))
+    for row, tags, guess in zip(rows, gold, predicted, strict=True):
+        rights, guesses = spans(tags), spans(guess)
+        row[0], row[4] = _covered(guesses, rights)
+        row[2], row[5] = _covered(rights, guesses)
+        row[1], row[3] = len(guesses), len(rights)
+    return OverlapCounts(rows)
+
+
+def _covered(found: Sequence[Span], others: Sequence[Span]) -> tuple[float, int]:
+    """Sum of the shares of spans that others cover, and how many spans are touched by any."""
+    total, hits, first = 0.0, 0, 0
+    for span in found:
+        while first < len(others) and others[first].end <= span.start:
+            first += 1
+        shared, at = 0, first
+        while at < len(others) and others[at].start < span.end:
+            if others[at].label == span.label:
+                shared += min(span.end, others[at].end) - max(span.start, others[at].start)
+            at += 1
+        total += shared / (span.end - span.start)
+        hits += shared > 0
+    return total, hits
+
+
+def _ratio(part: float, whole: float) -> float:
+    return part / whole if whole else 0.0
+
+
+def _mean(part_p: float, whole_p: float, part_r: float, whole_r: float) -> float:
+    p, r = _ratio(part_p, whole_p), _ratio(part_r, whole_r)
+    return 2 * p * r / (p + r) if p + r else 0.0

@@ -1,0 +1,269 @@
+"""Exact span scores as conlleval and seqeval count them, from statistics of each sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from unrolled.errors import SettingError, TextError
+from unrolled.tagging.data.schemes import Policy, Span, scheme_named, spans
+
+Counts = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class SpanCounts:
+    """What exact span scores are made of, for each sentence.
+
+    Attributes:
+        labels: (L) the spans' labels in their order.
+        by_label: (S, L, 3) spans that are right, predicted and in the gold tags.
+        tokens: (S, 2) words with the right tag, and all.
+        policy: how tags were read as spans; see `schemes.spans`.
+        scheme: the tags' scheme, which matters where the policy is strict.
+    """
+
+    labels: tuple[str, ...]
+    by_label: Counts
+    tokens: Counts
+    policy: str = "conlleval"
+    scheme: str = "BIO"
+
+    @property
+    def rows(self) -> Floats:
+        """(S, 3) right, predicted and gold spans of each sentence: what a bootstrap resamples."""
+        rows: Floats = self.by_label.sum(axis=1).astype(np.float64)
+        return rows
+
+    @staticmethod
+    def score(totals: Floats) -> Floats:
+        """(..., 3) sums of rows to (...) F1 between 0 and 1."""
+        return f1(totals[..., 0], totals[..., 1], totals[..., 0], totals[..., 2])
+
+    def total(self) -> SpanScores:
+        """The scores of all sentences together."""
+        return SpanScores(
+            labels=self.labels,
+            counts=self.by_label.sum(axis=0),
+            tokens=int(self.tokens[:, 1].sum()),
+            tokens_right=int(self.tokens[:, 0].sum()),
+            signature=f"spans exact, read as {self.policy}"
+            + (f" {self.scheme}" if self.policy == "strict" else ""),
+        )
+
+
+@dataclass(frozen=True)
+class SpanScores:
+    """Exact span precision, recall and F1, of all and by label, and token accuracy.
+
+    All ratios are between 0 and 1, and 0 where the denominator is 0.
+
+    Attributes:
+        labels: (L) the labels.
+        counts: (L, 3) spans that are right, predicted and in the gold tags.
+        tokens: words.
+        tokens_right: words with the right tag.
+        signature: how the spans were counted.
+    """
+
+    labels: tuple[str, ...]
+    counts: Counts
+    tokens: int
+    tokens_right: int
+    signature: str
+
+    @property
+    def precision(self) -> float:
+        return _ratio(*self.counts[:, :2].sum(axis=0))
+
+    @property
+    def recall(self) -> float:
+        return _ratio(*self.counts[:, ::2].sum(axis=0))
+
+    @property
+    def f1(self) -> float:
+        """2 P R / (P + R) over all labels (micro average)."""
+        return float(SpanCounts.score(self.counts.sum(axis=0).astype(np.float64)))
+
+    @property
+    def macro_f1(self) -> float:
+        """The mean of the labels' F1."""
+        return (
+            float(np.mean(SpanCounts.score(self.counts.astype(np.float64)))) if self.labels else 0.0
+        )
+
+    @property
+    def accuracy(self) -> float:
+        """Share of words with the right tag."""
+        return _ratio(self.tokens_right, self.tokens)
+
+    def as_dict(self) -> dict[str, Any]:
+        """All numbers for JSON; labels under ``by_label``."""
+        right, predicted, gold = (int(count) for count in self.counts.sum(axis=0))
+        return {
+            "signature": self.signature,
+            "precision": self.precision,
+            "recall": self.recall,
+            "f1": self.f1,
+            "macro_f1": self.macro_f1,
+            "accuracy": self.accuracy,
+            "spans_right": right,
+            "spans_predicted": predicted,
+            "spans_gold": gold,
+            "tokens": self.tokens,
+            "by_label": {
+                label: _row(row) for label, row in zip(self.labels, self.counts, strict=True)
+            },
+        }
+
+    def table(self) -> str:
+        """The lines that conlleval prints, each number as it prints it.
+
+        >>> scores = score_spans([["B-PER", "I-PER", "O", "B-LOC"]], [["B-PER", "I-PER", "O", "O"]])
+        >>> print(scores.table())
+        processed 4 tokens with 2 phrases; found: 1 phrases; correct: 1.
+        accuracy:  75.00%; precision: 100.00%; recall:  50.00%; FB1:  66.67
+                      LOC: precision:   0.00%; recall:   0.00%; FB1:   0.00  0
+                      PER: precision: 100.00%; recall: 100.00%; FB1: 100.00  1
+        """
+        right, predicted, gold = self.counts.sum(axis=0)
+        lines = [
+            f"processed {self.tokens} tokens with {gold} phrases; "
+            f"found: {predicted} phrases; correct: {right}."
+        ]
+        if self.tokens:
+            three = _three(self.precision, self.recall)
+            lines.append(f"accuracy: {100 * self.accuracy:6.2f}%; {three}")
+        for label, row in zip(self.labels, self.counts, strict=True):
+            three = _three(_ratio(row[0], row[1]), _ratio(row[0], row[2]))
+            lines.append(f"{label:>17}: {three}  {row[1]}")
+        return "\n".join(lines)
+
+
+def score_spans(
+    gold: Sequence[Sequence[str]],
+    predicted: Sequence[Sequence[str]],
+    *,
+    policy: Policy = "conlleval",
+    scheme: str = "BIO",
+) -> SpanScores:
+    """Exact span scores of predicted tags.
+
+    With the policy ``conlleval`` they are those of conlleval.pl for tags of B, I and O, and those
+    of seqeval's default for these and IOBES (conlleval.pl does not know S, nor a B after an E);
+    with ``strict`` those of seqeval's ``mode="strict"`` for the scheme.
+
+    Args:
+        gold: the right tags of each sentence.
+        predicted: as many tags for each.
+        policy: how tags that break the scheme are read; see `schemes.spans`.
+        scheme: for ``strict`` alone.
+
+    Raises:
+        TextError: there are not as many sentences, or tags in a sentence, on both sides.
+
+    >>> score_spans([["B-PER", "O", "B-LOC"]], [["B-PER", "O", "O"]]).f1
+    0.6666666666666666
+    """
+    return count_spans(gold, predicted, policy=policy, scheme=scheme).total()
+
+
+def count_spans(
+    gold: Sequence[Sequence[str]],
+    predicted: Sequence[Sequence[str]],
+    *,
+    policy: Policy = "conlleval",
+    scheme: str = "BIO",
+) -> SpanCounts:
+    """Statistics of each sentence, for `score_spans` and for `significance.paired_bootstrap`."""
+    named = scheme_named(scheme)
+    check_pairs(gold, predicted)
+    rights = [set(spans(tags, policy, named)) for tags in gold]
+    guesses = [set(spans(tags, policy, named)) for tags in predicted]
+    labels = labels_of(*rights, *guesses)
+    column = {label: rank for rank, label in enumerate(labels)}
+    by_label = np.zeros((len(rights), len(labels), 3), np.int64)
+    for rank, (right, guess) in enumerate(zip(rights, guesses, strict=True)):
+        for which, found in enumerate((right & guess, guess, right)):
+            for span in found:
+                by_label[rank, column[span.label], which] += 1
+    tokens = np.array(
+        [
+            (sum(map(str.__eq__, tags, guess)), len(tags))
+            for tags, guess in zip(gold, predicted, strict=True)
+        ],
+        np.int64,
+    ).reshape(-1, 2)
+    return SpanCounts(labels, by_label, tokens, policy, named)
+
+
+def token_accuracy(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> float:
+    """Share of words with the right tag; 0 where there are no words.
+
+    >>> token_accuracy([["DT", "NN"]], [["DT", "VB"]])
+    0.5
+    """
+    check_pairs(gold, predicted)
+    right = sum(
+        sum(map(str.__eq__, tags, guess)) for tags, guess in zip(gold, predicted, strict=True)
+    )
+    return _ratio(right, sum(map(len, gold)))
+
+
+def check_pairs(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> None:
+    """Refuse tags that do not stand side by side.
+
+    Raises:
+        TextError: the sides have different numbers of sentences, or of tags in one.
+    """
+    if isinstance(gold, str) or (len(gold) and isinstance(gold[0], str)):
+        raise SettingError("tags are given as a list of sentences, each of them a list of tags")
+    if len(gold) != len(predicted):
+        raise TextError(
+            f"{len(predicted)} sentences are predicted for {len(gold)} of the gold tags"
+        )
+    for number, (tags, guess) in enumerate(zip(gold, predicted, strict=True), 1):
+        if len(tags) != len(guess):
+            what = f"{len(guess)} tags are predicted for {len(tags)} words"
+            raise TextError(what, where=f"sentence {number}")
+
+
+def labels_of(*groups: Iterable[Span]) -> tuple[str, ...]:
+    """The labels of some spans, sorted."""
+    return tuple(sorted({span.label for group in groups for span in group}))
+
+
+def f1(right_p: Floats, predicted: Floats, right_r: Floats, gold: Floats) -> Floats:
+    """2 P R / (P + R) with P = right_p / predicted and R = right_r / gold; 0 where undefined."""
+    precision = np.divide(right_p, np.where(predicted == 0, 1, predicted))
+    recall = np.divide(right_r, np.where(gold == 0, 1, gold))
+    both = precision + recall
+    mean: Floats = 2 * precision * recall / np.where(both == 0, 1, both)
+    return mean
+
+
+def _ratio(part: Any, whole: Any) -> float:
+    return float(part) / float(whole) if whole else 0.0
+
+
+def _row(row: Counts) -> dict[str, float | int]:
+    return {
+        "precision": _ratio(row[0], row[1]),
+        "recall": _ratio(row[0], row[2]),
+        "f1": float(SpanCounts.score(row.astype(np.float64))),
+        "right": int(row[0]),
+        "predicted": int(row[1]),
+        "gold": int(row[2]),
+    }
+
+
+def _three(precision: float, recall: float) -> str:
+    # In per cent before the mean, as conlleval: half a digit must round alike.
+    p, r = 100 * precision, 100 * recall
+    mean = 2 * p * r / (p + r) if p + r > 0 else 0.0
+    return f"precision: {p:6.2f}%; recall: {r:6.2f}%; FB1: {mean:6.2f}"

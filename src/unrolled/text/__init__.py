@@ -1,0 +1,1 @@
+"""Sources to lines, lines to tokens, tokens to ids: readers, tokenisers, vocabulary, classes."""

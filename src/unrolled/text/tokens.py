@@ -1,0 +1,199 @@
+"""How text becomes tokens: what a word is, what a bad byte does, lower-casing."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unrolled.errors import FormatError, MissingExtraError, SettingError, TextError
+from unrolled.runtime.cached_kernels import KeptKernel
+from unrolled.text.sources import Block, Sources, raw_blocks
+from unrolled.text.vocabulary import readonly, special_policy
+
+_TOKENS = ("word", "char", "byte")
+_HIGH_RUNS = re.compile(rb"[\x80-\xff]+")
+_FIRST_INVALID = KeptKernel("unrolled.text.utf8_kernels", "first_invalid", "u1[]")
+_FINAL_SIGMA = "Σ".encode()
+
+
+@dataclass(frozen=True)
+class TextOptions:
+    """How text becomes tokens; a model keeps these and reads later texts in the same way.
+
+    Attributes:
+        tokens: ``word``: what ASCII white space parts (NUL, tab, newline, carriage return, space,
+            as for lmplz; U+2028 and other Unicode spaces are letters like any other). ``char``:
+            characters, with white space as U+2581. ``byte``: bytes, printable ASCII as itself,
+            white space as U+2581, others like ``<0xE2>``. Else the path of a SentencePiece
+            ``.model`` file.
+        lower: lower-case first, as ``str.lower`` does.
+        invalid: ``error`` refuses what is not UTF-8, ``replace`` puts U+FFFD in its place.
+        specials: what literal marks among the words do. ``unknown``: ``<unk>`` is the unknown word,
+            ``<s>`` and ``</s>`` are refused. ``error``: all three are refused, as lmplz does.
+            ``skip``: all three are white space, as for ``lmplz --skip_symbols``. ``keep``: each
+            becomes its own id, inside sentences too.
+        field: the field of JSONL or the column of Parquet that holds text; ``text`` if None.
+
+    Raises:
+        SettingError: for a value that is not allowed.
+    """
+
+    tokens: str = "word"
+    lower: bool = False
+    invalid: str = "error"
+    specials: str = "unknown"
+    field: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.tokens not in _TOKENS and not str(self.tokens).endswith(".model"):
+            raise SettingError(
+                f"tokens is {self.tokens!r}, allowed are {', '.join(_TOKENS)}, "
+                "or the path of a SentencePiece file that ends in .model"
+            )
+        if self.invalid not in ("error", "replace"):
+            raise SettingError(f"invalid is {self.invalid!r}, allowed are error, replace")
+        special_policy(self.specials)
+
+
+def read_blocks(sources: Sources, options: TextOptions | None = None) -> Iterator[Block]:
+    """Blocks of some 8 MiB of whole lines, in valid UTF-8, lower-cased and cut into tokens.
+
+    In each, tokens are parted by white space whatever the options, ready for
+    ``Vocabulary.encode_block(block.data, place=block.place)``.
+
+    Args:
+        sources: files, folders, ``-`` for standard input; one or a list. ``.gz .bz2 .xz .zst`` are
+            decompressed, ``.jsonl`` and ``.parquet`` give one field.
+        options: see TextOptions.
+
+    Raises:
+        TextError: with the place, for what cannot be read.
+    """
+    options = options or TextOptions()
+    for block in raw_blocks(sources, options.field):
+        yield dataclasses.replace(block, data=_cut(_checked(block, options), options))
+
+
+def tokenise(text: str | bytes, options: TextOptions | None = None) -> bytes:
+    """One text as read_blocks gives it: UTF-8, tokens parted by white space, lines kept.
+
+    >>> tokenise("Déjà vu", TextOptions(tokens="char", lower=True)).decode()
+    'd é j à ▁ v u'
+    """
+    options = options or TextOptions()
+    if isinstance(text, str):
+        # A lone surrogate becomes "?", as where the vocabulary encodes a text.
+        return _cut(text.encode(errors="replace"), options)
+    return _cut(_checked(Block(text, "<text>", 1), options), options)
+
+
+def iter_sentences(sources: Sources, options: TextOptions | None = None) -> Iterator[str]:
+    """The lines of read_blocks as strings, tokens parted by white space, without line ends."""
+    for block in read_blocks(sources, options):
+        lines = block.data.decode(errors="replace").split("\n")
+        if lines[-1] == "":
+            lines.pop()
+        yield from (line.removesuffix("\r") for line in lines)
+
+
+def _cut(data: bytes, options: TextOptions) -> bytes:
+    """Valid text with its tokens parted by white space."""
+    if options.lower:
+        data = _lowered(data)
+    if options.tokens in ("char", "byte"):
+        return _spelt(data, options.tokens == "char")
+    if options.tokens != "word":
+        return _pieces(data, options.tokens)
+    return data
+
+
+def _checked(block: Block, options: TextOptions) -> bytes:
+    """The bytes of a block, as UTF-8 where characters or words are asked for."""
+    data = block.data
+    if options.tokens == "byte" or data.isascii():
+        return data
+    # The kernel is four times faster, once it is loaded.
+    large = len(data) >= 1 << 16
+    if large and _FIRST_INVALID(readonly(np.frombuffer(data, np.uint8))) < 0:
+        return data
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        if options.invalid == "replace":
+            return data.decode(errors="replace").encode()
+        line = data.count(b"\n", 0, error.start)
+        hint = "Convert it, or replace what is wrong with --invalid replace"
+        if block.first_line == 1 and data.startswith((b"\xff\xfe", b"\xfe\xff")):
+            hint = "It looks like UTF-16: convert it to UTF-8"
+        raise TextError(
+            f"byte 0x{data[error.start]:02x} at offset {block.offset + error.start} is not UTF-8",
+            where=block.place(line),
+            hint=hint,
+        ) from None
+    return data
+
+
+def _lowered(data: bytes) -> bytes:
+    """``str.lower`` on UTF-8; what is not UTF-8 (only ``byte`` tokens have it) stays."""
+    if data.isascii():
+        return data.lower()
+    high = np.count_nonzero(np.frombuffer(data, np.uint8) >= 128)
+    # Some accents and quotes in English are cheaper one by one. Only the capital sigma, whose
+    # lower case depends on its neighbours, forbids it.
+    if 32 * high < len(data) and _FINAL_SIGMA not in data:
+        return _HIGH_RUNS.sub(_lowered_run, data.lower())
+    return data.decode(errors="surrogateescape").lower().encode(errors="surrogateescape")
+
+
+def _lowered_run(match: re.Match[bytes]) -> bytes:
+    run = match.group().decode(errors="surrogateescape")
+    return run.lower().encode(errors="surrogateescape")
+
+
+def _spelt(data: bytes, characters: bool) -> bytes:
+    from unrolled.text.utf8_kernels import spell
+
+    out = np.empty(7 * len(data) + 8, np.uint8)
+    written = spell(readonly(np.frombuffer(data, np.uint8)), characters, out)
+    return out[:written].tobytes()
+
+
+def _pieces(data: bytes, model: str) -> bytes:
+    processor = _sentencepiece(model)
+    lines = data.decode().split("\n")
+    return "\n".join(" ".join(pieces) for pieces in processor.encode(lines, out_type=str)).encode()
+
+
+@lru_cache(maxsize=4)
+def _sentencepiece(model: str) -> Any:
+    try:
+        import sentencepiece
+    except ImportError:
+        raise MissingExtraError("text", "sentencepiece") from None
+    if not Path(model).is_file():
+        raise TextError("there is no such SentencePiece model", where=model)
+    try:
+        return sentencepiece.SentencePieceProcessor(model_file=model)
+    except (RuntimeError, OSError):
+        raise TextError("the file is not a SentencePiece model", where=model) from None
+
+
+def stored_options(config: Mapping[str, Any], where: str | None) -> TextOptions:
+    """How a model's training text was cut into tokens, from the model file's settings.
+
+    Raises:
+        FormatError: the file asks for options that this version does not know.
+    """
+    try:
+        return TextOptions(**config.get("text", {}))
+    except (TypeError, SettingError) as error:
+        raise FormatError(
+            f"the model's text options are not understood: {error}", where=where
+        ) from None

@@ -1,0 +1,168 @@
+"""Quantised models: every context keeps its sum, and little else moves."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from corpora import Sentences, corpora, histories, ids_of, model_of, orders, state_after
+from corpora import zipf_sentences as text_of
+from oracle import NgramOracle
+from unrolled.errors import SettingError
+from unrolled.ngram.editing.quantisation import check_bits, quantise
+from unrolled.ngram.estimation.smoothing import SMOOTHINGS
+from unrolled.ngram.model import NgramModel
+from unrolled.ngram.trie.packed_trie import CODES
+from unrolled.ngram.trie.packing import BACKOFF_BITS, packed_size
+from unrolled.ngram.trie.table import NgramTable
+
+NORMALISED = sorted(set(SMOOTHINGS) - {"stupid-backoff"})
+
+
+def context_sums(table: NgramTable) -> Any:
+    """What every context sums to over the vocabulary, by S(h) = sum p + b(h) (S(h') - sum p')."""
+    suffixes = table.suffixes().astype(np.int64)
+    probabilities = np.exp(table.log_probs.astype(np.float64))
+    weights = np.exp(table.backoffs.astype(np.float64))
+    sums = np.zeros(table.inner)
+    for length in range(1, table.order):
+        here, above = table.level(length), table.level(length + 1)
+        count, parents = here.stop - here.start, table.parents(length + 1) - here.start
+        own = np.bincount(parents, probabilities[above], count)
+        lower = np.bincount(parents, probabilities[suffixes[above]], count)
+        shorter = probabilities[: table.levels[1]].sum() if length == 1 else sums[suffixes[here]]
+        sums[here] = own + weights[here] * (shorter - lower)
+    return sums
+
+
+@pytest.mark.parametrize("smoothing", SMOOTHINGS)
+@given(corpora(), orders, st.sampled_from([(), (0, 1), (0, 0, 2)]), st.booleans())
+@settings(max_examples=10, deadline=None)
+def test_every_context_keeps_its_sum(
+    smoothing: str, corpus: tuple[Sentences, int], order: int, prune: tuple[int, ...], closed: bool
+) -> None:
+    chosen = {"smoothing": smoothing, "prune": prune[:order], "closed": closed}
+    model = model_of(*corpus, order, **chosen)
+    sums, coded = (context_sums(each.trie.unpack()) for each in (model, quantise(model)))
+    assert np.abs(coded - sums).max(initial=0) < 1e-3
+    if model.normalised:
+        assert np.abs(sums - 1).max(initial=0) < 1e-6
+
+
+@pytest.mark.parametrize("smoothing", NORMALISED)
+def test_larger_models_sum_to_one_after_every_context(smoothing: str) -> None:
+    for prune in ((), (0, 0, 1)):
+        model = model_of(text_of(30_000, 2000, seed=8), 2000, 4, smoothing=smoothing, prune=prune)
+        coded = quantise(model)
+        assert np.abs(context_sums(coded.trie.unpack()) - 1).max() < 1e-3
+        state = coded.start()
+        for word in (3, 4, 3, 5):
+            total = np.exp(coded.next_log_probs(state).astype(np.float64)).sum()
+            assert total == pytest.approx(1, abs=1e-3)
+            state = coded.advance(state, word)
+
+
+@given(corpora(), st.sampled_from([2, 3, 5]), st.sampled_from(NORMALISED))
+@settings(max_examples=15, deadline=None)
+def test_distributions_after_any_history_sum_to_one(
+    corpus: tuple[Sentences, int], order: int, smoothing: str
+) -> None:
+    model = quantise(model_of(*corpus, order, smoothing=smoothing))
+    for history in histories(*corpus)[:20]:
+        state = state_after(model, history)
+        total = np.exp(model.next_log_probs(state).astype(np.float64)).sum()
+        assert total == pytest.approx(1, abs=1e-3)
+
+
+@pytest.fixture(scope="module")
+def pair() -> tuple[NgramModel, NgramModel]:
+    model = model_of(text_of(40_000, 3000, seed=2), 3000, 4)
+    return model, quantise(model)
+
+
+def test_n_grams_unigrams_and_nearly_the_perplexity_stay(
+    pair: tuple[NgramModel, NgramModel],
+) -> None:
+    plain, coded = pair
+    for name in ("levels", "words", "directory", "ends", "unigrams"):
+        assert np.array_equal(getattr(plain.trie, name), getattr(coded.trie, name)), name
+    held_out = ids_of(text_of(10_000, 3000, seed=3))
+    predicted = held_out != 1
+    means = [model.log_probs(held_out)[predicted].mean() for model in pair]
+    assert means[1] == pytest.approx(means[0], abs=5e-3)  # half a percent of the perplexity
+    table, rounded = plain.trie.unpack(), coded.trie.unpack()
+    likely = table.log_probs > -3
+    assert np.abs(rounded.log_probs[likely] - table.log_probs[likely]).max() < 0.5
+
+
+def test_codes_take_one_byte_and_weights_nine_bits(pair: tuple[NgramModel, NgramModel]) -> None:
+    plain, coded = pair
+    assert coded.trie.log_probs.nbytes == plain.trie.log_probs.nbytes // 4
+    assert coded.trie.backoffs.size == packed_size(plain.trie.backoffs.size, BACKOFF_BITS)
+    for book, size in (
+        *((row, CODES) for row in coded.trie.log_prob_book),
+        (coded.trie.backoff_book, 512),
+    ):
+        assert book.size == size
+        assert book[0] == -np.inf
+        assert np.all(np.diff(book[1:]) >= 0)
+
+
+@pytest.mark.parametrize("words", range(60, 68))
+def test_the_last_weight_is_read_whatever_their_number(words: int) -> None:
+    """64 weights of 9 bits end exactly at the end of an element."""
+    text = [[1, word, word, 2] for word in range(3, 3 + words)]
+    model = model_of(text, words + 3, 2, smoothing="witten-bell")
+    marked = model.trie.backoffs.size
+    assert marked == words + 1  # every word, and <s>
+    weights = [each.trie.unpack().backoffs for each in (model, quantise(model))]
+    assert weights[1] == pytest.approx(weights[0], abs=0.05)
+
+
+def test_threads_give_identical_codes() -> None:
+    model = model_of(text_of(20_000, 800, seed=6), 800, 4, smoothing="katz")
+    one, *others = (quantise(model, threads=threads).trie.arrays() for threads in (1, 2, 3))
+    for other in others:
+        assert all(np.array_equal(one[name], other[name]) for name in one)
+
+
+def test_a_quantised_model_is_left_alone(pair: tuple[NgramModel, NgramModel]) -> None:
+    plain, coded = pair
+    assert quantise(coded) is coded
+    assert coded.config == {**plain.config, "quantised": True}
+    assert "quantised" not in plain.config
+
+
+def test_impossible_words_stay_impossible() -> None:
+    sentences = text_of(3000, 80, seed=4)
+    model = model_of(sentences, 80, 3, smoothing="maximum-likelihood")
+    coded = quantise(model)
+    oracle = NgramOracle(sentences, 3, 80, smoothing="maximum-likelihood")
+    assert oracle.probability(0, [1, 3]) == 0
+    assert coded.step(state_after(coded, [1, 3]), 0)[1] == -np.inf
+
+
+def test_stupid_back_off_keeps_its_factor() -> None:
+    model = model_of(text_of(3000, 80, seed=4), 80, 3, smoothing="stupid-backoff", backoff=0.3)
+    weights = np.exp(quantise(model).trie.unpack().backoffs)
+    assert weights == pytest.approx(np.full(weights.size, 0.3), rel=0.05)
+
+
+def test_order_one_has_nothing_to_round() -> None:
+    model = model_of([[1, 3, 2]], 5, 1)
+    ids = ids_of([[1, 3, 4, 2]])
+    assert np.array_equal(quantise(model).log_probs(ids), model.log_probs(ids))
+
+
+def test_other_widths_are_refused() -> None:
+    check_bits(8)
+    check_bits(None)
+    with pytest.raises(
+        SettingError, match=re.escape("probabilities cannot be quantised to 4 bits, only to 8")
+    ):
+        check_bits(4)

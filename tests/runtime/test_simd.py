@@ -1,0 +1,49 @@
+"""Vectors of eight numbers, against NumPy one number at a time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+import pytest
+
+from unrolled.runtime import simd as vectors
+
+
+@numba.njit
+def _exponentials(x: Any, result: Any) -> None:
+    for column in range(0, x.shape[1], 8):
+        vectors.store(result, 0, column, vectors.exponential(vectors.load(x, 0, column)))
+
+
+@numba.njit(boundscheck=True)
+def _first_eight(x: Any, result: Any, row: int, column: int) -> None:
+    vectors.store(result, 0, 0, vectors.load(x, row, column))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "lowest", "units"), [(np.float32, -87, 2), (np.float64, -700, 2)]
+)
+def test_exponentials_are_those_of_the_library(dtype: Any, lowest: int, units: int) -> None:
+    x = np.linspace(lowest, 88, 80_000).astype(dtype).reshape(1, -1)
+    found = np.empty_like(x)
+    _exponentials(x, found)
+    expected = np.exp(x.astype(np.longdouble))
+    assert np.max(np.abs(found - expected) / expected) < units * np.finfo(dtype).eps
+
+
+def test_exponentials_of_very_low_numbers_are_zero() -> None:
+    x = np.array([[-np.inf, -1e30, -500, -88, 0, 1, -0.0, 1e-30]], np.float32)
+    found = np.empty_like(x)
+    _exponentials(x, found)
+    assert found.tolist()[0] == pytest.approx([0, 0, 0, 0, 1, np.e, 1, 1], rel=1e-6, abs=0)
+
+
+def test_what_lies_outside_is_refused_where_bounds_are_checked() -> None:
+    x = np.arange(24, dtype=np.float32).reshape(2, 12)
+    found = np.empty((1, 8), np.float32)
+    _first_eight(x, found, 1, 4)
+    assert found.tolist() == [x[1, 4:].tolist()]
+    with pytest.raises(IndexError):
+        _first_eight(x, found, 1, 5)

@@ -1,0 +1,117 @@
+"""Work on threads: in order, stopped by the first error, and never far ahead."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from unrolled.runtime.threads import even_slices, run_ahead, run_short_slices, run_slices
+
+
+@pytest.mark.parametrize("threads", [-1, 0, 1, 2, 7])
+def test_results_come_in_order(threads: int) -> None:
+    def late(number: int, pause: float) -> int:
+        time.sleep(pause)
+        return number
+
+    work = [(number, 0.01 * (number % 3)) for number in (5, 4, 3, 2, 1, 0)]
+    assert run_slices(late, iter(work), threads) == [5, 4, 3, 2, 1, 0]
+    assert list(run_ahead(lambda pair: late(*pair), work, threads)) == [5, 4, 3, 2, 1, 0]
+    assert run_slices(late, [], threads) == []
+    assert list(run_ahead(late, [], threads)) == []
+
+
+def test_slices_run_side_by_side() -> None:
+    both = threading.Barrier(2, timeout=10)
+    assert sorted(run_slices(both.wait, [(), ()], 2)) == [0, 1]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_first_error_stops_what_has_not_begun(threads: int) -> None:
+    begun = []
+
+    def task(number: int) -> None:
+        begun.append(number)
+        if number == 0:
+            raise ValueError("the first")
+        time.sleep(0.02)
+
+    with pytest.raises(ValueError, match="the first"):
+        run_slices(task, [(number,) for number in range(200)], threads)
+    assert len(begun) < 100
+    begun.clear()
+    with pytest.raises(ValueError, match="the first"):
+        list(run_ahead(task, range(200), threads))
+    assert len(begun) < 100
+
+
+def test_only_a_few_items_are_read_ahead() -> None:
+    read = []
+
+    def items() -> Iterator[int]:
+        for number in range(50):
+            read.append(number)
+            yield number
+
+    results = run_ahead(lambda number: number, items(), 2)
+    for taken in range(50):
+        assert next(results) == taken
+        assert len(read) <= taken + 3
+    results.close()
+
+
+def test_an_iteration_that_is_given_up_ends_its_threads() -> None:
+    before = threading.active_count()
+    results = run_ahead(lambda number: number, iter(range(1000)), 3)
+    assert next(results) == 0
+    results.close()
+    assert threading.active_count() == before
+
+
+def test_an_error_of_the_source_is_passed_on() -> None:
+    def items() -> Iterator[int]:
+        yield 1
+        raise OSError("gone")
+
+    with pytest.raises(OSError, match="gone"):
+        list(run_ahead(lambda number: number, items(), 2))
+
+
+@given(st.integers(0, 10_000), st.integers(-1, 70), st.sampled_from([1, 4, 64]))
+def test_even_slices_cover_a_range_once(size: int, pieces: int, multiple: int) -> None:
+    slices = even_slices(size, pieces, multiple)
+    assert [place for low, high in slices for place in range(low, high)] == list(range(size))
+    assert len(slices) <= max(pieces, 1)
+    assert all(low % multiple == 0 and low < high for low, high in slices)
+    lengths = [high - low for low, high in slices[:-1]]
+    assert len(set(lengths)) <= 1
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_short_slices_give_their_results_in_order(threads: int) -> None:
+    for _ in range(2):
+        assert run_short_slices(divmod, [(7, 2), (9, 4), (5, 5)], threads) == [
+            (3, 1),
+            (2, 1),
+            (1, 0),
+        ]
+    assert run_short_slices(divmod, [], threads) == []
+
+
+def test_short_slices_are_all_done_when_one_fails() -> None:
+    done: list[int] = []
+
+    def task(number: int) -> None:
+        if number == 0:
+            raise ValueError("the first")
+        time.sleep(0.05)
+        done.append(number)
+
+    with pytest.raises(ValueError, match="the first"):
+        run_short_slices(task, [(0,), (1,), (2,)], 3)
+    assert sorted(done) == [1, 2]
