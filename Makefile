@@ -6,12 +6,13 @@ STAMP  := $(VENV)/.installed
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install test test-slow check format demo bench bench-quick results clean
+.PHONY: help install test test-slow test-matrix check format demo bench bench-quick results clean
 
 help:
 	@echo "make demo         train the ladder of n-gram models on the demo text and print the table"
 	@echo "make test         run the tests (about ten minutes at most)"
 	@echo "make test-slow    run the long tests too"
+	@echo "make test-matrix  run the tests as on other processors, hash seeds and Python 3.11 and 3.13"
 	@echo "make check        lint, format and type checks"
 	@echo "make format       apply the format"
 	@echo "make bench        measure against KenLM, print ratios, keep results/ (make bench-quick: a minute)"
@@ -43,6 +44,20 @@ test: $(STAMP)
 
 test-slow: $(STAMP)
 	$(PYTEST) -m "slow or not slow"
+
+# Each value at least once: vector instructions of torch, of oneDNN and of Numba, hash seeds, Pythons.
+PYTHONS := python3.11 python3.13
+MATRIX  := ATEN_CPU_CAPABILITY=default,ONEDNN_MAX_CPU_ISA=SSE41,NUMBA_CPU_NAME=generic,PYTHONHASHSEED=0 \
+           ATEN_CPU_CAPABILITY=avx2,ONEDNN_MAX_CPU_ISA=AVX2,PYTHONHASHSEED=1 \
+           ATEN_CPU_CAPABILITY=avx512,ONEDNN_MAX_CPU_ISA=AVX512_CORE,PYTHONHASHSEED=2
+comma   := ,
+
+test-matrix:
+	@set -e; for settings in $(MATRIX); do \
+	  echo "== $$settings"; env $$(echo $$settings | tr $(comma) ' ') $(MAKE) test; \
+	done; for python in $(PYTHONS); do \
+	  echo "== $$python"; $(MAKE) test PYTHON=$$python VENV=.venv-$$python; \
+	done
 
 check: $(STAMP)
 	$(BIN)/ruff check .
