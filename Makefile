@@ -13,7 +13,7 @@ help:
 	@echo "make test         run the tests (about ten minutes at most)"
 	@echo "make test-slow    run the long tests too"
 	@echo "make test-matrix  run the tests as on other processors, hash seeds and Python 3.11 and 3.13"
-	@echo "make check        lint, format and type checks"
+	@echo "make check        lint, format, types, and the floors that imports respect"
 	@echo "make format       apply the format"
 	@echo "make bench        measure against KenLM, print ratios, keep results/ (make bench-quick: a minute)"
 	@echo "make results      docs/results.md from the experiments' files in results/"
@@ -63,6 +63,7 @@ check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .

@@ -37,7 +37,7 @@ def _git(*words: str) -> str:
 
 def _versions() -> dict[str, str]:
     found = {"python": platform.python_version()}
-    for name in ("unrolled", "numpy", "numba", "llvmlite", "safetensors", "kenlm"):
+    for name in ("unrolled", "numpy", "numba", "llvmlite", "kenlm"):
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

@@ -1,0 +1,148 @@
+"""The house: which modules exist, and what they may know of each other.
+
+`make check` holds the floors (import-linter's contracts in pyproject.toml). Here is what those
+contracts cannot express. Imports inside functions and under TYPE_CHECKING count.
+"""
+
+from __future__ import annotations
+
+import ast
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import grimp
+import pytest
+
+SRC = Path(__file__).parents[1] / "src" / "unrolled"
+
+# The loader decides by the header which class reads a file, and checks what others hand to it.
+LOADER = {"storage/model_file.py"}
+
+# Being mended: file -> how many such tests it still has.
+KNOWN_KIND_TESTS = {
+    "cli/export.py": 2,
+    "cli/models.py": 7,
+    "cli/query.py": 1,
+    "gradients/echo_state.py": 1,
+    "gradients/laboratory.py": 1,
+    "integrations/kenlm.py": 1,
+    "integrations/net_onnx.py": 1,
+    "language_models/distributions.py": 1,
+    "language_models/mixture.py": 3,
+    "language_models/protocol.py": 2,
+    "neural/dynamic.py": 1,
+    "tagging/model.py": 1,
+    "tagging/net/language_states.py": 1,
+}
+KNOWN_ROOT_IMPORTS = {"unrolled.cli.app", "unrolled.compilation"}
+KNOWN_BACK_IMPORTS = [
+    ("unrolled.cli.tagging", "unrolled.cli.query"),
+    ("unrolled.experiments.temporal_order_rivals", "unrolled.experiments.temporal_order"),
+    ("unrolled.neural.sampled", "unrolled.neural.output_layers"),
+    ("unrolled.neural.trainer", "unrolled.gradients.monitor"),
+    ("unrolled.neural.training", "unrolled.gradients.monitor"),
+    ("unrolled.runtime.compiler", "unrolled.compilation"),
+    ("unrolled.tagging.data.training_data", "unrolled.tagging.model"),
+    ("unrolled.tagging.reading", "unrolled.tagging.model"),
+    ("unrolled.text.vocabulary", "unrolled.text.encoding_kernels"),
+    ("unrolled.training.checkpoints", "unrolled.neural.trainer"),
+    ("unrolled.training.distributed", "unrolled.neural.streams"),
+    ("unrolled.ngram.counts.count_files", "unrolled.ngram.training"),
+    ("unrolled.ngram.trie.trie_kernels", "unrolled.ngram.trie.packing"),
+]
+
+
+@pytest.fixture(scope="module")
+def graph() -> grimp.ImportGraph:
+    return grimp.build_graph("unrolled", cache_dir=None)
+
+
+def test_no_module_imports_the_package_root(graph: grimp.ImportGraph) -> None:
+    # Its names are lazy: through it any module would depend on all others.
+    assert graph.find_modules_that_directly_import("unrolled") <= KNOWN_ROOT_IMPORTS
+
+
+def test_no_circles_among_modules(graph: grimp.ImportGraph) -> None:
+    # import-linter's contract looks at siblings; a module and its own package are none.
+    arrows = {
+        module: graph.find_modules_directly_imported_by(module) - {"unrolled"}
+        for module in graph.modules
+    }
+    for module, imported in KNOWN_BACK_IMPORTS:
+        arrows.get(module, set()).discard(imported)
+    TopologicalSorter(arrows).prepare()  # raises CycleError with the circle
+
+
+def test_few_modules_lie_outside_the_folders() -> None:
+    assert len(list(SRC.glob("*.py"))) <= 6
+
+
+def test_models_are_asked_through_their_protocol() -> None:
+    """Nobody but the loader asks which kind of model or tagger it has got."""
+    trees = {
+        path.relative_to(SRC).as_posix(): ast.parse(path.read_text(encoding="utf-8"))
+        for path in sorted(SRC.rglob("*.py"))
+    }
+    kinds = {
+        node.name
+        for tree in trees.values()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef) and is_a_model(node)
+    }
+    assert {"LanguageModel", "Mixture", "NeuralModel", "NgramModel", "Tagger"} <= kinds
+    found = {
+        name: [ast.unparse(call) for call in ast.walk(tree) if asks_for_the_kind(call, kinds)]
+        for name, tree in trees.items()
+        if name not in LOADER
+    }
+    too_many = {
+        name: calls for name, calls in found.items() if len(calls) > KNOWN_KIND_TESTS.get(name, 0)
+    }
+    assert not too_many
+
+
+def is_a_model(kind: ast.ClassDef) -> bool:
+    """Language models and taggers, and nothing that derives from other classes of the same name."""
+    bases = {ast.unparse(base) for base in kind.bases}
+    return (
+        kind.name in {"LanguageModel", "Tagger"}
+        or "LanguageModel" in bases
+        or any(
+            isinstance(item, ast.FunctionDef) and item.name == "next_log_probs"
+            for item in kind.body
+        )
+    )
+
+
+def asks_for_the_kind(node: ast.AST, kinds: set[str]) -> bool:
+    """Whether it is a ``hasattr``, a ``getattr`` with a default or an ``isinstance`` of a model."""
+    if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)):
+        return False
+    match node.func.id:
+        case "hasattr":
+            return ast.unparse(node.args[0]) not in {"os", "sys"}
+        case "getattr":
+            return len(node.args) == 3 and ast.unparse(node.args[0]) in {
+                "model",
+                "opened",
+                "tagger",
+            }
+        case "isinstance":
+            return any(isinstance(n, ast.Name) and n.id in kinds for n in ast.walk(node.args[1]))
+    return False
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("hasattr(model, 'trie')", True),
+        ("getattr(model, 'trie', None)", True),
+        ("isinstance(model, (str, NgramModel))", True),
+        ("getattr(model, name)", False),
+        ("getattr(error, 'msg', None)", False),
+        ("hasattr(os, 'sched_getaffinity')", False),
+        ("isinstance(text, str)", False),
+    ],
+)
+def test_questions_for_the_kind_are_recognised(line: str, expected: bool) -> None:
+    assert asks_for_the_kind(ast.parse(line, mode="eval").body, {"NgramModel"}) is expected
