@@ -18,8 +18,8 @@ _NET: dict[str, Any] = {
     "dropout_output": 0.3,
 }  # fmt: skip
 _OUTPUTS: dict[str, dict[str, Any]] = {
-    "classes": {"output": "classes", "classes": 100},
-    "full": {"output": "full"},
+    "classes": {"output_layer": "classes", "classes": 100},
+    "full": {"output_layer": "full"},
 }
 
 

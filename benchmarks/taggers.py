@@ -19,7 +19,7 @@ _TRAINING, _TAGGING, _SMALL, _LATENCY = (
 # Three layers of an Elman net as Irsoy and Cardie's, 24 thousand parameters with these vectors.
 _SMALL_SETTINGS = {
     "cell": "elman", "nonlinearity": "relu", "hidden": 35, "layers": 3, "embedding": 100,
-    "characters": "none", "capitals": 0, "output": "softmax",
+    "characters": "none", "casing_dim": 0, "output_layer": "softmax",
 }  # fmt: skip
 
 
@@ -49,7 +49,7 @@ def _training(train: Any, workspace: Workspace, report: Report) -> None:
     batches = _batches(train)
     trainer = _trainer(
         train, workspace, hidden=_HIDDEN, embedding=_EMBEDDING, batch=_BATCH, characters="none",
-        capitals=0, dropout_input=_DROPOUT, dropout_output=_DROPOUT,
+        casing_dim=0, dropout_input=_DROPOUT, dropout_output=_DROPOUT,
     )  # fmt: skip
     plain = _plain(train, trainer)
     runs = interleave(

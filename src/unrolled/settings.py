@@ -33,6 +33,15 @@ def names_of(*kinds: Any) -> list[str]:
     return [item.name for kind in kinds for item in fields(kind)]
 
 
+def with_current_names(settings: Mapping[str, Any], former: Mapping[str, str]) -> dict[str, Any]:
+    """Settings of a file that an earlier version wrote, under the names of today.
+
+    >>> with_current_names({"direct": 9, "hidden": 20}, {"direct": "maxent_size"})
+    {'maxent_size': 9, 'hidden': 20}
+    """
+    return {former.get(name, name): value for name, value in settings.items()}
+
+
 def sorted_into(settings: Mapping[str, Any], *kinds: Any) -> list[dict[str, Any]]:
     """The settings of each of some dataclasses, which share no name.
 

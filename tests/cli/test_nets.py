@@ -81,9 +81,12 @@ REFUSED = [
     (("--output-layer", "softmax"), "output 'softmax' is unknown"),
     (("--classes-by", "brown"), "classes by 'brown' are unknown"),
     (("--rate", "-1"), "rate is -1.0"),
-    (("--recurrent-start", "zeros"), "the initialisation 'zeros' is unknown, allowed are identity"),
-    (("--recurrent-scale", "0.9"), "but the cell's own start is not scaled"),
-    (("--recurrent-start", "identity", "--recurrent-scale", "0"), "recurrent_scale is 0.0"),
+    (("--recurrent-init", "zeros"), "the initialisation 'zeros' is unknown, allowed are identity"),
+    (("--recurrent-init-scale", "0.9"), "but the cell's own start is not scaled"),
+    (
+        ("--recurrent-init", "identity", "--recurrent-init-scale", "0"),
+        "recurrent_init_scale is 0.0",
+    ),
 ]
 
 

@@ -35,7 +35,7 @@ def test_train_then_evaluate(run: Run, tmp_path: Path) -> None:
     code, _, err = run(
         "train", "tagger", train, "--valid", valid, "-o", output, "--hidden", 12, "--embedding", 12,
         "--epochs", 10, "--rate", 0.02, "--batch", 8, "--dropout", "0", "--columns", "0",
-        "--averaging", 0.5, "--summary", "max",
+        "--averaging", 0.5, "--pooling", "max",
     )  # fmt: skip
     assert code == 0, err
     settings = Tagger.load(output).settings["training"]

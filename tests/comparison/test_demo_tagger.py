@@ -19,7 +19,7 @@ def test_the_demo_ends_with_a_tagger_that_restores_text(tmp_path):
     assert scores.mark_f1 == 1
     assert any("epoch" in line for line in lines)
     tagger = Tagger.load(path)
-    assert tagger.config.output == SETTINGS["output"]
+    assert tagger.config.output_layer == SETTINGS["output_layer"]
     assert restored(tagger, "is it so ann said no") == "Is it so? Ann said, no."
     assert restored(tagger, " -- ") == ""
 

@@ -99,8 +99,8 @@ def test_nets_of_a_table_have_about_equal_size() -> None:
     for wanted in (24_000, 200_000):
         for layers in (1, 2, 3, 4, 5):
             config = TaggerConfig(
-                cell="elman", hidden=width_of(wanted, layers, 100), layers=layers, capitals=0,
-                characters="none", output="softmax",
+                cell="elman", hidden=width_of(wanted, layers, 100), layers=layers, casing_dim=0,
+                characters="none", output_layer="softmax",
             )  # fmt: skip
             net = TaggerNet(config, characters=2, columns=[], tags=3)
             size = sum(parameter.numel() for parameter in net.parameters())

@@ -142,7 +142,7 @@ def attempt(path: Path) -> str:
 
 def fuzz(seconds: float, seed: int, models: list[Path], keep: Path) -> dict[str, int]:
     """Break files for some seconds; raises what the first failing file raised."""
-    outcomes = {"refused": 0, "read": 0}
+    outcomes = {"refused": 0, "output_from": 0}
     rng = random.Random(seed)
     good = [path.read_bytes() for path in models] or [SMALL]
     deadline = time.monotonic() + seconds

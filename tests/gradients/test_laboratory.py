@@ -40,7 +40,7 @@ def test_a_nets_report_sums_up_the_batches_of_the_text(tmp_path: Path) -> None:
 
 
 def test_nets_of_independent_sentences_are_looked_at_sentence_by_sentence(tmp_path: Path) -> None:
-    model = small_model(cell="elman", independent=True)
+    model = small_model(cell="elman", reset_state_per_sentence=True)
     report = measure_gradients(model, write_text(tmp_path, 40), steps=30, batch=8, batches=2)
     assert 5 < len(report.lags.layers[0].norms) < 30  # no sentence is longer
 

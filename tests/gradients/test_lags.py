@@ -206,7 +206,7 @@ def test_sentences_a_few_at_a_time_give_the_same(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize("output", ["classes", "full", "adaptive"])
 @pytest.mark.parametrize("more", [{}, {"layers": 2, "residual": True}, {"cell": "gru"}])
 def test_a_language_models_own_loss_is_what_flows_back(output: str, more: dict[str, Any]) -> None:
-    model = small_model(cell=more.get("cell", "lstm"), output=output, tied=False, **{
+    model = small_model(cell=more.get("cell", "lstm"), output_layer=output, tied=False, **{
         name: value for name, value in more.items() if name != "cell"})  # fmt: skip
     net = model.net
     words = torch.randint(1, 8, (T, B), generator=torch.Generator().manual_seed(2))

@@ -23,14 +23,26 @@ runtime = pytest.importorskip("onnxruntime", reason="the extra onnx is not insta
 NETS: list[dict[str, Any]] = [
     {"cell": "lstm"},
     {"cell": "lstm", "layers": 3, "residual": True, "embedding": 7},
-    {"cell": "lstm", "layers": 2, "learned_start": True, "output": "adaptive", "tied": False},
-    {"cell": "gru", "output": "full"},
-    {"cell": "gru", "layers": 2, "tied": False, "independent": True, "output": "adaptive"},
+    {
+        "cell": "lstm",
+        "layers": 2,
+        "learn_initial_state": True,
+        "output_layer": "adaptive",
+        "tied": False,
+    },
+    {"cell": "gru", "output_layer": "full"},
+    {
+        "cell": "gru",
+        "layers": 2,
+        "tied": False,
+        "reset_state_per_sentence": True,
+        "output_layer": "adaptive",
+    },
     {"cell": "elman", "nonlinearity": "sigmoid"},
-    {"cell": "elman", "nonlinearity": "tanh", "output": "full"},
+    {"cell": "elman", "nonlinearity": "tanh", "output_layer": "full"},
     {"cell": "irnn", "embedding": 5},
     {"cell": "feed-forward", "order": 4},
-    {"cell": "feed-forward", "order": 2, "nonlinearity": "relu", "output": "full"},
+    {"cell": "feed-forward", "order": 2, "nonlinearity": "relu", "output_layer": "full"},
 ]
 TEXTS = [[1, 3, 4, 0, 1, 9], [1, 6, 6, 7, 8, 1], [1, 5, 10, 1, 3, 0]]
 
@@ -93,12 +105,12 @@ def test_classes_far_below_the_best_word_do_not_underflow(tmp_path: Path) -> Non
 
 
 def test_the_metadata_tell_how_to_feed_it(tmp_path: Path) -> None:
-    model = small_model(cell="lstm", learned_start=True, independent=True)
+    model = small_model(cell="lstm", learn_initial_state=True, reset_state_per_sentence=True)
     export_onnx(model, tmp_path / "net.onnx")
     facts = Runner(tmp_path / "net.onnx").facts
     assert facts["vocabulary"] == ["<unk>", "<s>", "</s>", *WORDS]
     assert (facts["unknown"], facts["begin"], facts["end"]) == (0, 1, 2)
-    assert facts["independent"] is True
+    assert facts["reset_state_per_sentence"] is True
     assert facts["name"] == "lstm-12"
     assert set(facts["start"]) == {"h0", "c0"}
     assert np.any(facts["start"]["c0"])

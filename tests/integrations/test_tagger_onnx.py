@@ -24,13 +24,18 @@ KINDS: dict[str, dict[str, Any]] = {
     "gru": {
         "cell": "gru",
         "layers": 2,
-        "read": "all",
+        "output_from": "all",
         "character_window": 5,
         "columns": (0,),
-        "summary": "max",
+        "pooling": "max",
     },
-    "elman": {"cell": "elman", "nonlinearity": "relu", "output": "softmax", "characters": "none"},
-    "irnn": {"cell": "irnn", "capitals": 0, "character_window": 1},
+    "elman": {
+        "cell": "elman",
+        "nonlinearity": "relu",
+        "output_layer": "softmax",
+        "characters": "none",
+    },
+    "irnn": {"cell": "irnn", "casing_dim": 0, "character_window": 1},
 }
 
 

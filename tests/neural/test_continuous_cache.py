@@ -22,8 +22,8 @@ from unrolled.text.vocabulary import BOS, EOS
 
 NETS: list[dict[str, Any]] = [
     {"cell": "lstm"},
-    {"cell": "gru", "output": "full", "independent": True},
-    {"cell": "elman", "embedding": 5, "output": "adaptive"},
+    {"cell": "gru", "output_layer": "full", "reset_state_per_sentence": True},
+    {"cell": "elman", "embedding": 5, "output_layer": "adaptive"},
     {"cell": "feed-forward", "order": 3},
 ]
 random = np.random.default_rng(2)
@@ -61,7 +61,7 @@ def test_probabilities_are_the_sum(
     for place, (word, score) in enumerate(zip(IDS.tolist(), scores.tolist(), strict=True)):
         if word == BOS:
             assert score == 0
-            carried = running and place and not model.net.config.independent
+            carried = running and place and not model.net.config.reset_state_per_sentence
             inner = model.advance(inner, BOS) if carried else model.start()
             state = cache.advance(state, BOS) if running and place else cache.start()
             past = past if running else []

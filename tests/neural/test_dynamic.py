@@ -25,9 +25,9 @@ from unrolled.neural.training import train_net
 IDS = np.array([1, 3, 4, 6, 2, 1, 5, 0, 2, 1, 2, 1, 9, 8, 7, 2], np.int32)
 NETS: list[dict[str, Any]] = [
     {"cell": "lstm"},
-    {"cell": "gru", "output": "full", "tied": False},
-    {"cell": "elman", "output": "adaptive", "learned_start": True},
-    {"cell": "lstm", "independent": True, "layers": 2},
+    {"cell": "gru", "output_layer": "full", "tied": False},
+    {"cell": "elman", "output_layer": "adaptive", "learn_initial_state": True},
+    {"cell": "lstm", "reset_state_per_sentence": True, "layers": 2},
     {"cell": "feed-forward", "order": 3},
 ]
 
@@ -39,7 +39,7 @@ def by_hand(model: Any, stretch: int, rate: float, decay: float, clip: float) ->
     scores, losses, state = [], [], net.begin(1)
     pairs = [(1 if a == 2 else a, b) for a, b in itertools.pairwise(IDS.tolist()) if b != 1]
     for number, (word, target) in enumerate(pairs):
-        apart = model.net.config.independent
+        apart = model.net.config.reset_state_per_sentence
         if word == 1 and apart:
             state = net.begin(1)
         h, state = net(torch.tensor([[word]]), state)

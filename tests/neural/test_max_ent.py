@@ -28,12 +28,19 @@ from unrolled.training.distributed import Group
 
 IDS = np.array([1, 3, 4, 6, 2, 1, 5, 0, 2, 1, 2], np.int32)
 NETS: list[dict[str, Any]] = [
-    {"cell": "lstm", "direct": 40},
-    {"cell": "gru", "direct": 500, "output": "full", "direct_order": 4},
-    {"cell": "feed-forward", "direct": 1000, "direct_order": 1, "embedding": 5},
-    {"cell": "elman", "direct": 100, "direct_order": 2, "independent": True},
+    {"cell": "lstm", "maxent_size": 40},
+    {"cell": "gru", "maxent_size": 500, "output_layer": "full", "maxent_order": 4},
+    {"cell": "feed-forward", "maxent_size": 1000, "maxent_order": 1, "embedding": 5},
+    {"cell": "elman", "maxent_size": 100, "maxent_order": 2, "reset_state_per_sentence": True},
 ]
-QUICK: dict[str, Any] = {**SMALL, "batch": 4, "bptt": 6, "epochs": 2, "warmup": 5, "direct": 5000}
+QUICK: dict[str, Any] = {
+    **SMALL,
+    "batch": 4,
+    "bptt": 6,
+    "epochs": 2,
+    "warmup": 5,
+    "maxent_size": 5000,
+}
 
 
 def _model(**settings: Any) -> NeuralModel:
@@ -53,7 +60,9 @@ def test_scores_are_those_of_stepping_and_sum_to_one(
     state: Any = None
     for word, score in zip(IDS.tolist(), scores.tolist(), strict=True):
         if word == BOS:
-            carried = running and state is not None and not model.net.config.independent
+            carried = (
+                running and state is not None and not model.net.config.reset_state_per_sentence
+            )
             state = model.advance(state, BOS) if carried else model.start()
             continue
         whole = model.next_log_probs(state)
@@ -100,7 +109,7 @@ def _trainer(path: str, **settings: Any) -> Trainer:
 
 @pytest.mark.parametrize("output", ["classes", "full"])
 def test_gradients_of_the_table_agree_with_finite_differences(output: str, tmp_path: Path) -> None:
-    trainer = _trainer(write_text(tmp_path, 10), direct=60, output=output)
+    trainer = _trainer(write_text(tmp_path, 10), maxent_size=60, output_layer=output)
     trainer.net.double()
     max_ent = trainer.net.output.max_ent
     assert max_ent is not None
@@ -122,7 +131,7 @@ def test_gradients_of_the_table_agree_with_finite_differences(output: str, tmp_p
 
 
 def test_steps_of_the_table_are_those_of_dense_adagrad(tmp_path: Path) -> None:
-    trainer = _trainer(write_text(tmp_path, 40), direct=60)
+    trainer = _trainer(write_text(tmp_path, 40), maxent_size=60)
     max_ent, mine = trainer.net.output.max_ent, trainer.direct
     assert max_ent is not None
     assert mine is not None
@@ -147,7 +156,9 @@ def test_features_help_a_tiny_net_to_learn_faster(tmp_path: Path) -> None:
     text, valid = write_text(tmp_path, 100), write_text(tmp_path, 60, "valid.txt", seed=2)
     found = {}
     for direct in (0, 5000):
-        model = train_net(text, valid=valid, threads=1, **{**QUICK, "hidden": 3, "direct": direct})
+        model = train_net(
+            text, valid=valid, threads=1, **{**QUICK, "hidden": 3, "maxent_size": direct}
+        )
         found[direct] = model.provenance["training"]["curve"][0]["valid_perplexity"]
         assert evaluate(model, valid).perplexity <= found[direct] * 1.001
     assert found[5000] < 0.8 * found[0]
@@ -175,7 +186,7 @@ def test_resuming_leads_to_the_same_bits(accumulate: int, tmp_path: Path) -> Non
 
 
 def test_a_cache_over_outputs_leaves_the_words_out() -> None:
-    model = _model(direct=60)
+    model = _model(maxent_size=60)
     plain, cached = model.text_log_probs(IDS), ContinuousCacheModel(model, weight=0.0)
     np.testing.assert_allclose(cached.text_log_probs(IDS), plain, atol=1e-5)
     cached = ContinuousCacheModel(model, weight=0.3)
@@ -190,14 +201,16 @@ def test_no_features_on_gpus_nor_in_onnx(tmp_path: Path) -> None:
 
     net, training = split_settings(QUICK)
     corpus = read_corpus(write_text(tmp_path, 10))
-    with pytest.raises(SettingError, match=r"\(direct\) are trained on CPUs only. Set CUDA_VIS"):
+    with pytest.raises(
+        SettingError, match=r"\(maxent_size\) are trained on CPUs only. Set CUDA_VIS"
+    ):
         Trainer(corpus, None, net, training, group=OnGpu())
-    with pytest.raises(SettingError, match=r"\(direct\) cannot be written as ONNX"):
-        _log_probs(None, _model(direct=60).net.output, "h")  # type: ignore[arg-type]
+    with pytest.raises(SettingError, match=r"\(maxent_size\) cannot be written as ONNX"):
+        _log_probs(None, _model(maxent_size=60).net.output, "h")  # type: ignore[arg-type]
 
 
 def test_evaluation_keeps_no_errors() -> None:
-    model = _model(direct=60)
+    model = _model(maxent_size=60)
     h, _ = model.net(torch.tensor([[4], [5]]), model.net.begin(1))
     model.net.output.loss(h[:, 0], torch.tensor([5, 2])).backward()
     assert model.net.output.max_ent is not None
@@ -205,8 +218,8 @@ def test_evaluation_keeps_no_errors() -> None:
 
 
 @pytest.mark.parametrize(("settings", "message"), [
-    ({"direct": -1}, "direct is -1, allowed are 0 and more"),
-    ({"direct": 99, "output": "adaptive"}, "output 'adaptive', but only classes and full have"),
+    ({"maxent_size": -1}, "maxent_size is -1, allowed are 0 and more"),
+    ({"maxent_size": 99, "output_layer": "adaptive"}, "'adaptive', but only classes and full have"),
 ])  # fmt: skip
 def test_settings_that_cannot_be(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(SettingError, match=message):
@@ -214,9 +227,11 @@ def test_settings_that_cannot_be(settings: dict[str, Any], message: str) -> None
 
 
 def test_tables_that_cannot_be() -> None:
-    with pytest.raises(SettingError, match="direct is 9, allowed are 0 and numbers from 10, the w"):
+    with pytest.raises(
+        SettingError, match="maxent_size is 9, allowed are 0 and numbers from 10, the w"
+    ):
         MaxEnt(9, 3, 10)
-    with pytest.raises(SettingError, match="direct_order is 0, allowed are 1 and more"):
+    with pytest.raises(SettingError, match="maxent_order is 0, allowed are 1 and more"):
         MaxEnt(10, 0, 10)
-    with pytest.raises(SettingError, match="direct_rate is 0, allowed are numbers above 0"):
-        split_settings({"direct_rate": 0})
+    with pytest.raises(SettingError, match="maxent_lr is 0, allowed are numbers above 0"):
+        split_settings({"maxent_lr": 0})

@@ -25,11 +25,11 @@ from unrolled.text.vocabulary import BOS, EOS
 
 NETS: list[dict[str, Any]] = [
     {"cell": "lstm"},
-    {"cell": "gru", "output": "full"},
-    {"cell": "elman", "nonlinearity": "sigmoid", "output": "adaptive"},
-    {"cell": "irnn", "learned_start": True},
+    {"cell": "gru", "output_layer": "full"},
+    {"cell": "elman", "nonlinearity": "sigmoid", "output_layer": "adaptive"},
+    {"cell": "irnn", "learn_initial_state": True},
     {"cell": "lstm", "layers": 3, "residual": True, "embedding": 7},
-    {"cell": "gru", "layers": 2, "tied": False, "independent": True},
+    {"cell": "gru", "layers": 2, "tied": False, "reset_state_per_sentence": True},
     {"cell": "feed-forward", "order": 4},
     {"cell": "feed-forward", "order": 2},
 ]
@@ -45,7 +45,9 @@ def test_scores_are_those_of_stepping_word_by_word(settings: dict[str, Any], run
     for place, (word, score) in enumerate(zip(IDS.tolist(), scores.tolist(), strict=True)):
         if word == BOS:
             assert score == 0
-            carried = running and state is not None and not model.net.config.independent
+            carried = (
+                running and state is not None and not model.net.config.reset_state_per_sentence
+            )
             state = model.advance(state, BOS) if carried else model.start()
             continue
         whole = model.next_log_probs(state)
@@ -88,7 +90,7 @@ def test_a_long_text_scored_side_by_side_differs_only_at_the_seams() -> None:
 
 
 def test_what_is_written_once_for_all_models_works(tmp_path: Path) -> None:
-    model = small_model(independent=True)
+    model = small_model(reset_state_per_sentence=True)
     sentences = ["the cat sat", "", "dog unheard-of"]
     text = tmp_path / "text.txt"
     text.write_text("\n".join(sentences) + "\n")
@@ -108,6 +110,26 @@ def test_ids_outside_the_vocabulary_are_unknown_words() -> None:
     for nothing in (np.zeros(0, np.int32), np.array([1], np.int32)):
         assert not model.log_probs(nothing).any()
         assert not model.text_log_probs(nothing).any()
+
+
+def test_files_with_former_names_of_settings_load(tmp_path: Path) -> None:
+    model = small_model(
+        output_layer="full", maxent_size=60, learn_initial_state=True, reset_state_per_sentence=True
+    )
+    contents = model.contents()
+    former = {
+        "output_layer": "output", "maxent_size": "direct", "maxent_order": "direct_order",
+        "dropout_recurrent": "dropout_state", "learn_initial_state": "learned_start",
+        "recurrent_init": "recurrent_start", "recurrent_init_scale": "recurrent_scale",
+        "reset_state_per_sentence": "independent",
+    }  # fmt: skip
+    config = {former.get(name, name): value for name, value in contents["config"].items()}
+    assert set(former.values()) <= set(config)
+    write_model(tmp_path / "net.safetensors", **{**contents, "config": config})
+    loaded = unrolled.load(tmp_path / "net.safetensors")
+    assert loaded.net.config == model.net.config
+    assert loaded.config == model.config
+    assert np.array_equal(loaded.log_probs(IDS), model.log_probs(IDS))
 
 
 DAMAGE: list[tuple[str, Any, str]] = [
@@ -217,7 +239,7 @@ class _Stepped:
 
 
 def test_a_mixture_with_a_net_is_saved_and_comes_back(tmp_path: Path) -> None:
-    models = [small_model(), small_model(cell="gru", output="full")]
+    models = [small_model(), small_model(cell="gru", output_layer="full")]
     mixture = Mixture(models, np.array([0.25, 0.75]))
     mixture.save(tmp_path / "mixture.safetensors")
     again = unrolled.load(tmp_path / "mixture.safetensors")
@@ -229,15 +251,17 @@ def test_a_mixture_with_a_net_is_saved_and_comes_back(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("cell", ["elman", "lstm", "gru"])
 def test_recurrent_weights_begin_as_they_are_told(cell: str) -> None:
-    config = NetConfig(cell=cell, hidden=6, layers=2, output="full", recurrent_start="orthogonal")
+    config = NetConfig(
+        cell=cell, hidden=6, layers=2, output_layer="full", recurrent_init="orthogonal"
+    )
     net = build_net(config, 9)
     for layer in net.layers:
         for block in layer.state_weight.detach().split(6):
             torch.testing.assert_close(block @ block.T, torch.eye(6))
-    scaled = dataclasses.replace(config, recurrent_start="identity", recurrent_scale=0.9)
+    scaled = dataclasses.replace(config, recurrent_init="identity", recurrent_init_scale=0.9)
     for block in build_net(scaled, 9).layers[0].state_weight.detach().split(6):
         torch.testing.assert_close(block, 0.9 * torch.eye(6))
-    plain = build_net(NetConfig(cell=cell, hidden=6, output="full"), 9)
+    plain = build_net(NetConfig(cell=cell, hidden=6, output_layer="full"), 9)
     block = plain.layers[0].state_weight.detach()[:6]
     assert not torch.allclose(block @ block.T, torch.eye(6), atol=0.1)
 
@@ -246,7 +270,9 @@ def test_recurrent_weights_begin_as_they_are_told(cell: str) -> None:
     ("nonlinearity", "fading"), [("tanh", True), ("relu", True), ("sigmoid", False)]
 )
 def test_elman_nets_begin_as_a_fading_memory(nonlinearity: str, fading: bool) -> None:
-    config = NetConfig(cell="elman", nonlinearity=nonlinearity, hidden=6, layers=2, output="full")
+    config = NetConfig(
+        cell="elman", nonlinearity=nonlinearity, hidden=6, layers=2, output_layer="full"
+    )
     for layer in build_net(config, 9).layers:
         begun = torch.equal(layer.state_weight.detach(), torch.tensor(0.9) * torch.eye(6))
         assert begun == fading

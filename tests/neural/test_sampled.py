@@ -140,8 +140,8 @@ def test_noise_contrast_tells_an_estimate_of_the_log_probability() -> None:
 def test_nets_learn_from_samples(kind: str, tmp_path: Path) -> None:
     text, valid = write_text(tmp_path, 200), write_text(tmp_path, 60, "valid.txt", seed=2)
     model = train_net(
-        text, valid=valid, output=kind, samples=4, rate=0.02, batch=4, bptt=6, epochs=3, warmup=5,
-        **SMALL,
+        text, valid=valid, output_layer=kind, samples=4, rate=0.02, batch=4, bptt=6, epochs=3,
+        warmup=5, **SMALL,
     )  # fmt: skip
     curve = model.provenance["training"]["curve"]
     best = min(record["valid_perplexity"] for record in curve)

@@ -62,12 +62,12 @@ def test_nets_learn(cell: str, optimiser: str, tmp_path: Path) -> None:
 def test_rates_are_what_the_cell_and_the_optimiser_want_unless_they_are_given() -> None:
     def rates(**settings: Any) -> tuple[float, float]:
         _, training = split_settings(settings)
-        return training.rate, training.state_rate
+        return training.rate, training.recurrent_lr_scale
 
     assert rates() == (0.012, 1.0)
     assert rates(cell="elman", rate=None) == (0.006, 0.15)
-    assert rates(cell="elman", rate=0.001, state_rate=None) == (0.001, 0.15)
-    assert rates(cell="elman", optimiser="sgd", state_rate=0.5) == (10.0, 0.5)
+    assert rates(cell="elman", rate=0.001, recurrent_lr_scale=None) == (0.001, 0.15)
+    assert rates(cell="elman", optimiser="sgd", recurrent_lr_scale=0.5) == (10.0, 0.5)
     assert rates(cell="feed-forward") == (0.006, 1.0)
 
 
@@ -75,7 +75,7 @@ def test_recurrent_weights_have_a_rate_of_their_own(tmp_path: Path) -> None:
     path = write_text(tmp_path, 12)
     moved = []
     for times in (1.0, 0.1):
-        trainer = _trainer(path, optimiser="sgd", rate=300, state_rate=times, clip_norm=0)
+        trainer = _trainer(path, optimiser="sgd", rate=300, recurrent_lr_scale=times, clip_norm=0)
         before = {name: p.detach().clone() for name, p in trainer.net.named_parameters()}
         trainer.state = trainer.net.begin(QUICK["batch"])
         trainer._train_batch(next(iter(trainer._batches())))
@@ -109,7 +109,7 @@ def test_truncation_beyond_the_sequence_is_full_backpropagation(tmp_path: Path) 
 
 
 def test_one_backward_pass_accumulates_the_errors_of_all_steps(tmp_path: Path) -> None:
-    trainer = _trainer(write_text(tmp_path, 10), batch=1, bptt=8, output="full")
+    trainer = _trainer(write_text(tmp_path, 10), batch=1, bptt=8, output_layer="full")
     batch = next(trainer._batches())
     trainer.state = trainer.net.begin(1)
     parameters = list(trainer.net.parameters())
@@ -158,7 +158,7 @@ def test_accumulated_batches_are_one_step(tmp_path: Path) -> None:
 
 def test_a_seed_decides_everything(tmp_path: Path) -> None:
     path = write_text(tmp_path, 40)
-    settings = {**QUICK, "dropout_output": 0.3, "dropout_state": 0.2}
+    settings = {**QUICK, "dropout_output": 0.3, "dropout_recurrent": 0.2}
     models = [train_net(path, **{**settings, "seed": seed}) for seed in (1, 1, 2)]
     weights = [model.net.vectors for model in models]
     assert torch.equal(weights[0], weights[1])
@@ -180,7 +180,8 @@ def test_clipping_holds_and_is_counted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("settings", [
-    {}, {"optimiser": "sgd", "schedule": "halving", "momentum": 0.5}, {"independent": True},
+    {}, {"optimiser": "sgd", "schedule": "halving", "momentum": 0.5},
+    {"reset_state_per_sentence": True},
     {"optimiser": "asgd", "rate": 1.0, "schedule": "constant", "patience": 9},
 ])  # fmt: skip
 def test_resuming_leads_to_the_same_bits(settings: dict[str, Any], tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ FIRST = ["Ann", "Bob", "Cleo", "Dan"]
 LAST = ["Smith", "Jones", "Miller"]
 PLACES = ["Rome", "Paris", "Oslo"]
 SMALL: dict[str, Any] = {
-    "hidden": 12, "embedding": 12, "character_units": 6, "character_width": 6, "epochs": 12,
+    "hidden": 12, "embedding": 12, "character_units": 6, "character_dim": 6, "epochs": 12,
     "batch": 8, "rate": 0.02, "warmup": 0, "dropout_input": 0.0, "dropout_output": 0.0,
     "dropout_layers": 0.0, "threads": 1,
 }  # fmt: skip

@@ -20,17 +20,23 @@ from unrolled.tagging.model import Tagger
 
 KINDS = {
     "crf": {},
-    "softmax": {"output": "softmax", "characters": "none", "capitals": 0},
-    "deep": {"cell": "elman", "nonlinearity": "relu", "layers": 2, "read": "all", "rate": 0.005},
+    "softmax": {"output_layer": "softmax", "characters": "none", "casing_dim": 0},
+    "deep": {
+        "cell": "elman",
+        "nonlinearity": "relu",
+        "layers": 2,
+        "output_from": "all",
+        "rate": 0.005,
+    },
     "rnn": {"cell": "gru", "characters": "rnn", "columns": (0,)},
-    "summary": {"characters": "none", "summary": "max"},
+    "summary": {"characters": "none", "pooling": "max"},
     "windows": {
         "layers": 0,
         "embedding": 1,
         "characters": "none",
-        "capitals": 0,
+        "casing_dim": 0,
         "columns": (0, 1),
-        "window": 2,
+        "column_window": 2,
     },
 }
 
@@ -110,7 +116,7 @@ def test_spans_are_those_of_the_tags(tagger: Tagger) -> None:
         assert own == [tuple(span) for span in spans(result.tags)]
 
 
-@pytest.mark.parametrize("settings", [{}, {"scheme": "BIO"}, {"output": "softmax"}])
+@pytest.mark.parametrize("settings", [{}, {"scheme": "BIO"}, {"output_layer": "softmax"}])
 def test_confidences_are_shares_of_all_tag_sequences(settings: dict[str, str]) -> None:
     """Against the sum over every sequence of a short sentence."""
     tagger = small_tagger(epochs=2, **settings)
@@ -257,9 +263,9 @@ def language_model(tmp_path: Path) -> Path:
 def test_states_of_a_language_model_go_in_and_into_the_file(
     language_model: Path, tmp_path: Path
 ) -> None:
-    bare = {"embedding": 1, "characters": "none", "capitals": 0, "layers": 0}
+    bare = {"embedding": 1, "characters": "none", "casing_dim": 0, "layers": 0}
     tagger = small_tagger(language_model=str(language_model), **bare)
-    assert tagger.config.states == 8
+    assert tagger.config.language_model_dim == 8
     given = sentences(30, seed=5)
     assert tagger.evaluate(given).f1 > small_tagger(**bare).evaluate(given).f1
     language_model.unlink()
@@ -276,16 +282,34 @@ def test_states_of_a_language_model_go_in_and_into_the_file(
     np.testing.assert_allclose(among[first : first + len(alone)], alone, rtol=1e-4, atol=1e-6)
 
 
+def test_files_with_former_names_of_settings_load(tmp_path: Path) -> None:
+    tagger = small_tagger(count=5, epochs=1, output_from="all", pooling="max", casing_dim=3)
+    contents = tagger.contents()
+    former = {
+        "output_from": "read", "normalise_digits": "digits", "character_dim": "character_width",
+        "casing_dim": "capitals", "column_dim": "column_width", "column_window": "window",
+        "language_model_dim": "states", "pooling": "summary", "output_layer": "output",
+    }  # fmt: skip
+    config = {former.get(name, name): value for name, value in contents["config"].items()}
+    assert {"read", "capitals", "summary"} <= set(config)
+    config["training"] = {"unknown": 0.25, "epochs": 1}
+    write_model(tmp_path / "t.safetensors", **{**contents, "config": config})
+    loaded = Tagger.load(tmp_path / "t.safetensors")
+    assert loaded.config == tagger.config
+    assert loaded.settings["training"] == {"word_dropout": 0.25, "epochs": 1}
+    assert loaded.tag(sentences(5, seed=5)) == tagger.tag(sentences(5, seed=5))
+
+
 def test_only_nets_of_words_have_states(language_model: Path, tmp_path: Path) -> None:
     small_tagger(count=5, epochs=1).save(tmp_path / "t.safetensors")
     with pytest.raises(SettingError, match="only a net can give a tagger its states"):
         small_tagger(language_model=str(tmp_path / "t.safetensors"))
     contents = small_tagger(count=5, epochs=1, language_model=str(language_model)).contents()
-    contents["config"]["states"] = 9
+    contents["config"]["language_model_dim"] = 9
     write_model(tmp_path / "broken.safetensors", **contents)
     with pytest.raises(FormatError, match="is needed"):
         Tagger.load(tmp_path / "broken.safetensors")
-    contents["config"] = {**contents["config"], "states": 8, "language_model": None}
+    contents["config"] = {**contents["config"], "language_model_dim": 8, "language_model": None}
     write_model(tmp_path / "broken.safetensors", **contents)
     with pytest.raises(FormatError, match="the language model is missing"):
         Tagger.load(tmp_path / "broken.safetensors")

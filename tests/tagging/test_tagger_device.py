@@ -47,11 +47,13 @@ def _same(one: Tagger, other: Tagger) -> None:
 
 @pytest.mark.parametrize("settings", [
     {"layers": 2, "dropout_layers": 0.2, "dropout_output": 0.2},
-    {"cell": "elman", "nonlinearity": "relu", "output": "softmax", "label_weights": {"O": 0.6}},
-    {"cell": "elman", "nonlinearity": "sigmoid", "read": "all", "layers": 2},
+    {"cell": "elman", "nonlinearity": "relu", "output_layer": "softmax",
+     "label_weights": {"O": 0.6}},
+    {"cell": "elman", "nonlinearity": "sigmoid", "output_from": "all", "layers": 2},
     {"cell": "gru", "characters": "rnn", "columns": (0, 1), "averaging": 1},
-    {"layers": 0, "columns": (0,), "window": 1, "optimiser": "sgd", "momentum": 0.9, "rate": 0.1},
-    {"summary": "max", "clip_norm": 0.01},
+    {"layers": 0, "columns": (0,), "column_window": 1, "optimiser": "sgd", "momentum": 0.9,
+     "rate": 0.1},
+    {"pooling": "max", "clip_norm": 0.01},
 ])  # fmt: skip
 def test_training_is_all_on_the_device_and_gives_the_same_tagger(settings: dict[str, Any]) -> None:
     wanted = _trained("cpu", settings)
@@ -72,7 +74,11 @@ def test_vectors_of_a_file_stay_as_they_are_where_they_are_frozen(tmp_path: Path
     rows = [f"{word} {0.1 * rank:.1f} {1 - 0.1 * rank:.1f}" for rank, word in enumerate(words)]
     (tmp_path / "v.txt").write_text("\n".join(rows[:-2]) + "\n")
     for frozen in (True, False):
-        settings = {"vectors": str(tmp_path / "v.txt"), "freeze_vectors": frozen, "unknown": 1.0}
+        settings = {
+            "vectors": str(tmp_path / "v.txt"),
+            "freeze_vectors": frozen,
+            "word_dropout": 1.0,
+        }
         wanted = _trained("cpu", settings)
         with stand_in():
             tagger = _trained(DEVICE, settings).to("cpu")

@@ -102,7 +102,7 @@ def test_averaging_changes_no_step_and_is_what_the_best_epoch_is_chosen_by() -> 
     {"optimiser": "sgd", "rate": 0.1, "momentum": 0.9},
     {"schedule": "decay", "optimiser": "sgd", "rate": 0.3},
     {"schedule": "constant", "weight_decay": 0.01},
-    {"metric": "proportional", "output": "softmax", "label_weights": {"O": 0.6}},
+    {"metric": "proportional", "output_layer": "softmax", "label_weights": {"O": 0.6}},
     {"scheme": "IO"},
 ])  # fmt: skip
 def test_ways_to_train(settings: dict[str, object]) -> None:
@@ -205,14 +205,14 @@ def test_a_file_saved_and_loaded_has_the_same_vectors(vectors: Path, tmp_path: P
         ({"columns": (4,)}, "columns has 4, and the data have 2"),
         ({"rate": 0}, "rate is 0"),
         ({"momentum": -1}, "momentum is -1"),
-        ({"label_weights": {"O": -1}, "output": "softmax"}, "the weight of 'O' is -1"),
-        ({"label_weights": {"X": 1}, "output": "softmax"}, "weight for the tag 'X'"),
+        ({"label_weights": {"O": -1}, "output_layer": "softmax"}, "the weight of 'O' is -1"),
+        ({"label_weights": {"X": 1}, "output_layer": "softmax"}, "weight for the tag 'X'"),
         ({"label_weights": {"O": 1}}, "no meaning under a CRF"),
         ({"freeze_vectors": True}, "no vectors to freeze"),
         ({"epochs": 0}, "epochs is 0"),
         ({"averaging": -1}, "averaging is -1, allowed are 0 and more"),
         ({"seed": -1}, "seed is -1, allowed are 0 and more"),
-        ({"summary": "mean"}, "summary 'mean' is unknown, allowed are none, max"),
+        ({"pooling": "mean"}, "pooling 'mean' is unknown, allowed are none, max"),
     ],
 )
 def test_settings_that_are_not_allowed(settings: dict[str, object], message: str) -> None:

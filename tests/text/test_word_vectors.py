@@ -154,7 +154,7 @@ def test_files_that_cannot_be_read_are_told(tmp_path: Path) -> None:
 
 
 TRAINED: dict[str, Any] = {
-    **SMALL, "batch": 4, "bptt": 6, "epochs": 2, "hidden": 3, "output": "full"
+    **SMALL, "batch": 4, "bptt": 6, "epochs": 2, "hidden": 3, "output_layer": "full"
 }  # fmt: skip
 
 

@@ -34,7 +34,7 @@ def test_torchrun_trains_what_one_process_does(tmp_path: Path) -> None:
         "warmup": 5,
         "epochs": 3,
         "accumulate": 2,
-        "direct": 500,
+        "maxent_size": 500,
     }
     alone = train_net(text, valid=valid, **settings)
     output = tmp_path / "net.safetensors"
@@ -69,7 +69,7 @@ from unrolled.neural.training_config import split_settings
 folder = Path(sys.argv[1])
 group = join()
 net, training = split_settings(dict(
-    hidden=12, classes=4, batch=5, bptt=6, warmup=5, epochs=2, dropout_output=0.3, direct=200))
+    hidden=12, classes=4, batch=5, bptt=6, warmup=5, epochs=2, dropout_output=0.3, maxent_size=200))
 
 def trainer(kept):
     trainer = Trainer(read_corpus(folder / "text.txt"), None, net, training, group=group)

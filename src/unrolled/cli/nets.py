@@ -52,10 +52,10 @@ def net(
         _option("classes (fast), full, adaptive; full trained on samples: sampled, nce.", _NET),
     ] = "classes",
     samples: Annotated[int, _option("Words sampled for a batch.", _NET, min=1)] = 1024,
-    direct: Annotated[
+    maxent_size: Annotated[
         int, _option("Entries of a table of n-gram features beside the net; 0: none.", _NET, min=0)
     ] = 0,
-    direct_order: Annotated[int, _option("Longest of these n-grams.", _NET, min=1)] = 3,
+    maxent_order: Annotated[int, _option("Longest of these n-grams.", _NET, min=1)] = 3,
     classes: Annotated[int, _option("How many classes of words.", _NET, min=1)] = 100,
     classes_by: Annotated[
         str, _option("frequency, sqrt-frequency or bigrams (Brown-style).", _NET)
@@ -66,15 +66,15 @@ def net(
     dropout_words: Annotated[
         float, _option("Share of the vocabulary dropped at the input.", _NET)
     ] = 0.0,
-    dropout_state: Annotated[float, _option("Share of recurrent weights dropped.", _NET)] = 0.0,
-    learned_start: Annotated[bool, _option("Learn the first state.", _NET)] = False,
+    dropout_recurrent: Annotated[float, _option("Share of recurrent weights dropped.", _NET)] = 0.0,
+    learn_initial_state: Annotated[bool, _option("Learn the first state.", _NET)] = False,
     forget_bias: Annotated[float, _option("First bias of an LSTM's forget gate.", _NET)] = 1.0,
-    recurrent_start: Annotated[
+    recurrent_init: Annotated[
         str,
         _option("Recurrent weights to begin with: identity, orthogonal, radius or sparse.", _NET),
     ] = "",
-    recurrent_scale: Annotated[float, _option("What these are multiplied by.", _NET)] = 1.0,
-    independent: Annotated[
+    recurrent_init_scale: Annotated[float, _option("What these are multiplied by.", _NET)] = 1.0,
+    reset_state_per_sentence: Annotated[
         bool, _option("Begin each sentence anew instead of carrying the state on.", _NET)
     ] = False,
     epochs: Annotated[int, _option("Passes over the text, at most.", _TRAINING, min=1)] = 10,
@@ -87,10 +87,10 @@ def net(
     rate: Annotated[
         float | None, _option("Learning rate; by default what the cell wants.", _TRAINING)
     ] = None,
-    state_rate: Annotated[
+    recurrent_lr_scale: Annotated[
         float | None, _option("That of recurrent weights, times the rate.", _TRAINING)
     ] = None,
-    direct_rate: Annotated[float, _option("Of the n-gram features.", _TRAINING)] = 0.2,
+    maxent_lr: Annotated[float, _option("Of the n-gram features.", _TRAINING)] = 0.2,
     momentum: Annotated[float, _option("Of SGD.", _TRAINING)] = 0.0,
     weight_decay: Annotated[float, _option("Decay of weights.", _TRAINING)] = 0.0,
     schedule: Annotated[
@@ -173,14 +173,17 @@ def net(
             report=view.say if view else stages.stage, monitor=watch,
             tick=lambda tick: view.title(_line(tick)) if view else stages.draw_soon(_line(tick)),
             cell=cell, nonlinearity=nonlinearity, hidden=hidden, layers=layers,
-            embedding=embedding, tied=tied, residual=residual, order=order, output=output_layer,
-            samples=samples, direct=direct, direct_order=direct_order, direct_rate=direct_rate,
-            state_rate=state_rate,
+            embedding=embedding, tied=tied, residual=residual, order=order,
+            output_layer=output_layer,
+            samples=samples, maxent_size=maxent_size, maxent_order=maxent_order,
+            maxent_lr=maxent_lr,
+            recurrent_lr_scale=recurrent_lr_scale,
             classes=classes, classes_by=classes_by, dropout_input=dropped[0],
             dropout_layers=dropped[1], dropout_output=dropped[2], dropout_words=dropout_words,
-            dropout_state=dropout_state,
-            learned_start=learned_start, forget_bias=forget_bias, independent=independent,
-            recurrent_start=recurrent_start, recurrent_scale=recurrent_scale,
+            dropout_recurrent=dropout_recurrent,
+            learn_initial_state=learn_initial_state, forget_bias=forget_bias,
+            reset_state_per_sentence=reset_state_per_sentence,
+            recurrent_init=recurrent_init, recurrent_init_scale=recurrent_init_scale,
             epochs=epochs, batch=batch, bptt=bptt, optimiser=optimiser, rate=rate,
             momentum=momentum, weight_decay=weight_decay, schedule=schedule, warmup=warmup,
             patience=patience, clip_norm=clip_norm, clip_value=clip_value,

@@ -78,7 +78,9 @@ def tagger(
     nonlinearity: Annotated[str, _option("Of elman: tanh, sigmoid or relu.", _NET)] = "tanh",
     hidden: Annotated[int, _option("Units of a layer in each direction.", _NET, min=1)] = 200,
     layers: Annotated[int, _option("Bidirectional layers.", _NET, min=0)] = 1,
-    read: Annotated[str, _option("What the output reads: last layer, or all.", _NET)] = "last",
+    output_from: Annotated[
+        str, _option("What the output reads: last layer, or all.", _NET)
+    ] = "last",
     embedding: Annotated[
         int, _option("Width of word vectors; a file brings its own.", _NET, min=1)
     ] = 100,
@@ -89,10 +91,10 @@ def tagger(
     character_units: Annotated[
         int, _option("Filters of the CNN, or units of the RNN.", _NET, min=1)
     ] = 30,
-    capitals: Annotated[
+    casing_dim: Annotated[
         int, _option("Width of a vector for how a word is written; 0: none.", _NET, min=0)
     ] = 8,
-    summary: Annotated[
+    pooling: Annotated[
         str, _option("max: the output also reads each unit's largest value; none.", _NET)
     ] = "none",
     output_layer: Annotated[str, _option("crf, or softmax: each tag for itself.", _NET)] = "crf",
@@ -116,7 +118,7 @@ def tagger(
         str, _option("What picks the best epoch: auto, f1, proportional, accuracy.", _TRAINING)
     ] = "auto",
     clip_norm: Annotated[float, _option("Largest gradient norm; 0: any.", _TRAINING)] = 5.0,
-    unknown: Annotated[
+    word_dropout: Annotated[
         float, _option("How readily rare words are taken for unknown ones.", _TRAINING)
     ] = 0.25,
     averaging: Annotated[
@@ -145,14 +147,15 @@ def tagger(
     dropped = shared.three_numbers(dropout, "--dropout")
     settings: dict[str, Any] = {
         "cell": cell, "nonlinearity": nonlinearity, "hidden": hidden, "layers": layers,
-        "read": read, "embedding": embedding, "case": case, "characters": characters,
-        "character_units": character_units, "capitals": capitals, "output": output_layer,
-        "summary": summary,
+        "output_from": output_from, "embedding": embedding, "case": case, "characters": characters,
+        "character_units": character_units, "casing_dim": casing_dim, "output_layer": output_layer,
+        "pooling": pooling,
         "scheme": scheme, "columns": shared.numbers(columns, int, "--columns"),
         "dropout_input": dropped[0], "dropout_layers": dropped[1], "dropout_output": dropped[2],
         "epochs": epochs, "batch": batch, "optimiser": optimiser, "rate": rate,
         "momentum": momentum, "weight_decay": weight_decay, "schedule": schedule,
-        "patience": patience, "metric": metric, "clip_norm": clip_norm, "unknown": unknown,
+        "patience": patience, "metric": metric, "clip_norm": clip_norm,
+        "word_dropout": word_dropout,
         "averaging": averaging,
         "label_weights": _weights(label_weights), "vectors": str(vectors or ""),
         "language_model": str(language_model or ""),

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 # Small and quick: a minute on two cores. A CRF costs little with 21 tags, and makes a capital
 # follow a full stop. Little dropout: one pass over 650 thousand words does not overfit.
 SETTINGS: dict[str, Any] = {
-    "hidden": 100, "embedding": 64, "characters": "none", "capitals": 0, "output": "crf",
+    "hidden": 100, "embedding": 64, "characters": "none", "casing_dim": 0, "output_layer": "crf",
     "epochs": 1, "batch": 16, "rate": 0.005, "dropout_input": 0.2, "dropout_output": 0.2,
 }  # fmt: skip
 SAMPLES = (

@@ -33,8 +33,8 @@ PUBLISHED = {
 
 # What the nets without word vectors do better with: letters matter more, and rare words are rarer
 # still at first sight.
-WITHOUT_VECTORS: dict[str, Any] = {"unknown": 1.0}
-_NONE: dict[str, Any] = {"characters": "none", "capitals": 0}
+WITHOUT_VECTORS: dict[str, Any] = {"word_dropout": 1.0}
+_NONE: dict[str, Any] = {"characters": "none", "casing_dim": 0}
 _SIZES: dict[str, dict[str, Any]] = {
     "smoke": {"epochs": 1, "hidden": 20, "vector_words": 0},
     "laptop": {"epochs": 30},
@@ -44,7 +44,7 @@ _ROWS: dict[str, tuple[bool, dict[str, Any]]] = {
     "characters, CRF, vectors": (True, {}),
     "characters, CRF": (False, WITHOUT_VECTORS),
     "CRF, vectors": (True, _NONE),
-    "vectors": (True, {**_NONE, "output": "softmax"}),
+    "vectors": (True, {**_NONE, "output_layer": "softmax"}),
 }
 _ROWS_OF = {
     "smoke": ("characters, CRF, vectors", "characters, CRF"),

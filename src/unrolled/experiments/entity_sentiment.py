@@ -37,7 +37,7 @@ PUBLISHED = {"laptop14": {"F1": 57.9}, "twitter": {"F1": 48.0}}
 # 56.7, and both with a constant rate 58.1.
 SETTINGS: dict[str, Any] = {
     "hidden": 200, "epochs": 20, "rate": 0.002, "batch": 16, "dropout_input": 0.2,
-    "dropout_output": 0.3, "unknown": 0.1, "summary": "max", "averaging": 2.0,
+    "dropout_output": 0.3, "word_dropout": 0.1, "pooling": "max", "averaging": 2.0,
 }  # fmt: skip
 _SIZES: dict[str, dict[str, Any]] = {
     "smoke": {

@@ -26,9 +26,10 @@ PUBLISHED = {
 # Weights for the word, its part of speech, its end and how it is written, at the word itself and
 # four to both sides; nothing is recurrent.
 SETTINGS: dict[str, Any] = {
-    "layers": 0, "embedding": 1, "characters": "none", "capitals": 0, "output": "crf",
-    "scheme": "same", "columns": (0, 1, 2, 3), "window": 4, "dropout_input": 0.0, "batch": 32,
-    "rate": 0.01, "weight_decay": 0.01, "metric": "proportional", "unknown": 0.0, "warmup": 0,
+    "layers": 0, "embedding": 1, "characters": "none", "casing_dim": 0, "output_layer": "crf",
+    "scheme": "same", "columns": (0, 1, 2, 3), "column_window": 4, "dropout_input": 0.0,
+    "batch": 32, "rate": 0.01, "weight_decay": 0.01, "metric": "proportional",
+    "word_dropout": 0.0, "warmup": 0,
 }  # fmt: skip
 _SIZES: dict[str, dict[str, Any]] = {
     "smoke": {"folds": 1, "epochs": 20},

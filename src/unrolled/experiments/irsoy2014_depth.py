@@ -46,11 +46,11 @@ PUBLISHED["ESE, 200 k, 3 layers"] = {"proportional": 56.26, "binary": 67.18}
 # of all nets alike and not counted (fixed, a net of one layer was 8 points worse after six epochs);
 # Adam with a rate that falls along a cosine, and a tenth of the epochs, for momentum.
 SETTINGS: dict[str, Any] = {
-    "cell": "elman", "nonlinearity": "relu", "read": "last", "output": "softmax",
-    "scheme": "same", "characters": "none", "capitals": 0, "label_weights": {"O": 0.6},
+    "cell": "elman", "nonlinearity": "relu", "output_from": "last", "output_layer": "softmax",
+    "scheme": "same", "characters": "none", "casing_dim": 0, "label_weights": {"O": 0.6},
     "metric": "proportional", "batch": 80, "optimiser": "adam", "rate": 0.003, "warmup": 50,
     "dropout_input": 0.2, "dropout_layers": 0.2, "dropout_output": 0.2, "clip_norm": 1.0,
-    "unknown": 0.25,
+    "word_dropout": 0.25,
 }  # fmt: skip
 KINDS = ("dse", "ese")
 _SIZES: dict[str, dict[str, Any]] = {

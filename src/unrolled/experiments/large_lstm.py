@@ -22,9 +22,9 @@ PUBLISHED = {"LSTM": {"alone": 72.30}}
 # parts of the text side by side, which a GPU takes in nearly the same time, and the dropout of
 # whole stretches and of recurrent weights (Merity et al. 2018; Melis et al. 2018).
 _TRAINING: dict[str, Any] = {
-    "layers": 2, "output": "full", "batch": 64, "bptt": 70, "rate": 0.002, "warmup": 200,
+    "layers": 2, "output_layer": "full", "batch": 64, "bptt": 70, "rate": 0.002, "warmup": 200,
     "weight_decay": 0.15, "clip_norm": 0.5, "dropout_input": 0.65, "dropout_layers": 0.55,
-    "dropout_output": 0.75, "dropout_words": 0.2, "dropout_state": 0.6,
+    "dropout_output": 0.75, "dropout_words": 0.2, "dropout_recurrent": 0.6,
 }  # fmt: skip
 _HIDDEN = {"smoke": 32, "laptop": 200, "paper": 1500}
 _EPOCHS = {"smoke": 1, "laptop": 6, "paper": 78}

@@ -39,7 +39,7 @@ def rungs(size: str) -> list[Rung]:
     """A net for each number of classes, each alone and mixed with the 5-gram model."""
     models = [ngram_rung("5-gram", 5)]
     for classes in _CLASSES[size]:
-        output = {"output": "full"} if classes == "full" else {"classes": int(classes)}
+        output = {"output_layer": "full"} if classes == "full" else {"classes": int(classes)}
         models.append(net_rung(f"{classes} classes", **_NET, **output, epochs=_EPOCHS[size]))
     mixed = [mixture_rung(f"{net.name} + 5-gram", net.name, "5-gram") for net in models[1:]]
     return models + mixed

@@ -267,7 +267,7 @@ def _pieces(model: Any, sources: Sources, threads: int, sizes: tuple[int, int, i
     if corpus.tokens == 0:
         return []
     found = steps_of(corpus.ids)
-    if model.net.config.independent:
+    if model.net.config.reset_state_per_sentence:
         random = np.random.default_rng(1)
         return list(islice(by_sentence(found, batch, steps, random), batches))
     # A short text is cut into fewer parts, so that each is long enough to look back.

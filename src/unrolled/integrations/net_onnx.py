@@ -12,7 +12,8 @@ outputs   ``log_probs`` (batch, vocabulary) natural logarithms, -inf at ``<s>``;
 The metadata of the file hold, each as JSON, all that it takes to feed the graph: ``vocabulary``,
 the words in the order of their ids; ``start``, for each state the row that every text begins with;
 ``text``, how text is cut into tokens (see `TextOptions`); ``unknown``, ``begin`` and ``end``, the
-ids of ``<unk>``, ``<s>`` and ``</s>``; ``independent``, whether the state begins anew with each
+ids of ``<unk>``, ``<s>`` and ``</s>``; ``reset_state_per_sentence``, whether the
+state begins anew with each
 sentence or is carried on; and the ``name`` of the model. ``</s>`` is predicted, never read.
 """
 
@@ -104,7 +105,7 @@ def _metadata(model: NeuralModel) -> dict[str, str]:
         "unknown": UNK,
         "begin": BOS,
         "end": EOS,
-        "independent": model.net.config.independent,
+        "reset_state_per_sentence": model.net.config.reset_state_per_sentence,
     }
     return {name: json.dumps(value, ensure_ascii=False) for name, value in values.items()}
 
@@ -284,7 +285,7 @@ def _feed_forward(
 def _log_probs(graph: Graph, layer: OutputLayer, h: str) -> str:
     """`OutputLayer.distribution`, (B, V)."""
     if layer.max_ent is not None:
-        raise SettingError("a net with n-gram features (direct) cannot be written as ONNX")
+        raise SettingError("a net with n-gram features (maxent_size) cannot be written as ONNX")
     if isinstance(layer, ClassFactoredSoftmax):
         return _by_classes(graph, layer, h)
     if isinstance(layer, FullSoftmax):

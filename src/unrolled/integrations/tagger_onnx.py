@@ -206,7 +206,7 @@ def _metadata(graph: Graph, tagger: Tagger) -> dict[str, str]:
         "name": tagger.name,
         "vocabulary": list(tagger.lexicon.vocabulary),
         "case": tagger.config.case,
-        "digits": tagger.config.digits,
+        "digits": tagger.config.normalise_digits,
         "characters": list(tagger.characters),
         "column_values": tagger.columns.values,
         "tags": tagger.tags.names,

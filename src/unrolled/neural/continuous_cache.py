@@ -96,7 +96,7 @@ class ContinuousCacheModel:
         steps = steps_of(np.where((ids >= 0) & (ids < len(self.vocabulary)), ids, UNK))
         scores = np.zeros(ids.size, np.float32)
         cache = self._empty()
-        for batch in in_order(steps, STRETCH, apart or net.config.independent):
+        for batch in in_order(steps, STRETCH, apart or net.config.reset_state_per_sentence):
             if batch.fresh:
                 state = net.begin(1)
                 cache = self._empty() if apart else cache
@@ -151,7 +151,7 @@ class ContinuousCacheModel:
         """The state after one more word; after </s> it may go on with the <s> of the next."""
         inner, cache = state
         if word == BOS:
-            fresh = self.model.net.config.independent
+            fresh = self.model.net.config.reset_state_per_sentence
             return (self.model.start() if fresh else self.model.advance(inner, BOS)), cache
         cache = self._with(cache, inner[-1], torch.tensor([word], device=cache[1].device))
         return (inner if word == EOS else self.model.advance(inner, word)), cache  # reads no </s>

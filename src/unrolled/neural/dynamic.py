@@ -193,7 +193,7 @@ class _Learner:
         known = (ids >= 0) & (ids < len(self._settings.vocabulary))
         steps = steps_of(np.where(known, ids, UNK))
         scores = np.zeros(ids.size, np.float32)
-        apart = self._net.config.independent
+        apart = self._net.config.reset_state_per_sentence
         for batch in in_order(steps, self._settings.stretch, apart):
             if batch.fresh and apart:
                 self._state = ()

@@ -64,10 +64,10 @@ class MaxEnt(nn.Module):
         super().__init__()
         if size < words:
             raise SettingError(
-                f"direct is {size}, allowed are 0 and numbers from {words}, the words, on"
+                f"maxent_size is {size}, allowed are 0 and numbers from {words}, the words, on"
             )
         if order < 1:
-            raise SettingError(f"direct_order is {order}, allowed are 1 and more")
+            raise SettingError(f"maxent_order is {order}, allowed are 1 and more")
         self.order = order
         self.table = nn.Parameter(torch.zeros(size), requires_grad=False)
         self.pending: list[tuple[Stretches, float]] = []

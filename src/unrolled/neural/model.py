@@ -16,8 +16,9 @@ from torch import Tensor
 
 from unrolled.errors import FormatError, SettingError
 from unrolled.neural.cells import State
-from unrolled.neural.net import Net, NetConfig, build_net
+from unrolled.neural.net import FORMER_NAMES, Net, NetConfig, build_net
 from unrolled.neural.streams import Batch, Steps, by_sentence, side_by_side, steps_of
+from unrolled.settings import with_current_names
 from unrolled.storage.model_file import ModelFile, arrays_under, load, write_model
 from unrolled.text.vocabulary import BOS, UNK, Vocabulary
 
@@ -92,7 +93,7 @@ class NeuralModel:
         A long text is cut into parts that are scored side by side; only the first words of a part
         do not know what was before. A net of independent sentences knows nothing before them.
         """
-        if self.net.config.independent:
+        if self.net.config.reset_state_per_sentence:
             return self.log_probs(ids)
         steps = self._steps(ids)
         parts = min(max(steps.inputs.size // PART, 1), MOST_PARTS)
@@ -189,13 +190,14 @@ class NeuralModel:
         """
         where = str(file.path)
         vocabulary = Vocabulary.from_arrays(arrays_under("vocabulary.", file.arrays), where)
-        config = net_config(file.config, where)
+        settings = with_current_names(file.config, FORMER_NAMES)
+        config = net_config(settings, where)
         class_of = None
-        if config.output == "classes":
+        if config.output_layer == "classes":
             class_of = _checked_classes(file.array("class_of", np.int64), len(vocabulary), where)
         net = build_net(config, len(vocabulary), class_of)
         fill_net(net, arrays_under("net.", file.arrays), where)
-        return cls(net, vocabulary, file.config, file.provenance, where)
+        return cls(net, vocabulary, settings, file.provenance, where)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle by path: the receiver opens the same file."""

@@ -22,9 +22,20 @@ Array = np.ndarray[Any, Any]
 KINDS = (*CELLS, "feed-forward")
 FADING = 0.9  # of a state, each step
 
+# Names in files of earlier versions, and what they are called now.
+FORMER_NAMES = {
+    "output": "output_layer",
+    "direct": "maxent_size",
+    "direct_order": "maxent_order",
+    "dropout_state": "dropout_recurrent",
+    "learned_start": "learn_initial_state",
+    "recurrent_start": "recurrent_init",
+    "recurrent_scale": "recurrent_init_scale",
+    "independent": "reset_state_per_sentence",
+}
 
 _SHARES = (
-    "dropout_input", "dropout_layers", "dropout_output", "dropout_words", "dropout_state"
+    "dropout_input", "dropout_layers", "dropout_output", "dropout_words", "dropout_recurrent"
 )  # fmt: skip
 
 
@@ -41,23 +52,23 @@ class NetConfig:
         tied: one matrix for input and output vectors (Press and Wolf 2017; Inan et al. 2017).
         residual: from the second layer on, add a layer's input to its output.
         order: n of a feed-forward net, which sees n - 1 words.
-        output: classes, full or adaptive, see `output_layers`; sampled or nce, see `sampled`.
+        output_layer: classes, full or adaptive, see `output_layers`; sampled or nce, see `sampled`.
         samples: words drawn for a batch when trained on samples.
-        direct: entries of a table of hashed n-gram features beside the net, see `max_ent`; 0 for
-            none. direct_order: features are of 1 to so many words.
+        maxent_size: entries of a table of hashed n-gram features beside the net, see `max_ent`; 0
+            for none. maxent_order: features are of 1 to so many words.
         classes: of the class-factored softmax. classes_by: see `word_classes`.
         dropout_input, dropout_layers, dropout_output: share of units set to 0, the same ones at
             all steps of a stretch (Gal and Ghahramani 2016).
         dropout_words: share of the vocabulary whose vectors are 0 wherever they come in a stretch
             (Gal and Ghahramani 2016).
-        dropout_state: share of recurrent weights set to 0 (Merity et al. 2018).
-        learned_start: learn the state that texts begin with, instead of 0.
+        dropout_recurrent: share of recurrent weights set to 0 (Merity et al. 2018).
+        learn_initial_state: learn the state that texts begin with, instead of 0.
         forget_bias: of an LSTM.
-        recurrent_start: how recurrent weights begin, see `initialisation`:
+        recurrent_init: how recurrent weights begin, see `initialisation`:
             identity, orthogonal, radius or sparse; empty for the cell's own way.
-        recurrent_scale: what these are multiplied by. An Elman net's own way, with tanh or ReLU,
-            is 0.9 times the identity: a memory that fades by a tenth a step.
-        independent: begin every sentence anew, instead of carrying the state on.
+        recurrent_init_scale: what these are multiplied by. An Elman net's own way, with tanh or
+            ReLU, is 0.9 times the identity: a memory that fades by a tenth a step.
+        reset_state_per_sentence: begin every sentence anew, instead of carrying the state on.
     """
 
     cell: str = "lstm"
@@ -68,22 +79,22 @@ class NetConfig:
     tied: bool = True
     residual: bool = False
     order: int = 5
-    output: str = "classes"
+    output_layer: str = "classes"
     samples: int = 1024
-    direct: int = 0
-    direct_order: int = 3
+    maxent_size: int = 0
+    maxent_order: int = 3
     classes: int = 100
     classes_by: str = "bigrams"
     dropout_input: float = 0.2
     dropout_layers: float = 0.2
     dropout_output: float = 0.4
     dropout_words: float = 0.0
-    dropout_state: float = 0.0
-    learned_start: bool = False
+    dropout_recurrent: float = 0.0
+    learn_initial_state: bool = False
     forget_bias: float = 1.0
-    recurrent_start: str = ""
-    recurrent_scale: float = 1.0
-    independent: bool = False
+    recurrent_init: str = ""
+    recurrent_init_scale: float = 1.0
+    reset_state_per_sentence: bool = False
 
     def __post_init__(self) -> None:
         if self.cell not in KINDS:
@@ -93,29 +104,29 @@ class NetConfig:
                 raise SettingError(f"{name} is {getattr(self, name)}, allowed are 1 and more")
         if self.embedding < 0:
             raise SettingError(f"embedding is {self.embedding}, allowed are 0 and more")
-        if self.direct < 0:
-            raise SettingError(f"direct is {self.direct}, allowed are 0 and more")
-        if self.direct and self.output not in ("classes", "full"):
+        if self.maxent_size < 0:
+            raise SettingError(f"maxent_size is {self.maxent_size}, allowed are 0 and more")
+        if self.maxent_size and self.output_layer not in ("classes", "full"):
             raise SettingError(
-                f"direct is {self.direct} and output '{self.output}', but only classes and full "
-                "have n-gram features"
+                f"maxent_size is {self.maxent_size} and output_layer '{self.output_layer}', but "
+                "only classes and full have n-gram features"
             )
         if self.order < 2:
             raise SettingError(f"order is {self.order}, allowed are 2 and more")
         for name in _SHARES:
             if not 0 <= getattr(self, name) < 1:
                 raise SettingError(f"{name} is {getattr(self, name)}, allowed are 0 to below 1")
-        if self.recurrent_start:
-            check_initialisation(self.recurrent_start)
-        if not 0 < self.recurrent_scale < math.inf:
+        if self.recurrent_init:
+            check_initialisation(self.recurrent_init)
+        if not 0 < self.recurrent_init_scale < math.inf:
             raise SettingError(
-                f"recurrent_scale is {self.recurrent_scale}, allowed are numbers above 0"
+                f"recurrent_init_scale is {self.recurrent_init_scale}, allowed are numbers above 0"
             )
-        if self.recurrent_scale != 1 and not self.recurrent_start:
+        if self.recurrent_init_scale != 1 and not self.recurrent_init:
             raise SettingError(
-                f"recurrent_scale is {self.recurrent_scale}, but the cell's own start is not "
-                "scaled any further",
-                hint="Say with recurrent_start how recurrent weights begin",
+                f"recurrent_init_scale is {self.recurrent_init_scale}, but the cell's own start is "
+                "not scaled any further",
+                hint="Say with recurrent_init how recurrent weights begin",
             )
 
     @property
@@ -142,9 +153,9 @@ class Net(nn.Module):
         output = self.vectors
         if not config.tied:
             output = nn.Parameter(torch.empty(size, width).uniform_(-0.1, 0.1))
-        self.output = output_layer(config.output, output, class_of, config.samples)
-        if config.direct:
-            self.output.max_ent = MaxEnt(config.direct, config.direct_order, size)
+        self.output = output_layer(config.output_layer, output, class_of, config.samples)
+        if config.maxent_size:
+            self.output.max_ent = MaxEnt(config.maxent_size, config.maxent_order, size)
         last = config.hidden
         # Tied vectors of another width than the state are met by one linear layer.
         self.projection = nn.Linear(last, width, bias=False) if last != width else None
@@ -236,14 +247,14 @@ class RecurrentNet(Net):
             )
             for width in widths
         )
-        way, scale = config.recurrent_start, config.recurrent_scale
+        way, scale = config.recurrent_init, config.recurrent_init_scale
         if not way and config.cell == "elman" and config.nonlinearity in ("tanh", "relu"):
             way, scale = "identity", FADING
         for number in range(config.layers if way else 0):
             initialise(self._cell(number).state_weight, way, scale=scale)
         self.per_layer = self._cell(0).states
         start = torch.zeros(config.layers * self.per_layer, config.hidden)
-        self.start = nn.Parameter(start) if config.learned_start else None
+        self.start = nn.Parameter(start) if config.learn_initial_state else None
 
     def _cell(self, number: int) -> Cell:
         cell = self.layers[number]
@@ -274,7 +285,7 @@ class RecurrentNet(Net):
 
     def _weight(self, cell: Cell) -> Tensor | None:
         """Recurrent weights with some set to 0, one choice a stretch."""
-        share = self.config.dropout_state
+        share = self.config.dropout_recurrent
         if not self.training or share == 0:
             return None
         return nn.functional.dropout(cell.state_weight, share)

@@ -20,7 +20,7 @@ def optimiser_of(net: Net, config: TrainingConfig) -> torch.optim.Optimizer | Ad
         parts[name.endswith(".state_weight")].append(parameter)
     groups = [
         {"params": part, "times": times}
-        for part, times in zip(parts, (1.0, config.state_rate), strict=True)
+        for part, times in zip(parts, (1.0, config.recurrent_lr_scale), strict=True)
         if part
     ]
     decay = config.weight_decay

@@ -78,7 +78,7 @@ class Trainer:
         self.config, self.net_config = config, net_config
         self.corpus, self.valid, self.options = corpus, valid, options or TextOptions()
         class_of = None
-        if net_config.output == "classes":
+        if net_config.output_layer == "classes":
             class_of = word_classes(
                 corpus.word_counts,
                 net_config.classes,
@@ -93,10 +93,10 @@ class Trainer:
         self.net.output.threads = threads
         self.group = group or Group()
         self.device = self.group.device
-        if net_config.direct and self.device.type != "cpu":
+        if net_config.maxent_size and self.device.type != "cpu":
             raise SettingError(
-                "n-gram features beside a net (direct) are trained on CPUs only",
-                hint="Set CUDA_VISIBLE_DEVICES to nothing, or leave direct out",
+                "n-gram features beside a net (maxent_size) are trained on CPUs only",
+                hint="Set CUDA_VISIBLE_DEVICES to nothing, or leave maxent_size out",
             )
         self.net.to(self.device)
         self.mixed = lower_precision(config.precision, self.device)
@@ -182,7 +182,7 @@ class Trainer:
 
     def _batches_in_epoch(self) -> int:
         size, batch = self.steps.inputs.size, self.config.batch
-        if self.net_config.independent:
+        if self.net_config.reset_state_per_sentence:
             return -(-self.corpus.sentences // batch)
         return math.ceil(math.ceil(size / max(min(batch, size), 1)) / self._length)
 
@@ -194,7 +194,7 @@ class Trainer:
     def _batches(self) -> Iterator[Batch]:
         config = self.config
         random = np.random.default_rng([config.seed, self.epoch])
-        if self.net_config.independent:
+        if self.net_config.reset_state_per_sentence:
             return by_sentence(self.steps, config.batch, self._length, random)
         # Every pass cuts the text elsewhere, so that errors are cut off elsewhere too.
         first = int(random.integers(self.steps.inputs.size)) if self.epoch > 0 else 0
@@ -277,7 +277,7 @@ class Trainer:
             group["lr"] = group["times"] * config.rate * self.schedule.rate(self.step)
         self.optimiser.step()
         if self.direct is not None:
-            rate = config.direct_rate * self.schedule.rate(self.step)
+            rate = config.maxent_lr * self.schedule.rate(self.step)
             self.direct.step(rate, self._tokens, self.group)
         self._tokens = 0
         self.optimiser.zero_grad(set_to_none=True)

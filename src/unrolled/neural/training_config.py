@@ -14,6 +14,9 @@ from unrolled.training.schedules import Schedule
 OPTIMISERS = ("adam", "sgd", "asgd")
 PRECISIONS = ("auto", "float32", "bfloat16")
 
+# Names in files of earlier versions, and what they are called now.
+FORMER_TRAINING_NAMES = {"state_rate": "recurrent_lr_scale", "direct_rate": "maxent_lr"}
+
 
 @dataclass(frozen=True)
 class TrainingConfig:
@@ -27,9 +30,9 @@ class TrainingConfig:
             longer improves: Merity et al. 2018).
         rate: learning rate; of Adam per step, of SGD per mean gradient of a token. By default what
             the cell and the optimiser want, see `default_rates`.
-        state_rate: the rate of recurrent weights is so many times that. Adam moves every weight
-            alike, but one that acts at every time step does more harm by it: simple recurrent
-            nets gain much from 0.1.
+        recurrent_lr_scale: the rate of recurrent weights is so many times that. Adam moves
+            every weight alike, but one that acts at every time step does more harm by it:
+            simple recurrent nets gain much from 0.1.
         momentum: of SGD.
         weight_decay: decay of weights towards 0.
         schedule: halving, cosine or constant, see `Schedule`. warmup: steps. patience: epochs.
@@ -37,7 +40,7 @@ class TrainingConfig:
         clip_value: largest absolute value of each element (Mikolov); 0 for none.
         accumulate: batches whose gradients are summed for one step.
         seed: of initial values, dropout and order.
-        direct_rate: of the table of n-gram features, under Adagrad; times the schedule.
+        maxent_lr: of the table of n-gram features, under Adagrad; times the schedule.
         precision: of products: float32; bfloat16, with weights and losses in float32 all the same;
             or auto, bfloat16 on GPUs that have it and float32 elsewhere, where it is slower.
         vectors: file of word vectors to begin with, see `word_vectors`.
@@ -49,7 +52,7 @@ class TrainingConfig:
     bptt: int = 35
     optimiser: str = "adam"
     rate: float = 0.012
-    state_rate: float = 1.0
+    recurrent_lr_scale: float = 1.0
     momentum: float = 0.0
     weight_decay: float = 0.0
     schedule: str = "cosine"
@@ -59,7 +62,7 @@ class TrainingConfig:
     clip_value: float = 0.0
     accumulate: int = 1
     seed: int = 1
-    direct_rate: float = 0.2
+    maxent_lr: float = 0.2
     precision: str = "auto"
     vectors: str = ""
     freeze_vectors: bool = False
@@ -74,7 +77,7 @@ class TrainingConfig:
         if self.precision not in PRECISIONS:
             allowed = ", ".join(PRECISIONS)
             raise SettingError(f"precision '{self.precision}' is unknown, allowed are {allowed}")
-        for name in ("rate", "state_rate", "direct_rate"):
+        for name in ("rate", "recurrent_lr_scale", "maxent_lr"):
             if not 0 < getattr(self, name) < math.inf:
                 raise SettingError(f"{name} is {getattr(self, name)}, allowed are numbers above 0")
         for name in (
@@ -125,11 +128,11 @@ def default_rates(cell: str = "lstm", optimiser: str = "adam") -> dict[str, floa
     """Learning rates that trained nets of 200 units well on a million words, by validation.
 
     >>> default_rates("elman")
-    {'rate': 0.006, 'state_rate': 0.15}
+    {'rate': 0.006, 'recurrent_lr_scale': 0.15}
     """
     if optimiser != "adam":
-        return {"rate": 10.0, "state_rate": 1.0}
-    return {"rate": _RATES.get(cell, 0.012), "state_rate": _STATE_RATES.get(cell, 1.0)}
+        return {"rate": 10.0, "recurrent_lr_scale": 1.0}
+    return {"rate": _RATES.get(cell, 0.012), "recurrent_lr_scale": _STATE_RATES.get(cell, 1.0)}
 
 
 _RATES = {"elman": 0.006, "irnn": 0.006, "feed-forward": 0.006}

@@ -21,6 +21,20 @@ SCHEDULES = ("cosine", "decay", "constant")
 _SHARES = ("dropout_input", "dropout_layers", "dropout_output")
 METRICS = ("auto", "f1", "proportional", "accuracy")
 
+# Names in files of earlier versions, and what they are called now.
+FORMER_NAMES = {
+    "read": "output_from",
+    "digits": "normalise_digits",
+    "character_width": "character_dim",
+    "capitals": "casing_dim",
+    "column_width": "column_dim",
+    "window": "column_window",
+    "states": "language_model_dim",
+    "summary": "pooling",
+    "output": "output_layer",
+}
+FORMER_TRAINING_NAMES = {"unknown": "word_dropout"}
+
 
 @dataclass(frozen=True)
 class TaggerConfig:
@@ -29,23 +43,24 @@ class TaggerConfig:
     Attributes:
         cell: lstm, gru, elman or irnn. nonlinearity: of an Elman cell.
         hidden: H, units of a layer in each direction. layers: 0 for none: tags by words alone.
-        read: what the output reads: the last layer, or all.
+        output_from: what the output reads: the last layer, or all.
         embedding: E, width of word vectors; a file of vectors brings its own.
         case: how words are looked up: exact-then-lower, exact, or lower.
-        digits: words that are not known are looked up once more with all digits as 0.
-        characters: cnn, rnn or none. character_width: of a character's vector.
+        normalise_digits: words that are not known are looked up once more with all digits as 0.
+        characters: cnn, rnn or none. character_dim: of a character's vector.
         character_units: filters of the CNN, or units of the RNN in each direction.
         character_window: characters that a filter sees.
-        capitals: width of a vector for how a word is written (Capital, CAPITALS, digits ...); 0
+        casing_dim: width of a vector for how a word is written (Capital, CAPITALS, digits ...); 0
             for none.
         columns: which further columns of the data are inputs, by their rank among the columns that
-            are neither words nor tags. column_width: width of the vector of each.
-        window: if above 0, those columns are no inputs of the stack: each value at a word and at so
-            many words to both sides has a weight for each tag, as in a CRF of indicator features.
-        states: width of a language model's states; what it is, the training's file tells.
-        summary: max: the output also reads the largest value of each unit in the sentence, so that
+            are neither words nor tags. column_dim: width of the vector of each.
+        column_window: if above 0, those columns are no inputs of the stack: each value at a word
+            and at so many words to both sides has a weight for each tag, as in a CRF of indicator
+            features.
+        language_model_dim: width of a language model's states, set by the trainer.
+        pooling: max: the output also reads the largest value of each unit in the sentence, so that
             a word's tag can go by what is said far from it; or none.
-        output: crf, or softmax, where each tag is chosen for itself.
+        output_layer: crf, or softmax, where each tag is chosen for itself.
         scheme: what tags are turned into within the model: auto (IOBES under a CRF, else as they
             are), same, or the name of a scheme.
         dropout_input, dropout_layers, dropout_output: share of units set to 0, one choice for all
@@ -56,21 +71,21 @@ class TaggerConfig:
     nonlinearity: str = "tanh"
     hidden: int = 200
     layers: int = 1
-    read: str = "last"
+    output_from: str = "last"
     embedding: int = 100
     case: str = "exact-then-lower"
-    digits: bool = True
+    normalise_digits: bool = True
     characters: str = "cnn"
-    character_width: int = 30
+    character_dim: int = 30
     character_units: int = 30
     character_window: int = 3
-    capitals: int = 8
+    casing_dim: int = 8
     columns: tuple[int, ...] = ()
-    column_width: int = 20
-    window: int = 0
-    states: int = 0
-    summary: str = "none"
-    output: str = "crf"
+    column_dim: int = 20
+    column_window: int = 0
+    language_model_dim: int = 0
+    pooling: str = "none"
+    output_layer: str = "crf"
     scheme: str = "auto"
     dropout_input: float = 0.5
     dropout_layers: float = 0.3
@@ -79,14 +94,15 @@ class TaggerConfig:
     def __post_init__(self) -> None:
         object.__setattr__(self, "columns", tuple(self.columns))
         for name, allowed in (
-            ("cell", CELLS), ("nonlinearity", NONLINEARITIES), ("read", READS), ("case", CASES),
-            ("characters", CHARACTERS), ("output", OUTPUTS), ("scheme", TAG_SCHEMES),
-            ("summary", SUMMARIES),
+            ("cell", CELLS), ("nonlinearity", NONLINEARITIES), ("output_from", READS),
+            ("case", CASES),
+            ("characters", CHARACTERS), ("output_layer", OUTPUTS), ("scheme", TAG_SCHEMES),
+            ("pooling", SUMMARIES),
         ):  # fmt: skip
             _choice(self, name, allowed)
-        for name in ("hidden", "embedding", "character_width", "character_units", "column_width"):
+        for name in ("hidden", "embedding", "character_dim", "character_units", "column_dim"):
             _at_least(self, name, 1)
-        for name in ("layers", "capitals", "window", "states"):
+        for name in ("layers", "casing_dim", "column_window", "language_model_dim"):
             _at_least(self, name, 0)
         if self.character_window < 1 or self.character_window % 2 == 0:
             raise SettingError(
@@ -114,8 +130,9 @@ class TaggerTraining:
         metric: what the best epoch is chosen by: f1 of exact spans, proportional overlap, accuracy
             of tags; auto: f1 where tags are spans.
         clip_norm: largest norm of a gradient; 0 for none.
-        unknown: a word seen c times is taken for an unknown one with probability a / (a + c), of
-            which this is a, so that unknown words are learned about (Kiperwasser, Goldberg 2016).
+        word_dropout: a word seen c times is taken for an unknown one with probability a / (a + c),
+            of which this is a, so that unknown words are learned about (Kiperwasser,
+            Goldberg 2016).
         averaging: epochs that weights and word vectors are averaged over, step by step, for
             validation and for the tagger that is kept (Polyak and Juditsky 1992): a mean of all
             steps at first, then one in which older steps fade exponentially; 0: none.
@@ -141,7 +158,7 @@ class TaggerTraining:
     patience: int = 0
     metric: str = "auto"
     clip_norm: float = 5.0
-    unknown: float = 0.25
+    word_dropout: float = 0.25
     averaging: float = 0.0
     label_weights: dict[str, float] | None = None
     language_model: str = ""
@@ -160,7 +177,7 @@ class TaggerTraining:
         if not 0 < self.rate < math.inf:
             raise SettingError(f"rate is {self.rate}, allowed are numbers above 0")
         for name in (
-            "momentum", "weight_decay", "warmup", "decay", "patience", "clip_norm", "unknown",
+            "momentum", "weight_decay", "warmup", "decay", "patience", "clip_norm", "word_dropout",
             "vector_words", "averaging", "seed",
         ):  # fmt: skip
             if not 0 <= getattr(self, name) < math.inf:
@@ -192,9 +209,9 @@ def split_settings(settings: dict[str, Any]) -> tuple[TaggerConfig, TaggerTraini
     """
     of_tagger, of_training = sorted_into(settings, TaggerConfig, TaggerTraining)
     config, training = TaggerConfig(**of_tagger), TaggerTraining(**of_training)
-    if training.label_weights and config.output == "crf":
+    if training.label_weights and config.output_layer == "crf":
         raise SettingError(
             "label_weights have no meaning under a CRF, which scores whole sentences",
-            hint="Take output softmax",
+            hint="Set output_layer to softmax",
         )
     return config, training

@@ -69,7 +69,7 @@ class Tagger:
         """Cell, width and output, such as ``lstm-200-crf``."""
         config = self.config
         layers = f"x{config.layers}" if config.layers != 1 else ""
-        return f"{config.cell}-{config.hidden}{layers}-{config.output}"
+        return f"{config.cell}-{config.hidden}{layers}-{config.output_layer}"
 
     @property
     def parameters(self) -> int:

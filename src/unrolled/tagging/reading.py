@@ -10,8 +10,9 @@ import torch
 
 from unrolled.errors import FormatError, SettingError
 from unrolled.neural.model import NeuralModel
+from unrolled.settings import with_current_names
 from unrolled.storage.model_file import ModelFile, arrays_under
-from unrolled.tagging.config import TAG_SCHEMES, TaggerConfig
+from unrolled.tagging.config import FORMER_NAMES, FORMER_TRAINING_NAMES, TAG_SCHEMES, TaggerConfig
 from unrolled.tagging.data.features import Columns, Lexicon, checked_texts
 from unrolled.tagging.data.tags import TagSet
 from unrolled.tagging.model import Tagger
@@ -27,7 +28,7 @@ def read_tagger(file: ModelFile) -> Tagger:
     Raises:
         FormatError: arrays or settings that are missing or contradict each other.
     """
-    where, settings = str(file.path), file.config
+    where, settings = str(file.path), with_current_names(file.config, FORMER_NAMES)
     config = _config(settings, where)
     tags = _tags(settings, where)
     characters = checked_texts(settings.get("known_characters"), "characters", where)
@@ -57,16 +58,20 @@ def read_tagger(file: ModelFile) -> Tagger:
             where=where,
         )
     lexicon = Lexicon(
-        vocabulary, trained=len(vectors.trained), case=config.case, digits=config.digits
+        vocabulary, trained=len(vectors.trained), case=config.case, digits=config.normalise_digits
     )
     known = {character: number for number, character in enumerate(characters, 2)}
+    training = settings.get("training")
+    if isinstance(training, dict):
+        settings["training"] = with_current_names(training, FORMER_TRAINING_NAMES)
     rest = {
         name: value
         for name, value in settings.items()
         if name in ("training", "scores", "overlap", "curve", "task")
     }
     return Tagger(
-        net, lexicon, vectors, known, columns, tags, language=_language(file, config.states),
+        net, lexicon, vectors, known, columns, tags,
+        language=_language(file, config.language_model_dim),
         settings=rest, provenance=file.provenance, path=where,
     )  # fmt: skip
 

@@ -79,7 +79,7 @@ class TaggerTrainer:
         language = (
             read_language_states(training.language_model) if training.language_model else None
         )
-        config = replace(config, states=language.width if language is not None else 0)
+        config = replace(config, language_model_dim=language.width if language is not None else 0)
         columns = columns_of(train, config)
         characters = character_ids(counts) if config.characters != "none" else {}
         net = TaggerNet(
@@ -91,7 +91,7 @@ class TaggerTrainer:
         ).to(device)
         self._vectors = TrainedVectors(words.table, training, device)
         self._forms = Forms(list(counts), words.lexicon, characters)
-        self._replace = unknown_chances(counts, self._forms.words, training.unknown)
+        self._replace = unknown_chances(counts, self._forms.words, training.word_dropout)
         self._data = TrainingData.of(train, self.tagger, list(counts))
         self._weights = self._label_weights()
         self._optimiser = _optimiser(net, training)

@@ -53,7 +53,7 @@ def train_tagger(
     >>> one = TaggedSentence(("Ann", "ran"), ("B-PER", "O"))
     >>> other = TaggedSentence(("we", "ran"), ("O", "O"))
     >>> tagger = train_tagger([one, other], hidden=8, embedding=8, epochs=30, dropout_input=0.0,
-    ...                       dropout_output=0.0, rate=0.02, batch=2, unknown=0.0, warmup=0)
+    ...                       dropout_output=0.0, rate=0.02, batch=2, word_dropout=0.0, warmup=0)
     >>> tagger.predict([["Ann", "ran"]])
     [['B-PER', 'O']]
     """

@@ -71,7 +71,7 @@ def tag_set(train: Sequence[TaggedSentence], config: TaggerConfig) -> TagSet:
     own = detect_scheme(tags, places=[sentence.place for sentence in train])
     wanted = config.scheme
     if wanted == "auto":
-        wanted = "IOBES" if config.output == "crf" else "same"
+        wanted = "IOBES" if config.output_layer == "crf" else "same"
     if own == "none" or wanted == "same":
         wanted = own
     found = TagSet.of(tags, wanted, output_scheme=own if wanted != "none" else "none")

@@ -32,7 +32,7 @@ class LanguageStates:
     def __init__(self, model: NeuralModel) -> None:
         if model.net.output.max_ent is not None:
             raise SettingError(
-                "a language model with n-gram features (direct) gives a tagger no states",
+                "a language model with n-gram features (maxent_size) gives a tagger no states",
                 where=model.path,
             )
         if model.text_options.tokens != "word":

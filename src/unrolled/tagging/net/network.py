@@ -44,33 +44,31 @@ class TaggerNet(nn.Module):
         self.characters: CharacterCNN | CharacterRNN | None = None
         if config.characters == "cnn":
             self.characters = CharacterCNN(
-                characters, config.character_width, config.character_units, config.character_window
+                characters, config.character_dim, config.character_units, config.character_window
             )
         elif config.characters == "rnn":
-            self.characters = CharacterRNN(
-                characters, config.character_width, config.character_units
-            )
+            self.characters = CharacterRNN(characters, config.character_dim, config.character_units)
         if self.characters is not None:
             width += self.characters.width
-        self.shapes = _table(SHAPES, config.capitals) if config.capitals else None
-        self.token_width = width + config.capitals
-        read = [] if config.window else columns
-        self.columns = nn.ParameterList(_table(size, config.column_width) for size in read)
-        width = self.token_width + config.column_width * len(read) + config.states
-        places = 2 * config.window + 1
+        self.shapes = _table(SHAPES, config.casing_dim) if config.casing_dim else None
+        self.token_width = width + config.casing_dim
+        read = [] if config.column_window else columns
+        self.columns = nn.ParameterList(_table(size, config.column_dim) for size in read)
+        width = self.token_width + config.column_dim * len(read) + config.language_model_dim
+        places = 2 * config.column_window + 1
         self.windows = nn.ParameterList(
             nn.Parameter(torch.zeros(places, size + 1, tags))  # the last: outside the sentence
-            for size in (columns if config.window else [])
+            for size in (columns if config.column_window else [])
         )
         self.stack = DeepStack(
             config.cell, width, config.hidden, config.layers,
-            nonlinearity=config.nonlinearity, read=config.read,
+            nonlinearity=config.nonlinearity, read=config.output_from,
         )  # fmt: skip
         self.output = nn.Linear(self.stack.width, tags)
         self.summary = (
-            nn.Linear(self.stack.width, tags, bias=False) if config.summary == "max" else None
+            nn.Linear(self.stack.width, tags, bias=False) if config.pooling == "max" else None
         )
-        self.crf = LinearChainCRF(tags, allowed) if config.output == "crf" else None
+        self.crf = LinearChainCRF(tags, allowed) if config.output_layer == "crf" else None
 
     @property
     def borders(self) -> int:
@@ -125,11 +123,11 @@ class TaggerNet(nn.Module):
         sentence = np.repeat(np.arange(packing.lengths.size), packing.lengths)
         every = np.arange(sentence.size)
         total = self.output.weight.new_zeros(sentence.size, self.output.out_features)
-        for shift in range(-self.config.window, self.config.window + 1):
+        for shift in range(-self.config.column_window, self.config.column_window + 1):
             other = np.clip(every + shift, 0, every.size - 1)
             inside = (sentence[other] == sentence) & (other == every + shift)
             for table, values in zip(self.windows, columns, strict=True):
-                of_shift = table[shift + self.config.window]
+                of_shift = table[shift + self.config.column_window]
                 ids = np.where(inside, values[other], len(of_shift) - 1)
                 total = total + of_shift.index_select(0, torch.from_numpy(ids).to(total.device))
         return total

@@ -57,13 +57,15 @@ def words_of(
         return _without_file(counts, config, random), config
     from dataclasses import replace
 
-    sought = {form for word in counts for form in candidates(word, config.case, config.digits)}
+    sought = {
+        form for word in counts for form in candidates(word, config.case, config.normalise_digits)
+    }
     names, given = read_vectors(training.vectors, training.vector_words, sought)
     config = replace(config, embedding=given.shape[1])
     place = {name: number for number, name in enumerate(names) if is_word(name)}
     used: dict[str, int] = {}
     for word in counts:
-        for form in candidates(word, config.case, config.digits):
+        for form in candidates(word, config.case, config.normalise_digits):
             if form in place:
                 used[form] = place[form]
                 break
@@ -73,7 +75,7 @@ def words_of(
     # Frozen vectors leave nothing to learn for a word alone: those without one are unknown.
     added = []
     if not training.freeze_vectors:
-        added = new_words(counts, config.case, config.digits, set(place))
+        added = new_words(counts, config.case, config.normalise_digits, set(place))
     spread = float(np.sqrt(np.mean(given.astype(np.float64) ** 2)))
     own = random.normal(0, spread, (SPECIALS + len(added), given.shape[1])).astype(np.float32)
     own[:SPECIALS] = 0
@@ -85,7 +87,9 @@ def words_of(
         np.concatenate([own, given[[used[word] for word in tuned]].reshape(-1, given.shape[1])]),
         given[[place[word] for word in rest]].astype(np.float16).reshape(-1, given.shape[1]),
     )
-    lexicon = Lexicon(words, trained=len(table.trained), case=config.case, digits=config.digits)
+    lexicon = Lexicon(
+        words, trained=len(table.trained), case=config.case, digits=config.normalise_digits
+    )
     line = (
         f"{len(used):,} words of the training data have vectors of {given.shape[1]} numbers, "
         f"{len(added):,} more are learned; {len(rest):,} words keep those of the file"
@@ -96,9 +100,9 @@ def words_of(
 def _without_file(
     counts: Mapping[str, int], config: TaggerConfig, random: np.random.Generator
 ) -> Words:
-    words = new_words(counts, config.case, config.digits, set())
+    words = new_words(counts, config.case, config.normalise_digits, set())
     spread = (3 / config.embedding) ** 0.5
     rows = random.uniform(-spread, spread, (SPECIALS + len(words), config.embedding))
     table = VectorTable(rows.astype(np.float32), np.zeros((0, config.embedding), np.float16))
-    lexicon = Lexicon(words, trained=len(rows), case=config.case, digits=config.digits)
+    lexicon = Lexicon(words, trained=len(rows), case=config.case, digits=config.normalise_digits)
     return Words(lexicon, table, f"{len(words):,} words, no vectors to begin with")
