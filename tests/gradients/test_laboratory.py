@@ -16,7 +16,7 @@ from unrolled.gradients.by_lag import LayerLags
 from unrolled.gradients.findings import of_lags, of_units
 from unrolled.gradients.laboratory import CURES, compare_cures, measure_cell, measure_gradients
 from unrolled.gradients.lags import lags_of_net
-from unrolled.neural.streams import side_by_side, steps_of
+from unrolled.neural.streams import contiguous_batches, steps_of
 from unrolled.text.corpus import read_corpus
 
 
@@ -26,7 +26,7 @@ def test_a_nets_report_sums_up_the_batches_of_the_text(tmp_path: Path) -> None:
     report = measure_gradients(model, text, steps=8, batch=4, batches=3)
     corpus = read_corpus(text, options=model.text_options, vocabulary=model.vocabulary)
     sums, state = np.zeros(8), None
-    batches = list(side_by_side(steps_of(corpus.ids), 4, 8))[:3]
+    batches = list(contiguous_batches(steps_of(corpus.ids), 4, 8))[:3]
     for batch in batches:
         words, targets = torch.from_numpy(batch.inputs), torch.from_numpy(batch.targets)
         lags, state = lags_of_net(model.net, words, targets, state)

@@ -139,7 +139,7 @@ def test_a_part_that_the_graph_lacks_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_net_that_is_too_large_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("unrolled.integrations.net_onnx.MOST_BYTES", 1000)
+    monkeypatch.setattr("unrolled.integrations.onnx_graph.MAX_BYTES", 1000)
     with pytest.raises(SettingError, match="parameters take .* bytes.* at most 1,000"):
         onnx_model(small_model())
 

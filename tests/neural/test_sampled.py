@@ -12,7 +12,8 @@ from torch import nn
 from small_nets import SMALL, write_text
 from unrolled.errors import SettingError
 from unrolled.language_models.protocol import evaluate
-from unrolled.neural.output_layers import FullSoftmax, output_layer
+from unrolled.neural.net import output_layer
+from unrolled.neural.output_layers import FullSoftmax
 from unrolled.neural.sampled import NoiseContrastive, SampledSoftmax
 from unrolled.neural.training import train_net
 from unrolled.text.vocabulary import BOS
@@ -26,7 +27,7 @@ def _layer(kind: str, samples: int) -> SampledSoftmax:
     torch.manual_seed(1)
     layer = output_layer(kind, nn.Parameter(torch.randn(V, E)), None, samples).double()
     assert isinstance(layer, SampledSoftmax)
-    layer.begin_at(COUNTS)
+    layer.init_unigram_bias(COUNTS)
     return layer
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unrolled.neural.streams import IGNORED, Batch, by_sentence, side_by_side, steps_of
+from unrolled.neural.streams import IGNORED, Batch, by_sentence, contiguous_batches, steps_of
 
 SENTENCES = st.lists(st.lists(st.integers(3, 9), max_size=6), min_size=1, max_size=12)
 
@@ -55,7 +55,7 @@ def test_batches_go_through_every_step_once_in_order(
     steps = steps_of(_ids(sentences))
     size = steps.inputs.size
     for batches in (
-        list(side_by_side(steps, batch, length)),
+        list(contiguous_batches(steps, batch, length)),
         list(by_sentence(steps, batch, length, np.random.default_rng(1))),
     ):
         columns = _streams(batches)
@@ -84,7 +84,7 @@ def test_a_text_may_begin_anywhere_and_is_a_ring(
     steps = steps_of(_ids(sentences))
     size = steps.inputs.size
     first %= size
-    columns = _streams(list(side_by_side(steps, batch, length, first)))
+    columns = _streams(list(contiguous_batches(steps, batch, length, first)))
     numbers = [number for column in columns for number in column]
     assert numbers == [*range(first, size), *range(first)]
 
@@ -92,5 +92,5 @@ def test_a_text_may_begin_anywhere_and_is_a_ring(
 @pytest.mark.parametrize("batch", [1, 3, 64])
 def test_parts_of_a_text_are_equally_long(batch: int) -> None:
     steps = steps_of(_ids([[3] * 10] * 10))
-    lengths = [len(column) for column in _streams(list(side_by_side(steps, batch, 35)))]
+    lengths = [len(column) for column in _streams(list(contiguous_batches(steps, batch, 35)))]
     assert max(lengths) - min(lengths) <= 1

@@ -15,7 +15,7 @@ import unrolled
 from small_nets import SMALL, write_text
 from unrolled.errors import SettingError, UnrolledError
 from unrolled.neural.model import NeuralModel
-from unrolled.neural.streams import side_by_side, steps_of
+from unrolled.neural.streams import contiguous_batches, steps_of
 from unrolled.neural.training import train_net
 from unrolled.training import distributed
 from unrolled.training.distributed import Group, join, refuse_standard_input
@@ -145,17 +145,17 @@ def test_a_process_that_ends_takes_the_others_along_with_a_sentence(two: Two) ->
 
 def test_shares_are_the_batch_cut_in_pieces() -> None:
     ids = np.array([1, *range(3, 40), 2])
-    batches = list(side_by_side(steps_of(ids), 7, 4))
+    batches = list(contiguous_batches(steps_of(ids), 7, 4))
     groups = [Group(rank, 3) for rank in range(3)]
     for batch in batches:
-        shares = [group.share(batch) for group in groups]
+        shares = [batch.columns(group.share(batch.steps.shape[1])) for group in groups]
         for name in ("inputs", "targets", "steps"):
             pieces = np.concatenate([getattr(share, name) for share in shares], 1)
             assert np.array_equal(pieces, getattr(batch, name))
         assert [share.steps.shape[1] for share in shares] == [2, 2, 3]
         assert all(share.fresh == batch.fresh for share in shares)
     state = torch.arange(14.0).view(7, 2)
-    assert torch.equal(torch.cat([group.rows(state) for group in groups]), state)
+    assert torch.equal(torch.cat([state[group.share(7)] for group in groups]), state)
 
 
 def test_a_process_alone_needs_no_messages() -> None:
@@ -164,7 +164,7 @@ def test_a_process_alone_needs_no_messages() -> None:
     assert group.sum_gradients(list(net.parameters()), True)
     assert net.weight.grad is None
     assert group.sum([2.0, 3.0]) == [2, 3]
-    assert group.first_says(4.0) == 4
+    assert group.broadcast_from_rank0(4.0) == 4
     group.require_equal(1, "text")
     assert [group.threads(n) for n in (1, 4)] == [1, 4]
     assert Group(1, 4, 1, 2).threads(5) == 2

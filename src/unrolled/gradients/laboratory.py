@@ -26,7 +26,7 @@ from unrolled.gradients.stacks import Stack
 from unrolled.neural.cells import Cell
 from unrolled.neural.initialisation import initialise
 from unrolled.neural.net import RecurrentNet, build_net
-from unrolled.neural.streams import Batch, by_sentence, side_by_side, steps_of
+from unrolled.neural.streams import Batch, by_sentence, contiguous_batches, steps_of
 
 if TYPE_CHECKING:
     from unrolled.neural.model import NeuralModel
@@ -272,7 +272,7 @@ def _pieces(model: Any, sources: Sources, threads: int, sizes: tuple[int, int, i
         return list(islice(by_sentence(found, batch, steps, random), batches))
     # A short text is cut into fewer parts, so that each is long enough to look back.
     parts = max(min(batch, found.inputs.size // steps), 1)
-    return list(islice(side_by_side(found, parts, steps), batches))
+    return list(islice(contiguous_batches(found, parts, steps), batches))
 
 
 def _jacobians(trace: NetTrace) -> list[JacobianReport]:

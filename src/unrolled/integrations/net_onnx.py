@@ -19,14 +19,13 @@ sentence or is carried on; and the ``name`` of the model. ``</s>`` is predicted,
 
 from __future__ import annotations
 
-import json
 import os
 from typing import Any
 
 import numpy as np
-from torch import Tensor, nn
 
-from unrolled.errors import MissingExtraError, SettingError
+from unrolled.errors import SettingError
+from unrolled.integrations.onnx_graph import Graph, write_onnx
 from unrolled.neural.cells import Cell
 from unrolled.neural.model import NeuralModel
 from unrolled.neural.net import FeedForwardNet, Net, RecurrentNet
@@ -36,17 +35,13 @@ from unrolled.neural.output_layers import (
     FullSoftmax,
     OutputLayer,
 )
-from unrolled.storage.atomic import atomic_write
 from unrolled.text.vocabulary import BOS, EOS, UNK
 
 Array = np.ndarray[Any, Any]
 
-OPSET, IR_VERSION = 18, 8  # of ONNX 1.13, 2022: the first whose ScatterElements takes a maximum
-MOST_BYTES = (1 << 31) - (64 << 20)  # an ONNX file is one Protocol Buffer of at most 2 GiB
-
 
 def export_onnx(model: Any, path: str | os.PathLike[str]) -> None:
-    """Write a net as an ONNX file whose inputs, outputs and metadata are those told above.
+    """Write a net as an ONNX file whose inputs, outputs and metadata are described above.
 
     Args:
         model: a `NeuralModel`.
@@ -57,47 +52,22 @@ def export_onnx(model: Any, path: str | os.PathLike[str]) -> None:
         SettingError: the model is no net, has a part that no graph can be made of, or is too
             large for one file.
     """
-    proto = onnx_model(model)
-    data = proto.SerializeToString()
-    with atomic_write(path, compress=False, size=len(data)) as file:
-        file.write(data)
+    write_onnx(onnx_model(model), path)
 
 
 def onnx_model(model: Any) -> Any:
     """The same as an ``onnx.ModelProto``."""
-    try:
-        import onnx
-    except ImportError:
-        raise MissingExtraError("onnx", "onnx") from None
     if not isinstance(model, NeuralModel):
         raise SettingError(f"only nets can be written as ONNX, and this is {model.name}")
-    _check_size(model.net)
-    graph = Graph(model.net)
+    graph = Graph(model.net, __doc__)
     _write_step(graph, model.net, len(model.vocabulary))
-    graph.check_complete()
-    proto = onnx.helper.make_model(
-        graph.proto(model.name),
-        opset_imports=[onnx.helper.make_opsetid("", OPSET)],
-        producer_name="unrolled",
-    )
-    proto.ir_version = IR_VERSION
-    onnx.helper.set_model_props(proto, _metadata(model))
-    onnx.checker.check_model(proto)
-    return proto
+    return graph.model(model.name, _metadata(model))
 
 
-def _check_size(net: Net) -> None:
-    size = sum(4 * parameter.numel() for parameter in net.parameters())
-    if size > MOST_BYTES:
-        raise SettingError(
-            f"the net's parameters take {size:,} bytes, an ONNX file at most {MOST_BYTES:,}"
-        )
-
-
-def _metadata(model: NeuralModel) -> dict[str, str]:
+def _metadata(model: NeuralModel) -> dict[str, Any]:
     states = [name for name, _, _ in _states(model.net)]
     rows = [row[0].tolist() for row in model.net.begin(1)]
-    values = {
+    return {
         "name": model.name,
         "vocabulary": list(model.vocabulary),
         "start": dict(zip(states, rows, strict=False)),  # a bigram net's only state is empty
@@ -107,7 +77,6 @@ def _metadata(model: NeuralModel) -> dict[str, str]:
         "end": EOS,
         "reset_state_per_sentence": model.net.config.reset_state_per_sentence,
     }
-    return {name: json.dumps(value, ensure_ascii=False) for name, value in values.items()}
 
 
 def _states(net: Net) -> list[tuple[str, str, int]]:
@@ -121,90 +90,6 @@ def _states(net: Net) -> list[tuple[str, str, int]]:
         for layer in range(config.layers)
         for part in parts
     ]
-
-
-class Graph:
-    """Nodes and constants in the order in which they come, each result under a name of its own."""
-
-    def __init__(self, net: nn.Module) -> None:
-        import onnx
-
-        self._onnx = onnx
-        self._names = {id(value): name for name, value in net.named_parameters()}
-        self._used: set[int] = set()
-        self._written: set[str] = set()
-        self._nodes: list[Any] = []
-        self._constants: list[Any] = []
-        self._inputs: list[Any] = []
-        self._outputs: list[Any] = []
-
-    def add(self, kind: str, *inputs: str, outputs: int = 1, **attributes: Any) -> Any:
-        """One node; returns the name of its result, or a list of them if they are several."""
-        names = [f"{kind.lower()}{len(self._nodes)}_{k}" for k in range(outputs)]
-        self._nodes.append(self._onnx.helper.make_node(kind, inputs, names, **attributes))
-        return names if outputs > 1 else names[0]
-
-    def parameter(self, value: Tensor) -> str:
-        """A parameter of the net, written once however often it is used."""
-        name = self._names[id(value)]
-        if name not in self._written:
-            self.constant(self.values(value), name)
-        return name
-
-    def values(self, value: Tensor) -> Array:
-        """A parameter as an array, for a constant that is made from it."""
-        self._used.add(id(value))
-        array: Array = value.detach().float().cpu().contiguous().numpy()
-        return array
-
-    def constant(self, array: Array, name: str | None = None) -> str:
-        """Numbers that are part of the file."""
-        name = name or f"constant{len(self._written)}"
-        self._constants.append(self._onnx.numpy_helper.from_array(np.asarray(array), name))
-        self._written.add(name)
-        return name
-
-    def linear(self, x: str, weight: str, bias: str | None = None) -> str:
-        """x W^T + b."""
-        given = [x, weight] if bias is None else [x, weight, bias]
-        result: str = self.add("Gemm", *given, transB=1)
-        return result
-
-    def constant_of_shape(self, shape: str, value: float) -> str:
-        """A tensor full of one number."""
-        full = self._onnx.helper.make_tensor("value", self._onnx.TensorProto.FLOAT, [1], [value])
-        result: str = self.add("ConstantOfShape", shape, value=full)
-        return result
-
-    def input(self, name: str, kind: str, *shape: str | int) -> str:
-        """Something that is fed; a string in its shape is a length that may be any."""
-        self._inputs.append(self._described(name, kind, shape))
-        return name
-
-    def output(self, given: str, name: str, kind: str, *shape: str | int) -> None:
-        """Hand a result out under a name."""
-        self._nodes.append(self._onnx.helper.make_node("Identity", [given], [name]))
-        self._outputs.append(self._described(name, kind, shape))
-
-    def _described(self, name: str, kind: str, shape: tuple[str | int, ...]) -> Any:
-        element = getattr(self._onnx.TensorProto, kind)
-        return self._onnx.helper.make_tensor_value_info(name, element, shape)
-
-    def check_complete(self) -> None:
-        """Refuse a net of which the graph is only a part: its numbers would be others.
-
-        Raises:
-            SettingError: parameters that no node used.
-        """
-        left = [name for number, name in self._names.items() if number not in self._used]
-        if left:
-            raise SettingError(f"a net with {', '.join(left)} cannot be written as ONNX")
-
-    def proto(self, name: str) -> Any:
-        """The graph."""
-        return self._onnx.helper.make_graph(
-            self._nodes, name, self._inputs, self._outputs, self._constants, doc_string=__doc__
-        )
 
 
 def _write_step(graph: Graph, net: Net, size: int) -> None:

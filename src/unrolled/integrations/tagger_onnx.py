@@ -18,7 +18,6 @@ minus infinity: not allowed.
 
 from __future__ import annotations
 
-import json
 import os
 from typing import Any
 
@@ -26,10 +25,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unrolled.errors import MissingExtraError, SettingError
-from unrolled.integrations.net_onnx import IR_VERSION, OPSET, Graph
+from unrolled.errors import SettingError
+from unrolled.integrations.onnx_graph import Graph, write_onnx
 from unrolled.neural.cells import Cell
-from unrolled.storage.atomic import atomic_write
 from unrolled.tagging.model import Tagger
 from unrolled.tagging.net.characters import CharacterCNN
 from unrolled.tagging.net.stack import Layer
@@ -42,36 +40,20 @@ _OPERATORS = {"lstm": "LSTM", "gru": "GRU", "elman": "RNN", "irnn": "RNN"}
 
 
 def export_tagger(tagger: Tagger, path: str | os.PathLike[str]) -> None:
-    """Write a tagger as an ONNX file whose inputs, outputs and metadata are those told above.
+    """Write a tagger as an ONNX file whose inputs, outputs and metadata are described above.
 
     Raises:
         MissingExtraError: the package onnx is not installed.
         SettingError: the tagger has a part that no graph can be made of.
     """
-    data = tagger_graph(tagger).SerializeToString()
-    with atomic_write(path, compress=False, size=len(data)) as file:
-        file.write(data)
+    write_onnx(tagger_graph(tagger), path)
 
 
 def tagger_graph(tagger: Tagger) -> Any:
     """The same as an ``onnx.ModelProto``."""
-    try:
-        import onnx
-    except ImportError:
-        raise MissingExtraError("onnx", "onnx") from None
-    graph = Graph(tagger.net)
+    graph = Graph(tagger.net, __doc__)
     _write(graph, tagger)
-    metadata = _metadata(graph, tagger)
-    graph.check_complete()
-    proto = onnx.helper.make_model(
-        graph.proto(tagger.name),
-        opset_imports=[onnx.helper.make_opsetid("", OPSET)],
-        producer_name="unrolled",
-    )
-    proto.ir_version = IR_VERSION
-    onnx.helper.set_model_props(proto, metadata)
-    onnx.checker.check_model(proto)
-    return proto
+    return graph.model(tagger.name, _metadata(graph, tagger))
 
 
 def _write(graph: Graph, tagger: Tagger) -> None:
@@ -201,7 +183,7 @@ def _gates(array: Array, kind: str) -> Array:
     return turned if array.shape[1] != 2 else np.ascontiguousarray(turned.T).reshape(-1)
 
 
-def _metadata(graph: Graph, tagger: Tagger) -> dict[str, str]:
+def _metadata(graph: Graph, tagger: Tagger) -> dict[str, Any]:
     values: dict[str, Any] = {
         "name": tagger.name,
         "vocabulary": list(tagger.lexicon.vocabulary),
@@ -220,7 +202,7 @@ def _metadata(graph: Graph, tagger: Tagger) -> dict[str, str]:
         names = ("transitions", "start", "end")
         with torch.no_grad():
             values |= dict(zip(names, map(_plain, crf.scores()), strict=True))
-    return {name: json.dumps(value, ensure_ascii=False) for name, value in values.items()}
+    return values
 
 
 def _plain(scores: Tensor) -> list[Any]:

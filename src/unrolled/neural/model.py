@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from unrolled.errors import FormatError, SettingError
 from unrolled.neural.cells import State
 from unrolled.neural.net import FORMER_NAMES, Net, NetConfig, build_net
-from unrolled.neural.streams import Batch, Steps, by_sentence, side_by_side, steps_of
+from unrolled.neural.streams import Batch, Steps, by_sentence, contiguous_batches, steps_of
 from unrolled.settings import with_current_names
 from unrolled.storage.model_file import ModelFile, arrays_under, load, write_model
 from unrolled.text.vocabulary import BOS, UNK, Vocabulary
@@ -97,7 +97,7 @@ class NeuralModel:
             return self.log_probs(ids)
         steps = self._steps(ids)
         parts = min(max(steps.inputs.size // PART, 1), MOST_PARTS)
-        return self._scored(ids.size, steps, side_by_side(steps, parts, STRETCH))
+        return self._scored(ids.size, steps, contiguous_batches(steps, parts, STRETCH))
 
     @torch.inference_mode()
     def all_log_probs(self, ids: Array) -> Iterator[Array]:
@@ -170,7 +170,7 @@ class NeuralModel:
 
     def contents(self) -> dict[str, Any]:
         """What a file of this model holds, as `write_model` takes it."""
-        arrays = {f"net.{name}": array for name, array in net_arrays(self.net).items()}
+        arrays = parameter_arrays(self.net)
         arrays |= {f"vocabulary.{name}": array for name, array in self.vocabulary.arrays().items()}
         if self.net.class_of is not None:
             arrays["class_of"] = self.net.class_of
@@ -196,7 +196,7 @@ class NeuralModel:
         if config.output_layer == "classes":
             class_of = _checked_classes(file.array("class_of", np.int64), len(vocabulary), where)
         net = build_net(config, len(vocabulary), class_of)
-        fill_net(net, arrays_under("net.", file.arrays), where)
+        fill_parameters(net, file)
         return cls(net, vocabulary, settings, file.provenance, where)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -232,29 +232,21 @@ def net_config(settings: Mapping[str, Any], where: str | None = None) -> NetConf
         raise FormatError(f"the net's settings are not understood: {error}", where=where) from None
 
 
-def net_arrays(net: Net) -> dict[str, Array]:
-    """Parameters by name, float32, shared ones once."""
+def parameter_arrays(net: nn.Module) -> dict[str, Array]:
+    """Parameters as the arrays ``net.NAME`` of a file, float32, shared ones once."""
     return {
-        name: parameter.detach().float().cpu().contiguous().numpy()
+        f"net.{name}": parameter.detach().float().cpu().contiguous().numpy()
         for name, parameter in net.named_parameters()
     }
 
 
 @torch.no_grad()
-def fill_net(net: Net, arrays: Mapping[str, Array], where: str) -> None:
-    """Set a net's parameters.
+def fill_parameters(net: nn.Module, file: ModelFile) -> None:
+    """Set a net's parameters to the arrays ``net.NAME`` of a file.
 
     Raises:
-        FormatError: a parameter that is missing, or of another shape, or not a number.
+        FormatError: an array is missing or has another shape or type.
     """
     for name, parameter in net.named_parameters():
-        array = arrays.get(name)
-        if array is None:
-            raise FormatError(f"the array 'net.{name}' is missing", where=where)
-        if array.shape != tuple(parameter.shape) or array.dtype != np.float32:
-            raise FormatError(
-                f"it is {array.dtype} of shape {array.shape}, and float32 of shape "
-                f"{tuple(parameter.shape)} is needed",
-                where=f"{where}, array 'net.{name}'",
-            )
+        array = file.array(f"net.{name}", np.float32, tuple(parameter.shape))
         parameter.copy_(torch.from_numpy(np.array(array)))

@@ -14,12 +14,19 @@ from unrolled.errors import SettingError
 from unrolled.neural.cells import CELLS, Cell, State, activate
 from unrolled.neural.initialisation import check_initialisation, initialise
 from unrolled.neural.max_ent import NO_WORD, MaxEnt
-from unrolled.neural.output_layers import output_layer
+from unrolled.neural.output_layers import (
+    AdaptiveSoftmax,
+    ClassFactoredSoftmax,
+    FullSoftmax,
+    OutputLayer,
+)
+from unrolled.neural.sampled import NoiseContrastive, SampledSoftmax
 from unrolled.text.vocabulary import EOS
 
 Array = np.ndarray[Any, Any]
 
 KINDS = (*CELLS, "feed-forward")
+OUTPUTS = ("classes", "full", "adaptive", "sampled", "nce")
 FADING = 0.9  # of a state, each step
 
 # Names in files of earlier versions, and what they are called now.
@@ -323,3 +330,24 @@ def build_net(config: NetConfig, size: int, class_of: Array | None = None) -> Ne
     """The net that a configuration describes, freshly initialised from torch's random numbers."""
     kind = FeedForwardNet if config.cell == "feed-forward" else RecurrentNet
     return kind(config, size, class_of)
+
+
+def output_layer(
+    kind: str, weight: nn.Parameter, class_of: Array | None, samples: int = 1024
+) -> OutputLayer:
+    """The output layer of a name; ``classes`` needs the class of every word.
+
+    Raises:
+        SettingError: an unknown name.
+    """
+    if kind == "full":
+        return FullSoftmax(weight)
+    if kind == "classes" and class_of is not None:
+        return ClassFactoredSoftmax(weight, class_of)
+    if kind == "adaptive":
+        return AdaptiveSoftmax(weight.shape[1], weight.shape[0])
+    if kind == "sampled":
+        return SampledSoftmax(weight, samples)
+    if kind == "nce":
+        return NoiseContrastive(weight, samples)
+    raise SettingError(f"the output '{kind}' is unknown, allowed are {', '.join(OUTPUTS)}")

@@ -21,9 +21,6 @@ from unrolled.text.vocabulary import BOS
 
 Array = np.ndarray[Any, Any]
 
-OUTPUTS = ("classes", "full", "adaptive")
-TRAINED_ON_SAMPLES = ("sampled", "nce")
-
 
 class OutputLayer(nn.Module):
     """What every output layer offers.
@@ -57,7 +54,7 @@ class OutputLayer(nn.Module):
         """Exact log-probabilities of all words, (N, V)."""
         raise NotImplementedError
 
-    def begin_at(self, word_counts: Array) -> None:
+    def init_unigram_bias(self, word_counts: Array) -> None:
         """Set the biases so that training begins at the unigram probabilities; (V,) counts."""
 
 
@@ -98,7 +95,7 @@ class FullSoftmax(OutputLayer):
     def distribution(self, h: Tensor) -> Tensor:
         return torch.log_softmax(self._scores(h), -1)
 
-    def begin_at(self, word_counts: Array) -> None:
+    def init_unigram_bias(self, word_counts: Array) -> None:
         _set_to_logarithms(self.bias, word_counts)
 
     def _scores(self, h: Tensor) -> Tensor:
@@ -198,7 +195,7 @@ class ClassFactoredSoftmax(OutputLayer):
         totals = [torch.logsumexp(words[:, some], -1) for some in self.index.words_of_classes]
         return words + (of_class - torch.stack(totals, -1))[:, self.class_of]
 
-    def begin_at(self, word_counts: Array) -> None:
+    def init_unigram_bias(self, word_counts: Array) -> None:
         _set_to_logarithms(self.bias, word_counts)
         _set_to_logarithms(self.class_bias, np.bincount(self.class_of.cpu().numpy(), word_counts))
 
@@ -342,25 +339,3 @@ def _forbidden(weight: Tensor) -> Tensor:
     mask = torch.zeros(weight.shape[0], dtype=weight.dtype)
     mask[BOS] = -math.inf
     return mask
-
-
-def output_layer(
-    kind: str, weight: nn.Parameter, class_of: Array | None, samples: int = 1024
-) -> OutputLayer:
-    """The output layer of a name; the one by classes needs the class of every word.
-
-    Raises:
-        SettingError: an unknown name.
-    """
-    if kind == "full":
-        return FullSoftmax(weight)
-    if kind == "classes" and class_of is not None:
-        return ClassFactoredSoftmax(weight, class_of)
-    if kind == "adaptive":
-        return AdaptiveSoftmax(weight.shape[1], weight.shape[0])
-    if kind in TRAINED_ON_SAMPLES:
-        from unrolled.neural.sampled import NoiseContrastive, SampledSoftmax
-
-        return (SampledSoftmax if kind == "sampled" else NoiseContrastive)(weight, samples)
-    allowed = ", ".join(OUTPUTS + TRAINED_ON_SAMPLES)
-    raise SettingError(f"the output '{kind}' is unknown, allowed are {allowed}")

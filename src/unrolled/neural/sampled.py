@@ -55,8 +55,8 @@ class SampledSoftmax(FullSoftmax):
         # Until counts come: words stand by falling frequency, which is about 1 / rank.
         self._propose(1 / np.arange(1, weight.shape[0] + 1))
 
-    def begin_at(self, word_counts: Array) -> None:
-        super().begin_at(word_counts)
+    def init_unigram_bias(self, word_counts: Array) -> None:
+        super().init_unigram_bias(word_counts)
         self._propose(np.asarray(word_counts, np.float64) + 0.5)
 
     def _propose(self, weights: Array) -> None:

@@ -60,8 +60,12 @@ class Batch:
     fresh: bool
     steps: Array
 
+    def columns(self, part: slice) -> Batch:
+        """The same stretch of some of the texts."""
+        return Batch(self.inputs[:, part], self.targets[:, part], self.fresh, self.steps[:, part])
 
-def side_by_side(steps: Steps, batch: int, length: int, first: int = 0) -> Iterator[Batch]:
+
+def contiguous_batches(steps: Steps, batch: int, length: int, first: int = 0) -> Iterator[Batch]:
     """Cut a text into B parts and go through them in parallel, ``length`` steps at a time.
 
     The state is to be carried from one stretch to the next; the parts differ by one step at most.

@@ -26,7 +26,7 @@ from unrolled.neural.max_ent import SparseAdagrad
 from unrolled.neural.model import NeuralModel
 from unrolled.neural.net import Net, NetConfig, build_net
 from unrolled.neural.optimisers import optimiser_of
-from unrolled.neural.streams import Batch, by_sentence, side_by_side, steps_of
+from unrolled.neural.streams import Batch, by_sentence, contiguous_batches, steps_of
 from unrolled.neural.training_config import EpochRecord, Tick, TrainingConfig
 from unrolled.runtime.memory import keep_freed_memory
 from unrolled.text.corpus import Corpus, TextOptions
@@ -88,7 +88,7 @@ class Trainer:
         self.net = build_net(net_config, len(corpus.vocabulary), class_of)
         counts = corpus.word_counts.copy()
         counts[BOS] = 0
-        self.net.output.begin_at(counts)
+        self.net.output.init_unigram_bias(counts)
         self.vectors_line = self._take_vectors() if config.vectors else ""
         self.net.output.threads = threads
         self.group = group or Group()
@@ -198,11 +198,11 @@ class Trainer:
             return by_sentence(self.steps, config.batch, self._length, random)
         # Every pass cuts the text elsewhere, so that errors are cut off elsewhere too.
         first = int(random.integers(self.steps.inputs.size)) if self.epoch > 0 else 0
-        return side_by_side(self.steps, config.batch, self._length, first)
+        return contiguous_batches(self.steps, config.batch, self._length, first)
 
     def _train_batch(self, batch: Batch) -> int:
         """One forward and backward pass, and a step of the optimiser when it is due."""
-        share = self.group.share(batch)
+        share = batch.columns(self.group.share(batch.steps.shape[1]))
         if batch.fresh:
             self.state = self.net.begin(share.inputs.shape[1])
         tokens = int(np.count_nonzero(batch.steps >= 0))
@@ -320,10 +320,10 @@ class Trainer:
         if self.valid is None:
             return None
         if not self.group.first:
-            return self.group.first_says(0.0)
+            return self.group.broadcast_from_rank0(0.0)
         scores = self._model_now().text_log_probs(self.valid.ids)
         entropy = -float(scores.sum(dtype=np.float64)) / self.valid.tokens
-        return self.group.first_says(math.exp(min(entropy, 700)))
+        return self.group.broadcast_from_rank0(math.exp(min(entropy, 700)))
 
     def _record(self, valid: float | None) -> EpochRecord:
         totals = self.totals
@@ -381,7 +381,7 @@ class Trainer:
             FormatError, SettingError: it cannot be gone on from.
         """
         self._path, self._minutes = path, minutes
-        if resume and self.group.first_says(float(path.exists())):
+        if resume and self.group.broadcast_from_rank0(float(path.exists())):
             resume_from(self, path)
 
     def take_place(self, config: dict[str, Any]) -> None:

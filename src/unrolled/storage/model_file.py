@@ -69,7 +69,7 @@ _READERS = {
     "mixture": "unrolled.language_models.mixture:Mixture.from_file",
     "cache": "unrolled.language_models.cache:CacheModel.from_file",
     "net": "unrolled.neural.model:NeuralModel.from_file",
-    "tagger": "unrolled.tagging.model:Tagger.from_file",
+    "tagger": "unrolled.tagging.reading:read_tagger",
 }
 _ARPA_READER = "unrolled.ngram.arpa.files:read_arpa"
 

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from unrolled.errors import FormatError, SettingError, TextError
-from unrolled.storage.model_file import ModelFile, load, write_model
+from unrolled.neural.model import parameter_arrays
+from unrolled.storage.model_file import load, write_model
 from unrolled.tagging.data.batches import Packing, by_length, ranges
 from unrolled.tagging.data.columns import TaggedSentence
 from unrolled.tagging.data.features import Columns, Forms, Lexicon
@@ -284,10 +285,7 @@ class Tagger:
 
     def contents(self) -> dict[str, Any]:
         """What a file of this model holds, as `write_model` takes it."""
-        arrays: dict[str, Array] = {
-            f"net.{name}": parameter.detach().float().cpu().contiguous().numpy()
-            for name, parameter in self.net.named_parameters()
-        }
+        arrays = parameter_arrays(self.net)
         arrays |= {"vectors.trained": self.vectors.trained, "vectors.given": self.vectors.given}
         words = self.lexicon.vocabulary.arrays()
         arrays |= {f"words.{name}": array for name, array in words.items()}
@@ -311,17 +309,6 @@ class Tagger:
             "arrays": arrays,
             "provenance": self.provenance,
         }
-
-    @classmethod
-    def from_file(cls, file: ModelFile) -> Tagger:
-        """Tagger of an opened file.
-
-        Raises:
-            FormatError: arrays or settings that are missing or contradict each other.
-        """
-        from unrolled.tagging.reading import read_tagger
-
-        return read_tagger(file)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle by path: the receiver opens the same file."""

@@ -6,10 +6,9 @@ from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
-import torch
 
 from unrolled.errors import FormatError, SettingError
-from unrolled.neural.model import NeuralModel
+from unrolled.neural.model import NeuralModel, fill_parameters
 from unrolled.settings import with_current_names
 from unrolled.storage.model_file import ModelFile, arrays_under
 from unrolled.tagging.config import FORMER_NAMES, FORMER_TRAINING_NAMES, TAG_SCHEMES, TaggerConfig
@@ -44,7 +43,7 @@ def read_tagger(file: ModelFile) -> Tagger:
         config, characters=len(characters) + 2, columns=columns.sizes, tags=len(tags),
         allowed=tags.allowed(),
     )  # fmt: skip
-    _fill(net, file)
+    fill_parameters(net, file)
     vocabulary = Vocabulary.from_arrays(arrays_under("words.", file.arrays), where)
     width = config.embedding
     vectors = VectorTable(
@@ -122,11 +121,3 @@ def _list(given: Any, where: str) -> list[Any]:
     if not isinstance(given, list):
         raise FormatError("the columns are damaged", where=where)
     return given
-
-
-@torch.no_grad()
-def _fill(net: TaggerNet, file: ModelFile) -> None:
-    """Set the net's parameters, each of just its shape."""
-    for name, parameter in net.named_parameters():
-        array = file.array(f"net.{name}", np.float32, tuple(parameter.shape))
-        parameter.copy_(torch.from_numpy(np.array(array)))

@@ -98,8 +98,8 @@ def resume_from(trainer: Trainer, path: Path) -> None:
         means = _under("mean.", tensors)
         trainer.averager.means = {name: tensor.to(device) for name, tensor in means.items()}
         states = _under("state.", tensors)
-        parts = [trainer.group.rows(states[str(place)]) for place in range(len(states))]
-        trainer.state = tuple(part.to(device) for part in parts)
+        parts = [states[str(place)] for place in range(len(states))]
+        trainer.state = tuple(part[trainer.group.share(len(part))].to(device) for part in parts)
         _fill_optimiser(trainer.optimiser, _under("optimiser.", tensors))
         if trainer.direct is not None:
             trainer.direct.squares.copy_(tensors["direct.squares"])

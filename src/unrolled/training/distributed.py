@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,6 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from unrolled.errors import SettingError, UnrolledError
-from unrolled.neural.streams import Batch
 
 if TYPE_CHECKING:
     from unrolled.text.sources import Sources
@@ -60,43 +59,31 @@ class Group:
 
     # -- shares ----------------------------------------------------------------------------------
 
-    def share(self, batch: Batch) -> Batch:
-        """The columns of a batch that this process works on, perhaps none."""
-        if self.size == 1:
-            return batch
-        mine = slice(*self._edges(batch.steps.shape[1]))
-        parts = {name: getattr(batch, name)[:, mine] for name in ("inputs", "targets", "steps")}
-        return replace(batch, **parts)
-
-    def rows(self, tensor: Tensor) -> Tensor:
-        """The rows of a state (B, ...) of the whole batch that belong to this process's share."""
-        low, high = self._edges(len(tensor))
-        return tensor[low:high]
-
-    def _edges(self, columns: int) -> tuple[int, int]:
-        return columns * self.rank // self.size, columns * (self.rank + 1) // self.size
+    def share(self, count: int) -> slice:
+        """Which of the texts of a batch this process works on, perhaps none."""
+        return slice(count * self.rank // self.size, count * (self.rank + 1) // self.size)
 
     # -- messages --------------------------------------------------------------------------------
 
-    def sum_gradients(self, parameters: Sequence[nn.Parameter], wish: bool = False) -> bool:
-        """Give every process the sum of all gradients; whether any process has the wish.
+    def sum_gradients(self, parameters: Sequence[nn.Parameter], flag: bool = False) -> bool:
+        """Sum the gradients over all processes; whether any process raised its flag.
 
-        A parameter that no process has a gradient for keeps none.
+        A parameter without a gradient in all processes keeps none.
         """
         if self.size == 1:
-            return wish
+            return flag
         given = [p for p in parameters if p.requires_grad]
         parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in given]
         marks = [float(p.grad is not None) for p in given]
-        last = parts[0].new_tensor([*marks, float(wish)])
+        last = parts[0].new_tensor([*marks, float(flag)])
         flat = torch.cat([*(part.flatten() for part in parts), last])
         with _others_may_end():
             dist.all_reduce(flat)
         *sums, last = flat.split([*(part.numel() for part in parts), len(last)])
-        *counts, wishes = last.tolist()
+        *counts, flags = last.tolist()
         for parameter, total, count in zip(given, sums, counts, strict=True):
             parameter.grad = total.view_as(parameter) if count else None
-        return bool(wishes)
+        return bool(flags)
 
     def sum_tensor(self, tensor: Tensor) -> None:
         """Put the sum over all processes into a tensor."""
@@ -114,8 +101,8 @@ class Group:
         found: list[float] = tensor.tolist()
         return found
 
-    def first_says(self, value: float) -> float:
-        """The number that the first process has, whatever the others have."""
+    def broadcast_from_rank0(self, value: float) -> float:
+        """The number of the first process, in all processes."""
         return self.sum([value if self.first else 0.0])[0]
 
     def all_rows(self, tensor: Tensor) -> list[Tensor]:
