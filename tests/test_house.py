@@ -38,15 +38,11 @@ KNOWN_ROOT_IMPORTS = {"unrolled.cli.app", "unrolled.compilation"}
 KNOWN_BACK_IMPORTS = [
     ("unrolled.cli.tagging", "unrolled.cli.query"),
     ("unrolled.experiments.temporal_order_rivals", "unrolled.experiments.temporal_order"),
-    ("unrolled.neural.sampled", "unrolled.neural.output_layers"),
     ("unrolled.neural.trainer", "unrolled.gradients.monitor"),
     ("unrolled.neural.training", "unrolled.gradients.monitor"),
     ("unrolled.runtime.compiler", "unrolled.compilation"),
-    ("unrolled.tagging.data.training_data", "unrolled.tagging.model"),
-    ("unrolled.tagging.reading", "unrolled.tagging.model"),
     ("unrolled.text.vocabulary", "unrolled.text.encoding_kernels"),
     ("unrolled.training.checkpoints", "unrolled.neural.trainer"),
-    ("unrolled.training.distributed", "unrolled.neural.streams"),
     ("unrolled.ngram.counts.count_files", "unrolled.ngram.training"),
     ("unrolled.ngram.trie.trie_kernels", "unrolled.ngram.trie.packing"),
 ]

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from unrolled.errors import SettingError
 
 try:
-    from spacy.language import Language
+    import spacy.language as _spacy
 except ImportError:  # only spaCy has a use for this module, but all modules can be imported
-    Language = None
+    _spacy = None  # type: ignore[assignment, unused-ignore]
 
 if TYPE_CHECKING:
     from unrolled.tagging.model import Tagger
@@ -116,7 +116,7 @@ def _span(doc: Any, start: int, end: int, label: str) -> Any:
     return Span(doc, start, end, label=label)
 
 
-if Language is not None:
-    Language.factory(NAME, default_config=_DEFAULTS, assigns=["doc.ents", "token.tag"])(
+if _spacy is not None:
+    _spacy.Language.factory(NAME, default_config=_DEFAULTS, assigns=["doc.ents", "token.tag"])(
         make_component
     )

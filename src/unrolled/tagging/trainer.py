@@ -19,14 +19,6 @@ from unrolled.tagging.config import TaggerConfig, TaggerTraining
 from unrolled.tagging.data.batches import Packing, ranges, shuffled
 from unrolled.tagging.data.columns import TaggedSentence
 from unrolled.tagging.data.features import Forms, character_ids
-from unrolled.tagging.data.training_data import (
-    TrainingData,
-    check_tagged,
-    columns_of,
-    metric_of,
-    tag_set,
-    unknown_chances,
-)
 from unrolled.tagging.model import Tagger
 from unrolled.tagging.net.language_states import read_language_states
 from unrolled.tagging.net.network import TaggerNet
@@ -34,6 +26,14 @@ from unrolled.tagging.net.trained_vectors import TrainedVectors
 from unrolled.tagging.net.vectors import words_of
 from unrolled.tagging.scoring.overlap import score_overlap
 from unrolled.tagging.scoring.scores import score_spans, token_accuracy
+from unrolled.tagging.training_data import (
+    TrainingData,
+    check_tagged,
+    columns_of,
+    metric_of,
+    tag_set,
+    unknown_chances,
+)
 from unrolled.training.averaging import Averager, set_parameters
 from unrolled.training.curve import TaggerRecord, TaggerTick
 from unrolled.training.devices import CPU
