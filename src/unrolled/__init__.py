@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from unrolled.ngram.arpa.files import read_arpa as read_arpa
     from unrolled.ngram.arpa.files import write_arpa as write_arpa
     from unrolled.ngram.counts.count_files import read_counts as read_counts
-    from unrolled.ngram.counts.count_files import train_on_counts as train_on_counts
     from unrolled.ngram.counts.count_files import write_counts as write_counts
     from unrolled.ngram.counts.counting import count_ngrams as count_ngrams
     from unrolled.ngram.editing.mixing import mix as mix
@@ -55,6 +54,7 @@ if TYPE_CHECKING:
     from unrolled.ngram.estimation.estimator import NgramConfig as NgramConfig
     from unrolled.ngram.model import NgramModel as NgramModel
     from unrolled.ngram.training import train_ngram as train_ngram
+    from unrolled.ngram.training import train_on_counts as train_on_counts
     from unrolled.storage.model_file import load as load
     from unrolled.tagging.data.columns import TaggedSentence as TaggedSentence
     from unrolled.tagging.data.columns import read_columns as read_columns
@@ -113,7 +113,7 @@ _HOMES = {
     "surprisals": "language_models.protocol",
     "train_net": "neural.training",
     "train_ngram": "ngram.training",
-    "train_on_counts": "ngram.counts.count_files",
+    "train_on_counts": "ngram.training",
     "train_tagger": "tagging.training",
     "tune_weights": "ngram.editing.mixing",
     "write_arpa": "ngram.arpa.files",

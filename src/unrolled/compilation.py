@@ -130,8 +130,8 @@ def _score(text: Path) -> None:
 
     import unrolled
     from unrolled.ngram.model import NgramModel
+    from unrolled.ngram.trie.layout import packed_size, word_bits
     from unrolled.ngram.trie.packed_trie import PackedTrie
-    from unrolled.ngram.trie.packing import packed_size, word_bits
     from unrolled.text.tokens import tokenise
     from unrolled.text.vocabulary import Vocabulary
 
@@ -190,9 +190,9 @@ def _rescore() -> None:
 
 
 def _train(text: Path, folder: Path) -> None:
-    from unrolled.ngram.counts.count_files import train_on_counts, write_counts
+    from unrolled.ngram.counts.count_files import write_counts
     from unrolled.ngram.counts.counting import count_ngrams
-    from unrolled.ngram.training import train_ngram
+    from unrolled.ngram.training import train_ngram, train_on_counts
     from unrolled.text.corpus import TextOptions, read_corpus
 
     train_ngram(text, order=3, threads=1)

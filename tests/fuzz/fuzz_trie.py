@@ -168,7 +168,7 @@ def _surgery(trie: PackedTrie, numbers: np.random.Generator) -> None:
     keep[: table.levels[1]] = True
     for length in range(2, table.order + 1):
         keep[table.level(length)] &= keep[table.parents(length)]
-    table.suffixes()
+    table.link_suffixes()
     pack(table.select(keep))
 
 

@@ -15,7 +15,7 @@ from numba import njit
 
 import oracle
 from unrolled import FormatError, SettingError, TextError, Vocabulary
-from unrolled.text.vocabulary import _hashed
+from unrolled.text.hashing import hash_word
 
 # Words of many lengths round the eight bytes that kernels read at once, that share beginnings.
 word = st.one_of(
@@ -83,7 +83,7 @@ def test_the_hash_in_python_is_the_kernels():
 
     scan = njit(lambda data: encoding.scan(data, 0))  # Python cannot call it by itself
     for text in (b"a", b"abcdefg", b"abcdefgh", b"abcdefghi", bytes(range(33, 133))):
-        assert scan(np.frombuffer(text, np.uint8)) == (len(text), _hashed(text))
+        assert scan(np.frombuffer(text, np.uint8)) == (len(text), hash_word(text))
 
 
 def test_empty_words_and_words_with_white_space_are_unknown():
@@ -167,7 +167,7 @@ def test_hostile_tables_give_ids_inside_and_end(data, seed):
     slots = rng.integers(0, 2**64, arrays["slots"].size, np.uint64)
     # Right fingerprints with wild ids, so that the offsets are really read.
     for text in oracle.split_words(data.replace(b"\n", b" ")):
-        hashed = _hashed(text)
+        hashed = hash_word(text)
         wild = int(rng.choice([0, 1, 5, 22, 23, 24, 2**31, 2**32 - 1]))
         slots[hashed % slots.size] = (hashed >> 32 << 32) | wild
     offsets = arrays["offsets"].copy()

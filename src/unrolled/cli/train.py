@@ -115,7 +115,7 @@ def ngram(
 
         check_bits(quantize)
         if from_counts:
-            from unrolled.ngram.counts.count_files import train_on_counts
+            from unrolled.ngram.training import train_on_counts
 
             model = train_on_counts(
                 texts,

@@ -22,8 +22,8 @@ from unrolled.language_models.protocol import (
     words_of,
 )
 from unrolled.ngram.query.scoring_work import work_arrays
+from unrolled.ngram.trie.layout import inverse_spreader
 from unrolled.ngram.trie.packed_trie import PackedTrie
-from unrolled.ngram.trie.packing import SPREADER
 from unrolled.runtime.cached_kernels import KeptKernel
 from unrolled.runtime.threads import run_slices
 from unrolled.storage.model_file import ModelFile, arrays_under, load, write_model
@@ -184,8 +184,7 @@ class NgramModel:
         """
         require_normalised(self, "the next word's distribution")
         result = np.empty(self.trie.vocabulary_size, np.float32)
-        bits = self.trie.bits
-        inverse = pow(SPREADER, -1, 1 << bits)
+        inverse = inverse_spreader(self.trie.bits)
         _NEXT_DISTRIBUTION(*self._arrays, inverse, self._checked(state), result)
         require_log_probs(result)
         return result

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unrolled.errors import SettingError, TextError
+from unrolled.ngram.counts.count_files import read_counts
 from unrolled.ngram.counts.counting import NgramCounts, count_ngrams
 from unrolled.ngram.estimation.estimator import NgramConfig, estimate
 from unrolled.ngram.model import NgramModel
@@ -19,7 +20,7 @@ from unrolled.ngram.trie.packed_trie import pack
 from unrolled.runtime.threads import return_memory
 from unrolled.settings import check_known, names_of
 from unrolled.text.corpus import Corpus, TextOptions, read_corpus
-from unrolled.text.vocabulary import UNK
+from unrolled.text.vocabulary import EOS, UNK
 
 if TYPE_CHECKING:
     from unrolled.text.sources import Sources
@@ -162,6 +163,45 @@ def model_from_counts(
     settings = {**asdict(config), "text": asdict(options or TextOptions())}
     made = {**(provenance or {}), "discounts": result.discounts}
     return NgramModel(pack(result.table, consume=True), vocabulary, settings, made)
+
+
+def train_on_counts(
+    sources: Sources,
+    *,
+    vocabulary: Vocabulary | None = None,
+    weights: Sequence[int] | None = None,
+    threads: int = 2,
+    report: Report | None = None,
+    progress: Callable[[int], None] | None = None,
+    **settings: Any,
+) -> NgramModel:
+    """Train an n-gram model on count files; equal to `train_ngram` on their text.
+
+    Args:
+        sources, vocabulary, weights, threads, report, progress: see `read_counts`.
+        **settings: those of `NgramConfig`; the order is the files' unless given.
+
+    Raises:
+        As `read_counts` and `train_ngram`.
+    """
+    ngram_config(settings)  # refuse wrong settings before hours of reading
+    counts, words = read_counts(
+        sources,
+        order=settings.get("order"),
+        vocabulary=vocabulary,
+        weights=weights,
+        threads=threads,
+        report=report,
+        progress=progress,
+    )
+    config = ngram_config({**settings, "order": counts.order})
+    tokens = int(counts.counts(1).sum(dtype=np.int64) - counts.counts(1)[1])
+    provenance = {
+        "counts": {"tokens": tokens, "sentences": int(counts.counts(1)[EOS])},
+    }
+    return model_from_counts(
+        counts, words, config, provenance=provenance, threads=threads, report=report
+    )
 
 
 def _checksum(ids: Any) -> str:

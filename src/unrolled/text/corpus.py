@@ -24,8 +24,9 @@ import numpy.typing as npt
 
 from unrolled.errors import SettingError
 from unrolled.text.sources import Block, Sources, source_bytes
+from unrolled.text.specials import ALL_KEPT, reserved_token_error, special_policy
 from unrolled.text.tokens import TextOptions, iter_sentences, read_blocks, tokenise
-from unrolled.text.vocabulary import BOS, EOS, UNK, Vocabulary, mark_error, special_policy
+from unrolled.text.vocabulary import BOS, EOS, UNK, Vocabulary
 
 if TYPE_CHECKING:
     from unrolled.text.word_table import WordTable
@@ -148,7 +149,7 @@ def _counted(
     threads: int,
     progress: Callable[[int], None] | None,
 ) -> Corpus:
-    from unrolled.text.word_table import ForbiddenMark, WordTable
+    from unrolled.text.word_table import ReservedTokenError, WordTable
 
     policy = special_policy(options.specials)
     tables = [WordTable() for _ in range(threads)]
@@ -157,9 +158,11 @@ def _counted(
         table, first = tables[worker], tables[worker].words
         try:
             ids = table.count(block.data, policy)
-        except ForbiddenMark as mark:
+        except ReservedTokenError as token:
             data = np.frombuffer(block.data, np.uint8)
-            raise mark_error(data, mark.position, options.specials, block.place) from None
+            raise reserved_token_error(
+                data, token.position, options.specials, block.place
+            ) from None
         sentences = table.last_sentences
         return _Piece(_set_apart(ids), worker, sentences, first_new=first, stop_new=table.words)
 
@@ -186,7 +189,6 @@ def _merged(
     Each block's new words are entered in the order of the blocks. A word that another thread saw
     in an earlier block is there already, so the order is that of one thread alone.
     """
-    from unrolled.text.vocabulary import SPECIAL_POLICIES
     from unrolled.text.word_table import WordTable
 
     if len(tables) == 1:
@@ -196,7 +198,7 @@ def _merged(
     for piece in pieces:
         if piece.stop_new > piece.first_new:
             new = tables[piece.worker].spaced(piece.first_new, piece.stop_new)
-            ids = merged.count(new, SPECIAL_POLICIES["keep"])
+            ids = merged.count(new, ALL_KEPT)
             maps[piece.worker][piece.first_new : piece.stop_new] = ids[1:-1]
     merged.counts[:] = 0
     for table, known in zip(tables, maps, strict=True):

@@ -22,18 +22,11 @@ import numpy.typing as npt
 
 from unrolled.runtime.intrinsics import eight_bytes, prefetch, trailing_zeros
 from unrolled.runtime.kernels import kept_kernel, kernel, uncounted_leaf, uncounted_part
-from unrolled.text.vocabulary import SCANNED
+from unrolled.text.hashing import MAX_PROBES, MIX, SCANNED, SEED
+from unrolled.text.specials import ALL_SKIPPED, ALL_STOP, MARKS_STOP
 
-MAX_PROBES = 1024
-
-# What a literal <unk>, <s> or </s> in the text does.
-MARKS_STOP = 0  # <unk> is the unknown word; <s> and </s> stop the kernel
-ALL_STOP = 1
-ALL_SKIPPED = 2  # as if they were white space
-ALL_KEPT = 3  # each becomes its own id
-
-_SEED = np.uint64(0xCBF29CE484222325)
-_MIX = np.uint64(0x9E3779B97F4A7C15)
+_SEED = np.uint64(SEED)
+_MIX = np.uint64(MIX)
 _LOW = np.uint64(0xFFFFFFFF)
 _S32 = np.uint64(32)
 _NONE = np.uint64(0)

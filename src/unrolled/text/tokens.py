@@ -15,7 +15,8 @@ import numpy as np
 from unrolled.errors import FormatError, MissingExtraError, SettingError, TextError
 from unrolled.runtime.cached_kernels import KeptKernel
 from unrolled.text.sources import Block, Sources, raw_blocks
-from unrolled.text.vocabulary import readonly, special_policy
+from unrolled.text.specials import special_policy
+from unrolled.text.vocabulary import readonly
 
 _TOKENS = ("word", "char", "byte")
 _HIGH_RUNS = re.compile(rb"[\x80-\xff]+")

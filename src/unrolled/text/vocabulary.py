@@ -16,15 +16,19 @@ import numpy.typing as npt
 
 from unrolled.errors import FormatError, SettingError, TextError
 from unrolled.runtime.cached_kernels import KeptKernel
+from unrolled.text.hashing import MAX_PROBES, RECENT, SCANNED, hash_word
+from unrolled.text.specials import (
+    ALL_KEPT,
+    BOS,
+    EOS,
+    SPECIALS,
+    UNK,
+    newlines,
+    reserved_token_error,
+    special_policy,
+)
 
-UNK, BOS, EOS = 0, 1, 2
-SPECIALS = ("<unk>", "<s>", "</s>")
-
-# What literal <unk>, <s> and </s> in a text mean; the values are those of encoding.py.
-SPECIAL_POLICIES = {"unknown": 0, "error": 1, "skip": 2, "keep": 3}
-
-SCANNED = 32  # words that are scanned before they are looked up, see `encoding.scan_batch`
-RECENT = 16384  # pairs of a memory of recent words: 256 KiB, half of a second-level cache
+__all__ = ["BOS", "EOS", "SPECIALS", "UNK", "EncodedBlock", "Vocabulary", "readonly"]
 
 _ENCODE_LINES = KeptKernel(
     "unrolled.text.encoding_kernels",
@@ -33,8 +37,6 @@ _ENCODE_LINES = KeptKernel(
 )
 
 _SEPARATORS = b"\0\t\n\r "
-_MASK = 2**64 - 1
-_SEED, _MIX = 0xCBF29CE484222325, 0x9E3779B97F4A7C15
 _DTYPES = {"text": "uint8", "offsets": "uint32", "slots": "uint64"}
 
 
@@ -207,7 +209,7 @@ class Vocabulary:
         joined = " ".join(words).encode(errors="replace")
         separators = sum(joined.count(bytes([separator])) for separator in _SEPARATORS)
         if separators == len(words) - 1:
-            ids = self._encode(joined, SPECIAL_POLICIES["keep"])
+            ids = self._encode(joined, ALL_KEPT)
             if ids.size == len(words):
                 return ids
         # Some word is empty or holds white space, so that the joined text has other words.
@@ -219,7 +221,7 @@ class Vocabulary:
         Words are what ASCII white space parts; ``<s>`` and ``</s>`` get their own ids.
         """
         data = text.encode(errors="replace") if isinstance(text, str) else text
-        return self._encode(data, SPECIAL_POLICIES["keep"])
+        return self._encode(data, ALL_KEPT)
 
     def _encode(self, data: bytes, policy: int) -> npt.NDArray[np.int32]:
         out = np.empty((len(data) + 1) // 2 + 8, np.int32)
@@ -235,7 +237,7 @@ class Vocabulary:
         marks: int,
         out: npt.NDArray[np.int32],
     ) -> tuple[int, int, int, int]:
-        """As `encoding.encode_lines`."""
+        """As `encoding_kernels.encode_lines`."""
         batch, hashes = np.empty((3, SCANNED), np.int64), np.empty(SCANNED, np.uint64)
         table = self._text, self._offsets, self._slots
         found: tuple[int, int, int, int] = _ENCODE_LINES(
@@ -267,13 +269,13 @@ class Vocabulary:
         """
         policy = special_policy(specials)
         data = readonly(np.frombuffer(block, np.uint8))
-        lines = _newlines(data) + 1
+        lines = newlines(data) + 1
         out = np.empty((data.size + 1) // 2 + 2 * lines + 8, np.int32)
         # A memory of recent words costs its zeroing, so only large blocks have one.
         recent = _NO_RECENT if data.size < 1 << 16 else np.zeros(2 * RECENT, np.uint64)
         written, sentences, oov, stopped = self._encode_lines(data, recent, policy, 1, out)
         if stopped >= 0:
-            raise mark_error(data, stopped, specials, place)
+            raise reserved_token_error(data, stopped, specials, place)
         if stopped == -2:
             raise TextError("the text was changed by another thread while it was read")
         return EncodedBlock(out[:written], sentences, oov)
@@ -286,8 +288,8 @@ class Vocabulary:
         data = word.encode(errors="replace")
         if not data or any(separator in data for separator in _SEPARATORS):
             return -1
-        hashed, mask = _hashed(data), int(self._slots.size) - 1
-        for probe in range(_MAX_PROBES):
+        hashed, mask = hash_word(data), int(self._slots.size) - 1
+        for probe in range(MAX_PROBES):
             slot = int(self._slots[(hashed + probe) & mask])
             if slot == 0:
                 return -1
@@ -297,50 +299,7 @@ class Vocabulary:
         return -1
 
 
-_MAX_PROBES = 1024  # as in encoding.py
 _NO_RECENT = np.zeros(0, np.uint64)
-
-
-def special_policy(specials: str) -> int:
-    """The number that the kernels know a policy by; SettingError for an unknown one."""
-    policy = SPECIAL_POLICIES.get(specials)
-    if policy is None:
-        raise SettingError(f"specials is {specials!r}, allowed are {', '.join(SPECIAL_POLICIES)}")
-    return policy
-
-
-def mark_error(
-    data: npt.NDArray[np.uint8],
-    position: int,
-    specials: str,
-    place: Callable[[int], str] | None,
-) -> TextError:
-    """The error for the mark at a position of a block."""
-    mark = data[position : position + 5].tobytes()
-    name = next(special for special in SPECIALS if mark.startswith(special.encode()))
-    line = _newlines(data[:position])
-    return TextError(
-        f"the text holds {name}, which marks sentences and unknown words",
-        where=place(line) if place is not None else f"line {line + 1}",
-        hint="Remove it, or skip such marks with --specials skip",
-    )
-
-
-def _newlines(data: npt.NDArray[np.uint8]) -> int:
-    step = 1 << 20  # keeps the array of comparisons small
-    return sum(
-        int(np.count_nonzero(data[at : at + step] == 10)) for at in range(0, data.size, step)
-    )
-
-
-def _hashed(data: bytes) -> int:
-    """The hash of encoding.scan."""
-    hashed = _SEED
-    for at in range(0, len(data), 8):
-        hashed = ((hashed ^ int.from_bytes(data[at : at + 8], "little")) * _MIX) & _MASK
-        hashed = ((hashed ^ (hashed >> 32)) * _MIX) & _MASK
-        hashed ^= hashed >> 32
-    return hashed
 
 
 def readonly(array: npt.NDArray[Any]) -> npt.NDArray[Any]:

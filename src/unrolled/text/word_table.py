@@ -9,16 +9,18 @@ import numpy.typing as npt
 
 from unrolled.errors import SettingError, TextError
 from unrolled.text import encoding_kernels as encoding
-from unrolled.text.vocabulary import RECENT, Vocabulary, readonly
+from unrolled.text.hashing import RECENT
+from unrolled.text.specials import SPECIALS
+from unrolled.text.vocabulary import Vocabulary, readonly
 
 Number = TypeVar("Number", bound=np.generic)
 
-SPECIALS = b"<unk><s></s>"
+_START = "".join(SPECIALS).encode()
 MAX_TEXT = 2**32 - 1  # offsets are uint32
 
 
-class ForbiddenMark(Exception):  # noqa: N818  (caught and reported with its place by the caller)
-    """A mark of sentence structure stands in the text; ``position`` in bytes of the block."""
+class ReservedTokenError(Exception):
+    """The text holds a special token that is not allowed; ``position`` in bytes of the block."""
 
     def __init__(self, position: int) -> None:
         super().__init__(position)
@@ -31,7 +33,7 @@ class WordTable:
     ``last_sentences`` are the lines of the block counted last.
 
     >>> table = WordTable()
-    >>> table.count(b"a rose is a rose\\n", encoding.MARKS_STOP).tolist()
+    >>> table.count(b"a rose is a rose\\n", 0).tolist()
     [1, 3, 4, 5, 3, 4, 2]
     >>> table.counts.tolist()[3:]
     [2, 2, 1]
@@ -39,7 +41,7 @@ class WordTable:
 
     def __init__(self) -> None:
         self._text = np.zeros(1 << 16, np.uint8)
-        self._text[: len(SPECIALS)] = np.frombuffer(SPECIALS, np.uint8)
+        self._text[: len(_START)] = np.frombuffer(_START, np.uint8)
         self._offsets = np.zeros(1 << 13, np.uint32)
         self._offsets[1:4] = (5, 8, 12)
         self._counts = np.zeros(1 << 13, np.int64)
@@ -49,7 +51,7 @@ class WordTable:
         self.words = 3
         self._index()
         self.last_sentences = 0
-        self._filled = len(SPECIALS)
+        self._filled = len(_START)
 
     @property
     def counts(self) -> npt.NDArray[np.int64]:
@@ -60,7 +62,7 @@ class WordTable:
         """Count a block of whole lines; its ids (n,) int32 are overwritten by the next call.
 
         Raises:
-            ForbiddenMark: where the policy of encoding.py says so.
+            ReservedTokenError: at a special token that the policy of `specials` forbids.
             TextError: when the words outgrow the table.
         """
         room = most_ids(data)
@@ -86,7 +88,7 @@ class WordTable:
                 break
             self._grow(int(state[6]))
         if code == 2:
-            raise ForbiddenMark(int(state[0]))
+            raise ReservedTokenError(int(state[0]))
         if code != 0:
             raise TextError("too many words of the text collide in the hash table")
         self.last_sentences = int(state[3])

@@ -17,10 +17,10 @@ from unrolled.errors import FormatError, SettingError, TextError, UnrolledError
 from unrolled.ngram.counts.count_files import (
     combine_counts,
     read_counts,
-    train_on_counts,
     write_counts,
 )
 from unrolled.ngram.counts.counting import count_ngrams
+from unrolled.ngram.training import train_on_counts
 from unrolled.ngram.trie.assembly import arrange
 
 pytestmark = pytest.mark.filterwarnings("ignore::unrolled.errors.UnrolledWarning")

@@ -14,7 +14,7 @@ from corpora import Sentences, corpora, counts_of, grams_of, ids_of, orders, zip
 from oracle import adjusted_counts, raw_counts
 from unrolled.errors import SettingError, TextError
 from unrolled.ngram.counts.counting import NgramCounts, count_ngrams
-from unrolled.ngram.trie.packing import spread_words
+from unrolled.ngram.trie.layout import spread_words
 from unrolled.text.vocabulary import BOS
 
 

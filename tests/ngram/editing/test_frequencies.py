@@ -17,7 +17,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::unrolled.errors.UnrolledWarning
 
 def linked(model):
     table = opened(model)
-    return table, table.suffixes()
+    return table, table.link_suffixes()
 
 
 def by_context(model, found):

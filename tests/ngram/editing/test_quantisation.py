@@ -17,8 +17,8 @@ from unrolled.errors import SettingError
 from unrolled.ngram.editing.quantisation import check_bits, quantise
 from unrolled.ngram.estimation.smoothing import SMOOTHINGS
 from unrolled.ngram.model import NgramModel
+from unrolled.ngram.trie.layout import BACKOFF_BITS, packed_size
 from unrolled.ngram.trie.packed_trie import CODES
-from unrolled.ngram.trie.packing import BACKOFF_BITS, packed_size
 from unrolled.ngram.trie.table import NgramTable
 
 NORMALISED = sorted(set(SMOOTHINGS) - {"stupid-backoff"})
@@ -26,7 +26,7 @@ NORMALISED = sorted(set(SMOOTHINGS) - {"stupid-backoff"})
 
 def context_sums(table: NgramTable) -> Any:
     """What every context sums to over the vocabulary, by S(h) = sum p + b(h) (S(h') - sum p')."""
-    suffixes = table.suffixes().astype(np.int64)
+    suffixes = table.link_suffixes().astype(np.int64)
     probabilities = np.exp(table.log_probs.astype(np.float64))
     weights = np.exp(table.backoffs.astype(np.float64))
     sums = np.zeros(table.inner)

@@ -21,15 +21,9 @@ from unrolled.ngram.editing.quantisation import quantise
 from unrolled.ngram.model import NgramModel
 from unrolled.ngram.trie import trie_kernels as kernels
 from unrolled.ngram.trie.assembly import assemble
+from unrolled.ngram.trie.layout import packed_size, spread_words, word_bits
 from unrolled.ngram.trie.packed_trie import PackedTrie, pack
-from unrolled.ngram.trie.packing import (
-    pack_fields,
-    pack_words,
-    packed_size,
-    spread_words,
-    unpack_words,
-    word_bits,
-)
+from unrolled.ngram.trie.packing import pack_fields, pack_words, unpack_words
 from unrolled.ngram.trie.table import NgramTable
 from unrolled.runtime.cached_kernels import KeptKernel
 from unrolled.storage.model_file import load
@@ -162,7 +156,7 @@ def test_suffixes_parents_and_n_grams(corpus: tuple[Sentences, int], order: int)
     table = model_of(*corpus, order).trie.unpack()
     grams = grams_of(table)
     nodes = {gram: node for node, gram in enumerate(grams)}
-    suffixes = table.suffixes()
+    suffixes = table.link_suffixes()
     for length in range(1, order + 1):
         here = grams[table.level(length)]
         assert [tuple(row) for row in table.ngrams(length).tolist()] == here
@@ -258,7 +252,7 @@ def test_damaged_contents_are_refused_when_all_is_read(model: NgramModel) -> Non
         with pytest.raises(FormatError, match=message):
             trie.unpack()
     with pytest.raises(FormatError, match="n-grams of order 3 lack the shorter n-gram"):
-        swapped(int(levels[2]), int(levels[3]), EOS).unpack().suffixes()
+        swapped(int(levels[2]), int(levels[3]), EOS).unpack().link_suffixes()
 
 
 def test_models_in_memory_and_in_files_are_read_by_the_same_kernels(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ from unrolled.language_models.protocol import require_normalised
 from unrolled.ngram.arpa.reader import ArpaReader
 from unrolled.ngram.arpa.text import MAX_LINE
 from unrolled.ngram.model import NgramModel
-from unrolled.ngram.trie.packing import SPREADER
+from unrolled.ngram.trie.layout import inverse_spreader
 from unrolled.ngram.trie.table import NgramTable
 from unrolled.storage.atomic import atomic_write
 from unrolled.text.vocabulary import readonly
@@ -131,8 +131,7 @@ def write_arpa(
     with atomic_write(path) as file:
         file.write(b"\\data\\\n")
         for length in range(1, table.order + 1):
-            size = table.level(length).stop - table.level(length).start
-            file.write(b"ngram %d=%d\n" % (length, size))
+            file.write(b"ngram %d=%d\n" % (length, table.size(length)))
         # One block is written, and perhaps compressed, while the next one is made.
         with ThreadPoolExecutor(1) as pool:
             for length in range(1, table.order + 1):
@@ -158,7 +157,7 @@ class _Writer:
             readonly(table.first),
             readonly(table.words),
             table.bits,
-            pow(SPREADER, -1, 1 << table.bits),
+            inverse_spreader(table.bits),
             readonly(table.log_probs),
             readonly(table.backoffs),
             readonly(words["text"]),
@@ -170,7 +169,7 @@ class _Writer:
         from unrolled.ngram.arpa.arpa_kernels import format_lines
 
         here = self.table.level(length)
-        path = self._first_path(length)
+        path = self.table.first_path(length)
         size = _BLOCK_BYTES
         while path[-1] < here.stop:
             # A new buffer each time, as the block before may still be in the file's hands.
@@ -190,12 +189,3 @@ class _Writer:
             size = max(size, room)
             if written:
                 yield out[:written].data, int(path[-1]) - before
-
-    def _first_path(self, length: int) -> Array:
-        """Nodes of the first 1 to ``length`` words of the first n-gram of that length."""
-        first, levels = self.table.first, self.table.levels
-        path = np.array(levels[:length], np.int64)
-        for level in range(length - 2, -1, -1):
-            above = first[int(levels[level]) : int(levels[level + 1]) + 1]
-            path[level] += np.searchsorted(above, path[level + 1], side="right") - 1
-        return path

@@ -32,10 +32,9 @@ import numpy as np
 from unrolled.errors import SettingError, UnrolledError
 from unrolled.ngram.counts.count_parts import MOST, CountParts, stored_counts
 from unrolled.ngram.counts.counting import NgramCounts
-from unrolled.ngram.editing.union import NONE, Part, unite
-from unrolled.ngram.model import NgramModel
-from unrolled.ngram.trie.packing import SPREADER, pack_words, unpack_words
-from unrolled.ngram.trie.table import NgramTable
+from unrolled.ngram.trie.layout import NONE, inverse_spreader
+from unrolled.ngram.trie.packing import pack_words, unpack_words
+from unrolled.ngram.trie.union import Part, unite
 from unrolled.storage.atomic import atomic_write
 from unrolled.text.vocabulary import EOS, Vocabulary
 
@@ -84,12 +83,12 @@ def _blocks(counts: NgramCounts, vocabulary: Vocabulary) -> Iterator[tuple[memor
     from unrolled.ngram.counts.count_file_kernels import format_counts
 
     words = vocabulary.arrays()
-    inverse = pow(SPREADER, -1, 1 << counts.bits)
+    inverse = inverse_spreader(counts.bits)
     size = _BLOCK_BYTES
     for length in range(1, counts.order + 1):
         here = counts.level(length)
         values = counts.counts(length)
-        path = _first_path(counts, length)
+        path = counts.first_path(length)
         scratch = np.empty_like(path)
         while path[-1] < here.stop:
             out = np.empty(size, np.uint8)  # a new one: the last may still be being written
@@ -101,15 +100,6 @@ def _blocks(counts: NgramCounts, vocabulary: Vocabulary) -> Iterator[tuple[memor
             size = max(size, room)
             if filled:
                 yield out[:filled].data, int(path[-1]) - before
-
-
-def _first_path(counts: NgramCounts, length: int) -> Array:
-    """Nodes of the first 1 to ``length`` words of the first n-gram of that length."""
-    path = np.array(counts.levels[:length], np.int64)
-    for level in range(length - 2, -1, -1):
-        above = counts.first[int(counts.levels[level]) : int(counts.levels[level + 1]) + 1]
-        path[level] += np.searchsorted(above, path[level + 1], side="right") - 1
-    return path
 
 
 def read_counts(
@@ -182,61 +172,17 @@ def combine_counts(
     words = vocabulary or _united_vocabulary(parts, factors)
     members = [Part.between(counts, own, words) for counts, own in parts]
     union = unite(members, len(words), threads=threads, report=report or (lambda stage: None))
-    levels = union.levels
     totals = []
-    for length in range(1, levels.size):
-        here = slice(int(levels[length - 1]), int(levels[length]))
-        total = np.zeros(here.stop - here.start, np.int64)
+    for length in range(1, union.order + 1):
+        here = union.level(length)
+        total = np.zeros(union.size(length), np.int64)
         for (counts, _), factor, nodes in zip(parts, factors, union.nodes, strict=True):
             if length <= counts.order:
                 had = np.flatnonzero(nodes[here] != NONE)
                 own = counts.counts(length).astype(np.int64)
                 total[had] += factor * own[nodes[here][had] - counts.level(length).start]
         totals.append(_fitting(total))
-    nothing = np.empty(0, np.float32)
-    table = NgramTable(levels, union.words, union.bits, union.first, nothing, nothing)
-    return stored_counts(table, totals), words
-
-
-def train_on_counts(
-    sources: Sources,
-    *,
-    vocabulary: Vocabulary | None = None,
-    weights: Sequence[int] | None = None,
-    threads: int = 2,
-    report: Report | None = None,
-    progress: Callable[[int], None] | None = None,
-    **settings: Any,
-) -> NgramModel:
-    """Train an n-gram model on count files; equal to `train_ngram` on their text.
-
-    Args:
-        sources, vocabulary, weights, threads, report, progress: see `read_counts`.
-        **settings: those of `NgramConfig`; the order is the files' unless given.
-
-    Raises:
-        As `read_counts` and `train_ngram`.
-    """
-    from unrolled.ngram.training import model_from_counts, ngram_config
-
-    ngram_config(settings)  # refuse wrong settings before hours of reading
-    counts, words = read_counts(
-        sources,
-        order=settings.get("order"),
-        vocabulary=vocabulary,
-        weights=weights,
-        threads=threads,
-        report=report,
-        progress=progress,
-    )
-    config = ngram_config({**settings, "order": counts.order})
-    tokens = int(counts.counts(1).sum(dtype=np.int64) - counts.counts(1)[1])
-    provenance = {
-        "counts": {"tokens": tokens, "sentences": int(counts.counts(1)[EOS])},
-    }
-    return model_from_counts(
-        counts, words, config, provenance=provenance, threads=threads, report=report
-    )
+    return stored_counts(union, totals), words
 
 
 def _of_order(counts: NgramCounts, order: int | None) -> NgramCounts:
@@ -255,8 +201,6 @@ def _of_order(counts: NgramCounts, order: int | None) -> NgramCounts:
     first = np.append(first, np.full(inner + 1 - first.size, total, np.uint32))
     words = unpack_words(counts.words, counts.bits, 0, total)
     return NgramCounts(
-        order,
-        counts.vocabulary_size,
         levels,
         pack_words(words, counts.bits),
         counts.bits,

@@ -11,10 +11,12 @@ import numpy as np
 
 from unrolled.errors import FormatError
 from unrolled.ngram.counts.counting import NgramCounts
-from unrolled.ngram.trie.assembly import arrange
-from unrolled.ngram.trie.table import MAX_ORDER, NgramTable
+from unrolled.ngram.trie.assembly import Arrangement, arrange
+from unrolled.ngram.trie.layout import MAX_ORDER
+from unrolled.ngram.trie.shape import TrieShape
+from unrolled.text.specials import ALL_KEPT
 from unrolled.text.tokens import TextOptions, read_blocks
-from unrolled.text.vocabulary import BOS, EOS, SPECIAL_POLICIES, Vocabulary
+from unrolled.text.vocabulary import BOS, EOS, Vocabulary
 
 if TYPE_CHECKING:
     from unrolled.text.sources import Block
@@ -62,7 +64,7 @@ class CountParts:
         for block in read_blocks(source, TextOptions(specials="keep")):
             data, counts, lengths = _split(block)
             if table is not None:
-                ids = table.count(data, SPECIAL_POLICIES["keep"]).copy()
+                ids = table.count(data, ALL_KEPT).copy()
             else:
                 assert vocabulary is not None
                 ids = vocabulary.encode_block(data, specials="keep").ids
@@ -91,16 +93,16 @@ class CountParts:
         """The counts as a trie, words by descending count, with what was missing."""
         say("sorting n-grams")
         if self.fixed:
-            table, totals = self._completed()
+            shape, totals = self._completed()
         elif self.listed[EOS + 1 :].all():
             single = np.bincount(self.grams[1][:, 0], self.counts[1], len(self.vocabulary))
             self._renumber(single)
-            table, totals = self._completed()
+            shape, totals = self._completed()
         else:  # some words' counts follow from longer n-grams only
-            table, totals = self._completed()
+            shape, totals = self._completed()
             self._renumber(totals[0])
-            table, totals = self._completed()
-        return stored_counts(table, [total.astype(np.uint32) for total in totals]), self.vocabulary
+            shape, totals = self._completed()
+        return stored_counts(shape, [total.astype(np.uint32) for total in totals]), self.vocabulary
 
     def _renumber(self, single: Array) -> None:
         """Give words their ids by descending count (V,), equal ones by first appearance."""
@@ -113,39 +115,36 @@ class CountParts:
         names = list(self.vocabulary)
         self.vocabulary = Vocabulary.from_words(names[id] for id in order.tolist())
 
-    def _completed(self) -> tuple[NgramTable, list[Array]]:
+    def _completed(self) -> tuple[Arrangement, list[Array]]:
         """All n-grams with their contexts and suffixes, and the counts of each order, int64."""
         order = max(self.grams)
         given = [self.grams[length] for length in range(2, order + 1)]
         shape = arrange(given, len(self.vocabulary), merge=True)
-        nothing = np.empty(0, np.float32)
-        table = NgramTable(shape.levels, shape.words, shape.bits, shape.first, nothing, nothing)
         size = len(self.vocabulary)
         totals = [np.bincount(self.grams[1][:, 0], self.counts[1], size).astype(np.int64)]
         known = [self.listed]
         for length in range(2, order + 1):
             places = shape.places[length - 1][: self.counts[length].size]
-            here = table.level(length)
-            sums = np.bincount(places, self.counts[length], here.stop - here.start)
+            sums = np.bincount(places, self.counts[length], shape.size(length))
             totals.append(sums.astype(np.int64))
             known.append(shape.sources[length - 1] >= 0)
-        del shape
-        suffixes = table.suffixes()
+        shape.sources, shape.places = [], []
+        suffixes = shape.link_suffixes()
         for length in range(order - 1, 0, -1):
-            least = _least(table, suffixes, length, totals[length])
+            least = _least(shape, suffixes, length, totals[length])
             wrong = known[length - 1] & (totals[length - 1] < least)
             if wrong.any():
-                self._contradiction(table, length, int(np.argmax(wrong)), totals, least)
+                self._contradiction(shape, length, int(np.argmax(wrong)), totals, least)
             totals[length - 1] = np.where(known[length - 1], totals[length - 1], least)
         for length, total in enumerate(totals, 1):
             if total.size and total.max() > MOST:
-                self._too_many(table, length, int(total.argmax()), int(total.max()))
-        return table, totals
+                self._too_many(shape, length, int(total.argmax()), int(total.max()))
+        return shape, totals
 
     def _contradiction(
-        self, table: NgramTable, length: int, place: int, totals: list[Array], least: Array
+        self, shape: TrieShape, length: int, place: int, totals: list[Array], least: Array
     ) -> None:
-        text = self._words(table, length, place)
+        text = self._words(shape, length, place)
         raise FormatError(
             f"the n-gram '{text}' comes {totals[length - 1][place]} times, but longer ones that "
             f"hold it come {least[place]} times",
@@ -153,15 +152,15 @@ class CountParts:
             hint="Give counts of occurrences, not adjusted ones",
         )
 
-    def _too_many(self, table: NgramTable, length: int, place: int, count: int) -> None:
-        text = self._words(table, length, place)
+    def _too_many(self, shape: TrieShape, length: int, place: int, count: int) -> None:
+        text = self._words(shape, length, place)
         raise FormatError(
             f"the n-gram '{text}' comes {count} times, and at most {MOST} can be kept",
             where=self._where(text),
         )
 
-    def _words(self, table: NgramTable, length: int, place: int) -> str:
-        return " ".join(self.vocabulary.words(table.ngrams(length)[place]))
+    def _words(self, shape: TrieShape, length: int, place: int) -> str:
+        return " ".join(self.vocabulary.words(shape.ngrams(length)[place]))
 
     def _where(self, text: str) -> str:
         """The line of an n-gram, found by reading the source again; or just the source."""
@@ -175,29 +174,20 @@ class CountParts:
         return self.source
 
 
-def stored_counts(table: NgramTable, values: list[Array]) -> NgramCounts:
-    """Counts that are held as arrays, one of uint32 an order, for the n-grams of a table."""
+def stored_counts(shape: TrieShape, values: list[Array]) -> NgramCounts:
+    """Counts that are held as arrays, one of uint32 an order, for the n-grams of a trie."""
 
     def occurrences(length: int, words: tuple[int, int] | None, _out: Array | None) -> Array:
         if length > len(values):
             return np.empty(0, np.uint32)
         if words is None:
             return values[length - 1]
-        low, high = words
-        for _ in range(length - 1):
-            low, high = int(table.first[low]), int(table.first[high])
-        start = table.level(length).start
+        low, high = shape.starting(length, words)
+        start = shape.level(length).start
         return values[length - 1][low - start : high - start]
 
     return NgramCounts(
-        table.order,
-        int(table.levels[1]),
-        table.levels,
-        table.words,
-        table.bits,
-        table.first,
-        table.suffixes(),
-        occurrences,
+        shape.levels, shape.words, shape.bits, shape.first, shape.link_suffixes(), occurrences
     )
 
 
@@ -263,11 +253,11 @@ def _by_length(
     return result
 
 
-def _least(table: NgramTable, suffixes: Array, length: int, longer: Array) -> Array:
+def _least(shape: TrieShape, suffixes: Array, length: int, longer: Array) -> Array:
     """How often each n-gram of an order comes at least, as context or suffix of ``longer`` ones."""
-    here, above = table.level(length), table.level(length + 1)
+    here, above = shape.level(length), shape.level(length + 1)
     sums = np.concatenate([[0], np.cumsum(longer)])
-    borders = table.first[here.start : here.stop + 1].astype(np.int64) - above.start
+    borders = shape.first[here.start : here.stop + 1].astype(np.int64) - above.start
     begun = sums[borders[1:]] - sums[borders[:-1]]
     ended = np.bincount(suffixes[above] - here.start, longer, here.stop - here.start)
     least: Array = np.maximum(begun, ended.astype(np.int64))

@@ -12,8 +12,9 @@ import numpy as np
 
 from unrolled.errors import SettingError, TextError
 from unrolled.ngram.counts import counting_kernels as kernels
-from unrolled.ngram.trie.packing import pack_words, unpack_words, word_bits
-from unrolled.ngram.trie.table import MAX_ORDER
+from unrolled.ngram.trie.layout import MAX_ORDER, word_bits
+from unrolled.ngram.trie.packing import pack_words, unpack_words
+from unrolled.ngram.trie.shape import TrieShape
 from unrolled.runtime.threads import even_slices, run_slices
 from unrolled.text.vocabulary import BOS, EOS
 
@@ -27,28 +28,20 @@ SLICES = 64  # enough to share evenly and to stop soon; each holds whole first w
 
 
 @dataclass
-class NgramCounts:
-    """Every distinct n-gram of a corpus, as a trie whose nodes are numbered as in `trie_kernels`.
+class NgramCounts(TrieShape):
+    """Every distinct n-gram of a corpus with its count.
 
-    ``words`` is packed; ``first`` uint32 (nodes of orders < n, + 1) holds first children;
-    ``suffixes`` uint32 (G,) the node less its first word (order 1: unused). Counts of one order
-    are made when asked for, which keeps the peak of memory low: ``occurrences(length, words, out)``
-    makes those of all n-grams of that length or of those whose first word is in the range
-    ``words``, in ``out`` or in an array of its own.
+    Counts of one order are made when asked for, which keeps the peak of memory low.
+
+    Attributes:
+        suffixes: (G,) uint32, the node of the n-gram less its first word (order 1: unused).
+        occurrences: called with (length, words, out); makes the counts of all n-grams of that
+            length, or of those whose first word is in the range ``words``, in ``out`` or in an
+            array of its own.
     """
 
-    order: int
-    vocabulary_size: int
-    levels: Array  # (order + 1,) int64
-    words: Array  # packed, uint64
-    bits: int
-    first: Array
     suffixes: Array
     occurrences: Occurrences | None
-
-    def level(self, length: int) -> slice:
-        """Nodes of the n-grams of ``length`` words."""
-        return slice(int(self.levels[length - 1]), int(self.levels[length]))
 
     def counts(self, length: int, *, words: Words | None = None, out: Array | None = None) -> Array:
         """How often each n-gram of ``length`` words occurs, (G_length,) uint32.
@@ -64,10 +57,6 @@ class NgramCounts:
     def release(self) -> None:
         """Drop what counts are made from; they can no longer be asked for."""
         self.occurrences = None
-
-    def starting(self, length: int, words: Words = (BOS, BOS + 1)) -> tuple[int, int]:
-        """The nodes of ``length`` words that begin with some words, <s> by default: a stretch."""
-        return _starting(self.first, length, words)
 
     def shares(self, count: int) -> list[Words]:
         """At most ``count`` ranges of words that begin about as many of the longest n-grams each,
@@ -143,16 +132,10 @@ def count_ngrams(
     )
     del positions
     first = _first_children(fresh, depth, slices, cursors, levels, absent, threads)
-    return NgramCounts(
-        order,
-        vocabulary_size,
-        levels,
-        words,
-        bits,
-        first,
-        suffixes,
-        _occurrences(_as_one(fresh, depth, order), slices, cursors, levels, starts, first, threads),
-    )
+    shape = TrieShape(levels, words, bits, first)
+    marks = _as_one(fresh, depth, order)
+    occurrences = _occurrences(marks, slices, cursors, shape, starts, threads)
+    return NgramCounts(levels, words, bits, first, suffixes, occurrences)
 
 
 def _check(ids: Array, order: int, vocabulary_size: int, threads: int) -> None:
@@ -372,18 +355,18 @@ def _occurrences(
     marks: tuple[Array, Array, int, int],
     slices: list[tuple[int, int]],
     cursors: Array,
-    levels: Array,
+    shape: TrieShape,
     starts: Array,
-    first: Array,
     threads: int,
 ) -> Occurrences:
     """Counts of one order, made from the sorted corpus at each call."""
 
     def occurrences(length: int, words: Words | None, out: Array | None) -> Array:
-        low, high = int(levels[length - 1]), int(levels[length])
+        here = shape.level(length)
+        low, high = here.start, here.stop
         pieces = [(*cut, int(cursors[piece, length - 1])) for piece, cut in enumerate(slices)]
         if words is not None:
-            low, high = _starting(first, length, words)
+            low, high = shape.starting(length, words)
             pieces = [(int(starts[words[0]]), int(starts[words[1]]), low)]
         counts = np.empty(high - low, np.uint32) if out is None else out
         if length == 1:
@@ -397,11 +380,3 @@ def _occurrences(
         return counts
 
     return occurrences
-
-
-def _starting(first: Array, length: int, words: Words) -> tuple[int, int]:
-    """The nodes of ``length`` words that begin with a range of words."""
-    low, high = words
-    for _ in range(length - 1):
-        low, high = int(first[low]), int(first[high])
-    return low, high

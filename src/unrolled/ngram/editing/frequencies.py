@@ -23,10 +23,10 @@ import numpy as np
 from unrolled.errors import FormatError, SettingError
 from unrolled.language_models.protocol import require_normalised
 from unrolled.ngram.editing.trie_editing import opened
-from unrolled.ngram.editing.union import Part, conditional_log_probs, known_ids, locate
 from unrolled.ngram.model import NgramModel
 from unrolled.ngram.trie import editing_kernels as kernels
 from unrolled.ngram.trie.table import NgramTable
+from unrolled.ngram.trie.union import Part, conditional_log_probs, known_ids, locate
 from unrolled.text.vocabulary import BOS, EOS, Vocabulary
 
 Array = np.ndarray[Any, Any]

@@ -20,11 +20,11 @@ import numpy as np
 from unrolled.errors import SettingError, TextError
 from unrolled.language_models.mixture import WeightFit, em_weights
 from unrolled.language_models.protocol import require_normalised
-from unrolled.ngram.editing.trie_editing import opened, renew_backoffs
-from unrolled.ngram.editing.union import Part, conditional_log_probs, known_ids, unite
+from unrolled.ngram.editing.trie_editing import opened
 from unrolled.ngram.model import NgramModel, checked_ids
 from unrolled.ngram.trie.packed_trie import pack
 from unrolled.ngram.trie.table import NgramTable
+from unrolled.ngram.trie.union import Part, conditional_log_probs, known_ids, unite
 from unrolled.runtime.threads import run_slices
 from unrolled.text.corpus import read_blocks
 from unrolled.text.vocabulary import BOS, EOS, UNK, Vocabulary
@@ -164,10 +164,10 @@ def mix(
         union.bits,
         union.first,
         np.empty(int(union.levels[-1]), np.float32),
-        np.zeros(int(union.levels[-2]), np.float32),
+        np.zeros(union.inner, np.float32),
     )
     say("linking suffixes")
-    suffixes = mixed.suffixes(threads=threads)
+    suffixes = mixed.link_suffixes(threads=threads)
     say("mixing probabilities")
     sources = [
         conditional_log_probs(mixed, suffixes, table, part.inverse, nodes, threads=threads)
@@ -177,7 +177,7 @@ def mix(
         mixed.log_probs[mixed.level(length)] = _log_mean(each, shares[used])
     say("renewing back-off weights")
     predicted = len(vocabulary) - 1 - int(mixed.log_probs[UNK] == -np.inf)
-    renew_backoffs(mixed, suffixes, None, predicted, threads)
+    mixed.renew_backoffs(suffixes, None, predicted, threads=threads)
     return _mixture(models, shares, mixed, vocabulary)
 
 

@@ -23,12 +23,12 @@ import numpy as np
 from unrolled.errors import SettingError
 from unrolled.language_models.protocol import require_normalised
 from unrolled.ngram.editing.frequencies import foreign_frequencies, own_frequencies
-from unrolled.ngram.editing.trie_editing import contexts, opened, remade, renew_backoffs
-from unrolled.ngram.editing.union import NONE, Part, Union, unite
+from unrolled.ngram.editing.trie_editing import opened, remade
 from unrolled.ngram.model import NgramModel
 from unrolled.ngram.trie import editing_kernels as kernels
-from unrolled.ngram.trie.packing import BACKOFF_BITS, BLOCK, packed_size, spread_words
+from unrolled.ngram.trie.layout import BACKOFF_BITS, BLOCK, NONE, packed_size, spread_words
 from unrolled.ngram.trie.table import NgramTable
+from unrolled.ngram.trie.union import Part, Union, unite
 from unrolled.runtime.threads import run_slices
 from unrolled.text.vocabulary import EOS, UNK, Vocabulary
 
@@ -125,7 +125,7 @@ def _measured(
     say = report or (lambda stage: None)
     say("unpacking the model")
     table = opened(model)
-    suffixes = table.suffixes(threads=threads)
+    suffixes = table.link_suffixes(threads=threads)
     say("counting on contexts")
     if isinstance(history, str):
         past = own_frequencies(table, suffixes, history)
@@ -137,7 +137,7 @@ def _measured(
         shared = (suffixes, table.log_probs, past, values)
         run_slices(
             kernels.relative_entropies,
-            [(table.first, *cut, *shared) for cut in contexts(table, length)],
+            [(table.first, *cut, *shared) for cut in table.context_slices(length)],
             threads,
         )
     for length in range(table.order, 2, -1):
@@ -157,7 +157,7 @@ def _pruned(
 ) -> NgramModel:
     if report is not None:
         report("renewing back-off weights")
-    renew_backoffs(table, suffixes, keep, model.vocabulary_predicted, threads)
+    table.renew_backoffs(suffixes, keep, model.vocabulary_predicted, threads=threads)
     return remade(model, table.select(keep), model.vocabulary, operation)
 
 
@@ -276,13 +276,14 @@ def filter_vocabulary(
     say("renewing probabilities")
     result = _taken_over(union, table)
     if removed == "unknown":
-        mass = _unknown_mass(table, table.suffixes(threads=threads), ~stays, threads)
+        mass = _unknown_mass(table, table.link_suffixes(threads=threads), ~stays, threads)
         _give_to_unknown(result, union.nodes[0], mass)
     else:
         left = np.exp(result.log_probs[: kept.size].astype(np.float64)).sum()
         result.log_probs[: kept.size] -= np.log(left)
         predicted = kept.size - 1 - int(result.log_probs[UNK] == -np.inf)
-        renew_backoffs(result, result.suffixes(threads=threads), None, predicted, threads)
+        suffixes = result.link_suffixes(threads=threads)
+        result.renew_backoffs(suffixes, None, predicted, threads=threads)
     operation = {"filtered": {"words": int(kept.size), "removed": removed}}
     return remade(model, result, vocabulary, operation)
 
@@ -293,7 +294,7 @@ def _taken_over(union: Union, table: NgramTable) -> NgramTable:
     log_probs = np.zeros(nodes.size, np.float32)
     had = nodes != NONE
     log_probs[had] = table.log_probs[nodes[had]]
-    inner = nodes[: int(union.levels[-2])]
+    inner = nodes[: union.inner]
     backoffs = np.zeros(inner.size, np.float32)
     had = inner < table.inner
     backoffs[had] = table.backoffs[inner[had]]
@@ -313,7 +314,7 @@ def _unknown_mass(table: NgramTable, suffixes: Array, gone: Array, threads: int)
     mass = np.full(table.inner + 1, alone)
     for length in range(2, table.order + 1):
         here = table.level(length - 1)
-        cuts = contexts(table, length)
+        cuts = table.context_slices(length)
         above = mass[suffixes[here]] if length > 2 else np.full(gone.size, alone)
         shared = (table.log_probs, table.backoffs, mass)
         run_slices(

@@ -16,10 +16,11 @@ import numpy as np
 from unrolled.errors import SettingError
 from unrolled.ngram.editing import quantisation_kernels as kernels
 from unrolled.ngram.model import NgramModel
-from unrolled.ngram.trie.packed_trie import CODES, PackedTrie, pack
-from unrolled.ngram.trie.packing import BACKOFF_BITS, pack_fields
+from unrolled.ngram.trie.layout import BACKOFF_BITS, CODES
+from unrolled.ngram.trie.packed_trie import PackedTrie, pack
+from unrolled.ngram.trie.packing import pack_fields
 from unrolled.ngram.trie.table import NgramTable
-from unrolled.runtime.threads import even_slices, run_slices
+from unrolled.runtime.threads import run_slices
 
 Array = np.ndarray[Any, Any]
 
@@ -55,7 +56,7 @@ def quantise(model: NgramModel, *, threads: int = 2) -> NgramModel:
 
 def quantised_trie(table: NgramTable, *, threads: int = 2) -> PackedTrie:
     """Round a table, order by order, lowest first, each context given its rounded lower order."""
-    suffixes = table.suffixes()
+    suffixes = table.link_suffixes()
     size = int(table.levels[1])
     rounded = table.log_probs.copy()  # what a reader of the codes will see
     codes = np.zeros(rounded.size - size, np.uint8)
@@ -64,17 +65,13 @@ def quantised_trie(table: NgramTable, *, threads: int = 2) -> PackedTrie:
     backoff_codes = np.zeros(table.inner, np.uint16)
     sums = np.ones((table.inner, 2), np.float32)
     for length in range(2, table.order + 1):
-        here, above = table.level(length), table.level(length - 1)
+        here = table.level(length)
         books[length - 2] = _book(table.log_probs[here])
         shared = (suffixes, table.log_probs, rounded, codes, size, books[length - 2])
         weights = (table.backoffs, backoff_book, backoff_codes, sums)
-        cuts = even_slices(above.stop - above.start, 32)
         run_slices(
             kernels.round_contexts,
-            [
-                (table.first, above.start + low, above.start + high, *shared, *weights)
-                for low, high in cuts
-            ],
+            [(table.first, *cut, *shared, *weights) for cut in table.context_slices(length)],
             threads,
         )
     plain = pack(table)

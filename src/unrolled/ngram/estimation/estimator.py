@@ -13,7 +13,6 @@ import numpy as np
 
 from unrolled.errors import SettingError, TextError, UnrolledWarning
 from unrolled.ngram.counts.counting import NgramCounts
-from unrolled.ngram.editing.trie_editing import renew_backoffs
 from unrolled.ngram.estimation import estimation_kernels as kernels
 from unrolled.ngram.estimation.smoothing import (
     SMOOTHINGS,
@@ -21,14 +20,14 @@ from unrolled.ngram.estimation.smoothing import (
     Smoothing,
     katz_ratios,
 )
-from unrolled.ngram.trie.table import MAX_ORDER, NgramTable
+from unrolled.ngram.trie.layout import MAX_ORDER
+from unrolled.ngram.trie.shape import CHUNKS
+from unrolled.ngram.trie.table import NgramTable
 from unrolled.runtime.threads import even_slices, return_memory, run_slices
 from unrolled.text.vocabulary import BOS, UNK
 
 Array = np.ndarray[Any, Any]
 Result = TypeVar("Result")
-
-STRETCHES = 32
 
 
 @dataclass(frozen=True)
@@ -205,7 +204,9 @@ class _Estimator:
         """
         counts, base = self.counts, self.counts.level(length).start
         if length < counts.order:
-            work = [(*cut, base, self.used, self.occurrences) for cut in self._contexts(length)]
+            work = [
+                (*cut, base, self.used, self.occurrences) for cut in counts.context_slices(length)
+            ]
             return run_slices(task, work, self.threads)
 
         def made(low: int, high: int) -> Result:
@@ -214,7 +215,7 @@ class _Estimator:
             base = counts.starting(length, words)[0]
             return task(*counts.starting(length - 1, words), base, used, used)
 
-        return run_slices(made, counts.shares(STRETCHES), self.threads)
+        return run_slices(made, counts.shares(CHUNKS), self.threads)
 
     def _keep(self) -> Array:
         """Which nodes survive the cut-offs, (G,) bool."""
@@ -253,12 +254,6 @@ class _Estimator:
         if self.config.strict:
             raise TextError(message, hint="Use more text, or drop --strict")
         warnings.warn(f"{message}; using {instead}", UnrolledWarning, stacklevel=4)
-
-    def _contexts(self, length: int) -> list[tuple[int, int]]:
-        """Stretches of the contexts of n-grams of ``length`` words."""
-        above = self.counts.level(length - 1)
-        cuts = even_slices(above.stop - above.start, STRETCHES)
-        return [(above.start + low, above.start + high) for low, high in cuts]
 
     def _interpolate(self, length: int, cutoff: int) -> None:
         discounts = self._discounts(length, self._count_of_counts(length))
@@ -367,7 +362,7 @@ class _Estimator:
         """Logarithms in place, and the n-grams that were kept."""
         with np.errstate(divide="ignore"):
             for values in (self.probabilities, self.backoffs):
-                cuts = even_slices(values.size, STRETCHES)
+                cuts = even_slices(values.size, CHUNKS)
                 run_slices(_take_log, [(values[low:high],) for low, high in cuts], self.threads)
         table = NgramTable(
             self.counts.levels,
@@ -379,8 +374,8 @@ class _Estimator:
         )
         table = table.select(keep) if keep.size else table
         if self.config.smoothing == "katz":
-            suffixes = table.suffixes() if keep.size else self.suffixes
-            renew_backoffs(table, suffixes, None, self.predicted, self.threads)
+            suffixes = table.link_suffixes() if keep.size else self.suffixes
+            table.renew_backoffs(suffixes, None, self.predicted, threads=self.threads)
         return table
 
 

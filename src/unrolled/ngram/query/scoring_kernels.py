@@ -28,7 +28,7 @@ from unrolled.ngram.query.search_kernels import (
     search,
     word_at,
 )
-from unrolled.ngram.trie.packing import BACKOFF_BITS
+from unrolled.ngram.trie.layout import BACKOFF_BITS
 from unrolled.ngram.trie.trie_kernels import spread
 from unrolled.runtime.intrinsics import at, bits_from, prefetch, put
 from unrolled.runtime.kernels import kept_kernel, uncounted_leaf

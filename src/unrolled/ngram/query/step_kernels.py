@@ -20,7 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from unrolled.ngram.trie.packed_trie import CODES, PackedTrie
+from unrolled.ngram.trie.layout import CODES
+from unrolled.ngram.trie.packed_trie import PackedTrie
 from unrolled.ngram.trie.trie_kernels import (
     backoff_rank,
     child_range,

@@ -9,7 +9,9 @@ import numpy as np
 
 from unrolled.errors import FormatError
 from unrolled.ngram.trie import editing_kernels as kernels
-from unrolled.ngram.trie.packing import pack_words, spread_words, word_bits
+from unrolled.ngram.trie.layout import spread_words, word_bits
+from unrolled.ngram.trie.packing import pack_words
+from unrolled.ngram.trie.shape import TrieShape
 from unrolled.ngram.trie.table import NgramTable
 
 Array = np.ndarray[Any, Any]
@@ -19,23 +21,21 @@ MOST_ADDED = 100_000  # or as many as are given: one 100-gram alone has 4,850 sh
 
 
 @dataclass
-class Shape:
+class Arrangement(TrieShape):
     """The numbering of a set of n-grams, and where each given n-gram went.
 
-    ``sources[k - 1]`` (G_k,) int64: row of the given n-grams that node ``levels[k - 1] + i`` is,
-    -1 for an n-gram that was added because a longer one needs it as context or suffix.
-    ``places[k - 1]``, made for ``merge``: the other way round, i of each row given or added.
+    Attributes:
+        sources: for order k at k - 1, (G_k,) int64: the row of the given n-grams that node
+            ``levels[k - 1] + i`` is, -1 for an n-gram that was added because a longer one needs it
+            as context or suffix.
+        places: for order k at k - 1, made for ``merge``: i of each row given or added.
     """
 
-    levels: Array
-    words: Array
-    bits: int
-    first: Array
     sources: list[Array]
     places: list[Array]
 
 
-def arrange(grams: list[Array], vocabulary_size: int, *, merge: bool = False) -> Shape:
+def arrange(grams: list[Array], vocabulary_size: int, *, merge: bool = False) -> Arrangement:
     """Number n-grams as a trie, adding the contexts and suffixes that are missing.
 
     Args:
@@ -67,7 +67,7 @@ def arrange(grams: list[Array], vocabulary_size: int, *, merge: bool = False) ->
 
 def _number(
     grams: list[Array], vocabulary_size: int, given: list[int], merge: bool
-) -> tuple[Shape, dict[int, Array]]:
+) -> tuple[Arrangement, dict[int, Array]]:
     """Number the n-grams; or, at the first order where some lack a context or suffix, say which."""
     bits = word_bits(vocabulary_size)
     words = [np.arange(vocabulary_size, dtype=np.int32)]
@@ -126,9 +126,11 @@ def _shape(
     first: list[Array],
     sources: list[Array],
     places: list[Array],
-) -> Shape:
+) -> Arrangement:
     packed = pack_words(np.concatenate(words), bits)
-    return Shape(np.array(levels, np.int64), packed, bits, np.concatenate(first), sources, places)
+    return Arrangement(
+        np.array(levels, np.int64), packed, bits, np.concatenate(first), sources, places
+    )
 
 
 def _nodes(first: Array, packed: Array, bits: int, rows: Array) -> Array:
@@ -156,18 +158,16 @@ def assemble(
         FormatError: an n-gram is given twice.
     """
     shape = arrange([rows for rows, _, _ in longer], unigrams[0].size)
-    total, inner = int(shape.levels[-1]), int(shape.levels[-2])
-    log_probs = np.zeros(total, np.float32)
-    backoffs = np.zeros(total, np.float32)
+    log_probs, backoffs = np.zeros((2, int(shape.levels[-1])), np.float32)
     for length, (values, weights) in enumerate([unigrams, *((p, b) for _, p, b in longer)], 1):
-        here = slice(int(shape.levels[length - 1]), int(shape.levels[length]))
+        here = shape.level(length)
         source = shape.sources[length - 1]
         known = source >= 0
         log_probs[here][known] = values[source[known]]
         if weights is not None:
             backoffs[here][known] = weights[source[known]]
     table = NgramTable(
-        shape.levels, shape.words, shape.bits, shape.first, log_probs, backoffs[:inner]
+        shape.levels, shape.words, shape.bits, shape.first, log_probs, backoffs[: shape.inner]
     )
     _fill_added(table, shape.sources)
     return table
@@ -177,7 +177,7 @@ def _fill_added(table: NgramTable, sources: list[Array]) -> None:
     """Backed-off probabilities for the n-grams that `arrange` added, shorter ones first."""
     if all(np.all(source >= 0) for source in sources):
         return
-    suffixes = table.suffixes()
+    suffixes = table.link_suffixes()
     for length in range(2, table.order + 1):
         added = np.flatnonzero(sources[length - 1] < 0)
         nodes = added + table.level(length).start

@@ -10,8 +10,15 @@ from typing import Any
 import numpy as np
 
 from unrolled.errors import FormatError
-from unrolled.ngram.trie.packing import BACKOFF_BITS, BLOCK, packed_size, word_bits
-from unrolled.ngram.trie.table import MAX_ORDER, NgramTable
+from unrolled.ngram.trie.layout import (
+    BACKOFF_BITS,
+    BLOCK,
+    CODES,
+    MAX_ORDER,
+    packed_size,
+    word_bits,
+)
+from unrolled.ngram.trie.table import NgramTable
 from unrolled.text.vocabulary import readonly
 
 Array = np.ndarray[Any, Any]
@@ -33,7 +40,6 @@ _QUANTISED = _PLAIN | {
     "log_prob_book": (np.float32, 2),
     "backoff_book": (np.float32, 1),
 }
-CODES = 256
 MOST = 500.0  # largest log back-off weight that is believed; e^500 still has a square
 
 

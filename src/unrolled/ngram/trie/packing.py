@@ -6,28 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from unrolled.ngram.trie.layout import SPREADER, inverse_spreader, packed_size
 from unrolled.runtime.threads import even_slices, run_slices
 from unrolled.text.vocabulary import readonly
 
 Array = np.ndarray[Any, Any]
-
-SPREADER = 0x9E3779B1  # odd, near 2^32 / golden ratio
-BLOCK = 64  # nodes that one entry of the directory is about
-BACKOFF_BITS = 9  # fewest that keep quantised contexts within 1e-3 of summing to one
-
-
-def word_bits(vocabulary_size: int) -> int:
-    """Bits of the largest word id.
-
-    >>> word_bits(10_000)
-    14
-    """
-    return max(int(vocabulary_size - 1).bit_length(), 1)
-
-
-def packed_size(count: int, bits: int) -> int:
-    """uint64 elements that hold ``count`` fields, with the spare one that `field` may read."""
-    return (count * bits + 63) // 64 + 1
 
 
 def pack_words(words: Array, bits: int, threads: int = 1) -> Array:
@@ -38,7 +21,7 @@ def pack_words(words: Array, bits: int, threads: int = 1) -> Array:
 def pack_fields(values: Array, bits: int, *, factor: int = 1, threads: int = 1) -> Array:
     """(N,) numbers to fields of ``bits`` bits, each multiplied by ``factor`` modulo 2^bits.
 
-    The result is read-only, as fields from a mapped file are: kernels compile for one kind.
+    The result is read-only, as fields from a mapped file are: kernels compile for one type.
     """
     from unrolled.ngram.trie import trie_kernels as kernels
 
@@ -57,10 +40,5 @@ def unpack_words(packed: Array, bits: int, start: int, stop: int) -> Array:
     from unrolled.ngram.trie import trie_kernels as kernels
 
     words = np.empty(stop - start, np.int32)
-    kernels.unpack_words(packed, bits, pow(SPREADER, -1, 1 << bits), start, words)
+    kernels.unpack_words(packed, bits, inverse_spreader(bits), start, words)
     return words
-
-
-def spread_words(words: Array, bits: int) -> Array:
-    """`trie_kernels.spread` of an array of words, (N,) int64."""
-    return (words.astype(np.int64) * SPREADER) & ((1 << bits) - 1)

@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 
-from unrolled.ngram.trie.packing import BACKOFF_BITS, SPREADER
+from unrolled.ngram.trie.layout import BACKOFF_BITS, SPREADER
 from unrolled.runtime.intrinsics import leading_zeros, popcount
 from unrolled.runtime.kernels import inlined, kernel, uncounted_part
 

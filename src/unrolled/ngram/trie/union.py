@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from unrolled.errors import SettingError
 from unrolled.ngram.trie import editing_kernels as kernels
-from unrolled.ngram.trie.packing import SPREADER, pack_words, word_bits
+from unrolled.ngram.trie.layout import NONE, inverse_spreader, word_bits
+from unrolled.ngram.trie.packing import pack_words
+from unrolled.ngram.trie.shape import TrieShape
 from unrolled.ngram.trie.table import NgramTable
 from unrolled.runtime.threads import even_slices, run_slices
 from unrolled.text.vocabulary import UNK, Vocabulary
@@ -22,18 +24,8 @@ from unrolled.text.vocabulary import UNK, Vocabulary
 Array = np.ndarray[Any, Any]
 Report = Callable[[str], None]
 
-NONE = np.uint32(0xFFFFFFFF)
 MAX_NGRAMS = 2**32 - 1
 STRETCH = 1 << 20  # children sorted at once: a fraction of a second, 16 MB
-
-
-class Trie(Protocol):
-    """What `NgramTable` and `NgramCounts` have in common."""
-
-    levels: Array
-    words: Array
-    bits: int
-    first: Array
 
 
 @dataclass(frozen=True)
@@ -48,13 +40,15 @@ class Part:
             an n-gram with such a word.
     """
 
-    trie: Trie
+    trie: TrieShape
     mapping: Array
     inverse: Array
     substitute: int = -1
 
     @classmethod
-    def between(cls, trie: Trie, own: Vocabulary, new: Vocabulary, substitute: int = -1) -> Part:
+    def between(
+        cls, trie: TrieShape, own: Vocabulary, new: Vocabulary, substitute: int = -1
+    ) -> Part:
         """A trie in the words ``own``, for a union in the words ``new``."""
         return cls(trie, known_ids(own, new), known_ids(new, own), substitute)
 
@@ -65,13 +59,9 @@ class Part:
 
 
 @dataclass
-class Union:
+class Union(TrieShape):
     """The united trie, and for each part its node of every n-gram, (G,) uint32, NONE for none."""
 
-    levels: Array
-    words: Array
-    bits: int
-    first: Array
     nodes: list[Array]
 
 
@@ -138,14 +128,14 @@ def _children(
         for part, own in zip(parts, nodes, strict=True):
             trie = part.trie
             filled += kernels.list_children(
-                trie.first, trie.words, trie.bits, pow(SPREADER, -1, 1 << trie.bits), own,
+                trie.first, trie.words, trie.bits, inverse_spreader(trie.bits), own,
                 start, stop, part.mapping, bits, keys[filled:],
             )  # fmt: skip
         keys = keys[:filled]
         keys.sort()
         keys = keys[np.append(True, keys[1:] != keys[:-1])[: keys.size]]
         mask = (1 << bits) - 1
-        fresh = ((keys & mask) * pow(SPREADER, -1, 1 << bits)) & mask
+        fresh = ((keys & mask) * inverse_spreader(bits)) & mask
         return fresh.astype(np.int32), np.bincount(keys >> bits, minlength=stop - start)
 
     stretches = zip(borders[:-1].tolist(), borders[1:].tolist(), strict=True)
