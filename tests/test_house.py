@@ -41,10 +41,7 @@ KNOWN_BACK_IMPORTS = [
     ("unrolled.neural.trainer", "unrolled.gradients.monitor"),
     ("unrolled.neural.training", "unrolled.gradients.monitor"),
     ("unrolled.runtime.compiler", "unrolled.compilation"),
-    ("unrolled.text.vocabulary", "unrolled.text.encoding_kernels"),
     ("unrolled.training.checkpoints", "unrolled.neural.trainer"),
-    ("unrolled.ngram.counts.count_files", "unrolled.ngram.training"),
-    ("unrolled.ngram.trie.trie_kernels", "unrolled.ngram.trie.packing"),
 ]
 
 
