@@ -152,7 +152,9 @@ class Tagger:
         ]
 
     def evaluate(self, sentences: Sequence[TaggedSentence]) -> SpanScores:
-        """Exact span scores, as conlleval counts them, of tagging sentences that have tags.
+        """Exact scores, as conlleval counts them, of tagging sentences that have tags.
+
+        Tags of another scheme or notation than the tagger's are compared by the spans they mean.
 
         Raises:
             TextError: a sentence without tags.
@@ -161,9 +163,9 @@ class Tagger:
             if len(sentence.tags) != len(sentence.words):
                 raise TextError("the sentence has no tags", where=sentence.place or None)
         found = self.find(sentences)
-        return score_spans(
-            [sentence.tags for sentence in sentences], self.tags.decode(found.ids, found.offsets)
-        )
+        predicted = self.tags.decode(found.ids, found.offsets)
+        scheme = None if self.tags.has_spans else "none"
+        return score_spans([sentence.tags for sentence in sentences], predicted, scheme=scheme)
 
     def find(self, sentences: Sequence[TaggedSentence], *, confidences: bool = False) -> Found:
         """Tag numbers of sentences, in batches of like lengths."""

@@ -110,11 +110,13 @@ def _config(settings: dict[str, Any], where: str) -> TaggerConfig:
 
 def _tags(settings: dict[str, Any], where: str) -> TagSet:
     names = checked_texts(settings.get("tags"), "tags", where)
-    schemes = settings.get("tag_scheme"), settings.get("output_scheme")
-    known = all(scheme in TAG_SCHEMES[2:] for scheme in schemes)
-    if not names or len(set(names)) != len(names) or not known:
+    scheme, output_scheme = settings.get("tag_scheme"), settings.get("output_scheme")
+    if not names or len(set(names)) != len(names) or scheme not in TAG_SCHEMES[2:]:
         raise FormatError("the tags are damaged", where=where)
-    return TagSet(names, str(schemes[0]), str(schemes[1]))
+    try:
+        return TagSet(names, str(scheme), str(output_scheme))
+    except SettingError:
+        raise FormatError("the tags are damaged", where=where) from None
 
 
 def _list(given: Any, where: str) -> list[Any]:

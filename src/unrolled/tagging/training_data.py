@@ -13,6 +13,7 @@ from unrolled.errors import SettingError, TextError, UnrolledWarning
 from unrolled.tagging.config import TaggerConfig
 from unrolled.tagging.data.columns import TaggedSentence
 from unrolled.tagging.data.features import Columns
+from unrolled.tagging.data.notation import notation_named
 from unrolled.tagging.data.schemes import detect_scheme
 from unrolled.tagging.data.tags import TagSet
 from unrolled.tagging.model import Tagger
@@ -62,21 +63,31 @@ def check_tagged(train: Sequence[TaggedSentence], valid: Sequence[TaggedSentence
 def tag_set(train: Sequence[TaggedSentence], config: TaggerConfig) -> TagSet:
     """The tags, and those within the model as the configuration wishes.
 
-    Tags that are all O are warned of.
+    Tags that are all O, and plain labels with an O among them, are warned of.
 
     Raises:
         TextError: the tags are of several schemes.
     """
     tags = [sentence.tags for sentence in train]
-    own = detect_scheme(tags, places=[sentence.place for sentence in train])
-    wanted = config.scheme
+    wanted, own = config.scheme, "none"
+    if wanted != "none":
+        own = detect_scheme(tags, places=[sentence.place for sentence in train])
     if wanted == "auto":
         wanted = "IOBES" if config.output_layer == "crf" else "same"
-    if own == "none" or wanted == "same":
+    if own == "none":
         wanted = own
-    found = TagSet.of(tags, wanted, output_scheme=own if wanted != "none" else "none")
+    elif wanted == "same":
+        wanted = notation_named(own).base
+    found = TagSet.of(tags, wanted, output_scheme=own)
     if found.has_spans and not found.labels:
         what = "all tags are O, so that the tagger will find nothing: are they the right column?"
+        warnings.warn(what, UnrolledWarning, stacklevel=4)
+    if config.scheme != "none" and not found.has_spans and {"O", "o"} & set(found.names):
+        few = [name for name in found.names if name not in ("O", "o")][:3]
+        what = (
+            f"the tags ({', '.join(few)}, ...) are of no known scheme of spans, so that they are "
+            "taken as plain labels: each is learned and scored for itself, without spans"
+        )
         warnings.warn(what, UnrolledWarning, stacklevel=4)
     return found
 

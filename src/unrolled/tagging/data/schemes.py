@@ -1,19 +1,23 @@
-"""Spans as tags: IO, IOB1, BIO and IOBES, read as conlleval or strictly, and converted."""
+"""Spans as tags of any scheme, read as conlleval or strictly, and converted."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
 from unrolled.errors import SettingError, TextError
+from unrolled.tagging.data.notation import (
+    OUTSIDE,
+    Notation,
+    find_form,
+    notation_named,
+)
 
-Scheme = Literal["IO", "IOB1", "BIO", "IOBES", "none"]
 Policy = Literal["conlleval", "strict"]
-SCHEMES: tuple[Scheme, ...] = ("IO", "IOB1", "BIO", "IOBES")
+# What may stand before the hyphen of canonical tags.
 PREFIXES: dict[str, str] = {"IO": "IO", "IOB1": "BIO", "BIO": "BIO", "IOBES": "BEIOS"}
 _BROKEN_SHARE = 10  # of so many spans one may be broken in tags that are taken for IOBES
-_OUTSIDE = ("O", ".")  # conlleval takes a tag "." for O
-_ALIASES = {"IOB2": "BIO", "IOB": "IOB1", "BIOES": "IOBES"}
 
 
 class Span(NamedTuple):
@@ -43,29 +47,13 @@ def join_tag(prefix: str, label: str) -> str:
     return f"{prefix}-{label}" if label and prefix != "O" else prefix
 
 
-def scheme_named(name: str) -> Scheme:
-    """The scheme of a name in any case, other common names (IOB2, BIOES) included.
-
-    Raises:
-        SettingError: there is no such scheme.
-    """
-    upper = name.upper()
-    upper = _ALIASES.get(upper, upper)
-    for scheme in SCHEMES:
-        if upper == scheme:
-            return scheme
-    if upper == "NONE":
-        return "none"
-    raise SettingError(f"the tag scheme is {name!r}, allowed are {', '.join(SCHEMES)} and none")
-
-
 def detect_scheme(
     sentences: Iterable[Sequence[str]], *, places: Sequence[str] | None = None
-) -> Scheme:
-    """The tag scheme of some sentences' tags.
+) -> str:
+    """The tag scheme of sentences' tags, with its notation where that is an uncommon one.
 
-    ``none``: most tags but O do not begin with B, I, E or S, alone or before a hyphen: plain labels
-    such as parts of speech. IOBES: there is an E or S. Otherwise, of tags B, I, O: IO where
+    ``none``: most tags but O are not a letter of a scheme, alone or joined to a label: plain labels
+    such as parts of speech. IOBES, BILOU, BMES, BMEWO: by their letters. Of tags B, I, O: IO where
     there is no B; BIO where every span begins with B; IOB1 where a B stands only between two spans
     of one label. With both spans that begin with I and Bs that IOB1 has no use for, the more
     frequent of the two decides, and the others are broken sequences.
@@ -75,43 +63,50 @@ def detect_scheme(
         places: ``file:line`` of each sentence, for the message.
 
     Raises:
-        TextError: a few tags have another prefix than most; or there are E or S, but more than one
-            span in ten is not written as IOBES writes it: two schemes are mixed, which no policy
+        TextError: a few tags have another form than most; or more than one span in ten is not
+            written as a scheme with marked ends writes it: two schemes are mixed, which no policy
             repairs unseen.
 
     >>> detect_scheme([["I-PER", "O", "I-LOC", "B-LOC"]])
     'IOB1'
-    >>> detect_scheme([["B-PER", "I-PER", "O"]]), detect_scheme([["S-PER", "O"]])
-    ('BIO', 'IOBES')
+    >>> detect_scheme([["B-PER", "L-PER", "O"]]), detect_scheme([["PER_b", "PER_i", "o"]])
+    ('BILOU', 'BIO X_b')
     >>> detect_scheme([["DT", "NN"]])
     'none'
     """
-    facts = _Facts()
-    for rank, tags in enumerate(sentences):
-        facts.add(tags, rank)
+    given = list(sentences)
 
     def where(rank: int) -> str:
         return places[rank] if places else f"sentence {rank + 1}"
 
-    if facts.foreign:
-        if facts.foreign >= facts.known:
-            return "none"
+    form = find_form(Counter(tag for tags in given for tag in tags))
+    notation = form.notation
+    if notation.scheme == "none":
+        return "none"
+    if form.foreign:
+        rank = next(rank for rank, tags in enumerate(given) if form.first_foreign in tags)
         raise TextError(
-            f"the tag {facts.foreign_tag!r} begins with none of B-, I-, E-, S-, as most others do",
-            where=where(facts.foreign_at),
+            f"the tag {form.first_foreign!r} is not written as most others are, in {notation.name}",
+            where=where(rank),
+            hint="Correct it, or take all tags as plain labels with the scheme none",
         )
-    if facts.iobes:
+    facts = _Facts()
+    for rank, tags in enumerate(given):
+        facts.add(notation.canonical(tags), rank)
+    if notation.base == "IOBES":
         if facts.broken * _BROKEN_SHARE > facts.all:
             raise TextError(
-                "tags of IOBES are mixed with tags of another scheme: "
-                f"{facts.broken} of {facts.all} spans are not B, I, E or S as IOBES writes them",
+                f"tags of {notation.scheme} are mixed with tags of another scheme: {facts.broken} "
+                f"of {facts.all} spans are not written as {notation.scheme} writes them",
                 where=where(facts.broken_at),
-                hint="Bring all files to one scheme first",
+                hint="Bring all files to one scheme, or take all tags as plain labels with the "
+                "scheme none",
             )
-        return "IOBES"
-    if not facts.begun_b:
-        return "IO" if facts.begun_i else "BIO"
-    return "BIO" if facts.begun_i <= facts.needless_b else "IOB1"
+    elif not facts.begun_b:
+        notation = notation._replace(scheme="IO" if facts.begun_i else "BIO")
+    elif facts.begun_i > facts.needless_b:
+        notation = notation._replace(scheme="IOB1")
+    return notation.name
 
 
 def spans(tags: Sequence[str], policy: Policy = "conlleval", scheme: str = "BIO") -> list[Span]:
@@ -131,10 +126,11 @@ def spans(tags: Sequence[str], policy: Policy = "conlleval", scheme: str = "BIO"
     >>> spans(["I-PER", "I-PER", "O", "B-LOC"], "strict", "BIO")
     [Span(start=3, end=4, label='LOC')]
     """
+    notation = notation_named(scheme)
     if policy == "conlleval":
-        return _lenient(tags)
+        return _lenient(notation.canonical(tags))
     if policy == "strict":
-        return _strict(tags, scheme_named(scheme))
+        return _strict(notation.canonical(tags), notation)
     raise SettingError(f"the policy is {policy!r}, allowed are conlleval and strict")
 
 
@@ -146,8 +142,9 @@ def tags_of(found: Iterable[Span], size: int, scheme: str = "BIO") -> list[str]:
     >>> tags_of([Span(0, 2, "PER"), Span(3, 4, "LOC")], 5, "IOBES")
     ['B-PER', 'E-PER', 'O', 'S-LOC', 'O']
     """
-    named = scheme_named(scheme)
-    if named == "none":
+    notation = notation_named(scheme)
+    base = notation.base
+    if base == "none":
         raise SettingError("spans have no tags in the scheme none")
     tags = ["O"] * size
     last = Span(0, 0, "")
@@ -157,13 +154,13 @@ def tags_of(found: Iterable[Span], size: int, scheme: str = "BIO") -> list[str]:
             raise SettingError(what)
         prefixes = ["I"] * (span.end - span.start)
         touches = last.end == span.start and last.label == span.label and last.end > last.start
-        if named in ("BIO", "IOBES") or (named == "IOB1" and touches):
+        if base in ("BIO", "IOBES") or (base == "IOB1" and touches):
             prefixes[0] = "B"
-        if named == "IOBES":
+        if base == "IOBES":
             prefixes[-1] = "E" if len(prefixes) > 1 else "S"
         tags[span.start : span.end] = [join_tag(prefix, span.label) for prefix in prefixes]
         last = span
-    return tags
+    return notation.written(tags)
 
 
 def convert(
@@ -187,36 +184,31 @@ def convert(
     >>> convert(["I-PER", "I-PER", "B-PER", "O"], "IOB1", "BIO")
     ['B-PER', 'I-PER', 'B-PER', 'O']
     """
-    named, wanted = scheme_named(source), scheme_named(target)
+    old, new = notation_named(source), notation_named(target)
     if policy not in ("repair", "refuse"):
         raise SettingError(f"the policy is {policy!r}, allowed are repair and refuse")
-    if "none" in (named, wanted):
+    if "none" in (old.scheme, new.scheme):
         return list(tags)
-    found = _lenient(tags)
+    found = _lenient(old.canonical(tags))
     if policy == "refuse":
-        right = tags_of(found, len(tags), named)
+        right = tags_of(found, len(tags), source)
         for rank, (tag, other) in enumerate(zip(tags, right, strict=True)):
             if tag != other:
                 before = repr(tags[rank - 1]) if rank else "the start"
                 raise TextError(
                     f"the tag {tag!r} of word {rank + 1}, after {before}, is not allowed in "
-                    f"{named}, where {other!r} would be",
+                    f"{old.name}, where {other!r} would be",
                     where=place,
                     hint="Repair broken sequences as conlleval reads them: policy repair",
                 )
-    return tags_of(found, len(tags), wanted)
+    return tags_of(found, len(tags), target)
 
 
 class _Facts:
     """What tells schemes apart, counted over tags and spans."""
 
     def __init__(self) -> None:
-        self.known = 0  # tags of some scheme, O apart
-        self.foreign = 0  # tags of none
-        self.foreign_tag = ""  # the first of those, and its sentence
-        self.foreign_at = 0
         self.all = 0  # spans
-        self.iobes = 0  # whose first or last tag is E or S
         self.broken = 0  # not written as IOBES writes them
         self.broken_at = 0  # sentence of the first of those
         self.begun_b = 0
@@ -225,25 +217,15 @@ class _Facts:
 
     def add(self, tags: Sequence[str], rank: int) -> None:
         """Count a sentence."""
-        for tag in tags:
-            if tag != "O" and split_tag(tag)[0] in ("B", "I", "E", "S"):
-                self.known += 1
-            elif tag != "O":
-                if not self.foreign:
-                    self.foreign_tag, self.foreign_at = tag, rank
-                self.foreign += 1
-        if self.foreign:
-            return
         last = Span(-1, -1, "")
         for span in _lenient(tags):
             self._add_span(tags, span, last, rank)
             last = span
 
     def _add_span(self, tags: Sequence[str], span: Span, last: Span, rank: int) -> None:
-        first, final = tags[span.start][0], tags[span.end - 1][0]
+        first = tags[span.start][0]
         touches = last.end == span.start and last.label == span.label
         self.all += 1
-        self.iobes += first in "ES" or final in "ES"
         self.begun_b += first == "B"
         self.begun_i += first == "I"
         self.needless_b += first == "B" and not touches
@@ -258,24 +240,25 @@ def _lenient(tags: Sequence[str]) -> list[Span]:
     before, label_before = "O", ""
     for rank, tag in enumerate([*tags, "O"]):
         prefix, label = split_tag(tag)
-        inside = before not in _OUTSIDE
+        inside = before not in OUTSIDE
         changes = label != label_before
-        if inside and (before in ("E", "S") or prefix in ("B", "S", *_OUTSIDE) or changes):
+        if inside and (before in ("E", "S") or prefix in ("B", "S", *OUTSIDE) or changes):
             found.append(Span(start, rank, label_before))
             inside = False
-        if prefix not in _OUTSIDE and not inside:
+        if prefix not in OUTSIDE and not inside:
             start = rank
         before, label_before = prefix, label
     return found
 
 
-def _strict(tags: Sequence[str], scheme: Scheme) -> list[Span]:
+def _strict(tags: Sequence[str], notation: Notation) -> list[Span]:
+    scheme = notation.base
     prefixes = PREFIXES.get(scheme)
     if prefixes is None:
         raise SettingError("strict spans need a scheme, and this is none")
     for rank, tag in enumerate(tags):
         if split_tag(tag)[0] not in tuple(prefixes):
-            what = f"the tag {tag!r} of word {rank + 1} is not one of {scheme}"
+            what = f"the tag {tag!r} of word {rank + 1} is not one of {notation.name}"
             raise TextError(what, hint=f"Its prefixes are {', '.join(prefixes)}")
     if scheme == "IOB1":
         return _strict_iob1([split_tag(tag) for tag in tags])

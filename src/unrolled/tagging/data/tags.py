@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from unrolled.errors import TextError
+from unrolled.tagging.data.notation import notation_named
 from unrolled.tagging.data.schemes import PREFIXES, convert, join_tag, split_tag
 
 Array = np.ndarray[Any, Any]
@@ -40,19 +41,26 @@ class TagSet:
 
     Args:
         names: the tags within the model; ``O`` is the first one if there are spans.
-        scheme: their scheme. output_scheme: that of the data, in which tags are given back.
+        scheme: their scheme: IO, IOB1, BIO, IOBES or none. output_scheme: the scheme, with its
+            notation, of the data, in which tags are given back.
+
+    Raises:
+        SettingError: a scheme is not one of these.
     """
 
     def __init__(self, names: Sequence[str], scheme: str, output_scheme: str) -> None:
         self.names = list(names)
         self.scheme, self.output_scheme = scheme, output_scheme
+        self._output = notation_named(output_scheme)
         self._ids = {name: number for number, name in enumerate(self.names)}
         parts = [split_tag(name) for name in self.names]
         self.labels = list(dict.fromkeys(label for prefix, label in parts if prefix != "O"))
         self._prefix = np.array([ord(prefix[:1] or "O") for prefix, _ in parts], np.int64)
         numbers = {label: number for number, label in enumerate(self.labels)}
         self._label = np.array([numbers.get(label, -1) for _, label in parts], np.int64)
-        self._names = np.array(self.names, object)
+        self._written = np.array(
+            self._output.written(self.names) if scheme == self._output.base else self.names, object
+        )
 
     @classmethod
     def of(cls, sentences: Iterable[Sequence[str]], scheme: str, *, output_scheme: str) -> TagSet:
@@ -66,7 +74,8 @@ class TagSet:
             raise TextError("no word has a tag: there is nothing to learn")
         if scheme == "none":
             return cls(sorted(seen), scheme, scheme)
-        labels = sorted({split_tag(tag)[1] for tag in seen if split_tag(tag)[0] != "O"})
+        parts = map(split_tag, notation_named(output_scheme).canonical(seen))
+        labels = sorted({label for prefix, label in parts if prefix != "O"})
         prefixes = [prefix for prefix in PREFIXES[scheme] if prefix != "O"]
         names = [join_tag(prefix, label) for label in labels for prefix in prefixes]
         return cls(["O", *names], scheme, output_scheme)
@@ -123,25 +132,26 @@ class TagSet:
 
     def decode(self, ids: Array, offsets: Array) -> list[list[str]]:
         """Tags of each sentence in the output scheme."""
-        names = (
-            self._names[ids] if self.scheme == self.output_scheme else self._turned(ids, offsets)
-        )
-        every = names.tolist()
+        if self.scheme == self._output.base:
+            every = self._written[ids].tolist()
+        else:
+            every = self._output.written(self._converted(ids, offsets).tolist())
         return [every[low:high] for low, high in pairwise(offsets.tolist())]
 
-    def _turned(self, ids: Array, offsets: Array) -> Array:
-        """Tags (N,) of the output scheme with the same spans."""
+    def _converted(self, ids: Array, offsets: Array) -> Array:
+        """Canonical tags (N,) of the output scheme with the same spans."""
         begins, ends, inside = self._borders(ids, offsets)
+        base = self._output.base
         prefix = np.where(inside, "I", "O").astype(object)
         label = self._label[ids]
-        if self.output_scheme in ("BIO", "IOBES"):
+        if base in ("BIO", "IOBES"):
             prefix[begins] = "B"
-        elif self.output_scheme == "IOB1":
+        elif base == "IOB1":
             touching = begins.copy()
             touching[1:] &= inside[:-1] & (label[1:] == label[:-1])
             touching[offsets[:-1][offsets[:-1] < ids.size]] = False
             prefix[touching] = "B"
-        if self.output_scheme == "IOBES":
+        if base == "IOBES":
             prefix[ends & ~begins] = "E"
             prefix[ends & begins] = "S"
         names = prefix

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from unrolled.tagging.data.schemes import Span, spans
-from unrolled.tagging.scoring.scores import Floats, check_pairs, f1
+from unrolled.tagging.scoring.scores import Floats, canonical_tags, check_pairs, f1
 
 _COLUMNS = 6
 
@@ -115,8 +115,9 @@ def count_overlap(
 ) -> OverlapCounts:
     """Statistics of each sentence, for `score_overlap` and `significance.paired_bootstrap`."""
     check_pairs(gold, predicted)
+    first, second, _ = canonical_tags(gold, predicted)
     rows = np.zeros((len(gold), _COLUMNS))
-    for row, tags, guess in zip(rows, gold, predicted, strict=True):
+    for row, tags, guess in zip(rows, first, second, strict=True):
         rights, guesses = spans(tags), spans(guess)
         row[0], row[4] = _covered(guesses, rights)
         row[2], row[5] = _covered(rights, guesses)

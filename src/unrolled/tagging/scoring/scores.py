@@ -1,7 +1,8 @@
-"""Exact span scores as conlleval and seqeval count them, from statistics of each sentence."""
+"""Exact scores of spans, as conlleval and seqeval count them, or of plain tags."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from unrolled.errors import SettingError, TextError
-from unrolled.tagging.data.schemes import Policy, Span, scheme_named, spans
+from unrolled.tagging.data.notation import find_form, notation_named
+from unrolled.tagging.data.schemes import Policy, Span, spans
 
 Counts = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -18,14 +20,14 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class SpanCounts:
-    """What exact span scores are made of, for each sentence.
+    """What exact scores are made of, for each sentence; of plain labels each tag counts as a span.
 
     Attributes:
-        labels: (L) the spans' labels in their order.
+        labels: (L) the spans' labels, or the tags but O, in their order.
         by_label: (S, L, 3) spans that are right, predicted and in the gold tags.
         tokens: (S, 2) words with the right tag, and all.
         policy: how tags were read as spans; see `schemes.spans`.
-        scheme: the tags' scheme, which matters where the policy is strict.
+        scheme: the tags' scheme; none for plain labels.
     """
 
     labels: tuple[str, ...]
@@ -52,16 +54,20 @@ class SpanCounts:
             counts=self.by_label.sum(axis=0),
             tokens=int(self.tokens[:, 1].sum()),
             tokens_right=int(self.tokens[:, 0].sum()),
-            signature=f"spans exact, read as {self.policy}"
+            signature="plain labels, each tag for itself"
+            if self.scheme == "none"
+            else f"spans exact, read as {self.policy}"
             + (f" {self.scheme}" if self.policy == "strict" else ""),
+            are_spans=self.scheme != "none",
         )
 
 
 @dataclass(frozen=True)
 class SpanScores:
-    """Exact span precision, recall and F1, of all and by label, and token accuracy.
+    """Exact precision, recall and F1 of spans, of all and by label, and token accuracy.
 
-    All ratios are between 0 and 1, and 0 where the denominator is 0.
+    All ratios are between 0 and 1, and 0 where the denominator is 0. Of plain labels, such as parts
+    of speech, there are no spans: then the counts are those of tags, O left out.
 
     Attributes:
         labels: (L) the labels.
@@ -69,6 +75,7 @@ class SpanScores:
         tokens: words.
         tokens_right: words with the right tag.
         signature: how the spans were counted.
+        are_spans: whether the tags stand for spans; if not, labels are tags.
     """
 
     labels: tuple[str, ...]
@@ -76,6 +83,7 @@ class SpanScores:
     tokens: int
     tokens_right: int
     signature: str
+    are_spans: bool = True
 
     @property
     def precision(self) -> float:
@@ -105,6 +113,7 @@ class SpanScores:
     def as_dict(self) -> dict[str, Any]:
         """All numbers for JSON; labels under ``by_label``."""
         right, predicted, gold = (int(count) for count in self.counts.sum(axis=0))
+        unit = "spans" if self.are_spans else "tags"
         return {
             "signature": self.signature,
             "precision": self.precision,
@@ -112,9 +121,9 @@ class SpanScores:
             "f1": self.f1,
             "macro_f1": self.macro_f1,
             "accuracy": self.accuracy,
-            "spans_right": right,
-            "spans_predicted": predicted,
-            "spans_gold": gold,
+            f"{unit}_right": right,
+            f"{unit}_predicted": predicted,
+            f"{unit}_gold": gold,
             "tokens": self.tokens,
             "by_label": {
                 label: _row(row) for label, row in zip(self.labels, self.counts, strict=True)
@@ -122,7 +131,7 @@ class SpanScores:
         }
 
     def table(self) -> str:
-        """The lines that conlleval prints, each number as it prints it.
+        """The lines that conlleval prints, each number as it prints it; of plain labels alike.
 
         >>> scores = score_spans([["B-PER", "I-PER", "O", "B-LOC"]], [["B-PER", "I-PER", "O", "O"]])
         >>> print(scores.table())
@@ -130,12 +139,18 @@ class SpanScores:
         accuracy:  75.00%; precision: 100.00%; recall:  50.00%; FB1:  66.67
                       LOC: precision:   0.00%; recall:   0.00%; FB1:   0.00  0
                       PER: precision: 100.00%; recall: 100.00%; FB1: 100.00  1
+        >>> print(score_spans([["DT", "NN"]], [["DT", "VB"]]).table())
+        processed 2 tokens with plain labels, no spans; correct: 1.
+        accuracy:  50.00%; precision:  50.00%; recall:  50.00%; FB1:  50.00
+                       DT: precision: 100.00%; recall: 100.00%; FB1: 100.00  1
+                       NN: precision:   0.00%; recall:   0.00%; FB1:   0.00  0
+                       VB: precision:   0.00%; recall:   0.00%; FB1:   0.00  1
         """
         right, predicted, gold = self.counts.sum(axis=0)
-        lines = [
-            f"processed {self.tokens} tokens with {gold} phrases; "
-            f"found: {predicted} phrases; correct: {right}."
-        ]
+        what = f"{gold} phrases; found: {predicted} phrases; correct: {right}."
+        if not self.are_spans:
+            what = f"plain labels, no spans; correct: {self.tokens_right}."
+        lines = [f"processed {self.tokens} tokens with {what}"]
         if self.tokens:
             three = _three(self.precision, self.recall)
             lines.append(f"accuracy: {100 * self.accuracy:6.2f}%; {three}")
@@ -150,9 +165,9 @@ def score_spans(
     predicted: Sequence[Sequence[str]],
     *,
     policy: Policy = "conlleval",
-    scheme: str = "BIO",
+    scheme: str | None = None,
 ) -> SpanScores:
-    """Exact span scores of predicted tags.
+    """Exact span scores of predicted tags; of plain labels, scores of each tag for itself.
 
     With the policy ``conlleval`` they are those of conlleval.pl for tags of B, I and O, and those
     of seqeval's default for these and IOBES (conlleval.pl does not know S, nor a B after an E);
@@ -162,7 +177,8 @@ def score_spans(
         gold: the right tags of each sentence.
         predicted: as many tags for each.
         policy: how tags that break the scheme are read; see `schemes.spans`.
-        scheme: for ``strict`` alone.
+        scheme: of both; None: found from the tags by their letters, for ``strict`` BIO where
+            these are B, I and O; none: plain labels.
 
     Raises:
         TextError: there are not as many sentences, or tags in a sentence, on both sides.
@@ -178,13 +194,16 @@ def count_spans(
     predicted: Sequence[Sequence[str]],
     *,
     policy: Policy = "conlleval",
-    scheme: str = "BIO",
+    scheme: str | None = None,
 ) -> SpanCounts:
     """Statistics of each sentence, for `score_spans` and for `significance.paired_bootstrap`."""
-    named = scheme_named(scheme)
     check_pairs(gold, predicted)
-    rights = [set(spans(tags, policy, named)) for tags in gold]
-    guesses = [set(spans(tags, policy, named)) for tags in predicted]
+    first, second, named = canonical_tags(gold, predicted, scheme)
+    if named == "none":
+        rights, guesses = _single_tags(first), _single_tags(second)
+    else:
+        rights = [set(spans(tags, policy, named)) for tags in first]
+        guesses = [set(spans(tags, policy, named)) for tags in second]
     labels = labels_of(*rights, *guesses)
     column = {label: rank for rank, label in enumerate(labels)}
     by_label = np.zeros((len(rights), len(labels), 3), np.int64)
@@ -195,11 +214,50 @@ def count_spans(
     tokens = np.array(
         [
             (sum(map(str.__eq__, tags, guess)), len(tags))
-            for tags, guess in zip(gold, predicted, strict=True)
+            for tags, guess in zip(first, second, strict=True)
         ],
         np.int64,
     ).reshape(-1, 2)
     return SpanCounts(labels, by_label, tokens, policy, named)
+
+
+def canonical_tags(
+    gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]], scheme: str | None = None
+) -> tuple[Sequence[Sequence[str]], Sequence[Sequence[str]], str]:
+    """Tags of both sides as `Notation.canonical` writes them, and their scheme: none if plain.
+
+    The two sides may be written in different notations. A scheme that is found is one of
+    BIO, IOBES and none, which is all that its letters tell.
+
+    >>> canonical_tags([["PER_B", "O"]], [["U-PER", "O"]])
+    ([['B-PER', 'O']], [['S-PER', 'O']], 'BIO')
+    """
+    if scheme is not None:
+        notations = [notation_named(scheme)] * 2
+    else:
+        forms = [
+            find_form(Counter(tag for tags in side for tag in tags)) for side in (gold, predicted)
+        ]
+        seen = [form for form in forms if form.known + form.foreign]
+        notations = [form.notation for form in forms]
+        if len(seen) == 1 or (seen and notations[1].scheme == "none"):
+            notations = [seen[0].notation] * 2
+    first, second = notations
+    if first.scheme == "none":
+        return gold, predicted, "none"
+    return (
+        [first.canonical(tags) for tags in gold],
+        [second.canonical(tags) for tags in predicted],
+        first.base,
+    )
+
+
+def _single_tags(sentences: Sequence[Sequence[str]]) -> list[set[Span]]:
+    """Each word with another tag than O as a span of its own."""
+    return [
+        {Span(rank, rank + 1, tag) for rank, tag in enumerate(tags) if tag != "O"}
+        for tags in sentences
+    ]
 
 
 def token_accuracy(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> float:
