@@ -17,8 +17,8 @@ from unrolled.tagging.data.columns import TaggedSentence
 from unrolled.tagging.data.notation import SCHEMES, Notation, notation_named
 from unrolled.tagging.data.schemes import Span, convert, detect_scheme, spans, tags_of
 from unrolled.tagging.data.tags import TagSet
-from unrolled.tagging.training_data import tag_set
 from unrolled.tagging.scoring.scores import score_spans
+from unrolled.tagging.training_data import tag_set
 
 NOTATIONS = [
     Notation(scheme, separator, suffix, lower, "o" if lower else "O")
