@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from unrolled.runtime.kernels import leaf, sum_kernel, sum_part
+from unrolled.runtime.kernels import REASSOCIATE, device_function, inlined, kernel
 from unrolled.runtime.simd import add_product, eight, load, store
 
 Array = np.ndarray[Any, Any]
@@ -14,7 +14,7 @@ Array = np.ndarray[Any, Any]
 TOGETHER = 32  # tokens that share a pass over their class's words, so that those are read once
 
 
-@sum_kernel
+@kernel
 def word_losses(
     h: Array,
     targets: Array,
@@ -86,7 +86,7 @@ def word_losses(
                     _add_products(dweight, words, p.T, h, rows)
 
 
-@sum_part
+@device_function(fastmath=REASSOCIATE)
 def _scores(h: Array, rows: Array, weight: Array, bias: Array, words: Array, p: Array) -> None:
     """p[a, j] = h[rows[a]] weight[words[j]] + bias[words[j]], two tokens and four words at a time.
 
@@ -118,14 +118,14 @@ def _scores(h: Array, rows: Array, weight: Array, bias: Array, words: Array, p: 
             p[b, j], p[b, j1], p[b, j2], p[b, j3] = t0, t1, t2, t3
 
 
-@sum_part
+@device_function(fastmath=REASSOCIATE)
 def _clear(array: Array, rows: Array) -> None:
     for row in rows:
         for x in range(array.shape[1]):
             array[row, x] = 0
 
 
-@sum_part
+@device_function(fastmath=REASSOCIATE)
 def _add_products(sums: Array, places: Array, factors: Array, source: Array, rows: Array) -> None:
     """sums[places[i]] += sum over k of factors[i, k] source[rows[k]], two and four at a time.
 
@@ -154,7 +154,7 @@ def _add_products(sums: Array, places: Array, factors: Array, source: Array, row
             )  # fmt: skip
 
 
-@leaf
+@inlined
 def _add_four(
     sums: Array, one: int, two: int, source: Array, r0: int, r1: int, r2: int, r3: int,
     f: tuple[float, ...], g: tuple[float, ...],
@@ -185,7 +185,7 @@ def _add_four(
         sums[two, x] = t
 
 
-@sum_part
+@device_function(fastmath=REASSOCIATE)
 def _softmax(scores: Array, target: int) -> float:
     """Turn scores into probabilities in place; returns -log of the target's."""
     top = scores[0]

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from unrolled.runtime.kernels import leaf, sum_kernel, sum_part
+from unrolled.runtime.kernels import REASSOCIATE, device_function, inlined, kernel
 from unrolled.runtime.simd import (
     add,
     add_product,
@@ -29,7 +29,7 @@ Array = np.ndarray[Any, Any]
 TANH, SIGMOID, RELU, LINEAR = range(4)
 
 
-@sum_kernel
+@kernel
 def run(x: Array, start: Array, turned: Array, kind: int, low: int, high: int, y: Array) -> None:
     """y_t = f(x_t + U y_{t-1}) of texts low to high.
 
@@ -49,7 +49,7 @@ def run(x: Array, start: Array, turned: Array, kind: int, low: int, high: int, y
             _activate(y, i, kind)
 
 
-@sum_kernel
+@kernel
 def run_back(
     y: Array, dy: Array, weight: Array, kind: int, low: int, high: int, errors: Array, total: Array
 ) -> None:
@@ -76,7 +76,7 @@ def run_back(
             _multiply(total, low, errors, low, weight, total, low, high - low)
 
 
-@sum_part
+@device_function(fastmath=REASSOCIATE)
 def _multiply(
     base: Array, b: int, left: Array, f: int, right: Array, sums: Array, s: int, rows: int
 ) -> None:
@@ -97,7 +97,7 @@ def _multiply(
             sums[s + i, x] = total
 
 
-@leaf
+@inlined
 def _four_rows(
     base: Array, b: int, left: Array, f: int, right: Array, sums: Array, s: int, i: int, last: int,
     x: int, y: int,
@@ -136,7 +136,7 @@ def _four_rows(
     store(sums, s + m, y, t3)
 
 
-@sum_part
+@device_function(fastmath=REASSOCIATE)
 def _activate(y: Array, i: int, kind: int) -> None:
     """f of a row in place."""
     width = y.shape[1]
@@ -158,7 +158,7 @@ def _activate(y: Array, i: int, kind: int) -> None:
         y[i, j] = np.tanh(y[i, j]) if kind == TANH else 1 / (1 + np.exp(-y[i, j]))
 
 
-@sum_part
+@device_function(fastmath=REASSOCIATE)
 def _slope(y: Array, kind: int, total: Array, errors: Array) -> None:
     """errors = total times f' by f's value: 1 - y^2, y (1 - y), whether y > 0, or 1."""
     if kind == TANH:

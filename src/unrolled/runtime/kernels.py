@@ -1,8 +1,15 @@
-"""How Numba kernels are compiled: the decorators, in one place.
+"""The decorators of Numba kernels.
 
-Besides the code Numba writes an entry for Python and one for C. The entry for C serves callbacks
-only and costs a sixth of the time that compiling takes; no kernel needs it. Division by zero gives
-an infinity or NaN, as in NumPy; Python's rule would be a branch and a message in each kernel.
+=================== ===========================================================================
+`kernel`            Python calls it; its machine code is cached on disk
+`cached_kernel`     Python calls it through a `CachedKernel`, which loads it without Numba
+`device_function`   only kernels call it; a call from Python crashes
+`no_refcount`       a device function that makes no arrays and counts no references to them
+`inlined`           likewise, and inlined into each of its callers
+=================== ===========================================================================
+
+All release the GIL. Division by zero gives an infinity or NaN, as in NumPy. An option of
+``numba.njit`` may be given to each: ``@kernel(nogil=False)``.
 """
 
 from __future__ import annotations
@@ -11,44 +18,31 @@ from typing import Any
 
 from unrolled.runtime.compiler import njit
 
-_compiled: Any = njit  # its types do not know of the entries
-kernel = _compiled(nogil=True, cache=True, no_cfunc_wrapper=True, error_model="numpy")
+# Sums may be taken in any order, which lets a dot product use vector registers. The rest of
+# fastmath stays off: infinities and NaN keep their meaning.
+REASSOCIATE = {"reassoc", "contract"}
 
-# Put into its callers by Numba itself, which then knows more of the numbers than LLVM can.
-inlined = _compiled(nogil=True, cache=True, inline="always")
 
-# For a call of a microsecond, where giving back the GIL would cost as much.
-short_kernel = _compiled(cache=True, no_cfunc_wrapper=True, error_model="numpy")
+def _decorator(**defaults: Any) -> Any:
+    def decorate(function: Any = None, **options: Any) -> Any:
+        if function is None:
+            return lambda function: decorate(function, **options)
+        return njit(**{**defaults, **options})(function)
 
-# Sums may be taken in any order, which lets a dot product use vector registers. Nothing else of
-# fastmath is on: infinities and NaN keep their meaning.
-_ANY_ORDER = {"reassoc", "contract"}
-sum_kernel = _compiled(
-    nogil=True, cache=True, no_cfunc_wrapper=True, error_model="numpy", fastmath=_ANY_ORDER
-)
-sum_part = _compiled(nogil=True, no_cfunc_wrapper=True, error_model="numpy", fastmath=_ANY_ORDER)
+    return decorate
 
-# Called by kernels only, never from Python: it has no entry for it.
-part = _compiled(nogil=True, no_cfunc_wrapper=True, no_cpython_wrapper=True, error_model="numpy")
 
-# Inlined into every kernel that calls it: a call passes seven numbers for each array, which takes a
-# third of the time of what is called by the word. Without an entry for Python, which is a
-# third of what compiling it takes; called from there it crashes.
-_LEAF = {
-    "nogil": True,
-    "forceinline": True,
-    "no_cfunc_wrapper": True,
-    "no_cpython_wrapper": True,
-    "error_model": "numpy",
-}
-leaf = _compiled(**_LEAF)
+# Numba's entry for C serves callbacks only, of which there are none: a sixth of compiling's time.
+_COMMON = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
+kernel = _decorator(**_COMMON, cache=True)
 
-# Without reference counts, which Numba would take and give back, atomically, in inner loops: for
-# what makes no array.
-uncounted_leaf = _compiled(**_LEAF, _nrt=False)
-uncounted_part = _compiled(
-    nogil=True, no_cfunc_wrapper=True, no_cpython_wrapper=True, error_model="numpy", _nrt=False
-)
+# The entry for Python is a third of the time that a small function takes to compile.
+_DEVICE = {**_COMMON, "no_cpython_wrapper": True}
+device_function = _decorator(**_DEVICE)
 
-# To be called through a `KeptKernel`, which keeps its code; it takes arrays, int64 and float64.
-kept_kernel = uncounted_part
+# Numba would count references atomically, in inner loops too.
+no_refcount = _decorator(**_DEVICE, _nrt=False)
+cached_kernel = no_refcount
+
+# A call passes seven numbers for each array, a third of the time of a function that reads one word.
+inlined = _decorator(**_DEVICE, _nrt=False, forceinline=True)

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unrolled.runtime.intrinsics import eight_bytes, prefetch, trailing_zeros
-from unrolled.runtime.kernels import kept_kernel, kernel, uncounted_leaf, uncounted_part
+from unrolled.runtime.kernels import cached_kernel, inlined, kernel, no_refcount
 from unrolled.text.hashing import MAX_PROBES, MIX, SCANNED, SEED
 from unrolled.text.specials import ALL_SKIPPED, ALL_STOP, MARKS_STOP
 
@@ -36,13 +36,13 @@ _BLANKS = np.uint64(0x2121212121212121)  # a byte below '!' may split words
 _TOPS = np.uint64(0x8080808080808080)
 
 
-@uncounted_leaf
+@inlined
 def splits(byte: Any) -> Any:
     """Whether a byte ends a word; a comparison settles it for all bytes above the space."""
     return byte <= 32 and (byte == 32 or byte == 10 or byte == 13 or byte == 9 or byte == 0)
 
 
-@uncounted_part
+@no_refcount
 def last_bytes(data: Any, at: Any) -> Any:
     """As window, for fewer than eight bytes: apart, since it is rare and slow to compile inline."""
     bits = _NONE
@@ -51,7 +51,7 @@ def last_bytes(data: Any, at: Any) -> Any:
     return bits
 
 
-@uncounted_leaf
+@inlined
 def window(data: Any, at: Any) -> Any:
     """Eight bytes from ``at`` on as one number, zeros past the end; at must not be negative."""
     if at + 8 <= data.size:
@@ -59,7 +59,7 @@ def window(data: Any, at: Any) -> Any:
     return last_bytes(data, at)
 
 
-@uncounted_leaf
+@inlined
 def mixed(hashed: Any, bits: Any) -> Any:
     """One step of the hash. The second round carries the last byte into the lowest bits."""
     hashed = (hashed ^ bits) * _MIX
@@ -67,7 +67,7 @@ def mixed(hashed: Any, bits: Any) -> Any:
     return hashed ^ (hashed >> _S32)
 
 
-@uncounted_leaf
+@inlined
 def scan(data: Any, at: Any) -> Any:
     """The end and the hash of the word that begins at ``at``, eight bytes at a time."""
     hashed = _SEED
@@ -87,7 +87,7 @@ def scan(data: Any, at: Any) -> Any:
         at += 8
 
 
-@uncounted_leaf
+@inlined
 def same(data: Any, start: Any, stop: Any, text: Any, offsets: Any, word: Any) -> Any:
     """Whether ``data[start:stop]`` is the word; the caller checked that word + 1 is an offset."""
     first, size = np.int64(offsets[word]), stop - start
@@ -101,7 +101,7 @@ def same(data: Any, start: Any, stop: Any, text: Any, offsets: Any, word: Any) -
     return differing & ((_ONE << np.uint64(8 * size)) - _ONE) == _NONE
 
 
-@uncounted_leaf
+@inlined
 def find(
     data: Any, start: Any, stop: Any, hashed: Any, text: Any, offsets: Any, slots: Any, words: Any
 ) -> Any:
@@ -125,7 +125,7 @@ def find(
     return -1 - np.int64(slots.size)
 
 
-@uncounted_leaf
+@inlined
 def recall(recent: Any, hashed: Any, size: Any) -> Any:
     """The id of a word met lately, or -1.
 
@@ -141,7 +141,7 @@ def recall(recent: Any, hashed: Any, size: Any) -> Any:
     return np.int64(recent[pair + 1]) - 1
 
 
-@uncounted_leaf
+@inlined
 def remember(recent: Any, hashed: Any, size: Any, word: Any) -> Any:
     """Let ``recall`` find the word, in place of the one that had its pair."""
     if size <= 8 and recent.size >= 2 and word >= 0:
@@ -150,7 +150,7 @@ def remember(recent: Any, hashed: Any, size: Any, word: Any) -> Any:
         recent[pair + 1] = np.uint64(word + 1)
 
 
-@uncounted_leaf
+@inlined
 def scan_batch(data: Any, at: Any, slots: Any, recent: Any, batch: Any, hashes: Any) -> Any:
     """Scan up to a batch of words and line ends (start = stop), asking for their slots early.
 
@@ -180,7 +180,7 @@ def scan_batch(data: Any, at: Any, slots: Any, recent: Any, batch: Any, hashes: 
     return found, at
 
 
-@kept_kernel
+@cached_kernel
 def encode_lines(
     data: Any,
     text: Any,

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from unrolled.runtime.intrinsics import eight_bytes
-from unrolled.runtime.kernels import kept_kernel, kernel
+from unrolled.runtime.kernels import cached_kernel, kernel
 from unrolled.text.encoding_kernels import splits
 
 TOPS = np.uint64(0x8080808080808080)
@@ -64,7 +64,7 @@ def spell(data: Any, characters: Any, out: Any) -> Any:
     return written
 
 
-@kept_kernel
+@cached_kernel
 def first_invalid(data: Any) -> Any:
     """Position of the first sequence that is not UTF-8 (RFC 3629, section 4), or -1."""
     at, size = 0, data.size

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from unrolled.runtime.kernels import kernel, part, sum_part
+from unrolled.runtime.kernels import REASSOCIATE, device_function, kernel
 
 Array = np.ndarray[Any, Any]
 
@@ -69,7 +69,7 @@ def exchange(
             return
 
 
-@part
+@device_function
 def _look(
     word: int, first: Array, words: Array, counts: Array, class_of: Array, around: Array
 ) -> int:
@@ -85,7 +85,7 @@ def _look(
     return itself
 
 
-@part
+@device_function
 def _shift(
     table: Array,
     pairs: Array,
@@ -109,7 +109,7 @@ def _shift(
         _change(table, pairs, f, 0, c, c, itself, joins)
 
 
-@part
+@device_function
 def _change(
     table: Array, pairs: Array, f: Array, side: int, c: int, d: int, count: int, joins: bool
 ) -> None:
@@ -118,7 +118,7 @@ def _change(
     f[side, c, d] = f[1 - side, d, c] = _f(table, now)
 
 
-@part
+@device_function
 def _gains(
     table: Array, pairs: Array, f: Array, totals: Array, around: Array, itself: int, gains: Array
 ) -> None:
@@ -139,7 +139,7 @@ def _gains(
             gains[c] -= _f(table, totals[side, c] + total) - _f(table, totals[side, c])
 
 
-@sum_part
+@device_function(fastmath=REASSOCIATE)
 def _add_gains(table: Array, pairs: Array, f: Array, count: int, gains: Array) -> None:
     """Of more pairs of all classes with one class, as many for each: (C,) each."""
     most = pairs[0]
@@ -153,7 +153,7 @@ def _add_gains(table: Array, pairs: Array, f: Array, count: int, gains: Array) -
             gains[c] += _f(table, pairs[c] + count) - f[c]
 
 
-@part
+@device_function
 def _f(table: Array, count: int) -> float:
     """n log n."""
     return table[count] if count < np.uint64(table.size) else count * np.log(count)

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numba
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -29,7 +30,23 @@ from unrolled.runtime.cached_kernels import KeptKernel
 from unrolled.storage.model_file import load
 from unrolled.text.vocabulary import BOS, EOS
 
-find_child = KeptKernel("unrolled.ngram.trie.trie_kernels", "find_child", "u8[] i8 i8 i8 i8")
+_find_child = KeptKernel("unrolled.ngram.trie.trie_kernels", "find_child", "u8[] i8 i8 i8 i8")
+
+
+@numba.njit
+def _spread(word: int, bits: int) -> Any:
+    return kernels.spread(word, bits)
+
+
+@numba.njit
+def _field(packed: Any, bits: int, index: int) -> Any:
+    return kernels.field(packed, bits, index)
+
+
+@numba.njit
+def _child_range(directory: Any, ends: Any, total: int, node: int) -> Any:
+    return kernels.child_range(directory, ends, total, node)
+
 
 FUZZ = Path(__file__).parents[2] / "fuzz" / "fuzz_trie.py"
 
@@ -42,7 +59,7 @@ def test_spread_is_a_bijection(bits: int) -> None:
     words = np.arange(1 << bits)
     spread = spread_words(words, bits)
     assert np.array_equal(np.sort(spread), words)
-    assert kernels.spread(int(words[-1]), bits) == spread[-1]
+    assert _spread(int(words[-1]), bits) == spread[-1]
 
 
 @given(st.integers(1, 31), st.integers(0, 200), st.integers(0, 2**32 - 1), st.integers(1, 3))
@@ -55,7 +72,7 @@ def test_fields_come_back(bits: int, count: int, seed: int, threads: int) -> Non
     start = count // 3
     assert np.array_equal(unpack_words(packed, bits, start, count), values[start:])
     plain = pack_fields(values, bits, threads=threads)
-    assert [kernels.field(plain, bits, place) for place in range(count)] == values.tolist()
+    assert [_field(plain, bits, place) for place in range(count)] == values.tolist()
 
 
 def test_many_fields_come_back_from_slices() -> None:
@@ -87,12 +104,12 @@ def check(table: NgramTable) -> None:
     last = spread_words(np.array([gram[-1] for gram in grams]), bits)
     for node in range(table.inner):
         low, high = int(table.first[node]), int(table.first[node + 1])
-        found = kernels.child_range(trie.directory, trie.ends, total, node)
+        found = _child_range(trie.directory, trie.ends, total, node)
         assert found == (low, high) or (low == high and found[0] == found[1])
         for child in range(low, high):
-            assert find_child(trie.words, bits, low, high, int(last[child])) == child
+            assert _find_child(trie.words, bits, low, high, int(last[child])) == child
         for key in {*range(min(1 << bits, 64))} - set(last[low:high].tolist()):
-            assert find_child(trie.words, bits, low, high, key) == -1
+            assert _find_child(trie.words, bits, low, high, key) == -1
     again = trie.unpack()
     for name in ("levels", "words", "first", "log_probs", "backoffs"):
         assert np.array_equal(getattr(again, name), getattr(table, name)), name
@@ -122,11 +139,11 @@ def test_wide_nodes_are_searched_whatever_their_keys(step: int) -> None:
     )
     trie = pack(table)
     for context in (3, 4):
-        low, high = kernels.child_range(trie.directory, trie.ends, int(table.levels[-1]), context)
+        low, high = _child_range(trie.directory, trie.ends, int(table.levels[-1]), context)
         here = unpack_words(trie.words, trie.bits, low, high)
         known = dict(zip(spread_words(here, trie.bits).tolist(), range(low, high), strict=True))
         for key in range(1 << trie.bits):
-            found = find_child(trie.words, trie.bits, low, high, key)
+            found = _find_child(trie.words, trie.bits, low, high, key)
             assert found == known.get(key, -1)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from unrolled.ngram.trie.trie_kernels import field
-from unrolled.runtime.kernels import kernel, part
+from unrolled.runtime.kernels import device_function, kernel
 from unrolled.text.encoding_kernels import find, scan
 
 LN10 = math.log(10.0)
@@ -25,13 +25,13 @@ _FULL = np.uint64(10**18)  # one more digit still fits into 64 bits
 _LINE = 64  # bytes that both numbers of a line, the tabs and the newline take at most
 
 
-@part
+@device_function
 def natural(value: Any) -> Any:
     """A log10 as the natural logarithm in float32; without a negative zero."""
     return np.float32(value * LN10 + 0.0)
 
 
-@part
+@device_function
 def skip_blanks(data: Any, at: Any) -> Any:
     """The first byte from ``at`` on that is no space, tab or carriage return."""
     while data[at] == 32 or data[at] == 9 or data[at] == 13:
@@ -39,7 +39,7 @@ def skip_blanks(data: Any, at: Any) -> Any:
     return at
 
 
-@part
+@device_function
 def parse_number(data: Any, at: Any) -> Any:
     """The decimal at ``at`` and where it ends; -1 as its end where it is for Python to read.
 
@@ -175,7 +175,7 @@ def parse_lines(
     state[0], state[1], state[2], state[3] = at, lines, row, after
 
 
-@part
+@device_function
 def write_digits(number: Any, digits: Any, out: Any, at: Any) -> Any:
     """Write the last ``digits`` decimal digits of a number, zeros in front; returns the end."""
     for place in range(digits - 1, -1, -1):
@@ -184,7 +184,7 @@ def write_digits(number: Any, digits: Any, out: Any, at: Any) -> Any:
     return at + digits
 
 
-@part
+@device_function
 def shortest(size: Any, kept: Any, power: Any) -> Any:
     """The fewest digits, 7 to 9, that read back as float32 ``kept``, as a number, and its power.
 
@@ -204,7 +204,7 @@ def shortest(size: Any, kept: Any, power: Any) -> Any:
     return number, scale
 
 
-@part
+@device_function
 def write_number(log: Any, out: Any, at: Any) -> Any:
     """Write a natural logarithm as log10, so that it reads back the same; returns the end.
 

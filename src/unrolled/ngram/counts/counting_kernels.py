@@ -17,7 +17,7 @@ import numpy as np
 
 from unrolled.ngram.trie.trie_kernels import spread
 from unrolled.runtime.intrinsics import prefetch
-from unrolled.runtime.kernels import kernel, part
+from unrolled.runtime.kernels import device_function, kernel
 
 Array = np.ndarray[Any, Any]
 
@@ -41,7 +41,7 @@ def place_by_word(ids: Array, start: int, stop: int, cursors: Array, positions: 
         cursors[word] += 1
 
 
-@part
+@device_function
 def _radix_sort(items: Array, spare: Array, size: int, bits: int) -> bool:
     """Sort ``items[:size]`` by the ``bits`` above bit 32, stably; True: the result is in spare."""
     width = 8 if size < 4096 else 11
@@ -67,7 +67,7 @@ def _radix_sort(items: Array, spare: Array, size: int, bits: int) -> bool:
     return swapped
 
 
-@part
+@device_function
 def _crosses_end(ids: Array, place: int, length: int, end: int) -> bool:
     """Whether a sentence ends inside the first ``length`` words at ``place``."""
     for offset in range(length):
@@ -76,7 +76,7 @@ def _crosses_end(ids: Array, place: int, length: int, end: int) -> bool:
     return False
 
 
-@part
+@device_function
 def _sort_group(
     ids: Array,
     positions: Array,
@@ -116,7 +116,7 @@ def _sort_group(
             previous = key
 
 
-@part
+@device_function
 def sort_branch(
     ids: Array,
     positions: Array,

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from unrolled.runtime.kernels import kernel, part
+from unrolled.runtime.kernels import device_function, kernel
 
 Array = np.ndarray[Any, Any]
 
@@ -50,7 +50,7 @@ def stab(lows: Array, highs: Array, points: Array) -> int:
     return found
 
 
-@part
+@device_function
 def _nearest(book: Array, value: float) -> int:
     """Code of the value of an ascending book that is nearest to ``value`` (logarithms)."""
     low = 0
@@ -66,7 +66,7 @@ def _nearest(book: Array, value: float) -> int:
     return low
 
 
-@part
+@device_function
 def _weigh(book: Array, least: int, missing: float, room: float) -> tuple[int, float]:
     """Back-off code that best fills what the children leave, and by how much it is too much."""
     code = least
@@ -81,7 +81,7 @@ def _weigh(book: Array, least: int, missing: float, room: float) -> tuple[int, f
     return code, best
 
 
-@part
+@device_function
 def _move_one(
     codes: Array, values: Array, book: Array, least: int, missing: float, room: float, reach: int
 ) -> tuple[int, int, float]:
@@ -108,7 +108,7 @@ def _move_one(
     return child, child_code, best
 
 
-@part
+@device_function
 def _move_two(
     codes: Array, values: Array, book: Array, least: int, missing: float, room: float, reach: int
 ) -> float:
@@ -132,7 +132,7 @@ def _move_two(
     return missing
 
 
-@part
+@device_function
 def _settle(
     codes: Array, values: Array, book: Array, least: int, missing: float, room: float
 ) -> tuple[int, float]:

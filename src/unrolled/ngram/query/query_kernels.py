@@ -13,13 +13,13 @@ from unrolled.ngram.trie.trie_kernels import (
     field,
     log_prob_at,
 )
-from unrolled.runtime.kernels import kept_kernel
+from unrolled.runtime.kernels import cached_kernel
 from unrolled.text.vocabulary import BOS
 
 Array = np.ndarray[Any, Any]
 
 
-@kept_kernel
+@cached_kernel
 def next_distribution(
     levels: Array,
     words: Array,

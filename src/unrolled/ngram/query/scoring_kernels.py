@@ -31,7 +31,7 @@ from unrolled.ngram.query.search_kernels import (
 from unrolled.ngram.trie.layout import BACKOFF_BITS
 from unrolled.ngram.trie.trie_kernels import spread
 from unrolled.runtime.intrinsics import at, bits_from, prefetch, put
-from unrolled.runtime.kernels import kept_kernel, uncounted_leaf
+from unrolled.runtime.kernels import cached_kernel, inlined
 from unrolled.text.vocabulary import BOS
 
 Array = np.ndarray[Any, Any]
@@ -39,7 +39,7 @@ Array = np.ndarray[Any, Any]
 BUCKET_SHIFT = 2  # a bucket of the sort for each four words
 
 
-@uncounted_leaf
+@inlined
 def about(directory: Any, context: Any, key: Any, bits: Any) -> Any:
     """A number that ascends with the place of a bigram: what its context's block spans, in parts.
 
@@ -54,7 +54,7 @@ def about(directory: Any, context: Any, key: Any, bits: Any) -> Any:
     return low + (((((context & 63) << bits) + key) * (high - low)) >> (bits + 6))
 
 
-@uncounted_leaf
+@inlined
 def enter(
     ids: Any,
     base: Any,
@@ -92,7 +92,7 @@ def enter(
         context = word
 
 
-@uncounted_leaf
+@inlined
 def sort_bigrams(
     ids: Any, base: Any, count: Any, context: Any, first: Any, lists: Any, stride: Any
 ) -> Any:
@@ -113,7 +113,7 @@ def sort_bigrams(
     return listed
 
 
-@uncounted_leaf
+@inlined
 def list_next(
     log_probs: Any,
     log_prob_codes: Any,
@@ -151,7 +151,7 @@ def list_next(
     return listed
 
 
-@uncounted_leaf
+@inlined
 def take(
     log_probs: Any,
     log_prob_codes: Any,
@@ -190,7 +190,7 @@ def take(
         put(sums, i, at(sums, i) + weight)
 
 
-@kept_kernel
+@cached_kernel
 def score(
     levels: Array,
     words: Array,

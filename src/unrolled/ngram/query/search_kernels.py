@@ -36,7 +36,7 @@ from unrolled.runtime.intrinsics import (
     put,
     trailing_zeros,
 )
-from unrolled.runtime.kernels import uncounted_leaf
+from unrolled.runtime.kernels import inlined
 
 WINDOW = 8  # children that are compared at once
 ZERO, ONE = np.uint64(0), np.uint64(1)
@@ -45,14 +45,14 @@ ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
 S32, S63 = np.uint64(32), np.uint64(63)
 
 
-@uncounted_leaf
+@inlined
 def word_at(ids: Any, place: Any, size: Any) -> Any:
     """The id at a place of the text; <unk> if it is not in the vocabulary."""
     word = np.int64(at(ids, place))
     return word if (word >= 0) & (word < size) else np.int64(0)
 
 
-@uncounted_leaf
+@inlined
 def open_contexts(
     ids: Any,
     base: Any,
@@ -109,7 +109,7 @@ def open_contexts(
     return searches, due
 
 
-@uncounted_leaf
+@inlined
 def open_children(
     words: Any, ends: Any, first: Any, total: Any, bits: Any, searches: Any, work: Any
 ) -> None:
@@ -130,7 +130,7 @@ def open_children(
         prefetch(words, guess * bits >> 6)
 
 
-@uncounted_leaf
+@inlined
 def guess_again(words: Any, bits: Any, mask: Any, searches: Any, work: Any) -> None:
     """Guess from the child that was guessed before, twice: keys are near uniform."""
     for s in range(searches):
@@ -146,7 +146,7 @@ def guess_again(words: Any, bits: Any, mask: Any, searches: Any, work: Any) -> N
         prefetch(words, (guess + WINDOW // 2) * bits >> 6)
 
 
-@uncounted_leaf
+@inlined
 def child_near(
     words: Any, bits: Any, mask: Any, start: Any, stop: Any, guess: Any, key: Any, total: Any
 ) -> Any:
@@ -167,7 +167,7 @@ def child_near(
     return window + np.int64(trailing_zeros(equal)) if equal != ZERO else np.int64(-1)
 
 
-@uncounted_leaf
+@inlined
 def search(
     words: Any,
     bits: Any,

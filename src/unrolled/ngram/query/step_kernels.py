@@ -32,7 +32,7 @@ from unrolled.ngram.trie.trie_kernels import (
 )
 from unrolled.runtime.compiler import populate_array, types
 from unrolled.runtime.intrinsics import intrinsic
-from unrolled.runtime.kernels import kernel, part, short_kernel
+from unrolled.runtime.kernels import device_function, kernel
 from unrolled.text.encoding_kernels import find, scan, splits
 from unrolled.text.vocabulary import BOS, EOS, Vocabulary
 
@@ -105,13 +105,13 @@ def array(_context: Any, handle: Any, _place: Any, kind: Any) -> Any:
     return result(handle, types.int64, kind), build
 
 
-@part
+@device_function
 def finite(log: Any) -> Any:
     """Log zero as ARPA files hold it."""
     return LOG_ZERO if log == -np.inf else np.float64(log)
 
 
-@part
+@device_function
 def log_prob_of(handle: Any, k: Any, index: Any) -> Any:
     """Log-probability number ``index`` of orders 2 and up, of an n-gram with k words of context."""
     if handle[CODED]:
@@ -121,7 +121,7 @@ def log_prob_of(handle: Any, k: Any, index: Any) -> Any:
     return array(handle, LOG_PROBS, np.float32)[index]
 
 
-@part
+@device_function
 def backoff_of(handle: Any, rank: Any) -> Any:
     """Back-off weight number ``rank``; log 1 for -1 and for what lies outside the array."""
     if handle[CODED]:
@@ -130,7 +130,7 @@ def backoff_of(handle: Any, rank: Any) -> Any:
     return plain_backoff(array(handle, BACKOFFS, np.float32), rank)
 
 
-@part
+@device_function
 def read_word(handle: Any, block: Any, at: Any) -> Any:
     """The end of the word that begins at ``at``, and its id; 0 if it is unknown or empty."""
     offsets = array(handle, OFFSETS, np.uint32)
@@ -142,7 +142,7 @@ def read_word(handle: Any, block: Any, at: Any) -> Any:
     return stop, word
 
 
-@part
+@device_function
 def advance(handle: Any, word: Any, before: Any, after: Any) -> Any:
     """Log10 probability of a word, and the length of the n-gram found; writes the state after it.
 
@@ -182,7 +182,7 @@ def advance(handle: Any, word: Any, before: Any, after: Any) -> Any:
 
 
 # It is too short to be worth giving up the GIL.
-@short_kernel
+@kernel(nogil=False)
 def step(handle: Array, data: bytes, before: Array, after: Array) -> tuple[float, int, int]:
     """One word, in UTF-8, after a state: its log10 probability, n-gram length, and id.
 
@@ -196,7 +196,7 @@ def step(handle: Array, data: bytes, before: Array, after: Array) -> tuple[float
     return score, length, word
 
 
-@short_kernel
+@kernel(nogil=False)
 def word_id(handle: Array, data: bytes) -> Any:
     """The id of a word in UTF-8; 0 if there is none."""
     block = np.frombuffer(data, np.uint8)

@@ -30,7 +30,7 @@ import numpy as np
 
 from unrolled.ngram.trie.layout import BACKOFF_BITS, SPREADER
 from unrolled.runtime.intrinsics import leading_zeros, popcount
-from unrolled.runtime.kernels import inlined, kernel, uncounted_part
+from unrolled.runtime.kernels import inlined, kernel, no_refcount
 
 Array = np.ndarray[Any, Any]
 
@@ -178,7 +178,7 @@ def guess_child(bits: int, start: int, stop: int, key: int) -> int:
     return start + ((key * (stop - start)) >> bits)
 
 
-@uncounted_part
+@no_refcount
 def find_child(words: Array, bits: int, start: int, stop: int, key: int) -> int:
     """Node in [start, stop) whose spread word is ``key``, or -1; keys ascend there.
 

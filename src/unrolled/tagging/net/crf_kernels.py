@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from unrolled.runtime.kernels import kernel, part
+from unrolled.runtime.kernels import device_function, kernel
 
 Array = np.ndarray[Any, Any]
 
@@ -213,7 +213,7 @@ def best_few(
     return found
 
 
-@part
+@device_function
 def _merge(then: Array, onward: Array, taken: Array, best: Array, ways: Array) -> None:
     """The best sums of a way to each tag (K, M), sorted, and the step from that tag on (K,)."""
     count, most = then.shape
@@ -232,7 +232,7 @@ def _merge(then: Array, onward: Array, taken: Array, best: Array, ways: Array) -
             taken[place] += 1
 
 
-@part
+@device_function
 def _exps(values: Array, exps: Array) -> float:
     """exp of values less their largest, into ``exps``; returns the largest."""
     top = values[0]
@@ -244,7 +244,7 @@ def _exps(values: Array, exps: Array) -> float:
     return shift
 
 
-@part
+@device_function
 def _log_sum(one: Array, other: Array) -> float:
     """log of the sum of exp(one + other)."""
     top = -np.inf
@@ -258,7 +258,7 @@ def _log_sum(one: Array, other: Array) -> float:
     return top + np.log(total)
 
 
-@part
+@device_function
 def _largest(values: Array) -> float:
     """The largest element that is not infinite, or 0."""
     top = -np.inf
@@ -268,7 +268,7 @@ def _largest(values: Array) -> float:
     return top if np.isfinite(top) else 0.0
 
 
-@part
+@device_function
 def _longest(offsets: Array) -> int:
     longest = 0
     for s in range(offsets.size - 1):

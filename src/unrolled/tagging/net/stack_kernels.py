@@ -14,7 +14,7 @@ import numpy as np
 
 from unrolled.runtime.compiler import ir, types
 from unrolled.runtime.intrinsics import intrinsic
-from unrolled.runtime.kernels import kernel, leaf
+from unrolled.runtime.kernels import inlined, kernel
 
 Array = np.ndarray[Any, Any]
 
@@ -44,7 +44,7 @@ def _power_of_two(_context: Any, _shifted: Any) -> Any:
     return types.float32(types.float32), build
 
 
-@leaf
+@inlined
 def _exp(x: float) -> float:
     """exp(x) by its series about the nearest multiple of ln 2; x is kept within +-87."""
     x = min(max(x, _LOWEST), _HIGHEST)
@@ -55,12 +55,12 @@ def _exp(x: float) -> float:
     return (_ONE + r * (_ONE + r * (_HALF + r * series))) * _power_of_two(shifted)
 
 
-@leaf
+@inlined
 def _sigmoid(x: float) -> float:
     return _ONE / (_ONE + _exp(-x))
 
 
-@leaf
+@inlined
 def _tanh(x: float) -> float:
     return _ONE - _TWO / (_ONE + _exp(_TWO * x))
 
