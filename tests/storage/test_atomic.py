@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import gzip
 import io
 import os
@@ -235,7 +237,7 @@ def test_a_disk_that_fills_up_at_the_very_end(
 
     def full(temporary: Path, mode: str, shown: str, size: int | None) -> io.FileIO:
         temporary.touch()
-        return atomic._Target(Path("/dev/full"), "w", shown, size)
+        return atomic.OutputFile(Path("/dev/full"), "w", shown, size)
 
     monkeypatch.setattr(atomic, "_open", full)
     sentence = (
@@ -285,3 +287,69 @@ def test_a_target_that_became_a_folder(tmp_path: Path) -> None:
         file.write(NEW)
         path.mkdir()
     assert names(tmp_path) == ["file"]
+
+
+def _killed_while_writing(folder: Path) -> None:
+    code = (
+        "import os, signal, sys; from unrolled.storage.atomic import atomic_write\n"
+        "with atomic_write(sys.argv[1]) as file:\n"
+        "    file.write(b'half'); file.flush(); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(folder / "file")])
+    assert done.returncode == -signal.SIGKILL
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"old")
+    _killed_while_writing(tmp_path)
+    assert (tmp_path / "file").read_bytes() == b"old"
+    assert len(list(tmp_path.iterdir())) == 2
+    with atomic_write(tmp_path / "other"):
+        pass
+    assert names(tmp_path) == ["file", "other"]
+
+
+def test_what_another_writes_at_the_same_time_stays(tmp_path: Path) -> None:
+    with atomic_write(tmp_path / "one") as one:
+        one.write(b"1")
+        with atomic_write(tmp_path / "two") as two:
+            two.write(b"2")
+        code = (
+            "import sys; from unrolled.storage.atomic import atomic_write\n"
+            "with atomic_write(sys.argv[1]) as file: file.write(b'3')"
+        )
+        subprocess.run([sys.executable, "-c", code, str(tmp_path / "three")], check=True)
+    assert [(tmp_path / name).read_bytes() for name in ("one", "two", "three")] == [
+        b"1", b"2", b"3",
+    ]  # fmt: skip
+    assert names(tmp_path) == ["one", "three", "two"]
+
+
+def test_a_new_file_that_is_removed_before_it_is_locked_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = fcntl.flock
+    removed = []
+
+    def flock(file: int, how: int) -> None:
+        if not removed:
+            removed.extend(path.unlink() for path in tmp_path.iterdir())
+        lock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with atomic_write(tmp_path / "file") as file:
+        file.write(b"whole")
+    assert removed
+    assert (tmp_path / "file").read_bytes() == b"whole"
+
+
+def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def flock(file: int, how: int) -> None:
+        raise OSError(errno.ENOLCK, "no locks")
+
+    _killed_while_writing(tmp_path)
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with atomic_write(tmp_path / "file") as file:
+        file.write(b"whole")
+    assert (tmp_path / "file").read_bytes() == b"whole"
+    assert len(list(tmp_path.iterdir())) == 2  # it cannot be known whether its process lives

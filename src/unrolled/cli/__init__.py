@@ -2,59 +2,66 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import warnings
 
 BAD_INPUT = 2
-
-
-class _Stopped(BaseException):
-    """Ctrl-C or SIGTERM: not a KeyboardInterrupt, which the parser would keep for itself."""
+CLOSED_PIPE = 141  # as a shell shows it when SIGPIPE ends a process
 
 
 def main() -> None:
     """Run ``unrolled``: one line on stderr and exit code 2 for what a user can mend."""
     import gc
-    import os
 
+    from unrolled.cli.signals import signals_obeyed
+    from unrolled.cli.streams import open_streams
     from unrolled.errors import UnrolledError
 
     # Importing makes a million objects and no garbage; looking for it takes a tenth of the start.
     gc.set_threshold(100_000, 50, 50)
     warnings.showwarning = _show_warning
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _stop)
+    if sys.stdout is sys.__stdout__:  # else somebody reads it within this process
+        open_streams()
     try:
-        from unrolled.cli.app import app
-
-        app()
+        with signals_obeyed():
+            _run()
     except UnrolledError as error:
         _fail(f"unrolled: {error}", BAD_INPUT)
-    except _Stopped as stopped:
-        _fail("\nunrolled: stopped; nothing half-written is left", 128 + stopped.args[0])
-    except BrokenPipeError:
-        # The reader of our output has gone (`| head`); keep the interpreter from complaining.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except MemoryError:
         _fail("unrolled: out of memory. Use less text, a lower order, or pruning.", 1)
     finally:
         gc.freeze()  # at the end nobody needs to look for garbage, which takes a tenth of a second
 
 
-def _stop(number: int, _frame: object) -> None:
-    raise _Stopped(number)
+def _run() -> None:
+    """Run the command and see to it that all results have been written."""
+    from unrolled.cli.app import app
+
+    try:
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        raise SystemExit(CLOSED_PIPE) from None  # the reader has gone (`| head`)
+    except SystemExit as ending:
+        if isinstance(ending.__context__, BrokenPipeError):  # which the parser turned into this
+            raise SystemExit(CLOSED_PIPE) from None
+        raise
 
 
 def _fail(message: str, code: int) -> None:
-    print(message, file=sys.stderr)
+    from unrolled.cli.streams import printable
+
+    print(printable(message), file=sys.stderr)
     raise SystemExit(code)
 
 
 def _show_warning(
     message: Warning | str, category: type[Warning], filename: str, *_: object, **__: object
 ) -> None:
+    from unrolled.cli.streams import printable
     from unrolled.errors import UnrolledWarning
 
     if issubclass(category, UnrolledWarning):
-        print(f"note: {message}", file=sys.stderr)
+        print(f"note: {printable(str(message))}", file=sys.stderr)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from types import TracebackType
 
 QUIET_SECONDS = 2.0
@@ -92,10 +92,8 @@ class Stages:
 
 
 def _print(text: str) -> None:
-    """Write to stderr; that nobody reads it any longer is no reason to stop working."""
-    with suppress(OSError):
-        sys.stderr.write(text)
-        sys.stderr.flush()
+    sys.stderr.write(text)
+    sys.stderr.flush()
 
 
 def compiling_announced() -> AbstractContextManager[None]:

@@ -1,4 +1,8 @@
-"""Files that appear whole or not at all: written under a temporary name, renamed at the end."""
+"""Files that appear whole or not at all: written under a temporary name, renamed at the end.
+
+A temporary file is locked as long as its process lives. What a killed process left behind is not,
+and is removed by the next one that writes in the same folder.
+"""
 
 from __future__ import annotations
 
@@ -10,17 +14,23 @@ import os
 import secrets
 import shutil
 import stat
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from unrolled.errors import SettingError, UnrolledError
 
+if sys.platform != "win32":  # which removes no open file, and renames none
+    import fcntl
+
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 _BUFFER_BYTES = 1 << 20
 _FULL = {errno.ENOSPC, errno.EDQUOT}
+
+_unfinished: set[Path] = set()  # temporary files of this process
 
 
 @contextlib.contextmanager
@@ -72,18 +82,69 @@ def atomic_write(
         with _open(Path(shown), "w", shown, size) as raw, _layers(raw, compress) as file:
             yield file
         return
-    # Not named after the target: a name that is nearly too long would become too long.
-    temporary = target.with_name(f".unrolled-{secrets.token_hex(6)}.tmp")
-    try:
-        with _open(temporary, "x", shown, size) as raw, _layers(raw, compress, sync) as file:
+    with _temporary(target.parent, shown) as temporary:
+        with _open(temporary, "w", shown, size) as raw, _layers(raw, compress, sync) as file:
             yield file
         _replace(temporary, target, mode, shown)
         if sync:
             _sync_folder(target.parent)
-    except BaseException:
+
+
+def remove_unfinished() -> None:
+    """Remove all temporary files of this process, which is about to end at once."""
+    for path in list(_unfinished):
         with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
+            path.unlink()
+
+
+@contextlib.contextmanager
+def _temporary(folder: Path, shown: str) -> Iterator[Path]:
+    """A new file that is locked, and removed at the end unless it has been renamed."""
+    _remove_abandoned(folder)
+    # Not named after the target: a name that is nearly too long would become too long.
+    path = folder / f".unrolled-{secrets.token_hex(6)}.tmp"
+    _unfinished.add(path)
+    lock = None
+    try:
+        try:
+            lock = _create_locked(path)
+        except OSError as error:
+            raise SettingError(f"cannot be written: {reason(error)}", where=shown) from error
+        yield path
+    finally:
+        with contextlib.suppress(OSError):
+            path.unlink()
+        _unfinished.discard(path)
+        if lock is not None:
+            os.close(lock)
+
+
+def _create_locked(path: Path) -> int | None:
+    """Create the file and lock it; the lock ends with the process or when this is closed."""
+    while True:
+        file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
+        if sys.platform == "win32":
+            os.close(file)
+            return None
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(file, fcntl.LOCK_EX)
+        if os.fstat(file).st_nlink:  # else another process removed it before it was locked
+            return file
+        os.close(file)
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove temporary files whose process was killed: those that nobody has locked."""
+    if sys.platform == "win32":
+        return
+    for path in folder.glob(".unrolled-*.tmp"):
+        with contextlib.suppress(OSError):
+            file = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
+            finally:
+                os.close(file)
 
 
 def check_target(shown: str) -> int | None:
@@ -122,15 +183,15 @@ def reason(error: OSError) -> str:
     return (error.strerror or type(error).__name__).lower()
 
 
-class _Target(io.FileIO):
-    """The file underneath: turns the operating system's errors into sentences.
+class OutputFile(io.FileIO):
+    """A file, or a descriptor that stays open: turns the system's errors into sentences.
 
     It does so here, not in `atomic_write`, because an OSError of the block's own making (a corpus
     that cannot be read) must not be reported as a failure of this file.
     """
 
-    def __init__(self, path: Path, mode: str, shown: str, size: int | None) -> None:
-        super().__init__(path, mode)
+    def __init__(self, path: Path | int, mode: str, shown: str, size: int | None = None) -> None:
+        super().__init__(path, mode, closefd=not isinstance(path, int))
         self.failed: UnrolledError | None = None
         self.abandoned = False
         self._shown = shown
@@ -169,16 +230,16 @@ class _Target(io.FileIO):
         )
 
 
-def _open(path: Path, mode: str, shown: str, size: int | None) -> _Target:
-    """Open the file to write; an existing one is refused in mode ``x``."""
+def _open(path: Path, mode: str, shown: str, size: int | None) -> OutputFile:
+    """Open the file to write."""
     try:
-        return _Target(path, mode, shown, size)
+        return OutputFile(path, mode, shown, size)
     except OSError as error:
         raise SettingError(f"cannot be written: {reason(error)}", where=shown) from error
 
 
 @contextlib.contextmanager
-def _layers(raw: _Target, compress: bool, sync: bool = False) -> Iterator[BinaryIO]:
+def _layers(raw: OutputFile, compress: bool, sync: bool = False) -> Iterator[BinaryIO]:
     """Buffer, and compression if asked for; flushed at the end, or thrown away on an exception."""
     with contextlib.ExitStack() as closing:
         buffered = closing.enter_context(io.BufferedWriter(raw, _BUFFER_BYTES))

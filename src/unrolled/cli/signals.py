@@ -1,0 +1,94 @@
+"""Ctrl-C and SIGTERM: the command ends within a second, with exit code 130 or 143."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+GRACE_SECONDS = 0.4  # for leaving all `with` blocks; then the process ends in any case
+
+_received: list[int] = []
+_ending = threading.Lock()
+
+
+class Stopped(BaseException):
+    """Ctrl-C or SIGTERM: not a KeyboardInterrupt, which the parser would handle itself."""
+
+
+@contextlib.contextmanager
+def signals_obeyed() -> Iterator[None]:
+    """End the process, whatever the block does, once Ctrl-C or SIGTERM arrived.
+
+    The handler raises `Stopped` in the main thread, so that temporary files and folders are removed
+    by whoever made them. That is not enough: Python drops an exception that is raised in a callback
+    from C or in a destructor, calls no handler before a compiled function returns, and a library
+    may catch everything. So a second thread, which the operating system tells of the signal, ends
+    the process after `GRACE_SECONDS`.
+    """
+    reading, writing = os.pipe()
+    for number in SIGNALS:
+        signal.signal(number, _stop)
+    if sys.platform != "win32":
+        os.set_blocking(writing, False)
+        signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+        os.register_at_fork(after_in_child=_reset)
+    sys.unraisablehook = _end_or_report
+    threading.Thread(target=_watch, args=(reading,), daemon=True).start()
+    try:
+        yield
+    finally:
+        _reset()
+        os.close(writing)
+        if _received:
+            end()
+
+
+def end() -> None:
+    """Remove temporary files, end the processes that this one started, and exit at once."""
+    from unrolled.storage.atomic import remove_unfinished
+
+    _ending.acquire()  # for good: whoever comes second waits for the exit
+    if "multiprocessing.process" in sys.modules:
+        for child in sys.modules["multiprocessing.process"].active_children():
+            child.kill()
+    remove_unfinished()
+    with contextlib.suppress(OSError):
+        os.write(2, b"\nunrolled: stopped; nothing half-written is left\n")
+    os._exit(128 + _received[0])
+
+
+def _stop(number: int, _frame: object) -> None:
+    # Only the first time: a second Ctrl-C must not interrupt the removal of temporary files.
+    if not _received:
+        _received.append(number)
+        raise Stopped(number)
+
+
+def _watch(pipe: int) -> None:
+    """Wait for a signal, which the operating system's handler writes into the pipe."""
+    while number := os.read(pipe, 1):
+        if number[0] in SIGNALS:
+            time.sleep(GRACE_SECONDS)
+            _received.append(number[0])
+            end()
+    os.close(pipe)
+
+
+def _end_or_report(unraisable: sys.UnraisableHookArgs) -> None:
+    """Exceptions that Python drops: `Stopped` ends the process, others are printed as always."""
+    if isinstance(unraisable.exc_value, Stopped):
+        end()
+    sys.__unraisablehook__(unraisable)
+
+
+def _reset() -> None:
+    """The signals' usual effect: in forked processes, which share the pipe, and at the end."""
+    signal.set_wakeup_fd(-1)
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_DFL)

@@ -1,0 +1,110 @@
+"""Ctrl-C and SIGTERM end a command soon, whatever it is doing, and leave no temporary file."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+# A command in place of all others, which the real `main` runs.
+START = """
+import os, signal, sys, time, types
+from unrolled.storage.atomic import atomic_write
+
+def signalled():
+    os.kill(os.getpid(), int(sys.argv[2]))
+    time.sleep(0.01)
+
+def app():
+    with atomic_write(sys.argv[1]) as file:
+        file.write(b"half")
+        command()
+
+sys.modules["unrolled.cli.app"] = types.SimpleNamespace(app=app)
+"""
+COMMANDS = {
+    "plain": """
+def command():
+    signalled()
+    time.sleep(20)
+""",
+    "callback": """
+import ctypes
+
+def command():
+    ctypes.CFUNCTYPE(None)(signalled)()
+    time.sleep(20)
+""",
+    "destructor": """
+class Noisy:
+    def __del__(self):
+        signalled()
+
+def command():
+    Noisy()
+    time.sleep(20)
+""",
+    "everything-caught": """
+def command():
+    try:
+        signalled()
+    except BaseException:
+        pass
+    time.sleep(20)
+""",
+    "compiled-code": """
+import hashlib
+
+def command():
+    signal.alarm(0)
+    import threading
+    threading.Timer(0.2, signalled).start()
+    hashlib.pbkdf2_hmac("sha256", b"", b"", 10**8)
+""",
+    "slow-cleaning": """
+def command():
+    try:
+        signalled()
+    finally:
+        time.sleep(20)
+""",
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_signal_ends_the_command(tmp_path: Path, command: str) -> None:
+    number = signal.SIGINT if len(command) % 2 else signal.SIGTERM
+    code = START + COMMANDS[command] + "\nfrom unrolled.cli import main\nmain()"
+    began = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "file"), str(int(number))],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 128 + number, done.stderr
+    assert done.stderr == "\nunrolled: stopped; nothing half-written is left\n"
+    assert list(tmp_path.iterdir()) == []
+    assert time.monotonic() - began < 5  # a second on a machine that does nothing else
+
+
+def test_a_signal_for_a_forked_process_is_not_for_this_one(tmp_path: Path) -> None:
+    command = """
+def command():
+    child = os.fork()
+    if not child:
+        signalled()
+        time.sleep(20)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGTERM
+    time.sleep(1)
+"""
+    code = START + command + "\nfrom unrolled.cli import main\nmain()"
+    target = tmp_path / "file"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(target), str(int(signal.SIGTERM))],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert target.read_bytes() == b"half"
