@@ -144,8 +144,8 @@ def test_text_without_words(texts: list[str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({}, "give either files or texts to train on"),
-        ({"sources": "x", "texts": ["y"]}, "give either files or texts to train on"),
+        ({}, "give either files or texts to read"),
+        ({"sources": "x", "texts": ["y"]}, "give either files or texts to read"),
         ({"texts": ["a"], "weights": [2]}, "weights are for files"),
         ({"sources": ["a", "b"], "weights": [2]}, r"weights [2] must be whole numbers above 0"),
         ({"sources": "a", "weights": [0]}, "one for each of the 1 sources"),

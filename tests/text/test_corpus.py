@@ -70,6 +70,33 @@ def test_many_blocks_and_threads_give_the_same(write, monkeypatch, threads):
     assert np.array_equal(again.word_counts, corpus.word_counts)
 
 
+@pytest.mark.parametrize("tokens", ["word", "char"])
+def test_texts_in_memory_are_lines_of_a_file(write, monkeypatch, tokens):
+    monkeypatch.setattr(sources_module, "BLOCK_BYTES", 64)
+    texts = [f"a rose\nis {n} \ud800 Zoë" for n in range(50)]
+    lines = "".join(text.replace("\n", " ") + "\n" for text in texts).encode(errors="replace")
+    options = TextOptions(tokens=tokens)
+    file = read_corpus(write(lines), options=options)
+    memory = read_corpus(texts=iter(texts), options=options)
+    assert np.array_equal(memory.ids, file.ids) and memory.vocabulary == file.vocabulary
+    again = read_corpus(texts=texts, options=options, vocabulary=file.vocabulary)
+    assert np.array_equal(again.ids, file.ids)
+    with pytest.raises(TextError, match="texts:12: the text holds <s>"):
+        read_corpus(texts=[*texts[:11], "a <s>"])
+    assert read_corpus(texts=[]).ids.size == 0
+
+
+def test_blank_json_lines_have_no_ids(write):
+    for vocabulary in (None, Vocabulary.from_words(["a"])):
+        assert read_corpus(write("\n\n", "t.jsonl"), vocabulary=vocabulary).sentences == 0
+
+
+def test_taken_ids_leave_none_behind(write):
+    corpus = read_corpus(write(ROSE))
+    ids = corpus.ids
+    assert corpus.take_ids() is ids and corpus.ids.size == 0
+
+
 def test_a_given_vocabulary_counts_what_it_lacks(write):
     corpus = read_corpus(write(ROSE), vocabulary=Vocabulary.from_words(["rose", "a"]))
     assert corpus.ids.tolist() == [1, 4, 3, 0, 4, 3, 2, 1, 0, 4, 3, 2, 1, 2, 1, 0, 0, 2]

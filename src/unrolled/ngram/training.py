@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
@@ -67,31 +66,22 @@ def train_ngram(
     -2.534
     """
     config = ngram_config(settings)
-    if (sources is None) == (texts is None):
-        raise SettingError("give either files or texts to train on")
     if texts is not None and weights is not None:
         raise SettingError("weights are for files: repeat a text as often as it is to count")
-    limits: dict[str, Any] = {
-        "options": options or TextOptions(),
-        "vocabulary": vocabulary,
-        "min_count": min_count,
-        "max_size": max_size,
-        "words": words,
-        "threads": threads,
-        "progress": progress,
-    }
-    say = report or (lambda stage: None)
-    say("reading text")
-    # The corpus is handed on without a name here, so that its ids can be dropped once counted.
-    return train_on_corpus(
-        read_corpus(_repeated(sources, weights), **limits)
-        if texts is None
-        else _read_texts(texts, limits),
-        config,
-        options=limits["options"],
+    if report is not None:
+        report("reading text")
+    corpus = read_corpus(
+        _repeated(sources, weights),
+        texts=texts,
+        options=options,
+        vocabulary=vocabulary,
+        min_count=min_count,
+        max_size=max_size,
+        words=words,
         threads=threads,
-        report=report,
+        progress=progress,
     )
+    return train_on_corpus(corpus, config, options=options, threads=threads, report=report)
 
 
 def _repeated(sources: Any, weights: Sequence[int] | None) -> Any:
@@ -126,7 +116,11 @@ def train_on_corpus(
     threads: int = 2,
     report: Report | None = None,
 ) -> NgramModel:
-    """Count and estimate a corpus that has been read."""
+    """Count and estimate a corpus that has been read; its ids are used up.
+
+    Raises:
+        TextError: an empty text, or with ``strict`` one too small for its discounts.
+    """
     if corpus.tokens == 0:
         raise TextError("the text is empty: there is nothing to count")
     vocabulary = corpus.vocabulary
@@ -138,10 +132,10 @@ def train_on_corpus(
             "ids_crc32": _checksum(corpus.ids),
         }
     }
-    ids = [corpus.ids]
-    del corpus
     return_memory()
-    counts = count_ngrams(ids.pop(), config.order, len(vocabulary), threads=threads, report=report)
+    counts = count_ngrams(
+        corpus.take_ids(), config.order, len(vocabulary), threads=threads, report=report
+    )
     return model_from_counts(
         counts, vocabulary, config, options=options, provenance=provenance, threads=threads,
         report=report,
@@ -206,13 +200,3 @@ def train_on_counts(
 
 def _checksum(ids: Any) -> str:
     return f"{zlib.crc32(ids.view(np.uint8)):08x}"
-
-
-def _read_texts(texts: Iterable[str], limits: dict[str, Any]) -> Corpus:
-    """Read sentences through a file, so that they are treated as any other text is."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "texts.txt")
-        with path.open("w", encoding="utf-8", errors="replace", newline="\n") as file:
-            for text in texts:
-                file.write(text.replace("\n", " ") + "\n")
-        return read_corpus(path, **limits)

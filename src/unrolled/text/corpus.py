@@ -12,9 +12,6 @@
 
 from __future__ import annotations
 
-import mmap
-import queue
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -23,9 +20,10 @@ import numpy as np
 import numpy.typing as npt
 
 from unrolled.errors import SettingError
-from unrolled.text.sources import Block, Sources, source_bytes
-from unrolled.text.specials import ALL_KEPT, reserved_token_error, special_policy
-from unrolled.text.tokens import TextOptions, iter_sentences, read_blocks, tokenise
+from unrolled.runtime.memory import mapped_copy
+from unrolled.runtime.threads import run_ahead
+from unrolled.text.sources import Block, Sources, source_bytes, text_blocks
+from unrolled.text.tokens import TextOptions, cut_blocks, iter_sentences, read_blocks, tokenise
 from unrolled.text.vocabulary import BOS, EOS, UNK, Vocabulary
 
 if TYPE_CHECKING:
@@ -43,7 +41,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Corpus:
     """A text as ids.
 
@@ -63,10 +61,16 @@ class Corpus:
     oov: int
     word_counts: npt.NDArray[np.int64]
 
+    def take_ids(self) -> npt.NDArray[np.int32]:
+        """Hand the ids over: the corpus keeps none, so that the taker can free their memory."""
+        ids, self.ids = self.ids, self.ids[:0].copy()
+        return ids
+
 
 def read_corpus(
-    sources: Sources,
+    sources: Sources | None = None,
     *,
+    texts: Iterable[str] | None = None,
     options: TextOptions | None = None,
     vocabulary: Vocabulary | None = None,
     min_count: int = 0,
@@ -81,7 +85,8 @@ def read_corpus(
     the number of threads. Words cut off become ``<unk>``.
 
     Args:
-        sources: see read_blocks.
+        sources: see read_blocks; or instead
+        texts: sentences.
         options: see TextOptions.
         vocabulary: the words; None for those of the text.
         min_count: leave out words that come fewer times.
@@ -94,119 +99,125 @@ def read_corpus(
         TextError: when the text cannot be read, with the place.
         SettingError: when a limit is negative, or given along with a vocabulary.
     """
-    options = options or TextOptions()
     limited = min_count > 0 or max_size is not None or words is not None
     if vocabulary is not None and limited:
         raise SettingError(
             "min_count, max_size and words are for a new vocabulary, not a given one"
         )
-    for name, value in (("min_count", min_count), ("max_size", max_size or 0)):
-        if value < 0:
-            raise SettingError(f"{name} is {value}, allowed are 0 and more")
-    if threads < 1:
-        raise SettingError(f"threads is {threads}, allowed are 1 and more")
+    if (sources is None) == (texts is None):
+        raise SettingError("give either files or texts to read")
+    for name, value, least in (
+        ("min_count", min_count, 0),
+        ("max_size", max_size or 0, 0),
+        ("threads", threads, 1),
+    ):
+        if value < least:
+            raise SettingError(f"{name} is {value}, allowed are {least} and more")
+    options = options or TextOptions()
+    if texts is None:
+        blocks = read_blocks(sources or [], options, progress=progress)
+    else:
+        blocks = cut_blocks(text_blocks(texts), options)
     if vocabulary is not None:
-        return _encoded(sources, options, vocabulary, threads, progress)
-    return _counted(sources, options, (min_count, max_size, words), threads, progress)
+        return _with_vocabulary(blocks, vocabulary, options.specials, threads)
+    return _with_own_words(blocks, options.specials, (min_count, max_size, words), threads)
 
 
-@dataclass
-class _Piece:
-    """The ids of one block, in a mapping of their own that goes back to the system when dropped."""
-
-    ids: npt.NDArray[np.int32]
-    worker: int = 0
-    sentences: int = 0
-    oov: int = 0
-    first_new: int = 0
-    stop_new: int = 0
-
-
-def _encoded(
-    sources: Sources,
-    options: TextOptions,
-    vocabulary: Vocabulary,
-    threads: int,
-    progress: Callable[[int], None] | None,
+def _with_vocabulary(
+    blocks: Iterator[Block], vocabulary: Vocabulary, specials: str, threads: int
 ) -> Corpus:
-    def encode(block: Block, worker: int) -> _Piece:
-        got = vocabulary.encode_block(block.data, specials=options.specials, place=block.place)
-        return _Piece(_set_apart(got.ids), worker, got.sentences, got.oov)
+    def encode(block: Block) -> tuple[npt.NDArray[np.int32], int, int, npt.NDArray[np.int64]]:
+        found = vocabulary.encode_block(block.data, specials=specials, place=block.place)
+        counts = np.bincount(found.ids, minlength=len(vocabulary))
+        return mapped_copy(found.ids), found.sentences, found.oov, counts
 
-    pieces = _on_threads(read_blocks(sources, options), encode, threads, progress)
-    oov, sentences = sum(piece.oov for piece in pieces), sum(piece.sentences for piece in pieces)
+    pieces, sentences, oov = [np.empty(0, np.int32)], 0, 0
     counts = np.zeros(len(vocabulary), np.int64)
-    for piece in pieces:
-        counts += np.bincount(piece.ids, minlength=len(vocabulary))
-    ids = _joined(pieces, None)
+    for ids, more_sentences, more_oov, more_counts in run_ahead(encode, blocks, threads):
+        pieces.append(ids)
+        sentences += more_sentences
+        oov += more_oov
+        counts += more_counts
+    ids = np.concatenate(pieces)
     return Corpus(ids, vocabulary, sentences, ids.size - sentences, oov, counts)
 
 
-def _counted(
-    sources: Sources,
-    options: TextOptions,
+@dataclass
+class _CountedBlock:
+    """A block in the ids of the table that counted it, which got the words ``new`` from it."""
+
+    table: WordTable
+    ids: npt.NDArray[np.int32]
+    sentences: int
+    new: tuple[int, int]
+
+
+def _with_own_words(
+    blocks: Iterator[Block],
+    specials: str,
     limits: tuple[int, int | None, Iterable[str] | None],
     threads: int,
-    progress: Callable[[int], None] | None,
 ) -> Corpus:
-    from unrolled.text.word_table import ReservedTokenError, WordTable
+    from unrolled.text.word_table import WordTable
 
-    policy = special_policy(options.specials)
     tables = [WordTable() for _ in range(threads)]
+    free = list(tables)  # each thread takes a table for a block, so that none has to wait
 
-    def count(block: Block, worker: int) -> _Piece:
-        table, first = tables[worker], tables[worker].words
-        try:
-            ids = table.count(block.data, policy)
-        except ReservedTokenError as token:
-            data = np.frombuffer(block.data, np.uint8)
-            raise reserved_token_error(
-                data, token.position, options.specials, block.place
-            ) from None
-        sentences = table.last_sentences
-        return _Piece(_set_apart(ids), worker, sentences, first_new=first, stop_new=table.words)
+    def count(block: Block) -> _CountedBlock:
+        table = free.pop()
+        known = table.words
+        ids = mapped_copy(table.count(block.data, specials, block.place))
+        free.append(table)
+        return _CountedBlock(table, ids, table.last_sentences, (known, table.words))
 
-    pieces = _on_threads(read_blocks(sources, options), count, threads, progress)
-    table, maps = _merged(tables, pieces)
-    table.stop_counting()
-    order = _kept(table, *limits)
-    ranks = np.zeros(table.words, np.int32)
+    counted = list(run_ahead(count, blocks, threads))
+    merged, merged_ids = _merge_tables(tables, counted)
+    for table in tables:
+        table.stop_counting()
+    order = _by_frequency(merged, *limits)
+    ranks = np.zeros(merged.words, np.int32)
     ranks[order] = np.arange(order.size, dtype=np.int32)
-    oov = int(table.counts[3:][ranks[3:] == 0].sum())
-    sentences = sum(piece.sentences for piece in pieces)
+    oov = int(merged.counts[3:][ranks[3:] == 0].sum())
+    sentences = sum(block.sentences for block in counted)
     counts = np.zeros(order.size, np.int64)
-    np.add.at(counts, ranks, table.counts)
+    np.add.at(counts, ranks, merged.counts)
     counts[[BOS, EOS]] += sentences
-    ids = _joined(pieces, [ranks[merged] for merged in maps])
-    return Corpus(ids, table.vocabulary(order), sentences, ids.size - sentences, oov, counts)
+    final = {id(table): ranks[ids] for table, ids in zip(tables, merged_ids, strict=True)}
+    ids = np.empty(sum(block.ids.size for block in counted), np.int32)
+    filled = 0
+    for block in counted:
+        piece = ids[filled : filled + block.ids.size]
+        np.take(final[id(block.table)], block.ids, out=piece, mode="clip")
+        filled += piece.size
+    return Corpus(ids, merged.vocabulary(order), sentences, ids.size - sentences, oov, counts)
 
 
-def _merged(
-    tables: list[WordTable], pieces: list[_Piece]
+def _merge_tables(
+    tables: list[WordTable], counted: list[_CountedBlock]
 ) -> tuple[WordTable, list[npt.NDArray[np.int64]]]:
     """One table of all words by first appearance, and each table's ids in it.
 
-    Each block's new words are entered in the order of the blocks. A word that another thread saw
-    in an earlier block is there already, so the order is that of one thread alone.
+    Each block's new words are entered in the order of the blocks. A word that another table got
+    from an earlier block is there already, so the order is that of one table alone.
     """
     from unrolled.text.word_table import WordTable
 
     if len(tables) == 1:
         return tables[0], [np.arange(tables[0].words)]
     merged = WordTable()
-    maps = [np.arange(table.words) for table in tables]
-    for piece in pieces:
-        if piece.stop_new > piece.first_new:
-            new = tables[piece.worker].spaced(piece.first_new, piece.stop_new)
-            ids = merged.count(new, ALL_KEPT)
-            maps[piece.worker][piece.first_new : piece.stop_new] = ids[1:-1]
+    merged_ids = {id(table): np.arange(table.words) for table in tables}
+    for block in counted:
+        start, stop = block.new
+        if start < stop:
+            ids = merged.count(block.table.spaced(start, stop), "keep")
+            merged_ids[id(block.table)][start:stop] = ids[1:-1]
     merged.counts[:] = 0
-    for table, known in zip(tables, maps, strict=True):
-        merged.counts[known] += table.counts
-    return merged, maps
+    for table in tables:
+        merged.counts[merged_ids[id(table)]] += table.counts
+    return merged, list(merged_ids.values())
 
 
-def _kept(
+def _by_frequency(
     table: WordTable, min_count: int, max_size: int | None, words: Iterable[str] | None
 ) -> npt.NDArray[np.int64]:
     """The ids of the words to keep, in their new order."""
@@ -220,72 +231,3 @@ def _kept(
         order = order[listed[order]]
     specials = np.array([UNK, BOS, EOS], np.int64)
     return np.concatenate([specials, order[:max_size]])
-
-
-def _set_apart(ids: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
-    # malloc keeps freed blocks of this size for itself; a mapping really goes.
-    kept = np.frombuffer(mmap.mmap(-1, max(ids.nbytes, 4)), np.int32)[: ids.size]
-    kept[:] = ids
-    return kept
-
-
-def _joined(
-    pieces: list[_Piece], ranks: list[npt.NDArray[np.int32]] | None
-) -> npt.NDArray[np.int32]:
-    """All pieces in one array, each dropped once copied, so that memory never holds them twice."""
-    ids = np.empty(sum(piece.ids.size for piece in pieces), np.int32)
-    at = 0
-    for number, piece in enumerate(pieces):
-        part = ids[at : at + piece.ids.size]
-        if ranks is None:
-            part[:] = piece.ids
-        else:
-            np.take(ranks[piece.worker], piece.ids, out=part, mode="clip")
-        at += part.size
-        pieces[number] = _Piece(ids[:0])
-    return ids
-
-
-def _on_threads(
-    blocks: Iterator[Block],
-    work: Callable[[Block, int], _Piece],
-    threads: int,
-    progress: Callable[[int], None] | None,
-) -> list[_Piece]:
-    """``work(block, worker)`` of all blocks, in their order; few blocks wait at a time.
-
-    One thread reads here, so that Ctrl-C reaches it; a kernel ends within a block's time.
-    """
-    done: dict[int, _Piece] = {}
-    failed: list[BaseException] = []
-    waiting: queue.Queue[tuple[int, Block] | None] = queue.Queue(maxsize=1)
-
-    def worker(number: int) -> None:
-        while (task := waiting.get()) is not None:
-            try:
-                if not failed:
-                    done[task[0]] = work(task[1], number)
-            except BaseException as error:
-                failed.append(error)
-
-    crew = [threading.Thread(target=worker, args=(rank,), daemon=True) for rank in range(threads)]
-    for thread in crew:
-        thread.start()
-    try:
-        for rank, block in enumerate(blocks):
-            waiting.put((rank, block))
-            if failed:
-                break
-            if progress is not None:
-                progress(block.consumed)
-    except BaseException as error:
-        failed.append(error)
-        raise
-    finally:
-        for _ in crew:
-            waiting.put(None)
-        for thread in crew:
-            thread.join()
-    if failed:
-        raise failed[0]
-    return [done[rank] for rank in range(len(done))]

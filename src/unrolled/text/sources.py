@@ -10,7 +10,7 @@ import lzma
 import os
 import sys
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -40,7 +40,6 @@ class Block:
         source: the name to show.
         first_line: number of the first line, from 1; a row for Parquet.
         offset: bytes of the source, uncompressed, before this block.
-        consumed: bytes of the file, compressed as it is, read since the last block; for progress.
         lines: the source's line or row of each line, for formats where they differ.
     """
 
@@ -48,7 +47,6 @@ class Block:
     source: str
     first_line: int
     offset: int = 0
-    consumed: int = 0
     lines: npt.NDArray[np.int64] | None = None
 
     def place(self, line: int) -> str:
@@ -98,11 +96,20 @@ def source_bytes(sources: Sources) -> int | None:
     return sum(file.stat().st_size for file in files if file is not None)
 
 
-def raw_blocks(sources: Sources, field: str | None = None) -> Iterator[Block]:
-    """Blocks of some 8 MiB, neither checked nor changed, of all sources; see files_of.
+def raw_blocks(
+    sources: Sources,
+    field: str | None = None,
+    *,
+    progress: Callable[[int], None] | None = None,
+) -> Iterator[Block]:
+    """Blocks of about 8 MiB, neither checked nor changed, of all sources; see files_of.
 
     The suffix of a file decides: ``.gz .bz2 .xz .zst`` are decompressed, ``.jsonl`` and
     ``.ndjson`` give the string ``field`` of each object, ``.parquet`` a column.
+
+    Args:
+        progress: called with the bytes of the files, compressed as they are, read since the last
+            call; never for Parquet.
 
     Raises:
         TextError: when a source cannot be read or is broken, with its place.
@@ -115,7 +122,7 @@ def raw_blocks(sources: Sources, field: str | None = None) -> Iterator[Block]:
         if path is not None and kind == ".parquet" and packed is None:
             yield from _parquet_blocks(path, field or _DEFAULT_FIELD)
             continue
-        blocks = _line_blocks(path, name, packed)
+        blocks = _line_blocks(path, name, packed, progress)
         yield from _json_blocks(blocks, field or _DEFAULT_FIELD) if kind in _JSON_LINES else blocks
 
 
@@ -124,16 +131,36 @@ def _is_visible(file: Path, folder: Path) -> bool:
     return not hidden and file.is_file()
 
 
-def _line_blocks(path: Path | None, name: str, packed: str | None) -> Iterator[Block]:
-    line, offset, told = 1, 0, 0
+def text_blocks(texts: Iterable[str], name: str = "texts") -> Iterator[Block]:
+    """Blocks of texts in memory, each of which is a line: newlines in it become spaces."""
+    lines: list[bytes] = []
+    size, first_line = 0, 1
+    for number, text in enumerate(texts, 1):
+        lines.append(text.replace("\n", " ").encode(errors="replace"))
+        size += len(lines[-1]) + 1
+        if size >= BLOCK_BYTES:
+            yield Block(b"\n".join([*lines, b""]), name, first_line)
+            lines, size, first_line = [], 0, number + 1
+    if lines:
+        yield Block(b"\n".join([*lines, b""]), name, first_line)
+
+
+def _line_blocks(
+    path: Path | None, name: str, packed: str | None, progress: Callable[[int], None] | None
+) -> Iterator[Block]:
+    line, offset, reported = 1, 0, 0
     with contextlib.ExitStack() as stack:
         try:
             raw = sys.stdin.buffer if path is None else stack.enter_context(_opened(path))
             read = open_reader(raw, packed)
+            regular = path is not None and path.is_file()
             for data in _whole_lines(read, name):
-                at = raw.tell() if path is not None and path.is_file() else offset + len(data)
-                yield Block(data, name, line, offset, at - told)
-                told, offset, line = at, offset + len(data), line + data.count(b"\n")
+                if progress is not None:
+                    read_bytes = raw.tell() if regular else offset + len(data)
+                    progress(read_bytes - reported)
+                    reported = read_bytes
+                yield Block(data, name, line, offset)
+                offset, line = offset + len(data), line + data.count(b"\n")
         except DAMAGE as error:
             raise damaged(error, name, packed) from None
 
@@ -238,7 +265,7 @@ def _json_blocks(blocks: Iterator[Block], field: str) -> Iterator[Block]:
                 numbers += [block.first_line + rank] * (text.count("\n") + 1)
         data = "".join(f"{text}\n" for text in texts).encode(errors="surrogatepass")
         lines = np.array(numbers, np.int64)
-        yield Block(data, block.source, block.first_line, block.offset, block.consumed, lines)
+        yield Block(data, block.source, block.first_line, block.offset, lines)
 
 
 def _json_field(line: bytes, field: str, block: Block, rank: int) -> str:
@@ -298,5 +325,5 @@ def _row_blocks(file: Any, name: str, column: str) -> Iterator[Block]:
         counts = [text.count("\n") + 1 for text in texts]
         lines = np.repeat(np.arange(row, row + len(texts), dtype=np.int64), counts)
         data = "".join(f"{text}\n" for text in texts).encode(errors="surrogatepass")
-        yield Block(data, name, row, offset, 0, lines)
+        yield Block(data, name, row, offset, lines)
         row, offset = row + len(texts), offset + len(data)

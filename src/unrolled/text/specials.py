@@ -38,10 +38,7 @@ def special_policy(specials: str) -> int:
 
 
 def reserved_token_error(
-    data: npt.NDArray[np.uint8],
-    position: int,
-    specials: str,
-    place: Callable[[int], str] | None,
+    data: npt.NDArray[np.uint8], position: int, place: Callable[[int], str] | None
 ) -> TextError:
     """The error for the special token at a position of a block of text.
 

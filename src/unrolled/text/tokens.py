@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -63,23 +63,35 @@ class TextOptions:
         special_policy(self.specials)
 
 
-def read_blocks(sources: Sources, options: TextOptions | None = None) -> Iterator[Block]:
-    """Blocks of some 8 MiB of whole lines, in valid UTF-8, lower-cased and cut into tokens.
+def read_blocks(
+    sources: Sources,
+    options: TextOptions | None = None,
+    *,
+    progress: Callable[[int], None] | None = None,
+) -> Iterator[Block]:
+    """Blocks of about 8 MiB of whole lines, in valid UTF-8, lower-cased and cut into tokens.
 
-    In each, tokens are parted by white space whatever the options, ready for
+    In each, tokens are separated by white space whatever the options, ready for
     ``Vocabulary.encode_block(block.data, place=block.place)``.
 
     Args:
         sources: files, folders, ``-`` for standard input; one or a list. ``.gz .bz2 .xz .zst`` are
             decompressed, ``.jsonl`` and ``.parquet`` give one field.
         options: see TextOptions.
+        progress: called with the bytes of the files read since the last call.
 
     Raises:
         TextError: with the place, for what cannot be read.
     """
     options = options or TextOptions()
-    for block in raw_blocks(sources, options.field):
-        yield dataclasses.replace(block, data=_cut(_checked(block, options), options))
+    return cut_blocks(raw_blocks(sources, options.field, progress=progress), options)
+
+
+def cut_blocks(blocks: Iterable[Block], options: TextOptions) -> Iterator[Block]:
+    """Blocks as `raw_blocks` gives them, checked, lower-cased and cut into tokens."""
+    for block in blocks:
+        data = _cut(_checked(block, options), options)
+        yield block if data is block.data else dataclasses.replace(block, data=data)
 
 
 def tokenise(text: str | bytes, options: TextOptions | None = None) -> bytes:

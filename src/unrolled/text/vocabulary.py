@@ -275,7 +275,7 @@ class Vocabulary:
         recent = _NO_RECENT if data.size < 1 << 16 else np.zeros(2 * RECENT, np.uint64)
         written, sentences, oov, stopped = self._encode_lines(data, recent, policy, 1, out)
         if stopped >= 0:
-            raise reserved_token_error(data, stopped, specials, place)
+            raise reserved_token_error(data, stopped, place)
         if stopped == -2:
             raise TextError("the text was changed by another thread while it was read")
         return EncodedBlock(out[:written], sentences, oov)

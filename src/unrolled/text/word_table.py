@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TypeVar
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy.typing as npt
 from unrolled.errors import SettingError, TextError
 from unrolled.text import encoding_kernels as encoding
 from unrolled.text.hashing import RECENT
-from unrolled.text.specials import SPECIALS
+from unrolled.text.specials import SPECIALS, reserved_token_error, special_policy
 from unrolled.text.vocabulary import Vocabulary, readonly
 
 Number = TypeVar("Number", bound=np.generic)
@@ -19,21 +20,13 @@ _START = "".join(SPECIALS).encode()
 MAX_TEXT = 2**32 - 1  # offsets are uint32
 
 
-class ReservedTokenError(Exception):
-    """The text holds a special token that is not allowed; ``position`` in bytes of the block."""
-
-    def __init__(self, position: int) -> None:
-        super().__init__(position)
-        self.position = position
-
-
 class WordTable:
     """Words with their counts, ids by first appearance, the specials first.
 
     ``last_sentences`` are the lines of the block counted last.
 
     >>> table = WordTable()
-    >>> table.count(b"a rose is a rose\\n", 0).tolist()
+    >>> table.count(b"a rose is a rose\\n").tolist()
     [1, 3, 4, 5, 3, 4, 2]
     >>> table.counts.tolist()[3:]
     [2, 2, 1]
@@ -58,13 +51,22 @@ class WordTable:
         """Occurrences of each word as an array (words,) int64; those of the marks stay 0."""
         return self._counts[: self.words]
 
-    def count(self, data: bytes, policy: int) -> npt.NDArray[np.int32]:
+    def count(
+        self,
+        data: bytes,
+        specials: str = "unknown",
+        place: Callable[[int], str] | None = None,
+    ) -> npt.NDArray[np.int32]:
         """Count a block of whole lines; its ids (n,) int32 are overwritten by the next call.
 
+        Args:
+            specials, place: see `Vocabulary.encode_block`.
+
         Raises:
-            ReservedTokenError: at a special token that the policy of `specials` forbids.
-            TextError: when the words outgrow the table.
+            TextError: at a special token that ``specials`` does not allow, or when the words
+                outgrow the table.
         """
+        policy = special_policy(specials)
         room = most_ids(data)
         if self._out.size < room:
             self._out = np.empty(room, np.int32)
@@ -88,7 +90,7 @@ class WordTable:
                 break
             self._grow(int(state[6]))
         if code == 2:
-            raise ReservedTokenError(int(state[0]))
+            raise reserved_token_error(block, int(state[0]), place)
         if code != 0:
             raise TextError("too many words of the text collide in the hash table")
         self.last_sentences = int(state[3])

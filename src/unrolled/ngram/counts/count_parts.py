@@ -14,7 +14,6 @@ from unrolled.ngram.counts.counting import NgramCounts
 from unrolled.ngram.trie.assembly import Arrangement, arrange
 from unrolled.ngram.trie.layout import MAX_ORDER
 from unrolled.ngram.trie.shape import TrieShape
-from unrolled.text.specials import ALL_KEPT
 from unrolled.text.tokens import TextOptions, read_blocks
 from unrolled.text.vocabulary import BOS, EOS, Vocabulary
 
@@ -61,17 +60,15 @@ class CountParts:
 
         table = None if vocabulary is not None else WordTable()
         pieces: dict[int, list[tuple[Array, Array]]] = {1: []}
-        for block in read_blocks(source, TextOptions(specials="keep")):
+        for block in read_blocks(source, TextOptions(specials="keep"), progress=progress):
             data, counts, lengths = _split(block)
             if table is not None:
-                ids = table.count(data, ALL_KEPT).copy()
+                ids = table.count(data, "keep").copy()
             else:
                 assert vocabulary is not None
                 ids = vocabulary.encode_block(data, specials="keep").ids
             for length, found, values in _by_length(block, ids, counts, lengths):
                 pieces.setdefault(length, []).append((found, values))
-            if progress is not None:
-                progress(block.consumed)
         shown = os.fspath(source)
         if not any(pieces.values()):
             raise FormatError("there are no counts", where=shown)
