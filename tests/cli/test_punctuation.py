@@ -15,7 +15,11 @@ def test_bare_text_gets_its_punctuation_back(run, tmp_path):
     code, _, error = run("train", "tagger", "--task", "punctuation", text, "-o", model, *SMALL)
     assert code == 0, error
     typed.write_text("so it is is it so ann said no\nANN SAID (no)\n")
-    assert run("tag", model, typed)[1] == "So it is. Is it so? Ann said, no.\nAnn said, no.\n"
+    assert run("tag", model, typed)[1] == "So it is. Is it so? Ann said, no.\nAnn said, (no).\n"
+    typed.write_text("so it is! is it so ann said -- $no", encoding="utf-8")
+    assert run("tag", model, typed)[1] == "So it is! Is it so? Ann said, -- $no.\n"
+    renewed = run("tag", model, typed, "--marks", "renew")[1]
+    assert renewed == "So it is. Is it so? Ann said, -- $no.\n"
     typed.write_text("ann said no")
     columns = run("tag", model, typed, "--format", "columns")[1]
     assert columns == "ann\tCapital\nsaid\tlower,\nno\tlower.\n\n"
@@ -29,5 +33,7 @@ def test_other_tasks_and_formats_are_refused(run, tmp_path):
     code, _, error = run("train", "tagger", "--task", "x", data, "-o", model)
     assert (code, "the task is 'x', allowed are tags and punctuation" in error) == (2, True)
     assert run("train", "tagger", data, "-o", model, *SMALL, "--epochs", 1)[0] == 0
+    code, _, error = run("tag", model, data, "--marks", "drop")
+    assert (code, "--marks is 'drop'" in error) == (2, True)
     code, _, error = run("tag", model, data, "--format", "text")
     assert (code, "--format text is for taggers that restore punctuation" in error) == (2, True)

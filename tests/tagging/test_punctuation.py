@@ -5,10 +5,11 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unrolled.errors import SettingError, TextError
+from unrolled.tagging.data.bare_text import MEANING, split_punctuation
 from unrolled.tagging.punctuation import (
     LONGEST,
     TAGS,
@@ -16,10 +17,10 @@ from unrolled.tagging.punctuation import (
     punctuation_data,
     punctuation_sentences,
     restore,
+    restore_text,
     restores_punctuation,
-    score_punctuation,
-    split_punctuation,
 )
+from unrolled.tagging.scoring.punctuation_scores import score_punctuation
 
 WORDS = st.sampled_from(["so", "don't", "well-known", "1,000", "x", "e.g", "naïve", "o'clock"])
 TAGGED = st.lists(st.tuples(WORDS, st.sampled_from(TAGS)), max_size=20)
@@ -110,7 +111,8 @@ def test_scores_count_marks_and_capitals_apart():
     assert scores.mark_f1 == pytest.approx(2 * (1 / 2) * (1 / 3) / (1 / 2 + 1 / 3))
     assert scores.case_f1 == pytest.approx(2 * 1 * 0.5 / 1.5)
     assert numbers["accuracy"] == 0.25
-    assert numbers["by_name"]["."] == {"precision": 0.5, "recall": 1, "f1": 2 / 3, "gold": 1}
+    row = {"precision": 0.5, "recall": 1, "f1": 2 / 3, "right": 1, "predicted": 2, "gold": 1}
+    assert numbers["by_name"]["."] == row
     assert "UPPER" in scores.table()
     assert "!" not in scores.table()
     assert score_punctuation([], []).as_dict()["mark_f1"] == 0
@@ -148,3 +150,97 @@ def test_text_of_another_encoding(tmp_path: Path) -> None:
         list(punctuation_sentences(str(tmp_path / "t.txt")))
     with pytest.raises(SettingError, match="the encoding 'wide' is unknown"):
         list(punctuation_sentences(str(tmp_path / "t.txt"), encoding="wide"))
+
+
+SAMPLES = {
+    "Hindi": ("नमस्ते दुनिया। क्या हाल है?", ["नमस्ते", "दुनिया।", "क्या", "हाल", "है?"]),
+    "Bengali": ("আমি ভালো আছি। তুমি কেমন আছ?", ["আমি", "ভালো", "আছি।", "তুমি", "কেমন", "আছ?"]),
+    "Tamil": ("வணக்கம், நலமா? நன்றி.", ["வணக்கம்,", "நலமா?", "நன்றி."]),
+    "Telugu": ("మీరు ఎలా ఉన్నారు?", ["మీరు", "ఎలా", "ఉన్నారు?"]),
+    "Malayalam": ("സുഖമാണോ? അതെ.", ["സുഖമാണോ?", "അതെ."]),
+    "Arabic": ("مَرْحَبًا، كَيْفَ حَالُكَ؟ بِخَيْرٍ.", ["مَرْحَبًا،", "كَيْفَ", "حَالُكَ؟", "بِخَيْرٍ."]),
+    "Urdu": ("آپ کیسے ہیں؟ ٹھیک ہوں۔", ["آپ", "کیسے", "ہیں؟", "ٹھیک", "ہوں۔"]),
+    "Persian": ("می\u200cخواهم بروم؛ نه؟", ["می\u200cخواهم", "بروم؛", "نه؟"]),
+    "Hebrew": ('שָׁלוֹם, צה"ל בית־ספר.', ["שָׁלוֹם,", 'צה"ל', "בית־ספר."]),
+    "Chinese": ("你好，世界。好吗？", ["你", "好，", "世", "界。", "好", "吗？"]),
+    "Japanese": ("はい、がぎ。", ["は", "い、", "が", "ぎ。"]),
+    "Korean": ("안녕하세요, 잘 지내요?", ["안녕하세요,", "잘", "지내요?"]),
+    "Thai": ("ที่นี่ ดี?", ["ที่", "นี่", "ดี?"]),
+    "Khmer": ("ស្រី។", ["ស្រី។"]),
+    "Burmese": ("မင်္ဂ၊", ["မ", "င်္ဂ၊"]),
+    "Armenian": ("Ինչպե՞ս ես։ Լավ, դու՞։", ["Ինչպես՞", "ես։", "Լավ,", "դու՞"]),
+    "Amharic": ("ሰላም፣ እንዴት ነህ፧ ደህና።", ["ሰላም፣", "እንዴት", "ነህ፧", "ደህና።"]),
+    "Greek": ("Τι κάνεις; Καλά· εσύ;", ["Τι", "κάνεις;", "Καλά·", "εσύ;"]),
+    "Russian": ("Привет, как дела?", ["Привет,", "как", "дела?"]),
+    "Tibetan": ("བཀྲ་ཤིས།", ["བཀྲ", "ཤིས།"]),
+    "Georgian": ("გამარჯობა, როგორ ხარ?", ["გამარჯობა,", "როგორ", "ხარ?"]),
+    "Vietnamese": ("Bạn khỏe không? Vâng.", ["Bạn", "khỏe", "không?", "Vâng."]),
+    "Turkish": ("İyi misin? Iyi.", ["İyi", "misin?", "Iyi."]),
+    "French in NFD": ("Le nai\u0308f, a` la cafe\u0301!", ["Le", "naïf,", "a", "la", "café!"]),
+    "Spanish": ("¿Qué tal, José?", ["Qué", "tal,", "José?"]),
+    "German": ("Das kostet 5 €: groß!", ["Das", "kostet", "5:", "groß!"]),
+}
+
+
+@pytest.mark.parametrize("language", SAMPLES)
+def test_words_stay_whole_and_marks_are_found_in_every_script(language):
+    text, marked = SAMPLES[language]
+    words, tags = bare_words(text)
+    marks = [split_punctuation(tag)[1] for tag in tags]
+    assert [w + m for w, m in zip(words, marks, strict=True)] == [w.lower() for w in marked]
+    assert restores_punctuation(tags)
+    cases = [split_punctuation(tag)[0] for tag in tags]
+    for case, word in zip(cases, marked, strict=True):
+        assert (case != "lower") == word[0].isupper()
+    # Marks that are there stay; and where they are taken away, their tags bring them back.
+    assert restore_text(text, tags).casefold() == text.casefold()
+    renewed = restore_text(text, tags, marks="renew")
+    assert bare_words(renewed) == (words, tags)
+
+
+def without_marks(text):
+    return "".join(sign for sign in text if sign not in MEANING).casefold()
+
+
+@st.composite
+def any_text(draw):
+    """Text of all of Unicode, with much of what is between and inside words."""
+    signs = st.sampled_from("aB .,?!'-()%$@\n·;՞՜。،\u0301\u200d\u3000你ก\u0e31ΣßİǅI")
+    return draw(st.text(st.one_of(st.characters(), signs), max_size=30))
+
+
+@settings(max_examples=300)
+@given(any_text(), st.sampled_from(["keep", "renew"]), st.booleans(), st.randoms())
+def test_nothing_of_any_text_is_lost(text, marks, sentence_case, chance):
+    check_that_nothing_is_lost(text, marks, sentence_case, chance)
+
+
+@pytest.mark.slow
+@settings(max_examples=10_000, deadline=None)
+@given(any_text(), st.sampled_from(["keep", "renew"]), st.booleans(), st.randoms())
+def test_nothing_of_many_texts_is_lost(text, marks, sentence_case, chance):
+    check_that_nothing_is_lost(text, marks, sentence_case, chance)
+
+
+def check_that_nothing_is_lost(text, marks, sentence_case, chance):
+    tags = [chance.choice([*TAGS, "lower。", "Capital؟"]) for _ in bare_words(text)[0]]
+    new = restore_text(text, tags, marks=marks, sentence_case=sentence_case)
+    assert without_marks(new) == without_marks(text)
+    if marks == "keep":  # all signs of the text are there, in their order
+        signs = iter(new.casefold())
+        assert all(sign in signs for sign in text.casefold())
+    for bare in (text, text.lower()):
+        assert restore_text(bare, ["lower"] * len(tags)).casefold() == bare.casefold()
+
+
+def test_marks_stand_where_they_can():
+    text = "(well) said: “yes” -- a.b@x.org costs 50% i mean end,start McAdam--who"
+    tags = ["Capital,"] * len(bare_words(text)[0])
+    assert restore_text(text, tags, marks="keep") == (
+        "(Well), Said: “Yes”, -- A.b@x.org, Costs, 50%, I, Mean, End,Start, McAdam--Who,"
+    )
+    assert restore_text("你好(了)吗 ok", ["lower。"] * 5) == "你。好。(了)。吗。 ok。"
+    assert restore_text("so . . .", ["lower?"], marks="renew") == "so?   "
+    assert restore_text("-- $", []) == "-- $"
+    with pytest.raises(SettingError, match="marks is 'drop', allowed are keep, renew"):
+        restore_text("a", ["lower"], marks="drop")

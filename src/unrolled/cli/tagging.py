@@ -64,6 +64,10 @@ def tag(
             "punctuation restored); auto: text if the tagger restores punctuation, else columns."
         ),
     ] = "auto",
+    marks: Annotated[
+        str,
+        typer.Option(help="Marks that a text to punctuate has already: keep, or renew them."),
+    ] = "keep",
     word_column: WordColumn = None,
     separator: Separator = None,
     encoding: Encoding = "utf-8",
@@ -84,9 +88,11 @@ def tag(
     """
     from unrolled.cli.progress import compiling_announced
     from unrolled.cli.query import _choice
+    from unrolled.tagging.punctuation import bare_words, restore_text
 
     _choice("--input", input, ("text", "words", "columns"))
     _choice("--format", format, ("auto", "columns", "jsonl", "inline", "text"))
+    _choice("--marks", marks, ("keep", "renew"))
     size = 1 if not files and sys.stdin.isatty() else batch
     with compiling_announced():
         opened = _tagger(model, threads).to(device)
@@ -94,8 +100,13 @@ def tag(
         format, kind = _settled(opened, format, input)
         lines = _Lines(files or "-", encoding, invalid)
         for some in _batches(_inputs(lines, kind, layout), size):
-            for result in opened.tag(some, confidences=format == "jsonl"):
-                sys.stdout.write(_written(result, format))
+            given = [bare_words(line)[0] for line in some] if kind == "bare" else some
+            results = opened.tag(given, confidences=format == "jsonl")
+            for source, result in zip(some, results, strict=True):
+                if (kind, format) == ("bare", "text"):
+                    sys.stdout.write(restore_text(source, result.tags, marks=marks) + "\n")
+                else:
+                    sys.stdout.write(_written(result, format))
             sys.stdout.flush()
 
 
@@ -153,14 +164,8 @@ def _inputs(
     if kind == "columns":
         yield from iter_columns(lines.files, layout, encoding=lines.encoding)
         return
-    if kind == "bare":
-        from unrolled.tagging.punctuation import bare_words
-
-        for line in lines.read():
-            yield bare_words(line)[0]
-        return
     for line in lines.read():
-        yield line if kind == "text" else line.split()
+        yield line.split() if kind == "words" else line
 
 
 def _batches(items: Iterator[Any], size: int) -> Iterator[list[Any]]:
@@ -210,11 +215,8 @@ def evaluate_tagger(
 ) -> None:  # fmt: skip
     """Print conlleval's table of a column file, or how well punctuation of a text is restored."""
     from unrolled.tagging.data.columns import read_columns
-    from unrolled.tagging.punctuation import (
-        punctuation_sentences,
-        restores_punctuation,
-        score_punctuation,
-    )
+    from unrolled.tagging.punctuation import punctuation_sentences, restores_punctuation
+    from unrolled.tagging.scoring.punctuation_scores import score_punctuation
 
     scores: Any
     if restores_punctuation(opened.tags.names):

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unrolled.tagging.punctuation import (
-    PunctuationScores,
     bare_words,
     punctuation_data,
     punctuation_sentences,
-    restore,
-    score_punctuation,
+    restore_text,
 )
+from unrolled.tagging.scoring.punctuation_scores import PunctuationScores, score_punctuation
 from unrolled.text.demo_text import cased_demo_text
 
 if TYPE_CHECKING:
@@ -67,9 +66,5 @@ def train_demo_tagger(
 
 
 def restored(tagger: Tagger, text: str) -> str:
-    """Text with its punctuation and capitals restored by a tagger of punctuation.
-
-    Signs and capitals that are there already count for nothing.
-    """
-    words, _ = bare_words(text)
-    return restore(words, tagger.predict([words])[0]) if words else ""
+    """Text with its punctuation and capitals restored by a tagger of punctuation."""
+    return restore_text(text, tagger.predict([bare_words(text)[0]])[0])

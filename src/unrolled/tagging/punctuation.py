@@ -13,67 +13,54 @@ from __future__ import annotations
 
 import random
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from itertools import pairwise
 
-import numpy as np
-
-from unrolled.errors import TextError
+from unrolled.errors import SettingError, TextError
+from unrolled.tagging.data.bare_text import (
+    CASES,
+    MARKS,
+    MEANING,
+    BareWord,
+    is_mark,
+    is_unspaced,
+    meaning,
+    split_punctuation,
+    strongest,
+    words_of_text,
+)
 from unrolled.tagging.data.columns import TaggedSentence
 from unrolled.tagging.data.encoded_text import check_encoding, text_lines
-from unrolled.tagging.scoring.scores import check_pairs, f1
 from unrolled.text.sources import Sources, raw_blocks
 
-MARKS = ("", ",", ".", "?", "!", ";", ":")
-CASES = ("lower", "Capital", "UPPER")
-TAGS = tuple(case + mark for case in CASES for mark in MARKS)
+TAGS = tuple(case + mark for case in CASES for mark in MARKS)  # other scripts have more
 LONGEST = 128  # words of an example
 MOST_SENTENCES = 4
 _HELD_OUT, _MOST_HELD_OUT = 20, 2000
-
-_MEANS = {**{mark: mark for mark in MARKS if mark}, "…": ".", "。": ".", "，": ",", "？": "?",
-          "！": "!", "；": ";", "：": ":", "،": ",", "؟": "?"}  # fmt: skip
-# Where several marks stand together, as in ?!, the first of these that is there counts.
-_STRENGTH = "?!.:;,"
 _ENDS = (".", "?", "!")
-# A run of letters and digits with what may stand inside; and any sign that is a mark.
-_PIECE = re.compile(
-    r"(?P<clitic>(?<=\s)(?:n['’`]t|['’`](?:s|m|d|re|ve|ll))(?=\s|$))"
-    r"|(?P<word>[^\W_]+(?:(?:['’`&._/]|-(?!-)|(?<=\d)[,:](?=\d))(?=[^\W_])[^\W_]+|[\u0300-\u036f])*)"
-    r"|(?P<mark>[" + re.escape("".join(_MEANS)) + r"])",
-    re.IGNORECASE,
-)
+_POLICIES = ("keep", "renew")
+# What may stand between a word and its mark: no space, dash or opening sign.
+_TAIL = re.compile(r"[^\s([{<¿¡«„“‘\-\u2010-\u2015\u3008\u300a\u300c\u300e\u3010（［｛]*")
 
 
 def bare_words(text: str) -> tuple[list[str], list[str]]:
     """Lower-case words without punctuation, and for each its case and the mark that follows it.
 
     Tags are a case, ``lower``, ``Capital`` (the first letter) or ``UPPER`` (all of two or more),
-    with one of , . ? ! ; : or nothing behind it: 21 in all. Of several marks the strongest counts;
-    quotation marks, brackets and dashes are dropped; a mark before the first word is, too. Text
-    that is already cut (``did n't , he``) gives the same words as if it were not.
+    with a mark or nothing behind it: , . ? ! ; : or those of the word's script. Of several marks
+    the strongest counts; other signs are left out, and a mark before the first word is, too. Text
+    that is already cut (``did n't , he``) gives the same words as if it were not. See
+    `words_of_text` for what a word is.
 
     >>> bare_words('He did n\\'t -- "in NASA" -- care ?!')
     (['he', "didn't", 'in', 'nasa', 'care'], ['Capital', 'lower', 'lower', 'UPPER', 'lower?'])
+    >>> bare_words("你好，世界。")
+    (['你', '好', '世', '界'], ['lower', 'lower，', 'lower', 'lower。'])
     """
-    words: list[str] = []
-    tags: list[str] = []
-    marks = ""
-    for match in _PIECE.finditer(text):
-        kind = match.lastgroup
-        piece = match.group()
-        if kind == "mark":
-            marks += _MEANS[piece]
-        elif kind == "clitic" and words and not marks:
-            words[-1] += piece.lower()
-        else:
-            _close(tags, marks)
-            marks = ""
-            words.append(piece.lower())
-            tags.append(_case(piece))
-    _close(tags, marks)
-    return words, tags
+    found = words_of_text(text)
+    tags = [_case(text[word.start : word.end]) + strongest(word.marks, word.text) for word in found]
+    return [word.text for word in found], tags
 
 
 def punctuation_sentences(
@@ -96,10 +83,10 @@ def punctuation_sentences(
     chance = random.Random(seed)
     marked = False
     for source, line, words, tags in _paragraphs(sources, encoding):
-        marked = marked or any(tag[-1] in _STRENGTH for tag in tags)
+        marked = marked or any(tag[-1] in MEANING for tag in tags)
         start = 0
         while start < len(words):
-            end = _example_end(tags, start, chance.randint(1, MOST_SENTENCES))
+            end = _example_end(words, tags, start, chance.randint(1, MOST_SENTENCES))
             yield TaggedSentence(
                 tuple(words[start:end]),
                 tuple(tags[start:end]),
@@ -116,143 +103,76 @@ def punctuation_sentences(
 
 
 def restore(words: Sequence[str], tags: Sequence[str], *, sentence_case: bool = False) -> str:
-    """Text with the capitals and marks that tags of bare words say.
+    """Bare words as text, with the capitals and marks that their tags name.
 
     Args:
         words: bare words; their capitals, if they have any, stay.
-        tags: one of TAGS for each.
+        tags: a case and a mark or nothing for each.
         sentence_case: make the first letter of every sentence a capital, whatever its tag: for
             taggers that learned from lower-case text.
 
     Raises:
-        TextError: a tag is not one of TAGS, or there are not as many as words.
+        TextError: a tag is not one of punctuation, or there are not as many as words.
 
     >>> restore(["so", "said", "nasa"], ["lower,", "lower", "UPPER."], sentence_case=True)
     'So, said NASA.'
+    >>> restore(["你", "好"], ["lower", "lower。"])
+    '你好。'
     """
-    if len(words) != len(tags):
-        raise TextError(f"{len(tags)} tags for {len(words)} words")
-    parts = []
-    begins = sentence_case
-    for word, tag in zip(words, tags, strict=True):
-        if tag not in TAGS:
-            hint = f"Allowed are {', '.join(CASES)}, each with one of , . ? ! ; : or nothing"
-            raise TextError(f"the tag {tag!r} is not one of punctuation", hint=hint)
-        case, mark = split_punctuation(tag)
-        if case == "UPPER":
-            word = word.upper()
-        elif case == "Capital" or begins:
-            word = word[:1].upper() + word[1:]
-        begins = sentence_case and mark in _ENDS
-        parts.append(word + mark)
-    return " ".join(parts)
+    parts: list[str] = []
+    begins, last = sentence_case, ""
+    for word, (case, mark) in zip(words, _checked_tags(words, tags), strict=True):
+        if last and not (is_unspaced(last) and is_unspaced(word[:1])):
+            parts.append(" ")
+        parts += [_cased(word, "Capital" if begins and case == "lower" else case), mark]
+        begins = sentence_case and _is_end(mark, word)
+        last = mark or word[-1:]
+    return "".join(parts)
 
 
-def split_punctuation(tag: str) -> tuple[str, str]:
-    """Case and mark of a tag.
+def restore_text(
+    text: str, tags: Sequence[str], *, marks: str = "keep", sentence_case: bool = False
+) -> str:
+    """A text with the capitals and marks that tags of its bare words name; nothing else changes.
 
-    >>> split_punctuation("Capital?"), split_punctuation("lower")
-    (('Capital', '?'), ('lower', ''))
-    """
-    return (tag[:-1], tag[-1]) if tag[-1:] in _MEANS else (tag, "")
+    Every other sign and all white space stay. Marks go behind the word and the signs that close
+    behind it (``50%,`` and ``(no).``), and only where a space, the end or a script without spaces
+    follows. Words of mixed case, such as iPhone, keep their letters.
 
-
-@dataclass(frozen=True)
-class PunctuationScores:
-    """How well marks and capitals are restored.
-
-    Attributes:
-        names: of what is counted: the marks , . ? ! ; : and ``Capital`` and ``UPPER``.
-        counts: (8, 3) of each: right, predicted and in the text.
-        words: words in all.
-        right: words whose tag is right in both.
-    """
-
-    names: tuple[str, ...]
-    counts: np.ndarray[Any, np.dtype[np.int64]]
-    words: int
-    right: int
-
-    @property
-    def mark_f1(self) -> float:
-        """F1 over all marks together; a mark is right where word and mark are."""
-        return self._f1(slice(0, len(MARKS) - 1))
-
-    @property
-    def case_f1(self) -> float:
-        """F1 over capitals, of first letters and whole words."""
-        return self._f1(slice(len(MARKS) - 1, None))
-
-    def as_dict(self) -> dict[str, Any]:
-        """All numbers for JSON."""
-        by_name = {}
-        for name, row in zip(self.names, self.counts, strict=True):
-            right, predicted, gold = map(int, row)
-            by_name[name] = {
-                "precision": right / predicted if predicted else 0.0,
-                "recall": right / gold if gold else 0.0,
-                "f1": _f1_of(row),
-                "gold": gold,
-            }
-        return {
-            "signature": "punctuation: marks and capitals, micro F1",
-            "mark_f1": self.mark_f1,
-            "case_f1": self.case_f1,
-            "accuracy": self.right / self.words if self.words else 0.0,
-            "words": self.words,
-            "by_name": by_name,
-        }
-
-    def table(self) -> str:
-        """Lines for people, in per cent; what neither side has is left out.
-
-        >>> scores = score_punctuation([["Capital", "lower."]], [["Capital", "lower,"]])
-        >>> print(scores.table())
-        2 words, 50.00% right; marks F1 0.00; capitals F1 100.00
-                ,: precision:   0.00%; recall:   0.00%; F1:   0.00  0
-                .: precision:   0.00%; recall:   0.00%; F1:   0.00  1
-          Capital: precision: 100.00%; recall: 100.00%; F1: 100.00  1
-        """
-        numbers = self.as_dict()
-        lines = [
-            f"{self.words} words, {100 * numbers['accuracy']:.2f}% right; "
-            f"marks F1 {100 * self.mark_f1:.2f}; capitals F1 {100 * self.case_f1:.2f}"
-        ]
-        for rank, (name, row) in enumerate(numbers["by_name"].items()):
-            if self.counts[rank].any():
-                p, r, f = (100 * row[what] for what in ("precision", "recall", "f1"))
-                three = f"precision: {p:6.2f}%; recall: {r:6.2f}%; F1: {f:6.2f}"
-                lines.append(f"{name:>9}: {three}  {row['gold']}")
-        return "\n".join(lines)
-
-    def _f1(self, rows: slice) -> float:
-        return _f1_of(self.counts[rows].sum(axis=0))
-
-
-def score_punctuation(
-    gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]
-) -> PunctuationScores:
-    """Score restored punctuation; the numbers of the tags' two parts are counted apart.
+    Args:
+        text: any text.
+        tags: one for each of ``bare_words(text)``.
+        marks: of marks that stand behind words already: ``keep`` them, and add none there; or
+            ``renew``: put the tags' in their place.
+        sentence_case: see `restore`.
 
     Raises:
-        TextError: the sides have different numbers of sentences or tags.
+        TextError: a tag is not one of punctuation, or there are not as many as words.
+        SettingError: marks is neither.
+
+    >>> restore_text("it costs $5 (or 50% more)", ["Capital", *["lower"] * 4, "lower."])
+    'It costs $5 (or 50% more).'
     """
-    check_pairs(gold, predicted)
-    names = (*MARKS[1:], *CASES[1:])
-    column = {name: rank for rank, name in enumerate(names)}
-    counts = np.zeros((len(names), 3), np.int64)
-    words = right = 0
-    for tags, guesses in zip(gold, predicted, strict=True):
-        words += len(tags)
-        for tag, guess in zip(tags, guesses, strict=True):
-            right += tag == guess
-            for truth, found in zip(split_punctuation(tag), split_punctuation(guess), strict=True):
-                if truth in column:
-                    counts[column[truth], 2] += 1
-                    counts[column[truth], 0] += truth == found
-                if found in column:
-                    counts[column[found], 1] += 1
-    return PunctuationScores(names, counts, words, right)
+    if marks not in _POLICIES:
+        raise SettingError(f"marks is {marks!r}, allowed are {', '.join(_POLICIES)}")
+    words = words_of_text(text)
+    result = [text[: words[0].start] if words else text]
+    begins = sentence_case
+    parts = _checked_tags([word.text for word in words], tags)
+    ends = [*(word.start for word in words[1:]), *[len(text)] * bool(words)]
+    for word, (case, mark), end in zip(words, parts, ends, strict=True):
+        original = text[word.start : word.end]
+        small = original.lower()
+        if small.casefold() == original.casefold() and (
+            original in (small, original.upper(), original.capitalize())
+        ):
+            original = _cased(small, "Capital" if begins and case == "lower" else case)
+        result.append(original)
+        gap = _marked(word, text[word.end : end], mark, text[end : end + 1], marks)
+        result.append(gap)
+        behind = [sign for sign in gap if is_mark(sign, word.text)]
+        begins = sentence_case and any(_is_end(sign, word.text) for sign in behind)
+    return "".join(result)
 
 
 def punctuation_data(
@@ -281,12 +201,53 @@ def restores_punctuation(tags: Iterable[str]) -> bool:
     >>> restores_punctuation(["lower", "Capital."]), restores_punctuation(["O", "B-PER"])
     (True, False)
     """
-    return set(tags) <= set(TAGS)
+    return all(split_punctuation(tag)[0] in CASES for tag in tags)
 
 
-def _close(tags: list[str], marks: str) -> None:
-    if marks and tags:
-        tags[-1] += next(mark for mark in _STRENGTH if mark in marks)
+def _checked_tags(words: Sequence[str], tags: Sequence[str]) -> list[tuple[str, str]]:
+    """Case and mark of each word's tag."""
+    if len(words) != len(tags):
+        raise TextError(f"{len(tags)} tags for {len(words)} words")
+    for tag in tags:
+        if not restores_punctuation([tag]):
+            hint = f"Allowed are {', '.join(CASES)}, each with one of , . ? ! ; : or nothing"
+            raise TextError(f"the tag {tag!r} is not one of punctuation", hint=hint)
+    return [split_punctuation(tag) for tag in tags]
+
+
+def _cased(word: str, case: str) -> str:
+    """A word of small letters in a case; as it is where that would change more than its case."""
+    if case == "lower":
+        return word
+    new = word.upper() if case == "UPPER" else word[:1].upper() + word[1:]
+    return new if new.casefold() == word.casefold() else word
+
+
+def _marked(word: BareWord, gap: str, mark: str, follows: str, policy: str) -> str:
+    """What stands behind a word, with the mark of its tag."""
+    if policy == "renew" and not any(sign in "՜՞" for sign in word.marks):
+        bare = "".join(
+            sign
+            for sign, after in pairwise(gap + " ")
+            if not is_mark(sign, word.text) or unicodedata.category(after)[0] == "M"
+        )
+    elif word.marks:
+        return gap
+    else:
+        bare = gap
+    rest = _TAIL.sub("", bare, count=1)
+    is_apart = not follows or rest[:1].isspace()
+    if not (is_apart or is_unspaced(word.text[-1]) or is_unspaced(follows)):
+        return gap
+    return bare[: len(bare) - len(rest)] + mark + rest
+
+
+def _ends_sentence(word: str, tag: str) -> bool:
+    return _is_end(split_punctuation(tag)[1], word)
+
+
+def _is_end(mark: str, word: str) -> bool:
+    return bool(mark) and meaning(mark, word) in _ENDS
 
 
 def _case(word: str) -> str:
@@ -296,12 +257,12 @@ def _case(word: str) -> str:
     return "UPPER" if len(letters) > 1 and all(map(str.isupper, letters)) else "Capital"
 
 
-def _example_end(tags: Sequence[str], start: int, many: int) -> int:
+def _example_end(words: Sequence[str], tags: Sequence[str], start: int, many: int) -> int:
     """Where an example of so many sentences ends, cut where it would be too long."""
     stop = min(len(tags), start + LONGEST)
     last = 0
     for rank in range(start, stop):
-        if tags[rank][-1] in _ENDS:
+        if _ends_sentence(words[rank], tags[rank]):
             many, last = many - 1, rank + 1
             if not many:
                 return last
@@ -321,7 +282,7 @@ def _paragraphs(sources: Sources, encoding: str) -> Iterator[tuple[str, int, lis
     tags: list[str] = []
     for block in raw_blocks(sources):
         for number, line in enumerate(text_lines(block, encoding), block.first_line):
-            is_long = len(words) > 16 * LONGEST and tags[-1][-1] in _ENDS
+            is_long = len(words) > 16 * LONGEST and _ends_sentence(words[-1], tags[-1])
             if words and (is_long or not line.strip() or block.source != source):
                 yield source, first, words, tags
                 words, tags = [], []
@@ -332,8 +293,3 @@ def _paragraphs(sources: Sources, encoding: str) -> Iterator[tuple[str, int, lis
             tags += their
     if words:
         yield source, first, words, tags
-
-
-def _f1_of(row: np.ndarray[Any, np.dtype[np.int64]]) -> float:
-    right, predicted, gold = row.astype(np.float64)
-    return float(f1(right, predicted, right, gold))

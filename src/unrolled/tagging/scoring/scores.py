@@ -126,7 +126,7 @@ class SpanScores:
             f"{unit}_gold": gold,
             "tokens": self.tokens,
             "by_label": {
-                label: _row(row) for label, row in zip(self.labels, self.counts, strict=True)
+                label: rates(row) for label, row in zip(self.labels, self.counts, strict=True)
             },
         }
 
@@ -309,7 +309,8 @@ def _ratio(part: Any, whole: Any) -> float:
     return float(part) / float(whole) if whole else 0.0
 
 
-def _row(row: Counts) -> dict[str, float | int]:
+def rates(row: Counts) -> dict[str, float | int]:
+    """Precision, recall and F1 of a row of `SpanScores.counts`, with the counts."""
     return {
         "precision": _ratio(row[0], row[1]),
         "recall": _ratio(row[0], row[2]),
