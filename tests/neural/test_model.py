@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import pickle
+import time
 from pathlib import Path
 from typing import Any
 
@@ -276,3 +277,27 @@ def test_elman_nets_begin_as_a_fading_memory(nonlinearity: str, fading: bool) ->
     for layer in build_net(config, 9).layers:
         begun = torch.equal(layer.state_weight.detach(), torch.tensor(0.9) * torch.eye(6))
         assert begun == fading
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"hidden": 20_000}, r"float32 of shape \(11, 20000\) is needed"),
+        ({"hidden": 10**30}, "allowed|make no net"),
+        ({"hidden": 2**63}, "allowed|make no net"),
+        ({"hidden": 12.0}, "allowed|make no net"),
+        ({"layers": 10**6}, "ask for 1,000,000 layers, and the file has"),
+        ({"embedding": 1e300}, "allowed|make no net"),
+        ({"maxent_size": 10**12}, "'net.output.max_ent.table' is missing"),
+    ],
+)
+def test_sizes_are_held_against_the_arrays_before_anything_is_allocated(
+    settings: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    contents = small_model().contents()
+    contents["config"] |= settings
+    write_model(tmp_path / "odd.safetensors", **contents)
+    began = time.monotonic()
+    with pytest.raises(FormatError, match=message):
+        unrolled.load(tmp_path / "odd.safetensors")
+    assert time.monotonic() - began < 5

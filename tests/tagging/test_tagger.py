@@ -222,6 +222,12 @@ def test_errors(taggers: dict[str, Tagger], tmp_path: Path) -> None:
         ({"column_values": [["x"]]}, "not as many"),
         ({"columns": "no"}, "columns are damaged"),
         ({"hidden": 13}, "is needed"),
+        ({"hidden": 20_000}, "is needed"),
+        ({"hidden": 2**63}, "make no net|allowed"),
+        ({"hidden": 1e300}, "make no net|allowed"),
+        ({"layers": 10**6}, "ask for 1,000,000 layers"),
+        ({"character_dim": 10**9}, "is needed"),
+        ({"tags": [f"B-{number}" for number in range(100_000)]}, "is needed"),
     ],
 )
 def test_a_damaged_file_is_refused(

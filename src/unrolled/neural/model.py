@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, fields
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from unrolled.text.corpus import TextOptions
 
 Array = np.ndarray[Any, Any]
+AnyNet = TypeVar("AnyNet", bound=nn.Module)
 
 KIND = "net"
 STRETCH = 64  # steps of text that are scored at a time
@@ -195,8 +196,9 @@ class NeuralModel:
         class_of = None
         if config.output_layer == "classes":
             class_of = _checked_classes(file.array("class_of", np.int64), len(vocabulary), where)
-        net = build_net(config, len(vocabulary), class_of)
-        fill_parameters(net, file)
+        net = read_net(
+            lambda: build_net(config, len(vocabulary), class_of), file, modules=config.layers
+        )
         return cls(net, vocabulary, settings, file.provenance, where)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -241,12 +243,34 @@ def parameter_arrays(net: nn.Module) -> dict[str, Array]:
 
 
 @torch.no_grad()
-def fill_parameters(net: nn.Module, file: ModelFile) -> None:
-    """Set a net's parameters to the arrays ``net.NAME`` of a file.
+def read_net(build: Callable[[], AnyNet], file: ModelFile, *, modules: int) -> AnyNet:
+    """Build a net, and set its parameters to the arrays ``net.NAME`` of a file.
+
+    What the file's settings ask for may need any amount of memory and time. So the net is built
+    twice, at first on torch's meta device, where tensors have shapes only.
+
+    Args:
+        modules: how many layers or tables of their own ``build`` makes; each has an array or more.
 
     Raises:
-        FormatError: an array is missing or has another shape or type.
+        FormatError: settings make no net, or an array is missing or has another shape or type.
     """
+    where = str(file.path)
+    if modules > len(file.arrays):
+        raise FormatError(
+            f"the settings ask for {modules:,} layers, and the file has {len(file.arrays)} arrays",
+            where=where,
+        )
+    try:
+        with torch.device("meta"):
+            shapes = build()
+    except (TypeError, ValueError, OverflowError, RuntimeError, SettingError) as error:
+        raise FormatError(f"the settings make no net: {error}", where=where) from None
+    arrays = {
+        name: file.array(f"net.{name}", np.float32, tuple(parameter.shape))
+        for name, parameter in shapes.named_parameters()
+    }
+    net = build()
     for name, parameter in net.named_parameters():
-        array = file.array(f"net.{name}", np.float32, tuple(parameter.shape))
-        parameter.copy_(torch.from_numpy(np.array(array)))
+        parameter.copy_(torch.from_numpy(np.array(arrays[name])))
+    return net

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from unrolled.errors import FormatError, SettingError
-from unrolled.neural.model import NeuralModel, fill_parameters
+from unrolled.neural.model import NeuralModel, read_net
 from unrolled.settings import with_current_names
 from unrolled.storage.model_file import ModelFile, arrays_under
 from unrolled.tagging.config import FORMER_NAMES, FORMER_TRAINING_NAMES, TAG_SCHEMES, TaggerConfig
@@ -39,11 +39,18 @@ def read_tagger(file: ModelFile) -> Tagger:
     )
     if len(columns.values) != len(config.columns):
         raise FormatError("the columns and their values are not as many", where=where)
-    net = TaggerNet(
-        config, characters=len(characters) + 2, columns=columns.sizes, tags=len(tags),
-        allowed=tags.allowed(),
+    allowed = None
+    if config.output_layer == "crf":
+        file.array("net.crf.transitions", np.float32, (len(tags), len(tags)))
+        allowed = tags.allowed()  # takes time for each pair of tags
+    net = read_net(
+        lambda: TaggerNet(
+            config, characters=len(characters) + 2, columns=columns.sizes, tags=len(tags),
+            allowed=allowed,
+        ),
+        file,
+        modules=config.layers + len(config.columns),
     )  # fmt: skip
-    fill_parameters(net, file)
     vocabulary = Vocabulary.from_arrays(arrays_under("words.", file.arrays), where)
     width = config.embedding
     vectors = VectorTable(
