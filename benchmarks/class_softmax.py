@@ -40,8 +40,8 @@ def run(workspace: Workspace, report: Report) -> None:
 
 
 def _trainer(workspace: Workspace) -> Any:
+    from unrolled.neural.config import split_settings
     from unrolled.neural.trainer import Trainer
-    from unrolled.neural.training_config import split_settings
     from unrolled.text.corpus import read_corpus
 
     settings = {"cell": "elman", "hidden": _HIDDEN, "batch": _BATCH, "bptt": _STEPS,

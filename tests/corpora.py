@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from unrolled.errors import UnrolledWarning
 from unrolled.ngram.counts.counting import NgramCounts, count_ngrams
-from unrolled.ngram.estimation.estimator import NgramConfig, estimate
+from unrolled.ngram.estimation.config import NgramConfig
+from unrolled.ngram.estimation.estimator import estimate
 from unrolled.ngram.model import NgramModel
 from unrolled.ngram.trie.packed_trie import pack
 from unrolled.ngram.trie.packing import unpack_words

@@ -7,8 +7,9 @@ from typing import Any
 
 import torch
 
+from unrolled.neural.config import NetConfig
 from unrolled.neural.model import NeuralModel
-from unrolled.neural.net import NetConfig, build_net
+from unrolled.neural.net import build_net
 from unrolled.text.vocabulary import Vocabulary
 from unrolled.text.word_classes import word_classes
 

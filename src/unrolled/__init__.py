@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from unrolled.ngram.editing.pruning import filter_vocabulary as filter_vocabulary
     from unrolled.ngram.editing.pruning import prune_to_size as prune_to_size
     from unrolled.ngram.editing.quantisation import quantise as quantise
-    from unrolled.ngram.estimation.estimator import NgramConfig as NgramConfig
+    from unrolled.ngram.estimation.config import NgramConfig as NgramConfig
     from unrolled.ngram.model import NgramModel as NgramModel
     from unrolled.ngram.training import train_ngram as train_ngram
     from unrolled.ngram.training import train_on_counts as train_on_counts
@@ -64,7 +64,7 @@ if TYPE_CHECKING:
     from unrolled.tagging.training import train_tagger as train_tagger
     from unrolled.text.corpus import Corpus as Corpus
     from unrolled.text.corpus import read_corpus as read_corpus
-    from unrolled.text.tokens import TextOptions as TextOptions
+    from unrolled.text.options import TextOptions as TextOptions
     from unrolled.text.vocabulary import Vocabulary as Vocabulary
 
 # Public name -> the module that holds it.
@@ -77,7 +77,7 @@ _HOMES = {
     "MissingExtraError": "errors",
     "Mixture": "language_models.mixture",
     "NeuralModel": "neural.model",
-    "NgramConfig": "ngram.estimation.estimator",
+    "NgramConfig": "ngram.estimation.config",
     "NgramModel": "ngram.model",
     "NotNormalisedError": "errors",
     "Perplexity": "language_models.protocol",
@@ -86,7 +86,7 @@ _HOMES = {
     "Tagger": "tagging.model",
     "TaggerEstimator": "integrations.sklearn",
     "TextError": "errors",
-    "TextOptions": "text.tokens",
+    "TextOptions": "text.options",
     "UnrolledError": "errors",
     "UnrolledWarning": "errors",
     "Vocabulary": "text.vocabulary",

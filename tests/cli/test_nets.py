@@ -50,8 +50,8 @@ def test_a_net_is_trained_and_every_command_takes_it(
 
 
 def test_an_interrupted_training_goes_on(run: Run, texts: tuple[str, str], tmp_path: Path) -> None:
+    from unrolled.neural.config import split_settings
     from unrolled.neural.trainer import Trainer
-    from unrolled.neural.training_config import split_settings
     from unrolled.storage.model_file import load
     from unrolled.text.corpus import read_corpus
 
@@ -74,15 +74,15 @@ def test_an_interrupted_training_goes_on(run: Run, texts: tuple[str, str], tmp_p
 
 
 REFUSED = [
-    (("--cell", "rnn"), "cell 'rnn' is unknown, allowed are elman, irnn, lstm, gru, feed-forward"),
+    (("--cell", "rnn"), "cell is 'rnn', allowed are elman, irnn, lstm, gru, feed-forward"),
     (("--dropout", "1 2 3 4"), "--dropout is '1 2 3 4' and must be one to three numbers"),
     (("--dropout", "a"), "--dropout is 'a' and must be float numbers"),
-    (("--optimiser", "lion"), "optimiser 'lion' is unknown"),
-    (("--output-layer", "softmax"), "output 'softmax' is unknown"),
-    (("--classes-by", "brown"), "classes by 'brown' are unknown"),
+    (("--optimiser", "lion"), "optimiser is 'lion'"),
+    (("--output-layer", "softmax"), "output_layer is 'softmax'"),
+    (("--classes-by", "brown"), "classes_by is 'brown'"),
     (("--rate", "-1"), "rate is -1.0"),
-    (("--recurrent-init", "zeros"), "the initialisation 'zeros' is unknown, allowed are identity"),
-    (("--recurrent-init-scale", "0.9"), "but the cell's own start is not scaled"),
+    (("--recurrent-init", "zeros"), "recurrent_init is 'zeros', allowed are identity"),
+    (("--recurrent-init-scale", "0.9"), "but the cell's own weights are not scaled"),
     (
         ("--recurrent-init", "identity", "--recurrent-init-scale", "0"),
         "recurrent_init_scale is 0.0",

@@ -102,7 +102,7 @@ def test_a_tagger_is_described(run: Run, model: str) -> None:
         (("tag", "nowhere.safetensors"), "there is no such file"),
         (("train", "tagger", "FILE", "-o", "m.safetensors", "--label-weights", "O"), "O=0.6"),
         (("train", "tagger", "FILE", "-o", "m.safetensors", "--task", "cooking"), "task"),
-        (("train", "tagger", "FILE", "-o", "m.safetensors", "--cell", "tube"), "cell 'tube'"),
+        (("train", "tagger", "FILE", "-o", "m.safetensors", "--cell", "tube"), "cell is 'tube'"),
         (("train", "tagger", "ONE", "-o", "m.safetensors"), "both in column 0"),
         (("train", "tagger", "FILE", "-o", "m.safetensors", "--device", "tpu"), "device is 'tpu'"),
         (("tag", "MODEL", "FILE", "--device", "tpu"), "the device is 'tpu', allowed are auto, cpu"),

@@ -43,7 +43,8 @@ from unrolled.ngram.counts.counting import count_ngrams
 from unrolled.ngram.editing.mixing import mix
 from unrolled.ngram.editing.pruning import entropy_prune, filter_vocabulary
 from unrolled.ngram.editing.quantisation import quantise
-from unrolled.ngram.estimation.estimator import NgramConfig, estimate
+from unrolled.ngram.estimation.config import NgramConfig
+from unrolled.ngram.estimation.estimator import estimate
 from unrolled.ngram.model import NgramModel
 from unrolled.ngram.trie.packed_trie import PackedTrie, pack
 from unrolled.text.vocabulary import Vocabulary

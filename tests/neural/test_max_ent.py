@@ -14,13 +14,12 @@ from small_nets import SMALL, small_model, write_text
 from unrolled.errors import SettingError
 from unrolled.integrations.net_onnx import _log_probs
 from unrolled.language_models.protocol import evaluate
+from unrolled.neural.config import NetConfig, split_settings
 from unrolled.neural.continuous_cache import ContinuousCacheModel
 from unrolled.neural.max_ent import MaxEnt, SparseAdagrad
 from unrolled.neural.model import NeuralModel
-from unrolled.neural.net import NetConfig
 from unrolled.neural.trainer import Trainer
 from unrolled.neural.training import train_net
-from unrolled.neural.training_config import split_settings
 from unrolled.storage.model_file import read_model
 from unrolled.text.corpus import read_corpus
 from unrolled.text.vocabulary import BOS, EOS

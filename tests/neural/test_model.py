@@ -19,8 +19,9 @@ from unrolled.errors import FormatError, SettingError
 from unrolled.language_models.distributions import all_log_probs
 from unrolled.language_models.mixture import Mixture
 from unrolled.language_models.protocol import evaluate, predict, score_sentences
+from unrolled.neural.config import NetConfig
 from unrolled.neural.model import NeuralModel
-from unrolled.neural.net import NetConfig, build_net
+from unrolled.neural.net import build_net
 from unrolled.storage.model_file import read_model, write_model
 from unrolled.text.vocabulary import BOS, EOS
 
@@ -169,7 +170,7 @@ def test_settings_of_another_version_are_refused(tmp_path: Path) -> None:
 
 
 REFUSED = [
-    ({"cell": "rnn"}, "cell 'rnn' is unknown"), ({"hidden": 0}, "hidden is 0"),
+    ({"cell": "rnn"}, "cell is 'rnn'"), ({"hidden": 0}, "hidden is 0"),
     ({"order": 1}, "order is 1"), ({"dropout_input": 1.0}, "dropout_input is 1.0"),
     ({"layers": -1}, "layers is -1"), ({"embedding": -1}, "embedding is -1"),
 ]  # fmt: skip

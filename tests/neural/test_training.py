@@ -17,9 +17,9 @@ import torch
 from small_nets import SMALL, write_text
 from unrolled.errors import FormatError, SettingError, TextError, UnrolledError
 from unrolled.language_models.protocol import evaluate
+from unrolled.neural.config import split_settings
 from unrolled.neural.trainer import Trainer
 from unrolled.neural.training import train_net
-from unrolled.neural.training_config import split_settings
 from unrolled.storage.model_file import read_model, write_model
 from unrolled.text.corpus import read_corpus
 from unrolled.training.averaging import Averager
@@ -309,9 +309,9 @@ def test_one_word_and_unknown_words_in_validation_are_fine(tmp_path: Path) -> No
 @pytest.mark.parametrize(("settings", "message"), [
     ({"hiden": 5}, "no setting 'hiden'. Did you mean hidden"),
     ({"zzz": 5}, "no setting 'zzz'. Known are cell"),
-    ({"epochs": 0}, "epochs is 0"), ({"optimiser": "rmsprop"}, "'rmsprop' is unknown"),
+    ({"epochs": 0}, "epochs is 0"), ({"optimiser": "rmsprop"}, "optimiser is 'rmsprop'"),
     ({"rate": 0.0}, "rate is 0.0"), ({"clip_norm": -1.0}, "clip_norm is -1.0"),
-    ({"seed": -1}, "seed is -1"), ({"schedule": "step"}, "schedule 'step' is unknown"),
+    ({"seed": -1}, "seed is -1"), ({"schedule": "step"}, "schedule is 'step'"),
 ])  # fmt: skip
 def test_settings_that_cannot_be(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(SettingError, match=message):

@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 from corpora import model_of, words_in, zipf_sentences
 from unrolled import TextOptions, load, quantise, train_ngram
 from unrolled.errors import FormatError, NotNormalisedError, SettingError
-from unrolled.ngram.estimation.estimator import config_from_dict
+from unrolled.ngram.estimation.config import NgramConfig
 from unrolled.ngram.model import NgramModel
+from unrolled.settings import stored_config
 from unrolled.storage.model_file import read_model, write_model
 from unrolled.text.vocabulary import EOS
 
@@ -128,7 +129,7 @@ def test_a_saved_model_is_the_same_model(tmp_path: Path, coded: bool) -> None:
     model.save(path)
     again: Any = load(path)
     assert isinstance(again, NgramModel)
-    assert config_from_dict(_settings(again)) == config_from_dict(_settings(model))
+    assert _settings(again) == _settings(model)
     assert again.trie.quantised == coded
     for name, array in model.trie.arrays().items():
         assert np.array_equal(again.trie.arrays()[name], array)
@@ -140,8 +141,8 @@ def test_a_saved_model_is_the_same_model(tmp_path: Path, coded: bool) -> None:
         assert other.score(text) == model.score(text)
 
 
-def _settings(model: NgramModel) -> dict[str, Any]:
-    return {key: value for key, value in model.config.items() if key != "quantised"}
+def _settings(model: NgramModel) -> NgramConfig:
+    return stored_config(model.config, NgramConfig, None)
 
 
 def test_a_model_pickles_by_the_path_it_was_saved_under(

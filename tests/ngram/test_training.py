@@ -152,8 +152,8 @@ def test_text_without_words(texts: list[str]) -> None:
         ({"sources": "a", "weights": [1.5]}, "must be whole numbers above 0"),
         ({"texts": ["a"], "ordr": 3}, "there is no setting 'ordr'. Did you mean order"),
         ({"texts": ["a"], "colour": 3}, "there is no setting 'colour'. "),
-        ({"texts": ["a"], "order": 0}, "order 0 is not between 1 and 100"),
-        ({"texts": ["a"], "order": 101}, "order 101 is not between 1 and 100"),
+        ({"texts": ["a"], "order": 0}, "order is 0, allowed are 1 to 100"),
+        ({"texts": ["a"], "order": 101}, "order is 101, allowed are 1 to 100"),
         ({"texts": ["a"], "threads": 0}, "threads is 0, allowed are 1 and more"),
         ({"texts": ["a"], "min_count": -1}, "min_count is -1"),
         (

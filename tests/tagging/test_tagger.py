@@ -220,7 +220,7 @@ def test_errors(taggers: dict[str, Tagger], tmp_path: Path) -> None:
         ({"tag_scheme": "auto"}, "tags are damaged"),
         ({"known_characters": 3}, "characters are damaged"),
         ({"column_values": [["x"]]}, "not as many"),
-        ({"columns": "no"}, "columns are damaged"),
+        ({"columns": "no"}, "columns is 'no', allowed are whole numbers, 0 and more"),
         ({"hidden": 13}, "is needed"),
         ({"hidden": 20_000}, "is needed"),
         ({"hidden": 2**63}, "make no net|allowed"),

@@ -69,7 +69,7 @@ from pathlib import Path
 from unrolled.text.corpus import read_corpus
 from unrolled.training.distributed import join
 from unrolled.neural.trainer import Trainer
-from unrolled.neural.training_config import split_settings
+from unrolled.neural.config import split_settings
 folder = Path(sys.argv[1])
 group = join()
 net, training = split_settings(dict(

@@ -10,7 +10,7 @@ import typer
 from unrolled.cli import options as shared
 
 if TYPE_CHECKING:
-    from unrolled.neural.training_config import Tick
+    from unrolled.neural.config import Tick
 
 _NET, _TRAINING = "Net", "Training"
 

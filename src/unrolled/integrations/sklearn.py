@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from unrolled.errors import MissingExtraError, SettingError, TextError
-from unrolled.settings import check_known, names_of
+from unrolled.settings import check_names
 from unrolled.tagging.config import TaggerConfig, TaggerTraining
 from unrolled.tagging.data.columns import TaggedSentence
 
@@ -56,7 +56,7 @@ class TaggerEstimator:
         Raises:
             SettingError: there is no such setting; with the nearest one.
         """
-        check_known(settings, _known())
+        check_names(settings, TaggerConfig, TaggerTraining, more=_OWN)
         self._settings |= settings
         return self
 
@@ -133,10 +133,6 @@ class TaggerEstimator:
     def __repr__(self) -> str:
         given = {name: value for name, value in self._settings.items() if _OWN.get(name) != value}
         return f"TaggerEstimator({', '.join(f'{name}={value!r}' for name, value in given.items())})"
-
-
-def _known() -> list[str]:
-    return [*_OWN, *names_of(TaggerConfig, TaggerTraining)]
 
 
 def _words(sentences: Iterable[Sequence[str]]) -> list[tuple[str, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 
 from unrolled.errors import MissingExtraError
@@ -10,7 +11,6 @@ from unrolled.errors import MissingExtraError
 # short a wait leaves the gain of their spinning (a step of an Elman net takes a tenth less).
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
-try:
-    import torch as _torch  # noqa: F401
-except ImportError:
-    raise MissingExtraError("neural", "torch") from None
+# Looked for rather than imported, so that the command line has the settings without torch's delay.
+if importlib.util.find_spec("torch") is None:
+    raise MissingExtraError("neural", "torch")

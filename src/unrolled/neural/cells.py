@@ -26,9 +26,8 @@ from torch.autograd.function import once_differentiable
 
 from unrolled.errors import SettingError
 from unrolled.neural import elman
+from unrolled.neural.config import CELLS, NONLINEARITIES
 
-CELLS = ("elman", "irnn", "lstm", "gru")
-NONLINEARITIES = ("tanh", "sigmoid", "relu", "linear")
 GATES = {"elman": 1, "irnn": 1, "lstm": 4, "gru": 3}
 
 # Weights are kept by what they are for, not in one block; copying them together costs little.

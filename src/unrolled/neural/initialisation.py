@@ -13,19 +13,7 @@ from torch import Tensor, nn
 
 from unrolled.errors import SettingError
 from unrolled.neural.cells import Cell
-
-INITIALISATIONS = ("identity", "orthogonal", "radius", "sparse")
-
-
-def check_initialisation(kind: str) -> None:
-    """Refuse unknown names.
-
-    Raises:
-        SettingError: it is one.
-    """
-    if kind not in INITIALISATIONS:
-        allowed = ", ".join(INITIALISATIONS)
-        raise SettingError(f"the initialisation '{kind}' is unknown, allowed are {allowed}")
+from unrolled.neural.config import INITIALISATIONS
 
 
 @torch.no_grad()
@@ -54,7 +42,9 @@ def initialise(
     >>> bool(torch.allclose(weight @ weight.T, torch.eye(4), atol=1e-6))
     True
     """
-    check_initialisation(kind)
+    if kind not in INITIALISATIONS:
+        allowed = ", ".join(INITIALISATIONS)
+        raise SettingError(f"the initialisation '{kind}' is unknown, allowed are {allowed}")
     if weight.dim() != 2 or weight.shape[0] % weight.shape[1]:
         shape = " x ".join(map(str, weight.shape))
         raise SettingError(f"weights of {shape} are no recurrent weights of G*H x H")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, fields
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -16,9 +16,10 @@ from torch import Tensor, nn
 
 from unrolled.errors import FormatError, SettingError
 from unrolled.neural.cells import State
-from unrolled.neural.net import FORMER_NAMES, Net, NetConfig, build_net
+from unrolled.neural.config import NetConfig
+from unrolled.neural.net import Net, build_net
 from unrolled.neural.streams import Batch, Steps, by_sentence, contiguous_batches, steps_of
-from unrolled.settings import with_current_names
+from unrolled.settings import stored_config, with_current_names
 from unrolled.storage.model_file import ModelFile, arrays_under, load, write_model
 from unrolled.text.vocabulary import BOS, UNK, Vocabulary
 
@@ -191,8 +192,8 @@ class NeuralModel:
         """
         where = str(file.path)
         vocabulary = Vocabulary.from_arrays(arrays_under("vocabulary.", file.arrays), where)
-        settings = with_current_names(file.config, FORMER_NAMES)
-        config = net_config(settings, where)
+        settings = with_current_names(file.config, NetConfig)
+        config = stored_config(settings, NetConfig, where)
         class_of = None
         if config.output_layer == "classes":
             class_of = _checked_classes(file.array("class_of", np.int64), len(vocabulary), where)
@@ -217,21 +218,6 @@ def _checked_classes(class_of: Array, size: int, where: str) -> Array:
     if not fits or np.any(np.bincount(class_of) == 0) or class_of[BOS] != class_of[UNK]:
         raise FormatError("the classes of the words are damaged", where=where)
     return np.array(class_of)
-
-
-def net_config(settings: Mapping[str, Any], where: str | None = None) -> NetConfig:
-    """The configuration among the settings of a file.
-
-    Raises:
-        FormatError: a value of another type or one that is not allowed.
-    """
-    known = {
-        field.name: settings[field.name] for field in fields(NetConfig) if field.name in settings
-    }
-    try:
-        return NetConfig(**known)
-    except (TypeError, SettingError) as error:
-        raise FormatError(f"the net's settings are not understood: {error}", where=where) from None
 
 
 def parameter_arrays(net: nn.Module) -> dict[str, Array]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from unrolled.errors import SettingError
-from unrolled.neural.cells import CELLS, Cell, State, activate
-from unrolled.neural.initialisation import check_initialisation, initialise
+from unrolled.neural.cells import Cell, State, activate
+from unrolled.neural.config import OUTPUTS, NetConfig
+from unrolled.neural.initialisation import initialise
 from unrolled.neural.max_ent import NO_WORD, MaxEnt
 from unrolled.neural.output_layers import (
     AdaptiveSoftmax,
@@ -25,121 +25,7 @@ from unrolled.text.vocabulary import EOS
 
 Array = np.ndarray[Any, Any]
 
-KINDS = (*CELLS, "feed-forward")
-OUTPUTS = ("classes", "full", "adaptive", "sampled", "nce")
 FADING = 0.9  # of a state, each step
-
-# Names in files of earlier versions, and what they are called now.
-FORMER_NAMES = {
-    "output": "output_layer",
-    "direct": "maxent_size",
-    "direct_order": "maxent_order",
-    "dropout_state": "dropout_recurrent",
-    "learned_start": "learn_initial_state",
-    "recurrent_start": "recurrent_init",
-    "recurrent_scale": "recurrent_init_scale",
-    "independent": "reset_state_per_sentence",
-}
-
-_SHARES = (
-    "dropout_input", "dropout_layers", "dropout_output", "dropout_words", "dropout_recurrent"
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class NetConfig:
-    """What a net is made of.
-
-    Attributes:
-        cell: lstm, gru, elman, irnn, or feed-forward (Bengio et al. 2003).
-        nonlinearity: of an Elman or feed-forward net: tanh, sigmoid, relu or linear.
-        hidden: H, units of a layer.
-        layers: recurrent layers, one above the other.
-        embedding: E, width of the word vectors; 0 for H.
-        tied: one matrix for input and output vectors (Press and Wolf 2017; Inan et al. 2017).
-        residual: from the second layer on, add a layer's input to its output.
-        order: n of a feed-forward net, which sees n - 1 words.
-        output_layer: classes, full or adaptive, see `output_layers`; sampled or nce, see `sampled`.
-        samples: words drawn for a batch when trained on samples.
-        maxent_size: entries of a table of hashed n-gram features beside the net, see `max_ent`; 0
-            for none. maxent_order: features are of 1 to so many words.
-        classes: of the class-factored softmax. classes_by: see `word_classes`.
-        dropout_input, dropout_layers, dropout_output: share of units set to 0, the same ones at
-            all steps of a stretch (Gal and Ghahramani 2016).
-        dropout_words: share of the vocabulary whose vectors are 0 wherever they come in a stretch
-            (Gal and Ghahramani 2016).
-        dropout_recurrent: share of recurrent weights set to 0 (Merity et al. 2018).
-        learn_initial_state: learn the state that texts begin with, instead of 0.
-        forget_bias: of an LSTM.
-        recurrent_init: how recurrent weights begin, see `initialisation`:
-            identity, orthogonal, radius or sparse; empty for the cell's own way.
-        recurrent_init_scale: what these are multiplied by. An Elman net's own way, with tanh or
-            ReLU, is 0.9 times the identity: a memory that fades by a tenth a step.
-        reset_state_per_sentence: begin every sentence anew, instead of carrying the state on.
-    """
-
-    cell: str = "lstm"
-    nonlinearity: str = "tanh"
-    hidden: int = 256
-    layers: int = 1
-    embedding: int = 0
-    tied: bool = True
-    residual: bool = False
-    order: int = 5
-    output_layer: str = "classes"
-    samples: int = 1024
-    maxent_size: int = 0
-    maxent_order: int = 3
-    classes: int = 100
-    classes_by: str = "bigrams"
-    dropout_input: float = 0.2
-    dropout_layers: float = 0.2
-    dropout_output: float = 0.4
-    dropout_words: float = 0.0
-    dropout_recurrent: float = 0.0
-    learn_initial_state: bool = False
-    forget_bias: float = 1.0
-    recurrent_init: str = ""
-    recurrent_init_scale: float = 1.0
-    reset_state_per_sentence: bool = False
-
-    def __post_init__(self) -> None:
-        if self.cell not in KINDS:
-            raise SettingError(f"cell '{self.cell}' is unknown, allowed are {', '.join(KINDS)}")
-        for name in ("hidden", "layers", "classes", "samples"):
-            if getattr(self, name) < 1:
-                raise SettingError(f"{name} is {getattr(self, name)}, allowed are 1 and more")
-        if self.embedding < 0:
-            raise SettingError(f"embedding is {self.embedding}, allowed are 0 and more")
-        if self.maxent_size < 0:
-            raise SettingError(f"maxent_size is {self.maxent_size}, allowed are 0 and more")
-        if self.maxent_size and self.output_layer not in ("classes", "full"):
-            raise SettingError(
-                f"maxent_size is {self.maxent_size} and output_layer '{self.output_layer}', but "
-                "only classes and full have n-gram features"
-            )
-        if self.order < 2:
-            raise SettingError(f"order is {self.order}, allowed are 2 and more")
-        for name in _SHARES:
-            if not 0 <= getattr(self, name) < 1:
-                raise SettingError(f"{name} is {getattr(self, name)}, allowed are 0 to below 1")
-        if self.recurrent_init:
-            check_initialisation(self.recurrent_init)
-        if not 0 < self.recurrent_init_scale < math.inf:
-            raise SettingError(
-                f"recurrent_init_scale is {self.recurrent_init_scale}, allowed are numbers above 0"
-            )
-        if self.recurrent_init_scale != 1 and not self.recurrent_init:
-            raise SettingError(
-                f"recurrent_init_scale is {self.recurrent_init_scale}, but the cell's own start is "
-                "not scaled any further",
-                hint="Say with recurrent_init how recurrent weights begin",
-            )
-
-    @property
-    def width(self) -> int:
-        """E."""
-        return self.embedding or self.hidden
 
 
 class Net(nn.Module):

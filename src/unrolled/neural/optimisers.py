@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from unrolled.neural.config import TrainingConfig
 from unrolled.neural.net import Net
-from unrolled.neural.training_config import TrainingConfig
 from unrolled.training.adam import AdamW
 
 

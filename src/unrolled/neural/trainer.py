@@ -22,12 +22,12 @@ from torch import Tensor, nn
 
 from unrolled.errors import SettingError, TextError, UnrolledError
 from unrolled.neural.cells import State
+from unrolled.neural.config import EpochRecord, NetConfig, Tick, TrainingConfig
 from unrolled.neural.max_ent import SparseAdagrad
 from unrolled.neural.model import NeuralModel
-from unrolled.neural.net import Net, NetConfig, build_net
+from unrolled.neural.net import Net, build_net
 from unrolled.neural.optimisers import optimiser_of
 from unrolled.neural.streams import Batch, by_sentence, contiguous_batches, steps_of
-from unrolled.neural.training_config import EpochRecord, Tick, TrainingConfig
 from unrolled.runtime.memory import keep_freed_memory
 from unrolled.text.corpus import Corpus, TextOptions
 from unrolled.text.vocabulary import BOS, UNK

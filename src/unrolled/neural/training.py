@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from unrolled.neural.config import Tick, split_settings
 from unrolled.neural.model import NeuralModel
 from unrolled.neural.trainer import Trainer
-from unrolled.neural.training_config import Tick, split_settings
 from unrolled.text.corpus import TextOptions, read_corpus
 from unrolled.training.distributed import join, leave, refuse_standard_input
 

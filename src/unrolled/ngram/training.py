@@ -13,11 +13,12 @@ import numpy as np
 from unrolled.errors import SettingError, TextError
 from unrolled.ngram.counts.count_files import read_counts
 from unrolled.ngram.counts.counting import NgramCounts, count_ngrams
-from unrolled.ngram.estimation.estimator import NgramConfig, estimate
+from unrolled.ngram.estimation.config import NgramConfig
+from unrolled.ngram.estimation.estimator import estimate
 from unrolled.ngram.model import NgramModel
 from unrolled.ngram.trie.packed_trie import pack
 from unrolled.runtime.threads import return_memory
-from unrolled.settings import check_known, names_of
+from unrolled.settings import configure
 from unrolled.text.corpus import Corpus, TextOptions, read_corpus
 from unrolled.text.vocabulary import EOS, UNK
 
@@ -104,8 +105,9 @@ def ngram_config(settings: dict[str, Any]) -> NgramConfig:
     Raises:
         SettingError: an unknown name, with the nearest known one.
     """
-    check_known(settings, names_of(NgramConfig))
-    return NgramConfig(**settings)
+    config: NgramConfig
+    (config,) = configure(settings, NgramConfig)
+    return config
 
 
 def train_on_corpus(

@@ -1,204 +1,220 @@
-"""What a tagger is made of and how it is trained."""
+"""Settings of taggers and of their training; nothing here loads torch."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
 from unrolled.errors import SettingError
-from unrolled.neural.cells import CELLS, NONLINEARITIES
-from unrolled.settings import sorted_into
+from unrolled.neural.config import CELLS, LARGEST_SEED, NONLINEARITIES
+from unrolled.settings import check_settings, configure, setting
 
-CASES = ("exact-then-lower", "exact", "lower")
-CHARACTERS = ("cnn", "rnn", "none")
-OUTPUTS = ("crf", "softmax")
-READS = ("last", "all")
-SUMMARIES = ("none", "max")
 TAG_SCHEMES = ("auto", "same", "IO", "IOB1", "BIO", "IOBES", "none")
-OPTIMISERS = ("adam", "sgd")
-SCHEDULES = ("cosine", "decay", "constant")
-_SHARES = ("dropout_input", "dropout_layers", "dropout_output")
-METRICS = ("auto", "f1", "proportional", "accuracy")
-
-# Names in files of earlier versions, and what they are called now.
-FORMER_NAMES = {
-    "read": "output_from",
-    "digits": "normalise_digits",
-    "character_width": "character_dim",
-    "capitals": "casing_dim",
-    "column_width": "column_dim",
-    "window": "column_window",
-    "states": "language_model_dim",
-    "summary": "pooling",
-    "output": "output_layer",
-}
-FORMER_TRAINING_NAMES = {"unknown": "word_dropout"}
 
 
 @dataclass(frozen=True)
 class TaggerConfig:
-    """What a tagger is made of.
+    """What a tagger is made of; each field says what it means, see docs/settings.md.
 
-    Attributes:
-        cell: lstm, gru, elman or irnn. nonlinearity: of an Elman cell.
-        hidden: H, units of a layer in each direction. layers: 0 for none: tags by words alone.
-        output_from: what the output reads: the last layer, or all.
-        embedding: E, width of word vectors; a file of vectors brings its own.
-        case: how words are looked up: exact-then-lower, exact, or lower.
-        normalise_digits: words that are not known are looked up once more with all digits as 0.
-        characters: cnn, rnn or none. character_dim: of a character's vector.
-        character_units: filters of the CNN, or units of the RNN in each direction.
-        character_window: characters that a filter sees.
-        casing_dim: width of a vector for how a word is written (Capital, CAPITALS, digits ...); 0
-            for none.
-        columns: which further columns of the data are inputs, by their rank among the columns that
-            are neither words nor tags. column_dim: width of the vector of each.
-        column_window: if above 0, those columns are no inputs of the stack: each value at a word
-            and at so many words to both sides has a weight for each tag, as in a CRF of indicator
-            features.
-        language_model_dim: width of a language model's states, set by the trainer.
-        pooling: max: the output also reads the largest value of each unit in the sentence, so that
-            a word's tag can go by what is said far from it; or none.
-        output_layer: crf, or softmax, where each tag is chosen for itself.
-        scheme: what tags are turned into within the model: auto (IOBES under a CRF, else as they
-            are), same, or the name of a scheme.
-        dropout_input, dropout_layers, dropout_output: share of units set to 0, one choice for all
-            words of a sentence.
+    Raises:
+        SettingError: a value that is not allowed.
     """
 
-    cell: str = "lstm"
-    nonlinearity: str = "tanh"
-    hidden: int = 200
-    layers: int = 1
-    output_from: str = "last"
-    embedding: int = 100
-    case: str = "exact-then-lower"
-    normalise_digits: bool = True
-    characters: str = "cnn"
-    character_dim: int = 30
-    character_units: int = 30
-    character_window: int = 3
-    casing_dim: int = 8
-    columns: tuple[int, ...] = ()
-    column_dim: int = 20
-    column_window: int = 0
-    language_model_dim: int = 0
-    pooling: str = "none"
-    output_layer: str = "crf"
-    scheme: str = "auto"
-    dropout_input: float = 0.5
-    dropout_layers: float = 0.3
-    dropout_output: float = 0.5
+    cell: str = setting(
+        "lstm", "Recurrent cell, in both directions.", group="Layers", choices=CELLS
+    )
+    nonlinearity: str = setting("tanh", "Nonlinearity of elman cells.", choices=NONLINEARITIES)
+    hidden: int = setting(200, "Units of a layer in each direction.", minimum=1)
+    layers: int = setting(
+        1, "Bidirectional layers; 0: each word's tag depends on its inputs alone.", minimum=0
+    )
+    output_from: str = setting(
+        "last",
+        "Layers that the output sees: the last, or all.",
+        choices=("last", "all"),
+        former="read",
+    )
+    pooling: str = setting(
+        "none",
+        "max: the output also sees each unit's maximum over the sentence, so that a word's tag can "
+        "depend on distant words.",
+        choices=("none", "max"),
+        former="summary",
+    )
+    output_layer: str = setting(
+        "crf",
+        "crf scores whole sequences of tags, softmax each tag alone.",
+        choices=("crf", "softmax"),
+        former="output",
+    )
+    scheme: str = setting(
+        "auto",
+        "Tag scheme within the model: auto is IOBES under a CRF and that of the data otherwise, "
+        "same that of the data.",
+        choices=TAG_SCHEMES,
+    )
+    embedding: int = setting(
+        100,
+        "Width of word vectors, where no file of vectors gives one.",
+        group="Inputs",
+        minimum=1,
+    )
+    case: str = setting(
+        "exact-then-lower",
+        "How words are looked up.",
+        choices=("exact-then-lower", "exact", "lower"),
+    )
+    normalise_digits: bool = setting(
+        True,
+        "Look words that are unknown up once more with all digits as 0.",
+        former="digits",
+    )
+    casing_dim: int = setting(
+        8,
+        "Width of the vector for a word's casing (Capital, CAPITALS, digits ...); 0 for none.",
+        minimum=0,
+        former="capitals",
+    )
+    characters: str = setting(
+        "cnn", "Net over the characters of a word.", choices=("cnn", "rnn", "none")
+    )
+    character_dim: int = setting(
+        30, "Width of character vectors.", minimum=1, former="character_width"
+    )
+    character_units: int = setting(
+        30, "Filters of the CNN, or units of the RNN in each direction.", minimum=1
+    )
+    character_window: int = setting(
+        3,
+        "Characters that a filter of the CNN spans.",
+        minimum=1,
+        allowed="1, 3, 5 and so on",
+        check=lambda value: value % 2 == 1,
+    )
+    columns: tuple[int, ...] = setting(
+        (),
+        "Further columns that are inputs, by their rank among the columns that are neither words "
+        "nor tags: '0 1'.",
+        minimum=0,
+    )
+    column_dim: int = setting(
+        20, "Width of the vector of such a column.", minimum=1, former="column_width"
+    )
+    column_window: int = setting(
+        0,
+        "Above 0: columns are no inputs of the net; each value at a word, and at so many words to "
+        "both sides, has a weight for each tag, as in a CRF of indicator features.",
+        minimum=0,
+        former="window",
+    )
+    language_model_dim: int = setting(
+        0,
+        "Width of the language model's states, set by the trainer.",
+        minimum=0,
+        former="states",
+        internal=True,
+    )
+    dropout_input: float = setting(
+        0.5,
+        "Share of input units dropped, the same ones at all words of a sentence.",
+        group="Dropout",
+        minimum=0,
+        below=1,
+    )
+    dropout_layers: float = setting(0.3, "Share dropped between layers.", minimum=0, below=1)
+    dropout_output: float = setting(
+        0.5, "Share dropped before the output layer.", minimum=0, below=1
+    )
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "columns", tuple(self.columns))
-        for name, allowed in (
-            ("cell", CELLS), ("nonlinearity", NONLINEARITIES), ("output_from", READS),
-            ("case", CASES),
-            ("characters", CHARACTERS), ("output_layer", OUTPUTS), ("scheme", TAG_SCHEMES),
-            ("pooling", SUMMARIES),
-        ):  # fmt: skip
-            _choice(self, name, allowed)
-        for name in ("hidden", "embedding", "character_dim", "character_units", "column_dim"):
-            _at_least(self, name, 1)
-        for name in ("layers", "casing_dim", "column_window", "language_model_dim"):
-            _at_least(self, name, 0)
-        if self.character_window < 1 or self.character_window % 2 == 0:
-            raise SettingError(
-                f"character_window is {self.character_window}, allowed are 1, 3, 5 and so on"
-            )
-        if any(type(column) is not int or column < 0 for column in self.columns):
-            raise SettingError(f"columns are {self.columns}, allowed are ranks from 0 on")
-        for name in _SHARES:
-            if not 0 <= getattr(self, name) < 1:
-                raise SettingError(f"{name} is {getattr(self, name)}, allowed are 0 to below 1")
+        check_settings(self)
 
 
 @dataclass(frozen=True)
 class TaggerTraining:
-    """How a tagger is trained.
+    """How a tagger is trained; each field says what it means, see docs/settings.md.
 
-    Attributes:
-        epochs: passes over the sentences, at most. batch: sentences.
-        optimiser: adam (with decoupled weight decay) or sgd. rate: the learning rate, of the mean
-            loss of a sentence under a CRF and of a word otherwise.
-        momentum: of SGD. weight_decay: of all weights but word vectors.
-        schedule: cosine (falls to a hundredth), decay (rate / (1 + decay * epoch)) or constant.
-        warmup: steps of rising rate. decay: of that schedule.
-        patience: epochs without a better score on the validation data before it stops; 0: none.
-        metric: what the best epoch is chosen by: f1 of exact spans, proportional overlap, accuracy
-            of tags; auto: f1 where tags are spans.
-        clip_norm: largest norm of a gradient; 0 for none.
-        word_dropout: a word seen c times is taken for an unknown one with probability a / (a + c),
-            of which this is a, so that unknown words are learned about (Kiperwasser,
-            Goldberg 2016).
-        averaging: epochs that weights and word vectors are averaged over, step by step, for
-            validation and for the tagger that is kept (Polyak and Juditsky 1992): a mean of all
-            steps at first, then one in which older steps fade exponentially; 0: none.
-        label_weights: how much the loss on a tag counts, such as {"O": 0.6}; softmax only.
-        language_model: file of a net of `unrolled train net`, whose states at each word are further
-            inputs; it is not trained, and becomes a part of the tagger.
-        vectors: file of word vectors to begin with. freeze_vectors: leave them as they are; words
-            without one are then all unknown.
-        vector_words: words of that file that are kept for tagging besides those of the training
-            data: so many of the first.
-        seed: of initial values, dropout and order.
+    Raises:
+        SettingError: a value that is not allowed.
     """
 
-    epochs: int = 30
-    batch: int = 16
-    optimiser: str = "adam"
-    rate: float = 0.002
-    momentum: float = 0.0
-    weight_decay: float = 0.0
-    schedule: str = "cosine"
-    warmup: int = 100
-    decay: float = 0.05
-    patience: int = 0
-    metric: str = "auto"
-    clip_norm: float = 5.0
-    word_dropout: float = 0.25
-    averaging: float = 0.0
-    label_weights: dict[str, float] | None = None
-    language_model: str = ""
-    vectors: str = ""
-    freeze_vectors: bool = False
-    vector_words: int = 200_000
-    seed: int = 1
+    epochs: int = setting(30, "Passes over the sentences, at most.", group="Training", minimum=1)
+    batch: int = setting(16, "Sentences of a batch.", minimum=1)
+    seed: int = setting(
+        1,
+        "Seed of initial values, dropout and order.",
+        minimum=0,
+        maximum=LARGEST_SEED,
+        allowed="0 to 2^63 - 1",
+    )
+    metric: str = setting(
+        "auto",
+        "What the best epoch is chosen by: f1 of exact spans, proportional overlap, accuracy of "
+        "tags; auto: f1 where tags are spans.",
+        choices=("auto", "f1", "proportional", "accuracy"),
+    )
+    patience: int = setting(
+        0, "Epochs without a better validation score before training stops; 0: never.", minimum=0
+    )
+    averaging: float = setting(
+        0.0,
+        "Epochs that weights are averaged over (Polyak and Juditsky 1992), for validation and for "
+        "the final tagger; 0 for none.",
+        minimum=0,
+    )
+    word_dropout: float = setting(
+        0.25,
+        "A word seen c times is replaced by the unknown word with probability a / (a + c), of "
+        "which this is a (Kiperwasser and Goldberg 2016).",
+        minimum=0,
+        former="unknown",
+    )
+    label_weights: dict[str, float] | None = setting(  # noqa: RUF009
+        None, "Weights of the loss on tags: 'O=0.6 B=1'; softmax only.", minimum=0
+    )
+    optimiser: str = setting(
+        "adam",
+        "adam (with decoupled weight decay), or sgd.",
+        group="Optimiser",
+        choices=("adam", "sgd"),
+    )
+    rate: float = setting(
+        0.002,
+        "Learning rate, of the mean loss of a sentence under a CRF and of a word otherwise.",
+        above=0,
+    )
+    momentum: float = setting(0.0, "Momentum of sgd.", minimum=0, below=1)
+    weight_decay: float = setting(0.0, "Decay of all weights but word vectors.", minimum=0)
+    clip_norm: float = setting(5.0, "Largest norm of a gradient; 0 for none.", minimum=0)
+    schedule: str = setting(
+        "cosine",
+        "Learning rate over time: cosine falls to a hundredth, decay is "
+        "rate / (1 + decay * epoch).",
+        choices=("cosine", "decay", "constant"),
+    )
+    warmup: int = setting(100, "Steps of rising rate.", minimum=0)
+    decay: float = setting(0.05, "Decay of that schedule.", minimum=0)
+    vectors: str = setting(
+        "", "File of word vectors (word2vec, GloVe) to start with.", group="Word vectors"
+    )
+    freeze_vectors: bool = setting(
+        False, "Do not train those vectors; words without one are then all unknown."
+    )
+    vector_words: int = setting(
+        200_000,
+        "Words of that file that are kept besides those of the training data, the first ones.",
+        minimum=0,
+    )
+    language_model: str = setting(
+        "",
+        "File of a net of `unrolled train net`, whose states are further inputs; it is not "
+        "trained, and is stored within the tagger.",
+    )
 
     def __post_init__(self) -> None:
-        for name, allowed in (
-            ("optimiser", OPTIMISERS), ("schedule", SCHEDULES), ("metric", METRICS)
-        ):  # fmt: skip
-            _choice(self, name, allowed)
-        for name in ("epochs", "batch"):
-            _at_least(self, name, 1)
-        if not 0 < self.rate < math.inf:
-            raise SettingError(f"rate is {self.rate}, allowed are numbers above 0")
-        for name in (
-            "momentum", "weight_decay", "warmup", "decay", "patience", "clip_norm", "word_dropout",
-            "vector_words", "averaging", "seed",
-        ):  # fmt: skip
-            if not 0 <= getattr(self, name) < math.inf:
-                raise SettingError(f"{name} is {getattr(self, name)}, allowed are 0 and more")
-        for tag, weight in (self.label_weights or {}).items():
-            if not 0 <= weight < math.inf:
-                raise SettingError(f"the weight of '{tag}' is {weight}, allowed are 0 and more")
+        check_settings(self)
         if self.freeze_vectors and not self.vectors:
-            raise SettingError("there are no vectors to freeze", hint="Name a file with --vectors")
-
-
-def _choice(config: object, name: str, allowed: tuple[str, ...]) -> None:
-    value = getattr(config, name)
-    if value not in allowed:
-        raise SettingError(f"{name} '{value}' is unknown, allowed are {', '.join(allowed)}")
-
-
-def _at_least(config: object, name: str, least: int) -> None:
-    value = getattr(config, name)
-    if value < least:
-        raise SettingError(f"{name} is {value}, allowed are {least} and more")
+            raise SettingError("there are no vectors to freeze", hint="Name a file with vectors")
 
 
 def split_settings(settings: dict[str, Any]) -> tuple[TaggerConfig, TaggerTraining]:
@@ -207,8 +223,7 @@ def split_settings(settings: dict[str, Any]) -> tuple[TaggerConfig, TaggerTraini
     Raises:
         SettingError: an unknown name, with the nearest known one; a value that is not allowed.
     """
-    of_tagger, of_training = sorted_into(settings, TaggerConfig, TaggerTraining)
-    config, training = TaggerConfig(**of_tagger), TaggerTraining(**of_training)
+    config, training = configure(settings, TaggerConfig, TaggerTraining)
     if training.label_weights and config.output_layer == "crf":
         raise SettingError(
             "label_weights have no meaning under a CRF, which scores whole sentences",

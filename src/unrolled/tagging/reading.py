@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from unrolled.errors import FormatError, SettingError
 from unrolled.neural.model import NeuralModel, read_net
-from unrolled.settings import with_current_names
+from unrolled.settings import stored_config, with_current_names
 from unrolled.storage.model_file import ModelFile, arrays_under
-from unrolled.tagging.config import FORMER_NAMES, FORMER_TRAINING_NAMES, TAG_SCHEMES, TaggerConfig
+from unrolled.tagging.config import TAG_SCHEMES, TaggerConfig, TaggerTraining
 from unrolled.tagging.data.features import Columns, Lexicon, checked_texts
 from unrolled.tagging.data.tags import TagSet
 from unrolled.tagging.model import Tagger
@@ -27,8 +27,8 @@ def read_tagger(file: ModelFile) -> Tagger:
     Raises:
         FormatError: arrays or settings that are missing or contradict each other.
     """
-    where, settings = str(file.path), with_current_names(file.config, FORMER_NAMES)
-    config = _config(settings, where)
+    where, settings = str(file.path), with_current_names(file.config, TaggerConfig)
+    config = stored_config(settings, TaggerConfig, where)
     tags = _tags(settings, where)
     characters = checked_texts(settings.get("known_characters"), "characters", where)
     columns = Columns(
@@ -69,7 +69,7 @@ def read_tagger(file: ModelFile) -> Tagger:
     known = {character: number for number, character in enumerate(characters, 2)}
     training = settings.get("training")
     if isinstance(training, dict):
-        settings["training"] = with_current_names(training, FORMER_TRAINING_NAMES)
+        settings["training"] = with_current_names(training, TaggerTraining)
     rest = {
         name: value
         for name, value in settings.items()
@@ -100,19 +100,6 @@ def _language(file: ModelFile, width: int) -> LanguageStates | None:
             where=str(file.path),
         )
     return states
-
-
-def _config(settings: dict[str, Any], where: str) -> TaggerConfig:
-    known = {
-        item.name: settings[item.name] for item in fields(TaggerConfig) if item.name in settings
-    }
-    known["columns"] = tuple(_list(known.get("columns", []), where))
-    try:
-        return TaggerConfig(**known)
-    except (TypeError, SettingError) as error:
-        raise FormatError(
-            f"the tagger's settings are not understood: {error}", where=where
-        ) from None
 
 
 def _tags(settings: dict[str, Any], where: str) -> TagSet:

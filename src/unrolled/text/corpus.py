@@ -22,8 +22,9 @@ import numpy.typing as npt
 from unrolled.errors import SettingError
 from unrolled.runtime.memory import mapped_copy
 from unrolled.runtime.threads import run_ahead
+from unrolled.text.options import TextOptions
 from unrolled.text.sources import Block, Sources, source_bytes, text_blocks
-from unrolled.text.tokens import TextOptions, cut_blocks, iter_sentences, read_blocks, tokenise
+from unrolled.text.tokens import cut_blocks, iter_sentences, read_blocks, tokenise
 from unrolled.text.vocabulary import BOS, EOS, UNK, Vocabulary
 
 if TYPE_CHECKING:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -14,53 +13,14 @@ import numpy as np
 
 from unrolled.errors import FormatError, MissingExtraError, SettingError, TextError
 from unrolled.runtime.cached_kernels import KeptKernel
+from unrolled.settings import configure
+from unrolled.text.options import TextOptions
 from unrolled.text.sources import Block, Sources, raw_blocks
-from unrolled.text.specials import special_policy
 from unrolled.text.vocabulary import readonly
 
-_TOKENS = ("word", "char", "byte")
 _HIGH_RUNS = re.compile(rb"[\x80-\xff]+")
 _FIRST_INVALID = KeptKernel("unrolled.text.utf8_kernels", "first_invalid", "u1[]")
 _FINAL_SIGMA = "Σ".encode()
-
-
-@dataclass(frozen=True)
-class TextOptions:
-    """How text becomes tokens; a model keeps these and reads later texts in the same way.
-
-    Attributes:
-        tokens: ``word``: what ASCII white space parts (NUL, tab, newline, carriage return, space,
-            as for lmplz; U+2028 and other Unicode spaces are letters like any other). ``char``:
-            characters, with white space as U+2581. ``byte``: bytes, printable ASCII as itself,
-            white space as U+2581, others like ``<0xE2>``. Else the path of a SentencePiece
-            ``.model`` file.
-        lower: lower-case first, as ``str.lower`` does.
-        invalid: ``error`` refuses what is not UTF-8, ``replace`` puts U+FFFD in its place.
-        specials: what literal marks among the words do. ``unknown``: ``<unk>`` is the unknown word,
-            ``<s>`` and ``</s>`` are refused. ``error``: all three are refused, as lmplz does.
-            ``skip``: all three are white space, as for ``lmplz --skip_symbols``. ``keep``: each
-            becomes its own id, inside sentences too.
-        field: the field of JSONL or the column of Parquet that holds text; ``text`` if None.
-
-    Raises:
-        SettingError: for a value that is not allowed.
-    """
-
-    tokens: str = "word"
-    lower: bool = False
-    invalid: str = "error"
-    specials: str = "unknown"
-    field: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.tokens not in _TOKENS and not str(self.tokens).endswith(".model"):
-            raise SettingError(
-                f"tokens is {self.tokens!r}, allowed are {', '.join(_TOKENS)}, "
-                "or the path of a SentencePiece file that ends in .model"
-            )
-        if self.invalid not in ("error", "replace"):
-            raise SettingError(f"invalid is {self.invalid!r}, allowed are error, replace")
-        special_policy(self.specials)
 
 
 def read_blocks(
@@ -205,8 +165,10 @@ def stored_options(config: Mapping[str, Any], where: str | None) -> TextOptions:
         FormatError: the file asks for options that this version does not know.
     """
     try:
-        return TextOptions(**config.get("text", {}))
+        options: TextOptions
+        (options,) = configure({**config.get("text", {})}, TextOptions)
     except (TypeError, SettingError) as error:
         raise FormatError(
             f"the model's text options are not understood: {error}", where=where
         ) from None
+    return options

@@ -26,8 +26,11 @@ from corpora import (
 from oracle import NgramOracle
 from unrolled import train_ngram
 from unrolled.errors import SettingError, TextError, UnrolledWarning
-from unrolled.ngram.estimation.estimator import NgramConfig, config_from_dict, estimate
+from unrolled.ngram.estimation.config import SMOOTHING_NAMES, NgramConfig
+from unrolled.ngram.estimation.estimator import estimate
 from unrolled.ngram.estimation.smoothing import SMOOTHINGS
+from unrolled.ngram.trie.table import MAX_ORDER
+from unrolled.settings import settings_of
 
 NORMALISED = sorted(set(SMOOTHINGS) - {"stupid-backoff"})
 
@@ -223,18 +226,24 @@ def test_the_fallback_can_be_chosen() -> None:
 @pytest.mark.parametrize(
     ("chosen", "message"),
     [
-        ({"smoothing": "kneser"}, "there is no smoothing 'kneser'. choose one of modified-"),
-        ({"prune": (0, 2, 1)}, "cut-offs [0, 2, 1] must not be negative and must not fall"),
-        ({"prune": (-1,)}, "cut-offs [-1] must not be negative"),
-        ({"prune": (0, 0, 1), "order": 2}, "3 cut-offs are more than the order 2"),
-        ({"prune": (1,)}, "single words cannot be pruned. use min_count to limit"),
-        ({"delta": 0}, "delta 0 must be above 0 and finite"),
-        ({"delta": math.inf}, "delta inf must be above 0 and finite"),
-        ({"delta": math.nan}, "delta nan must be above 0 and finite"),
-        ({"backoff": 0}, "the back-off factor 0 must be in (0, 1]"),
-        ({"backoff": 1.5}, "the back-off factor 1.5 must be in (0, 1]"),
-        ({"discount_fallback": (0.5, 1)}, "fallback discounts (0.5, 1) must be three"),
-        ({"discount_fallback": (0.5, 2.5, 3)}, "must be three, in [0, 1], [0, 2] and [0, 3]"),
+        ({"smoothing": "kneser"}, "smoothing is 'kneser', allowed are modified-kneser-ney, "),
+        ({"prune": (0, 2, 1)}, "prune is [0, 2, 1], and must not fall"),
+        ({"prune": (-1,)}, "prune is (-1,), allowed are 0 and more"),
+        ({"prune": (0, 0, 1), "order": 2}, "prune has 3 cut-offs, which are more than the order 2"),
+        ({"prune": (1,)}, "but single words cannot be pruned. limit the vocabulary with min_count"),
+        ({"delta": 0}, "delta is 0, allowed are numbers above 0"),
+        ({"delta": math.inf}, "delta is inf, allowed are numbers above 0"),
+        ({"delta": math.nan}, "delta is nan, allowed are numbers above 0"),
+        ({"backoff": 0}, "backoff is 0, allowed are numbers above 0, up to 1"),
+        ({"backoff": 1.5}, "backoff is 1.5, allowed are numbers above 0, up to 1"),
+        (
+            {"discount_fallback": (0.5, 1)},
+            "is (0.5, 1), allowed are 3 numbers, 0 and more",
+        ),
+        (
+            {"discount_fallback": (0.5, 2.5, 3)},
+            "allowed are 0 to 1, 0 to 2 and 0 to 3",
+        ),
         (
             {"smoothing": "katz", "discount_fallback": (1, 1, 1)},
             "must be below 1, 2 and 3 for katz",
@@ -258,9 +267,12 @@ def test_cutoffs_hold_for_longer_n_grams_and_config_survives_json() -> None:
     config = NgramConfig(order=4, prune=(0, 1))
     assert [config.cutoff(length) for length in (1, 2, 3, 4)] == [0, 1, 1, 1]
     assert NgramConfig().cutoff(3) == 0
-    assert config_from_dict({"order": 4, "prune": [0, 1]}) == config
-    with pytest.raises(SettingError, match="unknown setting 'ordre'"):
-        config_from_dict({"ordre": 3})
+    assert NgramConfig(order=4, prune=[0, 1]) == config  # type: ignore[arg-type]
+
+
+def test_settings_know_all_smoothing_methods_and_the_largest_order() -> None:
+    assert tuple(SMOOTHINGS) == SMOOTHING_NAMES
+    assert settings_of(NgramConfig)["order"].maximum == MAX_ORDER
 
 
 def test_pruning_keeps_the_discounts_and_the_shape() -> None:

@@ -14,7 +14,8 @@ from unrolled.ngram.counts.counting import NgramCounts
 from unrolled.ngram.trie.assembly import Arrangement, arrange
 from unrolled.ngram.trie.layout import MAX_ORDER
 from unrolled.ngram.trie.shape import TrieShape
-from unrolled.text.tokens import TextOptions, read_blocks
+from unrolled.text.options import TextOptions
+from unrolled.text.tokens import read_blocks
 from unrolled.text.vocabulary import BOS, EOS, Vocabulary
 
 if TYPE_CHECKING:

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
-from itertools import pairwise
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import numpy as np
 
-from unrolled.errors import SettingError, TextError, UnrolledWarning
+from unrolled.errors import TextError, UnrolledWarning
 from unrolled.ngram.counts.counting import NgramCounts
 from unrolled.ngram.estimation import estimation_kernels as kernels
+from unrolled.ngram.estimation.config import NgramConfig
 from unrolled.ngram.estimation.smoothing import (
     SMOOTHINGS,
     NoClosedFormError,
     Smoothing,
     katz_ratios,
 )
-from unrolled.ngram.trie.layout import MAX_ORDER
 from unrolled.ngram.trie.shape import CHUNKS
 from unrolled.ngram.trie.table import NgramTable
 from unrolled.runtime.threads import even_slices, return_memory, run_slices
@@ -28,87 +26,6 @@ from unrolled.text.vocabulary import BOS, UNK
 
 Array = np.ndarray[Any, Any]
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True)
-class NgramConfig:
-    """Settings of `train_ngram`.
-
-    Attributes:
-        order: longest n-gram.
-        smoothing: a name of `smoothing.SMOOTHINGS`.
-        prune: an n-gram of order k is dropped when it occurs at most prune[k - 1] times; the last
-            value holds for all longer ones. Discounts come from the counts before.
-        discount_fallback: D(1), D(2), D(3+) where the text is too small for the formula.
-        strict: raise instead of falling back.
-        closed: the words of the text are all there will be: none of the mass goes to <unk>.
-        interpolate_unigrams: mix unigrams with the uniform distribution; otherwise all the
-            discounted mass of order 1 goes to <unk> (additive smoothing mixes them anyhow).
-        vocabulary_pad: pretend that the vocabulary has at least this many words.
-        delta: what additive smoothing adds to each count.
-        backoff: the factor of stupid back-off.
-    """
-
-    order: int = 5
-    smoothing: str = "modified-kneser-ney"
-    prune: tuple[int, ...] = ()
-    discount_fallback: tuple[float, float, float] = (0.5, 1.0, 1.5)
-    strict: bool = False
-    closed: bool = False
-    interpolate_unigrams: bool = True
-    vocabulary_pad: int = 0
-    delta: float = 1.0
-    backoff: float = 0.4
-
-    def __post_init__(self) -> None:
-        if self.smoothing not in SMOOTHINGS:
-            raise SettingError(
-                f"there is no smoothing '{self.smoothing}'",
-                hint="Choose one of " + ", ".join(SMOOTHINGS),
-            )
-        if not 1 <= self.order <= MAX_ORDER:
-            raise SettingError(f"order {self.order} is not between 1 and {MAX_ORDER}")
-        cutoffs = list(self.prune)
-        if any(low > high for low, high in pairwise(cutoffs)) or any(
-            cutoff < 0 for cutoff in cutoffs
-        ):
-            raise SettingError(
-                f"cut-offs {cutoffs} must not be negative and must not fall from order to order"
-            )
-        if len(cutoffs) > self.order:
-            raise SettingError(f"{len(cutoffs)} cut-offs are more than the order {self.order}")
-        if cutoffs and cutoffs[0] > 0:
-            raise SettingError(
-                "single words cannot be pruned", hint="Use min_count to limit the vocabulary"
-            )
-        if not 0 < self.delta < math.inf:
-            raise SettingError(f"delta {self.delta} must be above 0 and finite")
-        if not 0 < self.backoff <= 1:
-            raise SettingError(f"the back-off factor {self.backoff} must be in (0, 1]")
-        self._check_fallback()
-        if not self.interpolate_unigrams and (self.closed or self.vocabulary_pad):
-            raise SettingError(
-                "without interpolated unigrams all the mass that is left goes to <unk>, so the "
-                "vocabulary can be neither closed nor padded"
-            )
-
-    def _check_fallback(self) -> None:
-        discounts = self.discount_fallback
-        if len(discounts) != 3 or any(not 0 <= d <= k for k, d in enumerate(discounts, 1)):
-            raise SettingError(
-                f"fallback discounts {discounts} must be three, in [0, 1], [0, 2] and [0, 3]"
-            )
-        if self.smoothing == "katz" and any(d == k for k, d in enumerate(discounts, 1)):
-            raise SettingError(
-                f"fallback discounts {discounts} must be below 1, 2 and 3 for katz, which would "
-                "give words that were seen no probability at all"
-            )
-
-    def cutoff(self, length: int) -> int:
-        """N-grams of ``length`` words that occur at most so often are dropped."""
-        if not self.prune:
-            return 0
-        return self.prune[min(length, len(self.prune)) - 1]
 
 
 @dataclass
@@ -382,15 +299,3 @@ class _Estimator:
 def _take_log(values: Array) -> None:
     with np.errstate(divide="ignore"):
         np.log(values, out=values)
-
-
-def config_from_dict(values: dict[str, Any]) -> NgramConfig:
-    """Settings read from a model file, unknown keys refused."""
-    known = {item.name for item in fields(NgramConfig)}
-    unknown = sorted(set(values) - known)
-    if unknown:
-        raise SettingError(f"unknown setting '{unknown[0]}'", hint=f"Known: {sorted(known)}")
-    given: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
-    }
-    return NgramConfig(**given)
