@@ -29,7 +29,7 @@ from unrolled.errors import SettingError, TextError, UnrolledWarning
 from unrolled.ngram.estimation.config import SMOOTHING_NAMES, NgramConfig
 from unrolled.ngram.estimation.estimator import estimate
 from unrolled.ngram.estimation.smoothing import SMOOTHINGS
-from unrolled.ngram.trie.table import MAX_ORDER
+from unrolled.ngram.trie.layout import MAX_ORDER
 from unrolled.settings import settings_of
 
 NORMALISED = sorted(set(SMOOTHINGS) - {"stupid-backoff"})
