@@ -108,34 +108,17 @@ def count_ngrams(
             too much for 32-bit places.
     """
     _check(ids, order, vocabulary_size, threads)
-    ids = np.ascontiguousarray(ids, np.int32)
     say = report or (lambda stage: None)
     say("sorting n-grams")
-    positions, starts = _sort_by_word(ids, vocabulary_size, threads)
-    fresh = np.full(ids.size, order + 1, np.uint8)
-    fresh[starts[:-1][starts[:-1] < starts[1:]]] = 1
-    depth = np.empty(ids.size, np.uint8)
-    slices = _whole_words(starts)
-    nodes = np.zeros((len(slices), order), np.int64)
-    bits = word_bits(vocabulary_size)
-    _sort_slices(ids, positions, fresh, depth, slices, starts, nodes, bits, threads)
+    places = _SortedPlaces(np.ascontiguousarray(ids, np.int32), order, vocabulary_size, threads)
+    del ids  # here and in `words` the last references to the largest array are dropped
     say("gathering n-grams")
-    # A word that never occurs still has a node of order 1: <unk>, or a word of a given list.
-    absent = np.flatnonzero(starts[:-1] == starts[1:])
-    levels, cursors = _number_slices(nodes, vocabulary_size)
+    words = places.words()
     say("linking n-grams")
-    words = _gather_words(ids, positions, fresh, depth, slices, cursors, levels, bits, threads)
-    size = ids.size
-    del ids  # often the last reference to the largest array
-    suffixes = _link_suffixes(
-        positions, fresh, depth, slices, cursors, levels, words, bits, threads, size
-    )
-    del positions
-    first = _first_children(fresh, depth, slices, cursors, levels, absent, threads)
-    shape = TrieShape(levels, words, bits, first)
-    marks = _as_one(fresh, depth, order)
-    occurrences = _occurrences(marks, slices, cursors, shape, starts, threads)
-    return NgramCounts(levels, words, bits, first, suffixes, occurrences)
+    suffixes = places.suffixes(words)
+    shape = TrieShape(places.levels, words, places.bits, places.first_children())
+    occurrences = places.occurrences(shape)
+    return NgramCounts(shape.levels, words, shape.bits, shape.first, suffixes, occurrences)
 
 
 def _check(ids: Array, order: int, vocabulary_size: int, threads: int) -> None:
@@ -154,6 +137,154 @@ def _check(ids: Array, order: int, vocabulary_size: int, threads: int) -> None:
         raise SettingError(
             f"ids must lie in 0 to {vocabulary_size - 1}, and the last one be {EOS}, </s>"
         )
+
+
+class _SortedPlaces:
+    """The places of a corpus sorted by the words from there on, as `counting_kernels` describes.
+
+    The methods are called once each, in their order; arrays are dropped as soon as none needs them.
+
+    Attributes:
+        bits: of a word's field.
+        levels: (order + 1,) int64, as those of `TrieShape`.
+        slices: ranges of sorted places that hold whole first words, for threads.
+        cursors: (slices, order) int64, the first node of each slice and length.
+    """
+
+    def __init__(self, ids: Array, order: int, vocabulary_size: int, threads: int) -> None:
+        self._ids, self._order, self._threads = ids, order, threads
+        self.bits = word_bits(vocabulary_size)
+        self._positions, self._starts = _sort_by_word(ids, vocabulary_size, threads)
+        self._size = ids.size
+        self.slices = _whole_words(self._starts)
+        self._fresh = np.full(ids.size, order + 1, np.uint8)
+        occurring = self._starts[:-1] < self._starts[1:]
+        self._fresh[self._starts[:-1][occurring]] = 1
+        self._depth = np.empty(ids.size, np.uint8)
+        nodes = np.zeros((len(self.slices), order), np.int64)
+        self._sort(nodes)
+        self.levels, self.cursors = _number_slices(nodes, vocabulary_size)
+
+    def _sort(self, nodes: Array) -> None:
+        """Sort every slice, each thread in scratch of its own that outlives its slices."""
+        largest = int(np.diff(self._starts).max())
+        scratch: SimpleQueue[tuple[Array, Array]] = SimpleQueue()
+        for _ in range(self._threads):
+            scratch.put((np.empty(largest, np.uint64), np.empty(largest, np.uint64)))
+
+        def sort(number: int, start: int, stop: int) -> None:
+            pair = scratch.get()
+            try:
+                kernels.sort_slice(
+                    self._ids, self._positions, self._fresh, self._depth, start, stop, self.bits,
+                    BOS, EOS, nodes[number], *pair,
+                )  # fmt: skip
+            finally:
+                scratch.put(pair)
+
+        run_slices(sort, [(number, *cut) for number, cut in enumerate(self.slices)], self._threads)
+
+    def words(self) -> Array:
+        """The last word of every node, packed."""
+        words = np.empty(int(self.levels[-1]), np.int32)
+        shared = self._ids, self._positions, self._fresh, self._depth
+        run_slices(
+            kernels.write_words,
+            [
+                (*shared, *cut, cursors.copy(), words)
+                for cut, cursors in zip(self.slices, self.cursors, strict=True)
+            ],
+            self._threads,
+        )
+        self._ids = np.empty(0, np.int32)
+        # A word that never occurs still has a node: <unk>, or a word of a given list.
+        words[: int(self.levels[1])] = np.arange(int(self.levels[1]), dtype=np.int32)
+        return pack_words(words, self.bits, self._threads)
+
+    def suffixes(self, words: Array) -> Array:
+        """Suffix node of every node, (G,) uint32."""
+        levels, threads = self.levels, self._threads
+        suffixes = np.zeros(int(levels[-1]), np.uint32)
+        if self._order > 1:
+            low, high = int(levels[1]), int(levels[2])
+            suffixes[low:high] = unpack_words(words, self.bits, low, high)
+        later, self._positions = self._positions, np.empty(0, np.uint32)
+        if self._order < 3:
+            return suffixes
+        cuts = even_slices(self._size, SLICES)
+        sorted_index = np.zeros(self._size + 1, np.uint32)  # one more: the last place has no next
+        run_slices(kernels.invert, [(later, *cut, sorted_index) for cut in cuts], threads)
+        run_slices(kernels.follow, [(later, *cut, sorted_index) for cut in cuts], threads)
+        numbers = sorted_index[: self._size]
+        marks = self._fresh, self._depth
+        for length in range(3, self._order + 1):
+            nodes = self.cursors[:, length - 2 : length].tolist()
+            pairs = list(zip(self.slices, nodes, strict=True))
+            run_slices(
+                kernels.number_nodes,
+                [(*marks, *cut, length - 1, context, numbers) for cut, (context, _) in pairs],
+                threads,
+            )
+            run_slices(
+                kernels.write_suffixes,
+                [
+                    (*marks, *cut, length, node, later, numbers, suffixes)
+                    for cut, (_, node) in pairs
+                ],
+                threads,
+            )
+        return suffixes
+
+    def first_children(self) -> Array:
+        """First child of every node shorter than the order, and one past the last node."""
+        inner, total, size = (int(self.levels[place]) for place in (-2, -1, 1))
+        first = np.empty(inner + 1, np.uint32)
+        if inner:
+            run_slices(
+                kernels.write_first_children,
+                [
+                    (self._fresh, self._depth, *cut, cursors.copy(), first)
+                    for cut, cursors in zip(self.slices, self.cursors, strict=True)
+                ],
+                self._threads,
+            )
+            # Words that occur were numbered without gaps; open the gaps of those that do not.
+            present = self._starts[:-1] < self._starts[1:]
+            borders = np.append(first[: int(present.sum())], np.uint32(self.levels[2]))
+            children = np.zeros(size, np.int64)
+            children[present] = np.diff(borders.astype(np.int64))
+            first[:size] = size + np.cumsum(children) - children
+        first[inner] = total
+        return first
+
+    def occurrences(self, shape: TrieShape) -> Occurrences:
+        """What makes the counts of one order from the sorted corpus, at each call."""
+        marks: tuple[Array, Array, int, int] = self._fresh, self._depth, 255, 0
+        if self._order <= 14:  # then half a byte is enough for each of the two: mask and shift
+            self._depth <<= 4
+            self._fresh |= self._depth
+            marks = self._fresh, self._fresh, 15, 4
+        slices, cursors, starts, threads = self.slices, self.cursors, self._starts, self._threads
+
+        def occurrences(length: int, words: Words | None, out: Array | None) -> Array:
+            here = shape.level(length)
+            low, high = here.start, here.stop
+            pieces = [(*cut, int(cursors[piece, length - 1])) for piece, cut in enumerate(slices)]
+            if words is not None:
+                low, high = shape.starting(length, words)
+                pieces = [(int(starts[words[0]]), int(starts[words[1]]), low)]
+            counts = np.empty(high - low, np.uint32) if out is None else out
+            if length == 1:
+                counts[:] = np.diff(starts[low : high + 1])
+                return counts
+            run_slices(
+                kernels.write_counts,
+                [(*marks, start, stop, length, node - low, counts) for start, stop, node in pieces],
+                threads,
+            )
+            return counts
+
+        return occurrences
 
 
 def _sort_by_word(ids: Array, vocabulary_size: int, threads: int) -> tuple[Array, Array]:
@@ -175,35 +306,6 @@ def _sort_by_word(ids: Array, vocabulary_size: int, threads: int) -> tuple[Array
         threads,
     )
     return positions, starts
-
-
-def _sort_slices(
-    ids: Array,
-    positions: Array,
-    fresh: Array,
-    depth: Array,
-    slices: list[tuple[int, int]],
-    starts: Array,
-    nodes: Array,
-    bits: int,
-    threads: int,
-) -> None:
-    """Sort every slice, each thread in scratch of its own that outlives its slices."""
-    largest = int(np.diff(starts).max())
-    scratch: SimpleQueue[tuple[Array, Array]] = SimpleQueue()
-    for _ in range(threads):
-        scratch.put((np.empty(largest, np.uint64), np.empty(largest, np.uint64)))
-
-    def sort(number: int, start: int, stop: int) -> None:
-        pair = scratch.get()
-        try:
-            kernels.sort_slice(
-                ids, positions, fresh, depth, start, stop, bits, BOS, EOS, nodes[number], *pair
-            )
-        finally:
-            scratch.put(pair)
-
-    run_slices(sort, [(number, *cut) for number, cut in enumerate(slices)], threads)
 
 
 def _whole_words(starts: Array) -> list[tuple[int, int]]:
@@ -228,155 +330,3 @@ def _number_slices(nodes: Array, vocabulary_size: int) -> tuple[Array, Array]:
         )
     cursors = levels[:-1] + np.cumsum(nodes, axis=0) - nodes
     return levels, np.ascontiguousarray(cursors)
-
-
-def _gather_words(
-    ids: Array,
-    positions: Array,
-    fresh: Array,
-    depth: Array,
-    slices: list[tuple[int, int]],
-    cursors: Array,
-    levels: Array,
-    bits: int,
-    threads: int,
-) -> Array:
-    """The last word of every node, packed."""
-    words = np.empty(int(levels[-1]), np.int32)
-    run_slices(
-        kernels.write_words,
-        [
-            (ids, positions, fresh, depth, start, stop, cursors[number].copy(), words)
-            for number, (start, stop) in enumerate(slices)
-        ],
-        threads,
-    )
-    words[: int(levels[1])] = np.arange(int(levels[1]), dtype=np.int32)
-    return pack_words(words, bits, threads)
-
-
-def _link_suffixes(
-    positions: Array,
-    fresh: Array,
-    depth: Array,
-    slices: list[tuple[int, int]],
-    cursors: Array,
-    levels: Array,
-    words: Array,
-    bits: int,
-    threads: int,
-    size: int,
-) -> Array:
-    """Suffix node of every node; ``positions`` is overwritten."""
-    suffixes = np.zeros(int(levels[-1]), np.uint32)
-    order = levels.size - 1
-    if order > 1:
-        low, high = int(levels[1]), int(levels[2])
-        suffixes[low:high] = unpack_words(words, bits, low, high)
-    if order < 3:
-        return suffixes
-    stretches = even_slices(size, SLICES)
-    sorted_index = np.zeros(size + 1, np.uint32)  # one more: the last place has no next
-    run_slices(kernels.invert, [(positions, *cut, sorted_index) for cut in stretches], threads)
-    run_slices(kernels.follow, [(positions, *cut, sorted_index) for cut in stretches], threads)
-    numbers = sorted_index[:size]
-    for length in range(3, order + 1):
-        run_slices(
-            kernels.number_nodes,
-            [
-                (fresh, depth, start, stop, length - 1, cursors[piece, length - 2], numbers)
-                for piece, (start, stop) in enumerate(slices)
-            ],
-            threads,
-        )
-        run_slices(
-            kernels.write_suffixes,
-            [
-                (
-                    fresh,
-                    depth,
-                    *cut,
-                    length,
-                    cursors[piece, length - 1],
-                    positions,
-                    numbers,
-                    suffixes,
-                )
-                for piece, cut in enumerate(slices)
-            ],
-            threads,
-        )
-    return suffixes
-
-
-def _first_children(
-    fresh: Array,
-    depth: Array,
-    slices: list[tuple[int, int]],
-    cursors: Array,
-    levels: Array,
-    absent: Array,
-    threads: int,
-) -> Array:
-    """First child of every node shorter than the order, and one past the last node."""
-    inner, total, size = int(levels[-2]), int(levels[-1]), int(levels[1])
-    first = np.empty(inner + 1, np.uint32)
-    if inner:
-        run_slices(
-            kernels.write_first_children,
-            [
-                (fresh, depth, start, stop, cursors[piece].copy(), first)
-                for piece, (start, stop) in enumerate(slices)
-            ],
-            threads,
-        )
-        # Words that occur were numbered without gaps; open the gaps of those that do not.
-        present = np.ones(size, bool)
-        present[absent] = False
-        known = int(present.sum())
-        borders = np.append(first[:known], np.uint32(levels[2]))
-        children = np.zeros(size, np.int64)
-        children[present] = np.diff(borders.astype(np.int64))
-        first[:size] = levels[1] + np.cumsum(children) - children
-    first[inner] = total
-    return first
-
-
-def _as_one(fresh: Array, depth: Array, order: int) -> tuple[Array, Array, int, int]:
-    """``fresh`` and ``depth`` in one array if half a byte is enough for each; mask and shift."""
-    if order > 14:
-        return fresh, depth, 255, 0
-    depth <<= 4
-    fresh |= depth
-    return fresh, fresh, 15, 4
-
-
-def _occurrences(
-    marks: tuple[Array, Array, int, int],
-    slices: list[tuple[int, int]],
-    cursors: Array,
-    shape: TrieShape,
-    starts: Array,
-    threads: int,
-) -> Occurrences:
-    """Counts of one order, made from the sorted corpus at each call."""
-
-    def occurrences(length: int, words: Words | None, out: Array | None) -> Array:
-        here = shape.level(length)
-        low, high = here.start, here.stop
-        pieces = [(*cut, int(cursors[piece, length - 1])) for piece, cut in enumerate(slices)]
-        if words is not None:
-            low, high = shape.starting(length, words)
-            pieces = [(int(starts[words[0]]), int(starts[words[1]]), low)]
-        counts = np.empty(high - low, np.uint32) if out is None else out
-        if length == 1:
-            counts[:] = np.diff(starts[low : high + 1])
-            return counts
-        run_slices(
-            kernels.write_counts,
-            [(*marks, start, stop, length, node - low, counts) for start, stop, node in pieces],
-            threads,
-        )
-        return counts
-
-    return occurrences
