@@ -133,16 +133,15 @@ def _is_visible(file: Path, folder: Path) -> bool:
 
 def text_blocks(texts: Iterable[str], name: str = "texts") -> Iterator[Block]:
     """Blocks of texts in memory, each of which is a line: newlines in it become spaces."""
-    lines: list[bytes] = []
-    size, first_line = 0, 1
+    data, first_line = bytearray(), 1
     for number, text in enumerate(texts, 1):
-        lines.append(text.replace("\n", " ").encode(errors="replace"))
-        size += len(lines[-1]) + 1
-        if size >= BLOCK_BYTES:
-            yield Block(b"\n".join([*lines, b""]), name, first_line)
-            lines, size, first_line = [], 0, number + 1
-    if lines:
-        yield Block(b"\n".join([*lines, b""]), name, first_line)
+        data += text.replace("\n", " ").encode(errors="replace")
+        data += b"\n"
+        if len(data) >= BLOCK_BYTES:
+            yield Block(bytes(data), name, first_line)
+            data, first_line = bytearray(), number + 1
+    if data:
+        yield Block(bytes(data), name, first_line)
 
 
 def _line_blocks(
