@@ -76,6 +76,16 @@ def run_ahead(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
+def one_ahead(items: Iterable[Item]) -> Iterator[Item]:
+    """The same items, each of them made in a thread while the one before is used."""
+    iterator, end = iter(items), object()
+    with ThreadPoolExecutor(1) as pool:
+        waiting: Future[Any] = pool.submit(next, iterator, end)
+        while (item := waiting.result()) is not end:
+            waiting = pool.submit(next, iterator, end)
+            yield item
+
+
 def even_slices(size: int, pieces: int, multiple: int = 1) -> list[tuple[int, int]]:
     """Cut range(size) into at most ``pieces`` stretches that start at a multiple.
 

@@ -57,7 +57,7 @@ def test_lines_longer_than_a_block(path: Path, monkeypatch: pytest.MonkeyPatch) 
     model = read(path, GOOD.replace("cat", "c" * 5000))
     write_arpa(model, path)
     whole = path.read_bytes()
-    monkeypatch.setattr(arpa, "_BLOCK_BYTES", 10)
+    monkeypatch.setattr("unrolled.ngram.trie.lines.BLOCK_BYTES", 10)
     write_arpa(model, path)
     assert path.read_bytes() == whole
     monkeypatch.setattr(arpa, "MAX_LINE", 4000)

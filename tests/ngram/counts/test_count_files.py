@@ -105,7 +105,7 @@ def test_files_list_what_counting_by_hand_finds(tmp_path, order, name):
 def test_files_larger_than_a_block_come_out_whole(tmp_path, monkeypatch):
     counts, words = of_text(sentences(1, 200), 4, tmp_path)
     write_counts(counts, words, tmp_path / "one")
-    monkeypatch.setattr("unrolled.ngram.counts.count_files._BLOCK_BYTES", 40)
+    monkeypatch.setattr("unrolled.ngram.trie.lines.BLOCK_BYTES", 40)
     seen = []
     write_counts(counts, words, tmp_path / "two", progress=seen.append)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()

@@ -41,8 +41,7 @@ Anything else is an error that names file and line; declared counts are compared
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -53,13 +52,11 @@ from unrolled.ngram.arpa.reader import ArpaReader
 from unrolled.ngram.arpa.text import MAX_LINE
 from unrolled.ngram.model import NgramModel
 from unrolled.ngram.trie.layout import inverse_spreader
-from unrolled.ngram.trie.table import NgramTable
+from unrolled.ngram.trie.lines import write_lines
 from unrolled.storage.atomic import atomic_write
 from unrolled.text.vocabulary import readonly
 
 Array = np.ndarray[Any, Any]
-
-_BLOCK_BYTES = 4 << 20
 
 
 def read_arpa(
@@ -123,69 +120,35 @@ def write_arpa(
         FormatError: the model's file is damaged.
         SettingError, UnrolledError: the file cannot be written.
     """
+    from unrolled.ngram.arpa.arpa_kernels import format_lines
+
     require_normalised(model, "an ARPA file")
     table = model.trie.unpack()
     np.minimum(table.log_probs, 0, out=table.log_probs)
-    writer = _Writer(table, model.vocabulary.arrays(), model.path)
-    written = 0
+    words = model.vocabulary.arrays()
+    arrays = (table.log_probs, table.backoffs, words["text"], words["offsets"])
+    trie = readonly(table.first), readonly(table.words), table.bits, inverse_spreader(table.bits)
+    shared = (*trie, *(readonly(array) for array in arrays))
+
+    def lines(path: Array, out: Array) -> tuple[int, int]:
+        stop = table.level(path.size).stop
+        filled, room = format_lines(path, stop, *shared, out)
+        if room < 0:
+            raise FormatError(
+                "the vocabulary has a word outside its text: the file is damaged", where=model.path
+            )
+        if room > MAX_LINE:
+            raise FormatError(
+                f"an n-gram has {room} bytes, and a line of an ARPA file {MAX_LINE} at most",
+                where=model.path,
+            )
+        return filled, room
+
     with atomic_write(path) as file:
         file.write(b"\\data\\\n")
         for length in range(1, table.order + 1):
             file.write(b"ngram %d=%d\n" % (length, table.size(length)))
-        # One block is written, and perhaps compressed, while the next one is made.
-        with ThreadPoolExecutor(1) as pool:
-            for length in range(1, table.order + 1):
-                file.write(b"\n\\%d-grams:\n" % length)
-                blocks = writer.blocks(length)
-                waiting = pool.submit(next, blocks, None)
-                while (block := waiting.result()) is not None:
-                    waiting = pool.submit(next, blocks, None)
-                    file.write(block[0])
-                    written += block[1]
-                    if progress is not None:
-                        progress(written)
+        for length in range(1, table.order + 1):
+            file.write(b"\n\\%d-grams:\n" % length)
+            write_lines(file, table, length, lines, progress)
         file.write(b"\n\\end\\\n")
-
-
-class _Writer:
-    """Makes the lines of a table's n-grams."""
-
-    def __init__(self, table: NgramTable, words: dict[str, Array], where: str | None) -> None:
-        self.table = table
-        self.where = where
-        self._numbers = (
-            readonly(table.first),
-            readonly(table.words),
-            table.bits,
-            inverse_spreader(table.bits),
-            readonly(table.log_probs),
-            readonly(table.backoffs),
-            readonly(words["text"]),
-            readonly(words["offsets"]),
-        )
-
-    def blocks(self, length: int) -> Iterator[tuple[memoryview, int]]:
-        """The lines of all n-grams of ``length`` words, in blocks, and how many each block has."""
-        from unrolled.ngram.arpa.arpa_kernels import format_lines
-
-        here = self.table.level(length)
-        path = self.table.first_path(length)
-        size = _BLOCK_BYTES
-        while path[-1] < here.stop:
-            # A new buffer each time, as the block before may still be in the file's hands.
-            out = np.empty(size, np.uint8)
-            before = int(path[-1])
-            written, room = format_lines(path, here.stop, *self._numbers, out)
-            if room < 0:
-                raise FormatError(
-                    "the vocabulary has a word outside its text: the file is damaged",
-                    where=self.where,
-                )
-            if room > MAX_LINE:
-                raise FormatError(
-                    f"an n-gram has {room} bytes, and a line of an ARPA file {MAX_LINE} at most",
-                    where=self.where,
-                )
-            size = max(size, room)
-            if written:
-                yield out[:written].data, int(path[-1]) - before

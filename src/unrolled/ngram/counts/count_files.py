@@ -23,8 +23,7 @@ adjusted counts does.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,6 +32,7 @@ from unrolled.errors import SettingError, UnrolledError
 from unrolled.ngram.counts.count_parts import MOST, CountParts, stored_counts
 from unrolled.ngram.counts.counting import NgramCounts
 from unrolled.ngram.trie.layout import NONE, inverse_spreader
+from unrolled.ngram.trie.lines import write_lines
 from unrolled.ngram.trie.packing import pack_words, unpack_words
 from unrolled.ngram.trie.union import Part, unite
 from unrolled.storage.atomic import atomic_write
@@ -43,8 +43,6 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, Any]
 Report = Callable[[str], None]
-
-_BLOCK_BYTES = 4 << 20
 
 
 def write_counts(
@@ -65,41 +63,27 @@ def write_counts(
     Raises:
         SettingError, UnrolledError: the file cannot be written.
     """
-    written = 0
-    # One block is written, and perhaps compressed, while the next one is made.
-    with atomic_write(path) as file, ThreadPoolExecutor(1) as pool:
-        blocks = _blocks(counts, vocabulary)
-        waiting = pool.submit(next, blocks, None)
-        while (block := waiting.result()) is not None:
-            waiting = pool.submit(next, blocks, None)
-            file.write(block[0])
-            written += block[1]
-            if progress is not None:
-                progress(written)
+    with atomic_write(path) as file:
+        for length in range(1, counts.order + 1):
+            write_lines(file, counts, length, _formatter(counts, vocabulary, length), progress)
 
 
-def _blocks(counts: NgramCounts, vocabulary: Vocabulary) -> Iterator[tuple[memoryview, int]]:
-    """The lines of all n-grams, in blocks, and how many each block has."""
+def _formatter(
+    counts: NgramCounts, vocabulary: Vocabulary, length: int
+) -> Callable[[Array, Array], tuple[int, int]]:
+    """What writes lines of one order, as `write_lines` calls it."""
     from unrolled.ngram.counts.count_file_kernels import format_counts
 
     words = vocabulary.arrays()
-    inverse = inverse_spreader(counts.bits)
-    size = _BLOCK_BYTES
-    for length in range(1, counts.order + 1):
-        here = counts.level(length)
-        values = counts.counts(length)
-        path = counts.first_path(length)
-        scratch = np.empty_like(path)
-        while path[-1] < here.stop:
-            out = np.empty(size, np.uint8)  # a new one: the last may still be being written
-            before = int(path[-1])
-            filled, room = format_counts(
-                path, scratch, here.stop, counts.first, counts.words, counts.bits, inverse, values,
-                here.start, words["text"], words["offsets"], out,
-            )  # fmt: skip
-            size = max(size, room)
-            if filled:
-                yield out[:filled].data, int(path[-1]) - before
+    here, values, scratch = counts.level(length), counts.counts(length), np.empty(length, np.int64)
+    trie = counts.first, counts.words, counts.bits, inverse_spreader(counts.bits)
+    shared = (*trie, values, here.start, words["text"], words["offsets"])
+
+    def lines(path: Array, out: Array) -> tuple[int, int]:
+        found: tuple[int, int] = format_counts(path, scratch, here.stop, *shared, out)
+        return found
+
+    return lines
 
 
 def read_counts(

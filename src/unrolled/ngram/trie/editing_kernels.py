@@ -16,33 +16,6 @@ AHEAD = 32  # children whose suffixes are asked for early: they lie all over the
 
 
 @kernel
-def find_suffixes(
-    first: Array,
-    packed: Array,
-    bits: int,
-    parents: Array,
-    words: Array,
-    suffixes: Array,
-    base: int,
-) -> int:
-    """suffixes[base + i] for the children ``words`` of ``parents``, whose own suffixes are known.
-
-    Returns the number of n-grams that lack their suffix (left 0).
-    """
-    missing = 0
-    for index in range(parents.size):
-        context = suffixes[parents[index]]
-        low: Any = np.int64(first[context])
-        high: Any = np.int64(first[context + 1])
-        node = find_child(packed, bits, low, high, spread(words[index], bits))
-        if node < 0:
-            missing += 1
-        else:
-            suffixes[base + index] = node
-    return missing
-
-
-@kernel
 def find_nodes(first: Array, packed: Array, bits: int, rows: Array, nodes: Array) -> None:
     """Node of every row (N, k) of word ids, walking from its first word; -1 where it is missing."""
     for index in range(rows.shape[0]):

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from unrolled.errors import FormatError
+from unrolled.ngram.trie.layout import NONE
 from unrolled.ngram.trie.packing import unpack_words
 from unrolled.runtime.threads import even_slices, run_slices
 from unrolled.text.vocabulary import BOS
@@ -109,17 +110,19 @@ class TrieShape:
 
         result = np.zeros(int(self.levels[-1]), np.uint32)
         for length in range(2, self.order + 1):
-            here = self.level(length)
-            parents, words = self.parents(length), self.last_words(length)
+            here, above = self.level(length), self.level(length - 1)
+            words = self.last_words(length)
             if length == 2:
                 result[here] = words
                 continue
-            slices = [
-                (self.first, self.words, self.bits, parents[low:high], words[low:high], result,
-                 here.start + low)
-                for low, high in even_slices(words.size, CHUNKS)
-            ]  # fmt: skip
-            missing = sum(run_slices(kernels.find_suffixes, slices, threads))
+            parents = (self.parents(length) - above.start).astype(np.uint32)
+            trie = self.first, self.words, self.bits
+            shared = (*trie, result[above], parents, words)
+            cuts = even_slices(words.size, CHUNKS)
+            run_slices(
+                kernels.find_children, [(*shared, *cut, result[here]) for cut in cuts], threads
+            )
+            missing = np.count_nonzero(result[here] == NONE)
             if missing:
                 raise FormatError(
                     f"{missing} n-grams of order {length} lack the shorter n-gram that they "
