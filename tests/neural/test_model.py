@@ -61,7 +61,15 @@ def test_scores_are_those_of_stepping_word_by_word(settings: dict[str, Any], run
             state = model.advance(state, word)
 
 
-@pytest.mark.parametrize("settings", NETS)
+STARTS: list[dict[str, Any]] = [
+    {"cell": "gru", "recurrent_init": "radius", "recurrent_init_scale": 0.5},
+    {"cell": "lstm", "recurrent_init": "sparse", "output_layer": "sampled"},
+    {"cell": "elman", "recurrent_init": "orthogonal", "output_layer": "nce", "maxent_size": 0},
+    {"cell": "irnn", "recurrent_init": "identity", "maxent_size": 60, "tied": False},
+]
+
+
+@pytest.mark.parametrize("settings", NETS + STARTS)
 def test_a_model_comes_back_from_its_file(settings: dict[str, Any], tmp_path: Path) -> None:
     model = small_model(**settings)
     model.save(tmp_path / "net.safetensors")
@@ -70,6 +78,12 @@ def test_a_model_comes_back_from_its_file(settings: dict[str, Any], tmp_path: Pa
     assert np.array_equal(again.log_probs(IDS), model.log_probs(IDS))
     assert again.name == model.name
     assert again.net.config == model.net.config
+    for of in (torch.nn.Module.named_parameters, torch.nn.Module.named_buffers):
+        ours, theirs = dict(of(model.net)), dict(of(again.net))
+        assert list(ours) == list(theirs)  # tied ones are still tied
+        for name, tensor in ours.items():
+            assert torch.equal(tensor, theirs[name]), name
+            assert tensor.requires_grad == theirs[name].requires_grad
     copy = pickle.loads(pickle.dumps(again))
     assert np.array_equal(copy.log_probs(IDS), model.log_probs(IDS))
 

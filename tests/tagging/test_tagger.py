@@ -269,7 +269,7 @@ def language_model(tmp_path: Path) -> Path:
 def test_states_of_a_language_model_go_in_and_into_the_file(
     language_model: Path, tmp_path: Path
 ) -> None:
-    bare = {"embedding": 1, "characters": "none", "casing_dim": 0, "layers": 0}
+    bare = {"embedding": 1, "characters": "none", "casing_dim": 0, "layers": 0, "epochs": 16}
     tagger = small_tagger(language_model=str(language_model), **bare)
     assert tagger.config.language_model_dim == 8
     given = sentences(30, seed=5)

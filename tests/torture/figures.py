@@ -19,7 +19,7 @@ class Figures:
         self.tried[what] += 1
         if problem is not None:
             self._failed[what] += 1
-            self.failures.append(f"{what}: {case}: {problem}")
+            self.failures.append(ascii(f"{what}: {case}: {problem}"))
             if self._verbose:
                 print(self.failures[-1], flush=True)
 

@@ -50,6 +50,8 @@ def initialise(
         raise SettingError(f"weights of {shape} are no recurrent weights of G*H x H")
     if not scale > 0 or connections < 1:
         raise SettingError(f"scale is {scale} and connections {connections}, both must be above 0")
+    if weight.is_meta:  # a shape without numbers, which a file will give
+        return
     for block in weight.split(weight.shape[1]):
         if kind == "identity":
             nn.init.eye_(block)

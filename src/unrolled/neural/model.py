@@ -228,12 +228,11 @@ def parameter_arrays(net: nn.Module) -> dict[str, Array]:
     }
 
 
-@torch.no_grad()
 def read_net(build: Callable[[], AnyNet], file: ModelFile, *, modules: int) -> AnyNet:
-    """Build a net, and set its parameters to the arrays ``net.NAME`` of a file.
+    """Build a net whose parameters are the arrays ``net.NAME`` of a file.
 
-    What the file's settings ask for may need any amount of memory and time. So the net is built
-    twice, at first on torch's meta device, where tensors have shapes only.
+    What the file's settings ask for may need any amount of memory and time. So the net is built on
+    torch's meta device, where parameters have shapes only, and gets the arrays if they fit.
 
     Args:
         modules: how many layers or tables of their own ``build`` makes; each has an array or more.
@@ -249,14 +248,14 @@ def read_net(build: Callable[[], AnyNet], file: ModelFile, *, modules: int) -> A
         )
     try:
         with torch.device("meta"):
-            shapes = build()
+            net = build()
     except (TypeError, ValueError, OverflowError, RuntimeError, SettingError) as error:
         raise FormatError(f"the settings make no net: {error}", where=where) from None
-    arrays = {
-        name: file.array(f"net.{name}", np.float32, tuple(parameter.shape))
-        for name, parameter in shapes.named_parameters()
-    }
-    net = build()
-    for name, parameter in net.named_parameters():
-        parameter.copy_(torch.from_numpy(np.array(arrays[name])))
+    read = {}
+    for name, shape in net.named_parameters():
+        array = file.array(f"net.{name}", np.float32, tuple(shape.shape))
+        read[shape] = nn.Parameter(torch.from_numpy(np.array(array)), shape.requires_grad)
+    for module in net.modules():  # parameters that modules share stay shared
+        for name, shape in list(module.named_parameters(recurse=False, remove_duplicate=False)):
+            setattr(module, name, read[shape])
     return net

@@ -336,6 +336,6 @@ def _set_to_logarithms(bias: Tensor, counts: Array) -> None:
 
 def _forbidden(weight: Tensor) -> Tensor:
     """(V,) what is added to the scores: -inf at <s>, which is never predicted."""
-    mask = torch.zeros(weight.shape[0], dtype=weight.dtype)
+    mask = torch.zeros(weight.shape[0], dtype=weight.dtype, device="cpu")  # `read_net` has meta
     mask[BOS] = -math.inf
     return mask

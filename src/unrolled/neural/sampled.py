@@ -49,7 +49,7 @@ class SampledSoftmax(FullSoftmax):
         if samples < 1:
             raise SettingError(f"samples is {samples}, allowed are 1 and more")
         self.samples = samples
-        zeros = torch.zeros(weight.shape[0], dtype=torch.float64)
+        zeros = torch.zeros(weight.shape[0], dtype=torch.float64, device="cpu")
         self.register_buffer("cumulative", zeros, persistent=False)
         self.register_buffer("log_proposal", zeros.clone(), persistent=False)
         # Until counts come: words stand by falling frequency, which is about 1 / rank.
