@@ -239,7 +239,7 @@ def test_stupid_backoff_scores_but_has_no_perplexity(
 def test_compare_prints_a_table_and_keeps_its_results(
     run: Run, folder: Path, tmp_path: Path
 ) -> None:
-    output = tmp_path / "ladder"
+    output = tmp_path / "comparison"
     code, out, err = run(
         "compare", folder / "train.txt", folder / "test.txt", folder / "test.txt",
         "-o", output, "--only", "unigram, bigram", "--min-count", 1,
@@ -268,7 +268,7 @@ def test_compare_without_the_report_extra_keeps_the_rest(
     code, out, err = run("compare", text, text, text, "-o", tmp_path / "l", "--only", "unigram")
     assert code == 0
     assert "unigram" in out
-    assert "note: there is no report.html, as jinja2 is not installed. Run: pip install" in err
+    assert "note: no report.html is written: jinja2 is not installed. Run: pip install" in err
     assert sorted(path.name for path in (tmp_path / "l").iterdir()) == [
         "results.json", "unigram.safetensors",
     ]  # fmt: skip

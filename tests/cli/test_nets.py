@@ -102,7 +102,7 @@ def test_bad_settings_are_one_line_and_leave_nothing(
 
 
 def test_an_experiment_without_data_says_so(run: Run, tmp_path: Path) -> None:
-    code, _, err = run("experiment", "ladder", "--data", tmp_path, "-o", tmp_path / "out")
+    code, _, err = run("experiment", "cells", "--data", tmp_path, "-o", tmp_path / "out")
     assert code == 2
     assert "0 files have 'train' in their names" in err
 

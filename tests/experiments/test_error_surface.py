@@ -10,6 +10,7 @@ import pytest
 
 from unrolled.experiments import error_surface
 from unrolled.experiments.error_surface import BEGIN, THRESHOLD, descend, error, gradient, inside
+from unrolled.experiments.setup import Setup
 
 POINTS = [
     (5.0, -2.2), (5.0, -2.6), (5.0, -2.615), (5.0, -2.63), (4.2, -2.1), (4.2, -2.15), (5.9, -2.3),
@@ -65,7 +66,7 @@ def test_plain_descent_is_thrown_out_in_one_step_and_rescaled_descent_stays() ->
 
 
 def test_it_draws_both_pictures(tmp_path: Path) -> None:
-    results = error_surface.run(None, "smoke", tmp_path, lambda line: None)
+    results = error_surface.run(Setup("x", "smoke", tmp_path))
     assert results["table"]["gradient descent"]["left the region"] == 1
     assert results["table"]["rescaled gradients"]["left the region"] == 0
     for name in results["pictures"]:

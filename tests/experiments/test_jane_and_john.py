@@ -13,14 +13,15 @@ from unrolled.experiments.jane_and_john import (
     NAMES,
     QUESTION,
     WORDS,
-    Listener,
     Settings,
     _cells,
     _distance,
     _reach,
     _train,
+    build,
     sentences,
 )
+from unrolled.experiments.setup import Setup
 
 
 def test_a_sentence_has_its_name_first_and_nowhere_else() -> None:
@@ -35,7 +36,7 @@ def test_a_sentence_has_its_name_first_and_nowhere_else() -> None:
 
 def test_of_a_linear_net_the_share_that_reaches_the_name_is_the_matrix_power() -> None:
     """ReLU units that are all on are linear: k + 3 steps scale an error by 0.5^(k + 3)."""
-    net = Listener(6, "irnn")
+    net = build(6, "irnn")
     with torch.no_grad():
         net.cell.state_weight.copy_(0.5 * torch.eye(6))
         net.cell.input_weight.zero_()
@@ -64,7 +65,7 @@ def test_a_distance_counts_only_if_all_shorter_ones_are_bridged() -> None:
 
 
 def test_every_cell_is_in_the_table(tmp_path: Path) -> None:
-    results = jane_and_john.run(None, "smoke", tmp_path, lambda line: None)
+    results = jane_and_john.run(Setup("x", "smoke", tmp_path))
     assert set(results["table"]) == set(jane_and_john.CELLS)
     for name in results["pictures"]:
         assert (tmp_path / name).read_text().startswith("<svg")

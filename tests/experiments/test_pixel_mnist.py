@@ -13,7 +13,9 @@ import torch
 from unrolled.errors import FormatError, SettingError
 from unrolled.experiments import pixel_mnist
 from unrolled.experiments.mnist import read_mnist
-from unrolled.experiments.pixel_mnist import PixelReader, by_torch
+from unrolled.experiments.sequence_classifier import states_by_torch
+from unrolled.experiments.setup import Setup
+from unrolled.neural.cells import Cell
 
 
 def _write(folder: Path, name: str, array: np.ndarray, *, packed: bool = True) -> None:
@@ -60,15 +62,15 @@ def test_held_out_images_are_the_last_of_the_training_set(folder: Path) -> None:
 @pytest.mark.parametrize("nonlinearity", ["tanh", "relu"])
 def test_torchs_kernels_give_the_same_states(nonlinearity: str) -> None:
     torch.manual_seed(0)
-    cell = PixelReader(5, "elman", nonlinearity).cell
+    cell = Cell("elman", 1, 5, nonlinearity=nonlinearity)
     x, begin = torch.randn(9, 3, 1), torch.zeros(3, 5)
-    torch.testing.assert_close(by_torch(cell, x, begin), cell.run_fused(x, (begin,))[0])
+    torch.testing.assert_close(states_by_torch(cell, x, begin), cell.run_fused(x, (begin,))[0])
 
 
 def test_the_experiment_runs_and_no_rate_is_chosen_on_the_test_set(
     folder: Path, tmp_path: Path
 ) -> None:
-    results = pixel_mnist.run(folder, "smoke", tmp_path, lambda line: None)
+    results = pixel_mnist.run(Setup("x", "smoke", tmp_path, folder))
     assert set(results["table"]) == {"LSTM", "tanh RNN", "ReLU RNN", "IRNN"}
     assert set(results["curves"]) == {"plain", "permuted"}
     assert [step for step, _ in results["curves"]["plain"]["IRNN"]] == [10, 20]
@@ -76,13 +78,13 @@ def test_the_experiment_runs_and_no_rate_is_chosen_on_the_test_set(
     # Other test images change no choice.
     for name in ("t10k-images-idx3-ubyte",):
         _write(folder, name, np.zeros((60, 28, 28)), packed=False)
-    again = pixel_mnist.run(folder, "smoke", tmp_path, lambda line: None)
+    again = pixel_mnist.run(Setup("x", "smoke", tmp_path, folder))
     assert again["rates"] == results["rates"]
 
 
 def test_what_it_refuses(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(SettingError, match="needs MNIST. Name the folder of its four files"):
-        pixel_mnist.run(None, "smoke", tmp_path, lambda line: None)
+        pixel_mnist.run(Setup("x", "smoke", tmp_path))
     with pytest.raises(SettingError, match="the side is 5, allowed are 28 and its divisors"):
         read_mnist(folder, 5)
     images = folder / "t10k-images-idx3-ubyte"

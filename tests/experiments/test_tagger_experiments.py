@@ -9,7 +9,7 @@ import pytest
 
 from tagging.small_taggers import sentences
 from unrolled.errors import SettingError
-from unrolled.experiments import entity_sentiment, run_experiment
+from unrolled.experiments import run_experiment, taggers
 from unrolled.experiments.irsoy2014_depth import width_of
 from unrolled.experiments.taggers import TaggerRun, how_to_run, vectors_file
 from unrolled.tagging.data.columns import TaggedSentence, write_columns
@@ -144,11 +144,11 @@ def test_sentiment_of_laptops_is_the_mean_of_three_seeds(
     (tmp_path / "laptop14_train.txt").touch()
     jobs: list[TaggerRun] = []
 
-    def side_by_side(run: object, given: list[TaggerRun], **_: object) -> list[dict[str, float]]:
+    def run_in_parallel(run: object, given: list[TaggerRun], **_: object) -> list[dict[str, float]]:
         jobs.extend(given)
         return [{"F1": float(number)} for number in range(len(given))]
 
-    monkeypatch.setattr(entity_sentiment, "side_by_side", side_by_side)
+    monkeypatch.setattr(taggers, "run_in_parallel", run_in_parallel)
     table = run_experiment("entity-sentiment", tmp_path, output=tmp_path)["results"]["table"]
     names = ["laptop14"] * 3 + [f"twitter{fold}" for fold in range(1, 11)]
     assert [job.name for job in jobs] == names
@@ -179,9 +179,11 @@ def test_as_many_runs_at_a_time_as_there_are_cores_but_few_on_a_gpu(
 
 
 def test_how_to_run_an_experiment_is_for_those_of_many_runs(tmp_path: Path) -> None:
-    with pytest.raises(SettingError, match=r"large-lstm is no experiment of many runs.*: jobs has"):
+    with pytest.raises(
+        SettingError, match="not made of parallel runs, so it takes no jobs"
+    ):
         run_experiment("large-lstm", None, size="smoke", output=tmp_path, jobs=2)
-    with pytest.raises(SettingError, match="device has no meaning"):
+    with pytest.raises(SettingError, match="it takes no device"):
         run_experiment("large-lstm", None, size="smoke", output=tmp_path, device="cpu")
     with pytest.raises(SettingError, match="jobs is 0, allowed are 1 and more"):
         run_experiment("conll2003-ner", None, size="smoke", output=tmp_path, jobs=0)

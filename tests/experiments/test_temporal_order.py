@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from unrolled.errors import SettingError
 from unrolled.experiments import temporal_order
 from unrolled.experiments.populations import Population, Rule
-from unrolled.experiments.temporal_order import RULES, Settings, descend, sequences
+from unrolled.experiments.setup import Setup
+from unrolled.experiments.temporal_order import RULES, descend
+from unrolled.experiments.temporal_order_nets import Settings, sequences
 from unrolled.gradients.omega import omega_of
 from unrolled.neural.cells import Cell
 
@@ -110,7 +112,7 @@ def test_omega_solves_what_plain_descent_does_not() -> None:
 
 
 def test_all_methods_are_in_the_table(tmp_path: Path) -> None:
-    results = temporal_order.run(None, "smoke", tmp_path, lambda line: None)
+    results = temporal_order.run(Setup("x", "smoke", tmp_path))
     assert len(results["table"]) == 8
     for cells in results["table"].values():
         assert cells["nets"] == 1

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from unrolled.experiments import vanishing_gradient
+from unrolled.experiments.setup import Setup
 from unrolled.experiments.vanishing_gradient import (
     Settings,
     backward,
@@ -68,7 +69,7 @@ def test_three_arms_of_a_spiral() -> None:
 
 
 def test_the_experiment_runs(tmp_path: Path) -> None:
-    results = vanishing_gradient.run(None, "smoke", tmp_path, lambda line: None)
+    results = vanishing_gradient.run(Setup("x", "smoke", tmp_path))
     assert len(results["table"]) == 4
     assert (tmp_path / results["pictures"][0]).read_text().startswith("<svg")
 

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from unrolled.comparison.compare import LadderResult, Row
+from unrolled.comparison.compare import Comparison, Row
 from unrolled.errors import FormatError, MissingExtraError
 from unrolled.report import html, plots, read_results, tables, write_report
 
@@ -45,7 +45,7 @@ def result():
         row("hopeless", 4000.0),
     ]  # fmt: skip
     texts = {"train": {"name": EVIL, "bytes": 1000, "crc32": "00c0ffee"}}
-    return LadderResult(rows, texts, {"cores": 2}, {"min_count": 2}, [f"the {EVIL}"])
+    return Comparison(rows, texts, {"cores": 2}, {"min_count": 2}, [f"the {EVIL}"])
 
 
 class Page(HTMLParser):

@@ -1,4 +1,4 @@
-"""``unrolled compare`` and ``unrolled demo``: a ladder of models on one text."""
+"""``unrolled compare`` and ``unrolled demo``: models compared on one text."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 Text = Annotated[str, typer.Argument(show_default=False)]
 Folder = Annotated[
     Path | None,
-    typer.Option("--output", "-o", help="Keep the models, results.json and report.html here."),
+    typer.Option("--output", "-o", help="Folder for the models, results.json and report.html."),
 ]
 
 
@@ -27,12 +27,12 @@ def compare(
     min_count: Annotated[
         int,
         typer.Option(
-            help="Words that come fewer times are <unk>, so that all models have met <unk>.",
+            help="Words that occur fewer times are <unk>, so that all models learn <unk>.",
             min=1,
         ),
     ] = 2,
     only: Annotated[
-        str, typer.Option(help="Train only these models, by name, parted by commas.")
+        str, typer.Option(help="Train only these models, by name, separated by commas.")
     ] = "",
     tokens: shared.Tokens = "word",
     lower: shared.Lower = False,
@@ -41,24 +41,24 @@ def compare(
     field: shared.Field = None,
     threads: shared.Threads = 2,
 ) -> None:
-    """Train a ladder of models on one text and print the table of perplexities.
+    """Train several models on one text and print the table of their perplexities.
 
-    With --output it also writes report.html, which shows them in pictures (extra `report`).
+    With --output it also writes report.html, with pictures (extra `report`).
 
     Example:
 
-        unrolled compare train.txt valid.txt test.txt --output ladder/
+        unrolled compare train.txt valid.txt test.txt --output comparison/
     """
     options = shared.text_options(
         tokens=tokens, lower=lower, invalid=invalid, specials=specials, field=field
     )
-    _climb((train, valid, test), output, options, min_count, only, threads)
+    _compare((train, valid, test), output, options, min_count, only, threads)
 
 
 def demo(output: Folder = None, threads: shared.Threads = 2) -> None:
-    """The ladder on a text that is already there, the World English Bible, and a tagger at its end.
+    """Compare models on an installed text, the World English Bible, then train a tagger on it.
 
-    The tagger restores punctuation and capitals; with --output it is left for `unrolled tag`.
+    The tagger restores punctuation and capitals; --output saves it for `unrolled tag`.
 
     Example:
 
@@ -71,7 +71,7 @@ def demo(output: Folder = None, threads: shared.Threads = 2) -> None:
     with tempfile.TemporaryDirectory() as folder:
         place = output or Path(folder)
         train, valid, test = (str(path) for path in demo_text(place / "text"))
-        _climb((train, valid, test), output, shared.text_options(), 2, "", threads)
+        _compare((train, valid, test), output, shared.text_options(), 2, "", threads)
         _show_tagger(place, output is not None, threads)
 
 
@@ -92,7 +92,7 @@ def _show_tagger(folder: Path, keep: bool, threads: int) -> None:
                 path, folder=folder / "text-as-written", threads=threads, report=stages.stage
             )
     except MissingExtraError as error:
-        print(f"note: there is no tagger, as {error}", file=sys.stderr)
+        print(f"note: no tagger is trained: {error}", file=sys.stderr)
         return
     tagger = Tagger.load(path)
     print(
@@ -105,7 +105,7 @@ def _show_tagger(folder: Path, keep: bool, threads: int) -> None:
         print(f"try it: unrolled tag {path}", file=sys.stderr)
 
 
-def _climb(
+def _compare(
     texts: tuple[str, str, str],
     output: Path | None,
     options: TextOptions,
@@ -115,10 +115,10 @@ def _climb(
 ) -> None:
     import sys
 
-    from unrolled.comparison.compare import climb, format_table, names_in
+    from unrolled.comparison.compare import compare_models, format_table, names_in
     from unrolled.errors import MissingExtraError
 
-    result = climb(
+    result = compare_models(
         *texts,
         output=output,
         options=options,
@@ -129,12 +129,12 @@ def _climb(
     )
     print(format_table(result))
     if output:
-        kept = "models and results.json"
+        written = "models and results.json"
         try:
             from unrolled.report import write_report
 
             write_report(result, output / "report.html")
-            kept = "models, results.json and report.html"
+            written = "models, results.json and report.html"
         except MissingExtraError as error:
-            print(f"note: there is no report.html, as {error}", file=sys.stderr)
-        print(f"{kept} are in {output}", file=sys.stderr)
+            print(f"note: no report.html is written: {error}", file=sys.stderr)
+        print(f"{written} are in {output}", file=sys.stderr)

@@ -43,7 +43,7 @@ def experiment(
         ),
     ] = None,
 ) -> None:
-    """Run a published experiment again, and set its numbers beside the published ones.
+    """Run a published experiment, and report its numbers beside the published ones.
 
     Examples:
 
@@ -53,7 +53,7 @@ def experiment(
 
         unrolled experiment irsoy2014-depth --data mpqa/ --size paper --device cuda --jobs 16
 
-    What was done of an experiment on taggers when it ends early is not done again.
+    An interrupted experiment continues after the models that it has finished.
     """
     from unrolled.cli.progress import compiling_announced
     from unrolled.experiments import run_experiment

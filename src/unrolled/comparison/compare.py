@@ -1,7 +1,6 @@
-"""A ladder of models on one text: trained one after another, each in a process of its own.
+"""Models compared on one text: trained one after another, each in a process of its own.
 
-A process a model is what makes the peak of memory each model's own, and keeps one that fails from
-taking the others along.
+So the peak of memory is each model's own.
 """
 
 from __future__ import annotations
@@ -11,16 +10,14 @@ import json
 import math
 import multiprocessing
 import tempfile
-import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from unrolled.comparison.model_specs import RUNGS, Report, Rung, Task, file_name
+from unrolled.comparison.finished_runs import FinishedRuns
+from unrolled.comparison.model_specs import MODELS, ModelSpec, Report, Task, file_name
 from unrolled.comparison.provenance import file_facts, machine, peak_memory
 from unrolled.errors import SettingError, UnrolledError
 from unrolled.language_models.protocol import LanguageModel, evaluate, surprisals
@@ -30,15 +27,15 @@ from unrolled.text.corpus import TextOptions
 
 @dataclass(frozen=True)
 class Row:
-    """What one rung reached. Speeds count words and </s>, reading of the text included.
+    """What one model reached. Speeds count words and </s>, reading of the text included.
 
     Attributes:
         train_tokens_per_second: 0 for a mixture, which is tuned and not trained.
-        kind: the rung's family.
+        kind: the model's family.
         weights: of a mixture: ``{"model": name, "weight": number}`` for each of its models.
         curve: of a model trained in epochs, its provenance's ``training.curve``: ``{"epoch",
             "tokens", "seconds", "train_perplexity", "valid_perplexity", "rate"}`` for each point.
-        surprisals: for each sentence of `LadderResult.sentences`, ``{"word", "bits", "oov"}`` of
+        surprisals: for each sentence of `Comparison.sentences`, ``{"word", "bits", "oov"}`` of
             each token; bits are None where the probability is 0.
     """
 
@@ -59,23 +56,13 @@ class Row:
     surprisals: list[list[dict[str, Any]]] = field(default_factory=list)
 
 
-class Kept(Protocol):
-    """Where rows of finished rungs are kept, such as `FinishedRuns`."""
-
-    def find(self, job: Any) -> Any | None:
-        """The row of a job, as a dictionary, if it was finished before."""
-
-    def keep(self, job: Any, result: Any) -> Any:
-        """Keep a row."""
-
-
 @dataclass(frozen=True)
-class RungJob:
+class ModelJob:
     """What a row depends on beside the texts.
 
     Attributes:
-        output: the model's file. name: the rung's. settings: by name, its own and those of the
-            rungs that it needs. options, min_count, threads: see `climb`.
+        output: the model's file. name: the model's. settings: by name, its own and those of the
+            models that it needs. options, min_count, threads: see `compare_models`.
     """
 
     output: str
@@ -87,8 +74,8 @@ class RungJob:
 
 
 @dataclass(frozen=True)
-class LadderResult:
-    """The rows, what they were measured on, and the test sentences whose words they show."""
+class Comparison:
+    """The rows, what they were measured on, and the test sentences of their surprisals."""
 
     rows: list[Row]
     texts: dict[str, dict[str, Any]]
@@ -97,7 +84,7 @@ class LadderResult:
     sentences: list[str] = field(default_factory=list)
 
 
-def climb(
+def compare_models(
     train: str,
     valid: str,
     test: str,
@@ -106,76 +93,69 @@ def climb(
     options: TextOptions | None = None,
     min_count: int = 2,
     only: Sequence[str] = (),
-    rungs: Sequence[Rung] | None = None,
+    models: Sequence[ModelSpec] = MODELS,
     threads: int | None = None,
-    kept: Kept | None = None,
+    finished: FinishedRuns | None = None,
     report: Report | None = None,
-) -> LadderResult:
-    """Train every rung on ``train`` and measure it on ``valid`` and ``test``.
+) -> Comparison:
+    """Train every model on ``train`` and measure it on ``valid`` and ``test``.
 
-    Each rung is trained in a process of its own, so that its memory can be told; a script calls
+    Each is trained in a process of its own, so that its memory can be measured; a script calls
     this under ``if __name__ == "__main__":``, as Python asks of all that starts processes.
 
     Args:
         output: folder for the models and results.json; by default nothing is kept.
-        min_count: words that come fewer times in the training text are <unk>.
-        only: names of rungs; all by default. The models that a mixture needs come along.
-        rungs: the ladder; `RUNGS` by default, without the nets where torch is not installed.
+        min_count: words that occur fewer times in the training text are <unk>.
+        only: names of models; all by default. The models that a mixture needs are trained too.
+        models: what to compare; nets are left out where torch is not installed.
         threads: for all that can use them; by default two, where there are two cores to use.
-        kept: rows of rungs that were finished before are found there, and new ones kept.
-        report: called with a line as each rung begins.
+        finished: rows of models from an earlier run; new ones are saved there.
+        report: called with a line as each model begins.
 
     Raises:
-        SettingError: a name that no rung has. TextError: a text that cannot be read.
+        SettingError: a name that no model has. TextError: a text that cannot be read.
     """
-    say = report or (lambda line: None)
+    report = report or (lambda line: None)
     threads = threads or min(2, usable_cores())
-    rungs = _chosen(RUNGS if rungs is None else rungs, only)
+    models = _chosen(models, only)
     if not only and not _has_torch():
-        left = [rung for rung in rungs if rung.kind == "net"]
-        rungs = _without(rungs, left)
-        if left:
-            say(
-                f"{len(left)} nets are left out, as torch is not installed: "
+        nets = {spec.name for spec in models if spec.kind == "net"}
+        models = [spec for spec in models if not nets.intersection([spec.name, *spec.needs])]
+        if nets:
+            report(
+                f"{len(nets)} nets are left out, as torch is not installed: "
                 "pip install 'unrolled[neural]'"
             )
     task = Task(train, valid, test, options or TextOptions(), min_count, threads)
-    texts = {name: file_facts(path) for name, path in zip(_TEXTS, _paths(task), strict=True)}
+    texts = {name: file_facts(getattr(task, name)) for name in ("train", "valid", "test")}
     rows = []
     with tempfile.TemporaryDirectory() as spare:
         folder = Path(output or spare)
         folder.mkdir(parents=True, exist_ok=True)
-        for number, rung in enumerate(rungs, 1):
-            say(f"[{number}/{len(rungs)}] {rung.name}")
-            job = _job(rung, rungs, task, folder)
-            row = None if kept is None else kept.find(job)
+        for number, spec in enumerate(models, 1):
+            report(f"[{number}/{len(models)}] {spec.name}")
+            job = _job(spec, models, task, folder)
+            row = None if finished is None else finished.find(job)
             if row is not None:
-                say("  finished before")
+                report("  finished earlier")
             else:
-                row = asdict(_in_own_process(rung, task, folder, say))
-                row = row if kept is None else kept.keep(job, row)
+                row = asdict(_in_own_process(spec, task, folder, report))
+                row = row if finished is None else finished.save(job, row)
             rows.append(Row(**row))
         settings = {"min_count": min_count, "threads": threads, **asdict(task.options)}
-        result = LadderResult(rows, texts, machine(), settings, shown_sentences(task))
+        result = Comparison(rows, texts, machine(), settings, shown_sentences(task))
         if output is not None:
             _write_results(result, folder / "results.json")
     return result
 
 
-_TEXTS = ("train", "valid", "test")
-
-
-def _paths(task: Task) -> tuple[str, str, str]:
-    return task.train, task.valid, task.test
-
-
 def names_in(text: str) -> list[str]:
-    """Names of rungs parted by commas, which may hold commas themselves.
+    """Names of models separated by commas, which may hold commas themselves.
 
     >>> names_in("bigram, trigram, Katz, 9-gram")
     ['bigram', 'trigram, Katz', '9-gram']
     """
-    known = {rung.name for rung in RUNGS}
+    known = {spec.name for spec in MODELS}
     pieces = [piece.strip() for piece in text.split(",") if piece.strip()]
     names = []
     while pieces:
@@ -188,32 +168,20 @@ def names_in(text: str) -> list[str]:
     return names
 
 
-def _chosen(rungs: Sequence[Rung], only: Sequence[str]) -> list[Rung]:
-    known = {rung.name: rung for rung in rungs}
+def _chosen(models: Sequence[ModelSpec], only: Sequence[str]) -> list[ModelSpec]:
+    known = {spec.name: spec for spec in models}
     for name in only:
         if name not in known:
             raise SettingError(f"there is no model '{name}'", hint="Known: " + "; ".join(known))
     chosen = set(only or known)
-    for rung in reversed(rungs):
-        if rung.name in chosen:
-            chosen.update(rung.needs)
-    return [rung for rung in rungs if rung.name in chosen]
+    for spec in reversed(models):
+        if spec.name in chosen:
+            chosen.update(spec.needs)
+    return [spec for spec in models if spec.name in chosen]
 
 
 def _has_torch() -> bool:
     return importlib.util.find_spec("torch") is not None
-
-
-def _without(rungs: Sequence[Rung], left: Sequence[Rung]) -> list[Rung]:
-    """The rungs that need none of some others, and are none of them."""
-    gone = {rung.name for rung in left}
-    kept = []
-    for rung in rungs:
-        if rung.name in gone or gone.intersection(rung.needs):
-            gone.add(rung.name)
-        else:
-            kept.append(rung)
-    return kept
 
 
 def shown_sentences(task: Task, count: int = 5) -> list[str]:
@@ -228,67 +196,57 @@ def shown_sentences(task: Task, count: int = 5) -> list[str]:
     return [line.strip() for line in (handy if len(handy) >= count else early)[:count]]
 
 
-def _job(rung: Rung, rungs: Sequence[Rung], task: Task, folder: Path) -> RungJob:
-    settings = {other.name: other.settings for other in rungs if other.name in rung.needs}
-    return RungJob(
-        output=str(folder / file_name(rung.name)),
-        name=rung.name,
-        settings={**settings, rung.name: rung.settings},
-        options=task.options,
-        min_count=task.min_count,
-        threads=task.threads,
-    )
+def _job(spec: ModelSpec, models: Sequence[ModelSpec], task: Task, folder: Path) -> ModelJob:
+    settings = {other.name: other.settings for other in models if other.name in spec.needs}
+    return ModelJob(
+        str(folder / file_name(spec.name)), spec.name, {**settings, spec.name: spec.settings},
+        task.options, task.min_count, task.threads,
+    )  # fmt: skip
 
 
-def _in_own_process(rung: Rung, task: Task, folder: Path, say: Report) -> Row:
+def _in_own_process(spec: ModelSpec, task: Task, folder: Path, report: Report) -> Row:
+    """Train and measure a model in a new process, which sends its progress and its row."""
     context = multiprocessing.get_context("spawn")
-    lines = context.SimpleQueue()
-    teller = threading.Thread(target=_pass_on, args=(lines, say), daemon=True)
-    teller.start()
-    with ProcessPoolExecutor(1, context, initializer=_tell_by, initargs=(lines,)) as pool:
-        try:
-            return pool.submit(measure, rung, task, folder).result()
-        except BrokenProcessPool:
-            raise UnrolledError(
-                "the process that trained it was ended, most likely for lack of memory",
-                where=rung.name,
-                hint="Use less text or a lower order; a script must call it under "
-                "if __name__ == '__main__'",
-            ) from None
-        finally:
-            lines.put(None)
-            teller.join()
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_send_row, args=(sender, spec, task, folder))
+    process.start()
+    sender.close()  # the child has its own; without this one its death ends the pipe
+    try:
+        while isinstance(received := receiver.recv(), str):
+            report(f"  {received}")
+    except EOFError:
+        raise UnrolledError(
+            "the process that trained it was killed, most likely for lack of memory",
+            where=spec.name,
+            hint="Use less text or a lower order; a script must call it under "
+            "if __name__ == '__main__'",
+        ) from None
+    finally:
+        receiver.close()
+        process.join()
+    if isinstance(received, Exception):
+        raise received
+    row: Row = received
+    return row
 
 
-def _pass_on(lines: Any, say: Report) -> None:
-    """Lines of the other process, until None comes."""
-    while (line := lines.get()) is not None:
-        say(f"  {line}")
+def _send_row(sender: Any, spec: ModelSpec, task: Task, folder: Path) -> None:
+    try:
+        sender.send(measure(spec, task, folder, sender.send))
+    except Exception as error:
+        sender.send(error)
 
 
-_lines: Any = None  # where a process of the ladder tells how far it is
-
-
-def _tell_by(lines: Any) -> None:
-    global _lines  # set once, as the process begins
-    _lines = lines
-
-
-def _tell(line: str) -> None:
-    if _lines is not None:
-        _lines.put(line)
-
-
-def measure(rung: Rung, task: Task, folder: Path) -> Row:
-    """Train one rung, save it, and measure it; the peak of memory is this process's."""
+def measure(spec: ModelSpec, task: Task, folder: Path, report: Report) -> Row:
+    """Train one model, save it, and measure it; the peak of memory is this process's."""
     import warnings
 
     from unrolled.errors import UnrolledWarning
 
-    warnings.simplefilter("ignore", UnrolledWarning)  # the ladder is for comparing, fallbacks too
-    path = folder / file_name(rung.name)
+    warnings.simplefilter("ignore", UnrolledWarning)  # fallbacks are compared too
+    path = folder / file_name(spec.name)
     began = time.perf_counter()
-    model: Any = rung.train(task, rung.settings, folder, _tell)
+    model: Any = spec.train(task, spec.settings, folder, report)
     model.save(path)
     seconds = time.perf_counter() - began
     peak = peak_memory()
@@ -302,7 +260,7 @@ def measure(rung: Rung, task: Task, folder: Path) -> Row:
         line = test.line()
         words = _surprisals(model, shown_sentences(task))
     return Row(
-        name=rung.name,
+        name=spec.name,
         valid_perplexity=None if valid is None else valid.perplexity,
         test_perplexity=None if test is None else test.perplexity,
         line=line,
@@ -312,9 +270,9 @@ def measure(rung: Rung, task: Task, folder: Path) -> Row:
         parameters=model.parameters,
         file_bytes=path.stat().st_size,
         peak_bytes=peak,
-        settings=rung.settings,
-        kind=rung.kind,
-        weights=_weights(rung, model),
+        settings=spec.settings,
+        kind=spec.kind,
+        weights=_weights(spec, model),
         curve=model.provenance.get("training", {}).get("curve", []),
         surprisals=words,
     )
@@ -325,10 +283,10 @@ def _trained_tokens(model: Any) -> int:
     return tokens
 
 
-def _weights(rung: Rung, model: Any) -> list[dict[str, Any]]:
-    if not rung.needs:
+def _weights(spec: ModelSpec, model: Any) -> list[dict[str, Any]]:
+    if not spec.needs:
         return []
-    names = [*rung.needs, *(model.name for model in model.models[len(rung.needs) :])]
+    names = [*spec.needs, *(model.name for model in model.models[len(spec.needs) :])]
     pairs = zip(names, model.weights.tolist(), strict=True)
     return [{"model": name, "weight": weight} for name, weight in pairs]
 
@@ -341,14 +299,14 @@ def _surprisals(model: LanguageModel, sentences: list[str]) -> list[list[dict[st
     return shown
 
 
-def _write_results(result: LadderResult, path: Path) -> None:
+def _write_results(result: Comparison, path: Path) -> None:
     from unrolled.storage.atomic import atomic_write
 
     with atomic_write(path) as file:
         file.write(json.dumps(asdict(result), indent=1).encode() + b"\n")
 
 
-def format_table(result: LadderResult) -> str:
+def format_table(result: Comparison) -> str:
     """The rows as an aligned table, and below it how the perplexities were measured."""
     header = ("model", "valid ppl", "test ppl", "train tok/s", "score tok/s", "parameters",
               "file MB", "peak MB")  # fmt: skip

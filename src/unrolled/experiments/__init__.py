@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import importlib
-import inspect
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, cast
 
 from unrolled.errors import SettingError
+from unrolled.experiments.setup import Report, Results, Setup
 
 # Name on the command line -> module.
 EXPERIMENTS = {
     "mikolov2011-table2": "mikolov2011_table2",
     "mikolov2011-table3": "mikolov2011_table3",
-    "ladder": "cell_ladder",
+    "cells": "cells",
     "large-lstm": "large_lstm",
     "irsoy2014-depth": "irsoy2014_depth",
     "irsoy2014-crf-baseline": "irsoy2014_crf_baseline",
@@ -25,36 +25,29 @@ EXPERIMENTS = {
     "temporal-order": "temporal_order",
     "pixel-mnist": "pixel_mnist",
     "jane-and-john": "jane_and_john",
-    "echo-state": "narma",
+    "echo-state": "echo_state",
 }
 SIZES = ("smoke", "laptop", "paper")
 
 
 class Experiment(Protocol):
-    """What a file of this folder offers.
+    """What a module of this folder offers.
 
     ``PUBLISHED`` and the ``table`` of the results have the same rows and columns by name, so that
-    they can be set side by side. A file whose published numbers were not read in the source, but
-    are quoted from memory, also has ``REMEMBERED = True``, and every page that shows them says so.
+    the results page can show them in one cell. A module may also set:
+
+    ``REMEMBERED = True``: the published numbers are quoted from memory, and every page says so.
+    ``PARALLEL = True``: it makes many runs, and takes ``jobs`` and ``device``.
+    ``PICTURES = True``: it draws with matplotlib.
     """
 
     SOURCE: str
     PUBLISHED: dict[str, dict[str, float]]
 
-    def run(
-        self,
-        data: Path | None,
-        size: str,
-        folder: Path,
-        report: Callable[[str], None],
-        /,
-        **how: Any,
-    ) -> dict[str, Any]:
-        """Run it, keep models and pictures in a folder, and give back its results for JSON.
+    def run(self, setup: Setup, /) -> Results:
+        """Run it, and return its results for JSON.
 
-        ``data`` is the folder that the user named, or None; ``table`` is required of the results,
-        ``pictures`` are names of files in the folder. One of many runs side by side also takes
-        ``jobs``, how many at a time, and ``device``, where they compute.
+        They hold a ``table``, and may hold ``pictures``, names of files in the output folder.
         """
 
 
@@ -78,11 +71,11 @@ def run_experiment(
     *,
     size: str = "laptop",
     output: Path,
-    report: Callable[[str], None] | None = None,
+    report: Report | None = None,
     jobs: int | None = None,
     device: str | None = None,
 ) -> dict[str, Any]:
-    """Run an experiment and write ``NAME-SIZE.json`` and what else it makes into a folder.
+    """Run an experiment and write ``NAME-SIZE.json`` and its pictures and models into a folder.
 
     Args:
         data: the folder that the experiment reads from; language models take the demo text
@@ -94,60 +87,50 @@ def run_experiment(
 
     Raises:
         SettingError: an unknown name, size or device, a folder that is not there or lacks a file,
-            or jobs or a device of an experiment that has no use for them.
+            or jobs or a device for an experiment of one run.
+        MissingExtraError: matplotlib is not installed, and the experiment draws.
     """
     import json
     import time
 
-    from unrolled.comparison.provenance import machine
-    from unrolled.experiments.finished_runs import parts_folder, remove_parts
+    from unrolled.comparison.finished_runs import parts_folder, remove_parts
+    from unrolled.comparison.provenance import file_facts, machine
+    from unrolled.report.experiment_plots import require_matplotlib
     from unrolled.storage.atomic import atomic_write
 
     experiment = experiment_of(name)
+    options = vars(experiment)
     if size not in SIZES:
         raise SettingError(f"size '{size}' is unknown, allowed are {', '.join(SIZES)}")
     if data is not None and not data.is_dir():
         raise SettingError("there is no such folder", where=str(data))
-    how = _how(experiment, name, jobs=jobs, device=device)
+    for option, value in (("jobs", jobs), ("device", device)):
+        if value is not None and not options.get("PARALLEL"):
+            raise SettingError(f"{name} is not made of parallel runs, so it takes no {option}")
+    if jobs is not None and jobs < 1:
+        raise SettingError(f"jobs is {jobs}, allowed are 1 and more")
+    if options.get("PICTURES"):
+        require_matplotlib()  # before hours of training, not after
     output.mkdir(parents=True, exist_ok=True)
     parts = parts_folder(output, name, size)
     resumed = parts.is_dir()
     began = time.perf_counter()
-    results = experiment.run(data, size, output, report or (lambda line: None), **how)
+    setup = Setup(name, size, output, data, jobs=jobs, device=device or "auto")
+    results = experiment.run(replace(setup, report=report) if report else setup)
+    files = [] if data is None else sorted(path for path in data.iterdir() if path.is_file())
     record = {
         "experiment": name,
         "size": size,
         "source": experiment.SOURCE,
         "published": experiment.PUBLISHED,
-        "remembered": getattr(experiment, "REMEMBERED", False),
+        "remembered": options.get("REMEMBERED", False),
         "results": results,
         "seconds": time.perf_counter() - began,
         "resumed": resumed,
-        "data": [] if data is None else _files(data),
+        "data": [file_facts(str(path)) for path in files],
         "machine": machine(),
     }
     with atomic_write(output / f"{name}-{size}.json") as file:
         file.write(json.dumps(record, indent=1).encode() + b"\n")
     remove_parts(parts)
     return record
-
-
-def _how(experiment: Experiment, name: str, **given: Any) -> dict[str, Any]:
-    """What was given of how to run it."""
-    wished = {key: value for key, value in given.items() if value is not None}
-    known = inspect.signature(experiment.run).parameters
-    for key in wished:
-        if key not in known:
-            raise SettingError(
-                f"{name} is no experiment of many runs side by side: {key} has no meaning for it"
-            )
-    if wished.get("jobs", 1) < 1:
-        raise SettingError(f"jobs is {wished['jobs']}, allowed are 1 and more")
-    return wished
-
-
-def _files(folder: Path) -> list[dict[str, Any]]:
-    """Name, size and checksum of each file of a folder, but of those in folders within it."""
-    from unrolled.comparison.provenance import file_facts
-
-    return [file_facts(str(path)) for path in sorted(folder.iterdir()) if path.is_file()]

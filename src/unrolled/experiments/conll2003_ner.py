@@ -6,23 +6,15 @@ import time
 from pathlib import Path
 from typing import Any
 
-from unrolled.comparison.provenance import file_facts
-from unrolled.experiments.finished_runs import FinishedRuns, parts_folder
-from unrolled.experiments.taggers import (
-    TaggerRun,
-    data_folder,
-    how_to_run,
-    shortened,
-    train,
-    vectors_file,
-)
-from unrolled.experiments.worker_pool import Report, side_by_side
+from unrolled.experiments.setup import Results, Setup
+from unrolled.experiments.taggers import TaggerExperiment, TaggerRun
 
 SOURCE = (
     "CoNLL-2003 English named entities (Tjong Kim Sang and De Meulder 2003), exact span F1 on "
     "eng.testb by conlleval. Published: NCRF++ (Yang and Zhang 2018) with an LSTM of words and "
     "GloVe vectors; flair; MITIE."
 )
+PARALLEL = True
 PUBLISHED = {
     "characters, CRF, vectors": {"test F1": 91.26},
     "CRF, vectors": {"test F1": 89.45},
@@ -31,8 +23,7 @@ PUBLISHED = {
     "flair": {"test F1": 93.09},
 }
 
-# What the nets without word vectors do better with: letters matter more, and rare words are rarer
-# still at first sight.
+# Nets without word vectors do better with this: they must learn more from letters.
 WITHOUT_VECTORS: dict[str, Any] = {"word_dropout": 1.0}
 _NONE: dict[str, Any] = {"characters": "none", "casing_dim": 0}
 _SIZES: dict[str, dict[str, Any]] = {
@@ -57,67 +48,51 @@ def train_and_test(run: TaggerRun) -> dict[str, Any]:
     """Scores on dev and test, time, and speed of tagging."""
     from unrolled.tagging.data.folds import read_conll2003
 
-    split = shortened(read_conll2003(run.folder), run.sentences)
+    data = read_conll2003(run.folder)
     began = time.perf_counter()
-    tagger = train(split, run.device, run.settings)
+    tagger, split = run.train(data)
     seconds = time.perf_counter() - began
     tagger.save(run.output)
     began = time.perf_counter()
     scores = tagger.evaluate(split.test)
     speed = scores.tokens / (time.perf_counter() - began)
-    training = tagger.settings["training"]
+    training, curve = tagger.settings["training"], tagger.settings["curve"]
     return {
         "test": scores.as_dict(),
-        "dev": max(record["score"] for record in tagger.settings["curve"]),
+        "dev": max(record["score"] for record in curve),
         "table": scores.table(),
         "training_seconds": seconds,
-        "training_tokens_per_second": tagger.settings["curve"][-1]["tokens_per_second"],
+        "training_tokens_per_second": curve[-1]["tokens_per_second"],
         "tagging_tokens_per_second": speed,
         "parameters": tagger.parameters,
-        "curve": tagger.settings["curve"],
+        "curve": curve,
         "training": {**training, "vectors": Path(training["vectors"]).name},
     }
 
 
-def run(
-    data: Path | None,
-    size: str,
-    folder: Path,
-    report: Report,
-    /,
-    *,
-    jobs: int | None = None,
-    device: str = "auto",
-) -> dict[str, Any]:
-    """Train the taggers of the table side by side, each on one core."""
-    given = data_folder(data, "conll2003", "eng.train")
-    vectors = vectors_file(given)
-    workers, device = how_to_run(size, jobs, device)
+def run(setup: Setup) -> Results:
+    """Train the taggers of the table in parallel, each on one core."""
+    experiment = TaggerExperiment(setup, "conll2003", "eng.train")
     runs = []
-    for name in _ROWS_OF[size]:
+    for name in _ROWS_OF[setup.size]:
         with_vectors, changes = _ROWS[name]
-        settings = {**_SIZES[size], **changes}
+        settings = {**_SIZES[setup.size], **changes}
         if with_vectors:
-            settings["vectors"] = vectors
-        output = folder / f"conll2003-{name.replace(', ', '-')}.safetensors"
-        most = 100 if size == "smoke" else None
-        runs.append(TaggerRun(str(given), name, settings, most, str(output), device))
+            settings["vectors"] = experiment.vectors
+        output = setup.output / f"conll2003-{name.replace(', ', '-')}.safetensors"
+        most = 100 if setup.size == "smoke" else None
+        runs.append(TaggerRun(name, settings, sentences=most, output=str(output)))
 
-    def done(run: TaggerRun, result: dict[str, Any]) -> None:
-        report(f"{run.name}:\n{result['table']}\n{result['training_seconds']:.0f} s")
+    def describe(run: TaggerRun, result: dict[str, Any]) -> str:
+        return f"{run.name}:\n{result['table']}\n{result['training_seconds']:.0f} s"
 
-    kept = FinishedRuns(parts_folder(folder, "conll2003-ner", size), [given, vectors])
-    results = side_by_side(
-        train_and_test, runs, workers=workers, done=done, kept=kept, report=report
-    )
+    results = experiment.run(train_and_test, runs, describe)
     found = {run.name: result for run, result in zip(runs, results, strict=True)}
     return {
         "table": {
             name: {"test F1": 100 * result["test"]["f1"], "dev F1": 100 * result["dev"]}
             for name, result in found.items()
         },
-        "vectors": file_facts(vectors),
-        "device": device,
-        "jobs": workers,
+        **experiment.facts(),
         "runs": found,
     }

@@ -2,23 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from statistics import pstdev
 from typing import Any
 
-import numpy as np
-
-from unrolled.comparison.provenance import file_facts
-from unrolled.experiments.finished_runs import FinishedRuns, parts_folder
-from unrolled.experiments.taggers import (
-    TaggerRun,
-    data_folder,
-    how_to_run,
-    mean,
-    shortened,
-    train,
-    vectors_file,
-)
-from unrolled.experiments.worker_pool import Report, side_by_side
+from unrolled.experiments.setup import Results, Setup
+from unrolled.experiments.taggers import TaggerExperiment, TaggerRun, means
 
 SOURCE = (
     "Entity-level sentiment: laptop reviews of SemEval 2014 (Pontiki et al. 2014), and tweets in "
@@ -28,6 +16,7 @@ SOURCE = (
 )
 # The authors' full model.
 REMEMBERED = True  # the published numbers are not checked against the paper
+PARALLEL = True
 PUBLISHED = {"laptop14": {"F1": 57.9}, "twitter": {"F1": 48.0}}
 
 # Little dropout, and few words taken for unknown ones: with what suits news, laptops stayed at 43
@@ -39,27 +28,14 @@ SETTINGS: dict[str, Any] = {
     "hidden": 200, "epochs": 20, "rate": 0.002, "batch": 16, "dropout_input": 0.2,
     "dropout_output": 0.3, "word_dropout": 0.1, "pooling": "max", "averaging": 2.0,
 }  # fmt: skip
-_SIZES: dict[str, dict[str, Any]] = {
-    "smoke": {
-        "folds": 1,
-        "seeds": {"laptop14": 1, "twitter": 1},
-        "sentences": 60,
-        "settings": {"epochs": 1, "hidden": 10, "vector_words": 0},
-    },
-    # One seed scatters by two points where there is one test set; ten folds make up for that.
-    "laptop": {
-        "folds": 10,
-        "seeds": {"laptop14": 3, "twitter": 1},
-        "sentences": None,
-        "settings": {},
-    },
-    "paper": {
-        "folds": 10,
-        "seeds": {"laptop14": 5, "twitter": 5},
-        "sentences": None,
-        "settings": {},
-    },
+# Folds of tweets, and seeds of each data set. One seed scatters by two points where there is one
+# test set; ten folds make up for that.
+_SIZES: dict[str, tuple[int, dict[str, int]]] = {
+    "smoke": (1, {"laptop14": 1, "twitter": 1}),
+    "laptop": (10, {"laptop14": 3, "twitter": 1}),
+    "paper": (10, {"laptop14": 5, "twitter": 5}),
 }
+_SMOKE: dict[str, Any] = {"epochs": 1, "hidden": 10, "vector_words": 0}
 
 
 def train_and_test(run: TaggerRun) -> dict[str, float]:
@@ -67,8 +43,7 @@ def train_and_test(run: TaggerRun) -> dict[str, float]:
     from unrolled.tagging.data.folds import read_sentiment
     from unrolled.tagging.scoring.scores import score_spans
 
-    split = shortened(read_sentiment(run.folder, run.name), run.sentences)
-    tagger = train(split, run.device, run.settings)
+    tagger, split = run.train(read_sentiment(run.folder, run.name))
     gold = [sentence.tags for sentence in split.test]
     predicted = tagger.predict([sentence.words for sentence in split.test])
     bare = [[[tag[0] for tag in tags] for tags in side] for side in (gold, predicted)]
@@ -79,51 +54,32 @@ def train_and_test(run: TaggerRun) -> dict[str, float]:
     }
 
 
-def run(
-    data: Path | None,
-    size: str,
-    folder: Path,
-    report: Report,
-    /,
-    *,
-    jobs: int | None = None,
-    device: str = "auto",
-) -> dict[str, Any]:
+def run(setup: Setup) -> Results:
     """Laptops, and the folds of tweets: means over folds and seeds."""
-    given = data_folder(data, "sentiment", "laptop14_train.txt")
-    workers, device = how_to_run(size, jobs, device)
-    plan = _SIZES[size]
-    settings = {**SETTINGS, "vectors": vectors_file(given), **plan["settings"]}
+    experiment = TaggerExperiment(setup, "sentiment", "laptop14_train.txt")
+    folds, seeds = _SIZES[setup.size]
+    smoke = setup.size == "smoke"
+    settings = {**SETTINGS, "vectors": experiment.vectors, **(_SMOKE if smoke else {})}
     parts = {
         "laptop14": ["laptop14"],
-        "twitter": [f"twitter{fold}" for fold in range(1, plan["folds"] + 1)],
+        "twitter": [f"twitter{fold}" for fold in range(1, folds + 1)],
     }
     runs = [
-        TaggerRun(str(given), part, {**settings, "seed": seed}, plan["sentences"], device=device)
-        for name, seeds in plan["seeds"].items()
+        TaggerRun(part, {**settings, "seed": seed}, sentences=60 if smoke else None)
+        for name, count in seeds.items()
         for part in parts[name]
-        for seed in range(1, seeds + 1)
+        for seed in range(1, count + 1)
     ]
-
-    def done(run: TaggerRun, result: dict[str, float]) -> None:
-        report(f"{_row(run)}: F1 {result['F1']:.2f}")
-
-    kept = FinishedRuns(
-        parts_folder(folder, "entity-sentiment", size), [given, settings["vectors"]]
-    )
-    results = side_by_side(
-        train_and_test, runs, workers=workers, done=done, kept=kept, report=report
+    results = experiment.run(
+        train_and_test, runs, lambda run, result: f"{_row(run)}: F1 {result['F1']:.2f}"
     )
     table: dict[str, dict[str, float]] = {}
     for name, own_parts in parts.items():
         own = [result for run, result in zip(runs, results, strict=True) if run.name in own_parts]
-        table[name] = {key: mean(result[key] for result in own) for key in own[0]}
-        table[name]["deviation"] = float(np.std([result["F1"] for result in own]))
+        table[name] = {**means(own), "deviation": pstdev(result["F1"] for result in own)}
     return {
         "table": table,
-        "vectors": file_facts(settings["vectors"]),
-        "device": device,
-        "jobs": workers,
+        **experiment.facts(),
         "runs": {_row(run): result for run, result in zip(runs, results, strict=True)},
         "settings": SETTINGS,
     }

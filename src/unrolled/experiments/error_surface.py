@@ -7,16 +7,17 @@ has two stable states and the start lies between them, 50 steps make a cliff of 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from unrolled.experiments.setup import Results, Setup
 
 SOURCE = (
     "R. Pascanu, T. Mikolov, Y. Bengio. On the difficulty of training recurrent neural networks. "
     "ICML 2013, figure 6."
 )
+PICTURES = True
 PUBLISHED: dict[str, dict[str, float]] = {}  # a figure without numbers
 
 Array = np.ndarray[Any, Any]
@@ -73,27 +74,24 @@ def inside(point: tuple[float, float]) -> bool:
     return W_RANGE[0] <= point[0] <= W_RANGE[1] and B_RANGE[0] <= point[1] <= B_RANGE[1]
 
 
-def run(
-    data: Path | None, size: str, folder: Path, report: Callable[[str], None]
-) -> dict[str, Any]:
+def run(setup: Setup) -> Results:
     """Surface, plain and rescaled descent; pictures in 3-D and as contours."""
-    from unrolled.report.experiment_plots import contours, require_matplotlib, surface
+    from unrolled.report.experiment_plots import contours, surface
 
-    require_matplotlib()
-    w = np.linspace(*W_RANGE, _POINTS[size])
-    b = np.linspace(*B_RANGE, _POINTS[size])
+    w = np.linspace(*W_RANGE, _POINTS[setup.size])
+    b = np.linspace(*B_RANGE, _POINTS[setup.size])
     errors = error(w, b[:, None])
     paths = {"gradient descent": descend(BEGIN), "rescaled gradients": descend(BEGIN, THRESHOLD)}
     heights = {name: error(path[:, 0], path[:, 1]) for name, path in paths.items()}
     table = {name: _facts(path) for name, path in paths.items()}
     for name, facts in table.items():
-        report(f"{name}: " + ", ".join(f"{key} {value:.3g}" for key, value in facts.items()))
+        setup.report(f"{name}: " + ", ".join(f"{key} {value:.3g}" for key, value in facts.items()))
     pictures = {
-        f"error-surface-{size}.png": surface(w, b, errors, paths, heights),
-        f"error-surface-contours-{size}.png": contours(w, b, errors, paths),
+        f"error-surface-{setup.size}.png": surface(w, b, errors, paths, heights),
+        f"error-surface-contours-{setup.size}.png": contours(w, b, errors, paths),
     }
     for name, picture in pictures.items():
-        (folder / name).write_bytes(picture)
+        (setup.output / name).write_bytes(picture)
     return {
         "table": table,
         "pictures": list(pictures),

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from unrolled.experiments.finished_runs import FinishedRuns, parts_folder
-from unrolled.experiments.taggers import data_folder, how_to_run, mean, train
-from unrolled.experiments.worker_pool import Report, side_by_side
+from unrolled.experiments.setup import Results, Setup
+from unrolled.experiments.taggers import (
+    OPINIONS,
+    TaggerExperiment,
+    TaggerRun,
+    in_words,
+    means_by_name,
+    percent,
+)
 
 if TYPE_CHECKING:
     from unrolled.tagging.data.columns import TaggedSentence
@@ -19,6 +24,7 @@ SOURCE = (
 )
 # Its CRF also knew phrases and lists of opinion words.
 REMEMBERED = True  # the published numbers are not checked against the paper
+PARALLEL = True
 PUBLISHED = {
     "DSE": {"proportional": 57.74, "binary": 64.45},
     "ESE": {"proportional": 48.10, "binary": 58.85},
@@ -36,23 +42,6 @@ _SIZES: dict[str, dict[str, Any]] = {
     "laptop": {"folds": 3, "epochs": 8},
     "paper": {"folds": 10, "epochs": 15},
 }
-KINDS = ("dse", "ese")
-
-
-@dataclass(frozen=True)
-class Run:
-    """One CRF: the kind of expressions and the fold."""
-
-    folder: str
-    kind: str
-    fold: int
-    epochs: int
-    device: str = "cpu"
-
-    @property
-    def row(self) -> str:
-        """Its row of the table."""
-        return self.kind.upper()
 
 
 def with_features(sentence: TaggedSentence) -> TaggedSentence:
@@ -70,60 +59,37 @@ def with_features(sentence: TaggedSentence) -> TaggedSentence:
     return replace(sentence, columns=(lower, sentence.columns[0], ends, looks))
 
 
-def train_and_test(run: Run) -> tuple[float, float]:
+def train_and_test(run: TaggerRun) -> dict[str, float]:
     """Proportional and binary F1 on the test part of a fold, in percent."""
     from unrolled.tagging.data.folds import Split, read_mpqa_fold
     from unrolled.tagging.scoring.overlap import score_overlap
 
-    plain = read_mpqa_fold(run.folder, run.kind, run.fold)
-    split = Split(
-        *([with_features(item) for item in part] for part in (plain.train, plain.dev, plain.test))
-    )
-    tagger = train(split, run.device, {**SETTINGS, "epochs": run.epochs})
+    plain = read_mpqa_fold(run.folder, run.name.lower(), run.fold)
+    parts = (plain.train, plain.dev, plain.test)
+    tagger, split = run.train(Split(*([with_features(item) for item in part] for part in parts)))
     found = tagger.tag(split.test, confidences=False)
     gold = [sentence.tags for sentence in split.test]
-    scores = score_overlap(gold, [result.tags for result in found])
-    return 100 * scores.proportional_f1, 100 * scores.binary_f1
+    return percent(score_overlap(gold, [result.tags for result in found]))
 
 
-def run(
-    data: Path | None,
-    size: str,
-    folder: Path,
-    report: Report,
-    /,
-    *,
-    jobs: int | None = None,
-    device: str = "auto",
-) -> dict[str, Any]:
+def run(setup: Setup) -> Results:
     """Train a CRF for each fold and kind; means over folds."""
-    given = data_folder(data, "mpqa", "dse.txt")
-    workers, device = how_to_run(size, jobs, device)
-    plan = _SIZES[size]
+    experiment = TaggerExperiment(setup, "mpqa", "dse.txt", with_vectors=False)
+    plan = _SIZES[setup.size]
+    settings = {**SETTINGS, "epochs": plan["epochs"]}
     runs = [
-        Run(str(given), kind, fold, plan["epochs"], device)
+        TaggerRun(kind.upper(), settings, fold)
         for fold in range(plan["folds"])
-        for kind in KINDS
+        for kind in OPINIONS
     ]
 
-    def done(run: Run, result: tuple[float, float]) -> None:
-        report(f"{run.row}, fold {run.fold}: proportional {result[0]:.2f}, binary {result[1]:.2f}")
+    def describe(run: TaggerRun, found: dict[str, float]) -> str:
+        return f"{run.name}, fold {run.fold}: {in_words(found)}"
 
-    kept = FinishedRuns(parts_folder(folder, "irsoy2014-crf-baseline", size), [given], SETTINGS)
-    results = side_by_side(
-        train_and_test, runs, workers=workers, done=done, kept=kept, report=report
-    )
-    table = {}
-    for kind in KINDS:
-        own = [result for run, result in zip(runs, results, strict=True) if run.kind == kind]
-        table[kind.upper()] = {
-            "proportional": mean(result[0] for result in own),
-            "binary": mean(result[1] for result in own),
-        }
+    results = experiment.run(train_and_test, runs, describe)
     return {
-        "table": table,
+        "table": means_by_name(runs, results),
         "folds": plan["folds"],
-        "device": device,
-        "jobs": workers,
-        "settings": {**SETTINGS, "epochs": plan["epochs"]},
+        **experiment.facts(),
+        "settings": settings,
     }

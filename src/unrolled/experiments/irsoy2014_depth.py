@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from unrolled.comparison.provenance import file_facts
-from unrolled.experiments.finished_runs import FinishedRuns, parts_folder
+from unrolled.experiments.setup import Report, Results, Setup
 from unrolled.experiments.taggers import (
-    data_folder,
-    how_to_run,
-    mean,
-    shortened,
-    train,
-    vectors_file,
+    OPINIONS,
+    TaggerExperiment,
+    TaggerRun,
+    in_words,
+    means_by_name,
+    percent,
 )
-from unrolled.experiments.worker_pool import Report, side_by_side
-
-if TYPE_CHECKING:
-    from unrolled.tagging.scoring.overlap import OverlapCounts
 
 SOURCE = (
     "O. Irsoy, C. Cardie. Opinion Mining with Deep Recurrent Neural Networks. EMNLP 2014: layers 1 "
@@ -29,6 +22,7 @@ SOURCE = (
     "expressions in MPQA 1.2, proportional and binary F1."
 )
 REMEMBERED = True  # the published numbers are not checked against the paper
+PARALLEL = PICTURES = True
 PUBLISHED: dict[str, dict[str, float]] = {}
 _DSE_24 = ((63.83, 69.62), (64.70, 70.52), (64.57, 70.55), (64.96, 70.69), (58.60, 65.06))
 _DSE_200 = ((64.09, 69.85), (64.47, 70.36), (66.01, 71.72), (62.56, 69.01), (61.93, 68.25))
@@ -52,7 +46,6 @@ SETTINGS: dict[str, Any] = {
     "dropout_input": 0.2, "dropout_layers": 0.2, "dropout_output": 0.2, "clip_norm": 1.0,
     "word_dropout": 0.25,
 }  # fmt: skip
-KINDS = ("dse", "ese")
 _SIZES: dict[str, dict[str, Any]] = {
     "smoke": {"folds": 1, "layers": (1, 2), "parameters": (3_000,), "epochs": 2},
     "laptop": {"folds": 3, "layers": (1, 3), "parameters": (200_000,), "epochs": 12},
@@ -62,24 +55,9 @@ _SIZES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Run:
-    """One net: what it is trained on and how large it is."""
-
-    folder: str
-    vectors: str
-    kind: str
-    fold: int
-    layers: int
-    parameters: int
-    epochs: int
-    sentences: int | None = None
-    device: str = "cpu"
-
-    @property
-    def row(self) -> str:
-        """Its row of the table."""
-        return f"{self.kind.upper()}, {self.parameters // 1000} k, {self.layers} layers"
+def row_of(kind: str, parameters: int, layers: int) -> str:
+    """The name of a row of the table."""
+    return f"{kind.upper()}, {parameters // 1000} k, {layers} layers"
 
 
 def width_of(parameters: int, layers: int, inputs: int, tags: int = 3) -> int:
@@ -98,133 +76,86 @@ def width_of(parameters: int, layers: int, inputs: int, tags: int = 3) -> int:
     return max(round(width), 1)
 
 
-def train_and_test(run: Run, **changes: Any) -> tuple[list[list[float]], list[str], float]:
+def train_and_test(run: TaggerRun) -> tuple[list[list[float]], list[str], float]:
     """Overlap counts (S, 6) of each test sentence, their documents, and the score on dev."""
     from unrolled.tagging.data.folds import read_mpqa_fold
     from unrolled.tagging.scoring.overlap import count_overlap
 
-    split = shortened(read_mpqa_fold(run.folder, run.kind, run.fold), run.sentences)
-    settings = {**SETTINGS, "layers": run.layers, "epochs": run.epochs, "vectors": run.vectors}
-    if run.sentences:
-        settings["vector_words"] = 0  # for a run of seconds
-    settings["hidden"] = width_of(run.parameters, run.layers, _width(run.vectors))
-    tagger = train(split, run.device, {**settings, **changes})
+    tagger, split = run.train(read_mpqa_fold(run.folder, run.name[:3].lower(), run.fold))
     predicted = tagger.predict([sentence.words for sentence in split.test])
-    counts: OverlapCounts = count_overlap([sentence.tags for sentence in split.test], predicted)
+    counts: Any = count_overlap([sentence.tags for sentence in split.test], predicted)
     best = max(record["score"] for record in tagger.settings["curve"])
     return counts.rows.tolist(), [sentence.document for sentence in split.test], best
 
 
-def _width(vectors: str) -> int:
-    """E of a file of vectors."""
+def run(setup: Setup) -> Results:
+    """Train every net on every fold, and compare deep ones with shallow ones of the same size."""
     from unrolled.text.word_vectors import read_vectors
 
-    return int(read_vectors(vectors, 1)[1].shape[1])
-
-
-def run(
-    data: Path | None,
-    size: str,
-    folder: Path,
-    report: Report,
-    /,
-    *,
-    jobs: int | None = None,
-    device: str = "auto",
-) -> dict[str, Any]:
-    """Train every net on every fold, and set deep ones against shallow ones of the same size."""
-    from unrolled.report.experiment_plots import require_matplotlib
-
-    require_matplotlib()
-    given = data_folder(data, "mpqa", "dse.txt")
-    workers, device = how_to_run(size, jobs, device)
-    plan = _SIZES[size]
-    vectors = vectors_file(given)
+    experiment = TaggerExperiment(setup, "mpqa", "dse.txt")
+    plan, smoke = _SIZES[setup.size], setup.size == "smoke"
+    inputs = int(read_vectors(experiment.vectors, 1)[1].shape[1])
+    shared = {**SETTINGS, "epochs": plan["epochs"], "vectors": experiment.vectors}
+    if smoke:
+        shared["vector_words"] = 0
+    sizes = [(parameters, layers) for parameters in plan["parameters"] for layers in plan["layers"]]
+    widths = {size: width_of(*size, inputs) for size in sizes}
     runs = [
-        Run(
-            str(given), vectors, kind, fold, layers, parameters, plan["epochs"],
-            sentences=200 if size == "smoke" else None, device=device,
+        TaggerRun(
+            row_of(kind, parameters, layers), {**shared, "layers": layers, "hidden": hidden},
+            fold, sentences=200 if smoke else None,
         )
         for fold in range(plan["folds"])
-        for kind in KINDS
-        for parameters in plan["parameters"]
-        for layers in plan["layers"]
+        for kind in OPINIONS
+        for (parameters, layers), hidden in widths.items()
     ]  # fmt: skip
 
-    def done(run: Run, result: Any) -> None:
-        proportional, binary = _scores(result[0])
-        report(f"{run.row}, fold {run.fold}: proportional {proportional:.2f}, binary {binary:.2f}")
+    def describe(run: TaggerRun, result: Any) -> str:
+        return f"{run.name}, fold {run.fold}: {in_words(_scores(result))}"
 
-    kept = FinishedRuns(parts_folder(folder, "irsoy2014-depth", size), [given, vectors], SETTINGS)
-    results = side_by_side(
-        train_and_test, runs, workers=workers, done=done, kept=kept, report=report
-    )
-    table = _table(runs, results)
+    results = experiment.run(train_and_test, runs, describe)
+    by_fold = [_scores(result) for result in results]
+    table = means_by_name(runs, by_fold)
     return {
         "table": table,
         "folds": plan["folds"],
-        "vectors": file_facts(vectors),
-        "device": device,
-        "jobs": workers,
+        **experiment.facts(),
         "by_fold": {
-            f"{run.row}, fold {run.fold}": dict(
-                zip(("proportional", "binary"), _scores(result[0]), strict=True)
-            )
-            for run, result in zip(runs, results, strict=True)
+            f"{run.name}, fold {run.fold}": scores
+            for run, scores in zip(runs, by_fold, strict=True)
         },
-        "deep_against_shallow": _comparisons(runs, results, plan, report),
+        "deep_against_shallow": _comparisons(runs, results, plan, setup.report),
         "widths": {
-            f"{parameters // 1000} k, {layers} layers": width_of(
-                parameters, layers, _width(vectors)
-            )
-            for parameters in plan["parameters"]
-            for layers in plan["layers"]
+            f"{parameters // 1000} k, {layers} layers": width
+            for (parameters, layers), width in widths.items()
         },
         "settings": {**SETTINGS, "epochs": plan["epochs"]},
-        "pictures": [_picture(table, plan, folder / f"irsoy2014-depth-{size}.svg")],
+        "pictures": [_picture(setup, table, plan)],
     }
 
 
-def _scores(rows: list[list[float]]) -> tuple[float, float]:
+def _scores(result: Any) -> dict[str, float]:
     """Proportional and binary F1 in percent."""
     from unrolled.tagging.scoring.overlap import OverlapCounts
 
-    total = OverlapCounts(np.array(rows)).total()
-    return 100 * total.proportional_f1, 100 * total.binary_f1
-
-
-def _table(runs: list[Run], results: list[Any]) -> dict[str, dict[str, float]]:
-    """The mean over folds of each row."""
-    table: dict[str, dict[str, float]] = {}
-    for row in dict.fromkeys(run.row for run in runs):
-        own = [
-            _scores(result[0]) for run, result in zip(runs, results, strict=True) if run.row == row
-        ]
-        table[row] = {
-            "proportional": mean(score[0] for score in own),
-            "binary": mean(score[1] for score in own),
-        }
-    return table
+    return percent(OverlapCounts(np.array(result[0])).total())
 
 
 def _comparisons(
-    runs: list[Run], results: list[Any], plan: dict[str, Any], report: Report
+    runs: list[TaggerRun], results: list[Any], plan: dict[str, Any], report: Report
 ) -> dict[str, dict[str, float]]:
-    """Three layers (or the most there are) against one, documents drawn anew: p-values."""
+    """Three layers (or the most there are) against one, by bootstrap over documents: p-values."""
     from unrolled.tagging.scoring.overlap import OverlapCounts
     from unrolled.tagging.scoring.significance import compare
 
     deep, shallow = min(3, max(plan["layers"])), min(plan["layers"])
     found: dict[str, dict[str, float]] = {}
-    for kind in KINDS:
+    for kind in OPINIONS:
         for parameters in plan["parameters"]:
             sides = []
             for layers in (shallow, deep):
-                own = [
-                    result
-                    for run, result in zip(runs, results, strict=True)
-                    if (run.kind, run.parameters, run.layers) == (kind, parameters, layers)
-                ]
+                row = row_of(kind, parameters, layers)
+                own = [found for run, found in zip(runs, results, strict=True) if run.name == row]
                 sides.append(np.concatenate([result[0] for result in own]))
                 groups = [name for result in own for name in result[1]]
             for measure in ("proportional", "binary"):
@@ -233,32 +164,24 @@ def _comparisons(
                     groups=groups, samples=2000,
                 )  # fmt: skip
                 name = f"{kind.upper()}, {parameters // 1000} k, {measure}"
-                found[name] = {
-                    "shallow": 100 * result.first,
-                    "deep": 100 * result.second,
-                    "p": result.p_value,
-                }
+                first, second = 100 * result.first, 100 * result.second
+                found[name] = {"shallow": first, "deep": second, "p": result.p_value}
                 report(
-                    f"{name}: {shallow} layer {100 * result.first:.2f}, {deep} layers "
-                    f"{100 * result.second:.2f}, p = {result.p_value:.4f}"
+                    f"{name}: {shallow} layer {first:.2f}, {deep} layers {second:.2f}, "
+                    f"p = {result.p_value:.4f}"
                 )
     return found
 
 
-def _picture(table: dict[str, dict[str, float]], plan: dict[str, Any], path: Path) -> str:
-    """F1 against layers, as on the lecture's slide; the name of the file."""
-    from unrolled.report.experiment_plots import line_panels
-
+def _picture(setup: Setup, table: dict[str, dict[str, float]], plan: dict[str, Any]) -> str:
+    """F1 by number of layers, as on the lecture's slide; the name of the file."""
     layers = list(plan["layers"])
     panels: dict[str, dict[str, Any]] = {}
-    for kind in KINDS:
+    for kind in OPINIONS:
         for parameters in plan["parameters"]:
-            own = f"{parameters // 1000} k"
-            rows = [table[f"{kind.upper()}, {own}, {count} layers"] for count in layers]
+            rows = [table[row_of(kind, parameters, count)] for count in layers]
             panel = panels.setdefault(kind.upper(), {})
             for measure in ("proportional", "binary"):
-                panel[f"{own}, {measure}"] = (layers, [row[measure] for row in rows])
-    path.write_text(
-        line_panels(panels, x_label="layers", y_label="F1, %", markers=True), encoding="utf-8"
-    )
-    return path.name
+                line = f"{parameters // 1000} k, {measure}"
+                panel[line] = (layers, [row[measure] for row in rows])
+    return setup.draw(panels, x_label="layers", y_label="F1, %", markers=True)

@@ -9,21 +9,21 @@ much of the error reaches the name?
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from unrolled.gradients.clipping import clip_by_norm
+from unrolled.experiments.sequence_classifier import SequenceClassifier
+from unrolled.experiments.setup import Results, Setup
 from unrolled.neural.cells import Cell
 from unrolled.neural.initialisation import initialise
 
 SOURCE = (
     "Our own experiment on the sentence of R. Socher's lecture on recurrent networks, CS224d 2016."
 )
+PICTURES = True
 PUBLISHED: dict[str, dict[str, float]] = {}
 
 NAMES = ("jane", "john", "mary", "peter", "anna", "paul", "lucy", "mark")
@@ -95,67 +95,45 @@ def sentences(distance: int, size: int, random: torch.Generator) -> tuple[Tensor
     return torch.cat([names[None], fillers, question]), names
 
 
-class Listener(nn.Module):
+def build(
+    hidden: int, kind: str, nonlinearity: str = "tanh", start: str | None = None
+) -> SequenceClassifier:
     """Word vectors, a cell, and a name at the end."""
-
-    def __init__(
-        self, hidden: int, kind: str, nonlinearity: str = "tanh", start: str | None = None
-    ) -> None:
-        super().__init__()
-        self.vectors = nn.Embedding(len(WORDS), 16)
-        self.cell = Cell(kind, 16, hidden, nonlinearity=nonlinearity)
-        self.output = nn.Linear(hidden, len(NAMES))
-        if start is not None:
-            initialise(self.cell.state_weight, start)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Scores of the names (B, N) after words (T, B)."""
-        vectors = self.vectors(x)
-        states, _ = self.cell.run_fused(vectors, self.begin(vectors))
-        return self.output(states[-1])  # type: ignore[no-any-return]
-
-    def begin(self, vectors: Tensor) -> tuple[Tensor, ...]:
-        """States of zeros (B, H)."""
-        shape = (vectors.shape[1], self.cell.hidden)
-        return tuple(vectors.new_zeros(shape) for _ in range(self.cell.states))
+    vectors = nn.Embedding(len(WORDS), 16)
+    cell = Cell(kind, 16, hidden, nonlinearity=nonlinearity)
+    net = SequenceClassifier(vectors, cell, len(NAMES))
+    if start is not None:
+        initialise(cell.state_weight, start)
+    return net
 
 
-def run(
-    data: Path | None, size: str, folder: Path, report: Callable[[str], None]
-) -> dict[str, Any]:
+def run(setup: Setup) -> Results:
     """Train every cell on all distances at once; right names and gradients by distance."""
-    from unrolled.report.experiment_plots import line_panels, require_matplotlib
-
-    require_matplotlib()
-    settings = SETTINGS[size]
+    settings = SETTINGS[setup.size]
     rows: dict[str, list[dict[str, Any]]] = {}
     for name, cell in CELLS.items():
         rows[name] = [_train(cell, seed, settings) for seed in range(settings.seeds)]
-        right = _mean(rows[name], "right")
-        report(f"{name}: " + ", ".join(f"{k} words {100 * r:.0f} %" for k, r in right.items()))
-    picture = folder / f"jane-and-john-{size}.svg"
-    panels = {
-        "right names, %": {
-            name: (settings.tested, [100 * r for r in _mean(row, "right").values()])
+        right = _mean(rows[name], "right").items()
+        setup.report(f"{name}: " + ", ".join(f"{k} words {100 * r:.0f} %" for k, r in right))
+    right_names, gradients = (
+        {
+            name: (settings.tested, [scale * value for value in _mean(row, key).values()])
             for name, row in rows.items()
         }
-    }
-    text = line_panels(
-        panels, x_label="words between", y_label="right names, %", markers=True, log_x=True
+        for key, scale in (("right", 100), ("gradient", 1))
     )
-    picture.write_text(text, encoding="utf-8")
-    gradients = folder / f"jane-and-john-gradients-{size}.svg"
-    lines = {
-        name: (settings.tested, list(_mean(row, "gradient").values())) for name, row in rows.items()
-    }
-    text = line_panels(
-        {"": lines}, x_label="words between", y_label="|dE/dh at the name| / |dE/dh at the end|",
-        log_x=True, log_y=True, markers=True,
-    )  # fmt: skip
-    gradients.write_text(text, encoding="utf-8")
+    style: dict[str, Any] = {"x_label": "words between", "markers": True, "log_x": True}
+    title = "right names, %"
+    pictures = [
+        setup.draw({title: right_names}, y_label=title, **style),
+        setup.draw(
+            {"": gradients}, "-gradients", y_label="|dE/dh at the name| / |dE/dh at the end|",
+            log_y=True, **style,
+        ),
+    ]  # fmt: skip
     return {
         "table": {name: _cells(row) for name, row in rows.items()},
-        "pictures": [picture.name, gradients.name],
+        "pictures": pictures,
         "settings": asdict(settings),
         "rows": rows,
     }
@@ -166,22 +144,18 @@ def _train(cell: dict[str, Any], seed: int, settings: Settings) -> dict[str, Any
     torch.manual_seed(seed)
     given = dict(cell)
     rate = settings.rate / given.pop("slower", 1.0)
-    net = Listener(settings.hidden, **given)
+    net = build(settings.hidden, **given)
     optimiser = torch.optim.Adam(net.parameters(), lr=rate)
     random = torch.Generator().manual_seed(1000 + seed)
     # Before training: later, a net that answers well has little error left to send anywhere.
     gradient = {k: _reach(net, k, random) for k in settings.tested}
     for _ in range(settings.updates):
         x, names = sentences(_distance(settings, random), settings.batch, random)
-        optimiser.zero_grad()
-        torch.autograd.backward(nn.functional.cross_entropy(net(x), names))
-        clip_by_norm([p.grad for p in net.parameters() if p.grad is not None], 1.0)
-        optimiser.step()
+        net.train_on(x, names, optimiser)
     right = {}
-    with torch.no_grad():
-        for k in settings.tested:
-            x, names = sentences(k, settings.fresh, random)
-            right[k] = float((net(x).argmax(1) == names).float().mean())
+    for k in settings.tested:
+        wrong = net.wrong(*sentences(k, settings.fresh, random))
+        right[k] = 1 - wrong / settings.fresh
     return {
         "seed": seed, "right": right, "gradient": gradient,
         "gradient_after": {k: _reach(net, k, random) for k in settings.tested},
@@ -196,10 +170,10 @@ def _distance(settings: Settings, random: torch.Generator) -> int:
     return int(torch.randint(low, high + 1, (), generator=random))
 
 
-def _reach(net: Listener, distance: int, random: torch.Generator) -> float:
+def _reach(net: SequenceClassifier, distance: int, random: torch.Generator) -> float:
     """|dE/dstate at the name| over |dE/dh at the end|, mean over sentences."""
     x, names = sentences(distance, 32, random)
-    vectors = net.vectors(x)
+    vectors = net.encode(x)
     _, state = net.cell.run_unrolled(vectors[:1], net.begin(vectors))
     states, _ = net.cell.run_unrolled(vectors[1:], state)
     loss = nn.functional.cross_entropy(net.output(states[-1]), names, reduction="sum")
@@ -224,9 +198,5 @@ def _cells(rows: list[dict[str, Any]]) -> dict[str, float]:
     return {
         "right from so many words": float(max(solid, default=0)),
         **{f"right after {k}, %": 100 * share for k, share in right.items() if k in shown},
-        f"log10 of the gradient's share after {last}": _log10(gradient[last]),
+        f"log10 of the gradient's share after {last}": math.log10(max(gradient[last], 1e-38)),
     }
-
-
-def _log10(value: float) -> float:
-    return math.log10(max(value, 1e-38))

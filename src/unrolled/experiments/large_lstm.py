@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from unrolled.comparison.compare import Row
-from unrolled.comparison.model_specs import Rung, net_rung
-from unrolled.experiments.ladders import climb_and_keep
+from unrolled.comparison.model_specs import ModelSpec, net_spec
+from unrolled.experiments.setup import Results, Setup
+from unrolled.experiments.texts import compare, words_per_second
 
 SOURCE = (
     "PyTorch's example word_language_model: LSTM of 2 x 1,500 units, tied, 40 epochs (Penn "
@@ -19,8 +18,8 @@ SOURCE = (
 PUBLISHED = {"LSTM": {"alone": 72.30}}
 
 # The example's net, trained another way: Adam along a cosine in place of SGD, three times as many
-# parts of the text side by side, which a GPU takes in nearly the same time, and the dropout of
-# whole stretches and of recurrent weights (Merity et al. 2018; Melis et al. 2018).
+# sequences a batch, which a GPU processes in nearly the same time, and dropout with one mask for
+# all steps, also of recurrent weights (Merity et al. 2018; Melis et al. 2018).
 _TRAINING: dict[str, Any] = {
     "layers": 2, "output_layer": "full", "batch": 64, "bptt": 70, "rate": 0.002, "warmup": 200,
     "weight_decay": 0.15, "clip_norm": 0.5, "dropout_input": 0.65, "dropout_layers": 0.55,
@@ -30,25 +29,23 @@ _HIDDEN = {"smoke": 32, "laptop": 200, "paper": 1500}
 _EPOCHS = {"smoke": 1, "laptop": 6, "paper": 78}
 
 
-def rungs(size: str) -> list[Rung]:
+def models(size: str) -> list[ModelSpec]:
     """The one net."""
-    return [net_rung("LSTM", **_TRAINING, hidden=_HIDDEN[size], epochs=_EPOCHS[size])]
+    return [net_spec("LSTM", **_TRAINING, hidden=_HIDDEN[size], epochs=_EPOCHS[size])]
 
 
-def run(
-    data: Path | None, size: str, folder: Path, report: Callable[[str], None]
-) -> dict[str, Any]:
+def run(setup: Setup) -> Results:
     """Train it; its test perplexity, words a second, and what share of a GPU's rate that is."""
-    result = climb_and_keep("large-lstm", rungs(size), data, size, folder, report)
+    result = compare(setup, models(setup.size))
     row = result.rows[0]
-    speed = sum(p["tokens"] for p in row.curve) / sum(p["seconds"] for p in row.curve)
+    speed = words_per_second(row)
     found = {
         "alone": row.test_perplexity,
         "minutes": row.train_seconds / 60,
         "words_per_second": speed,
         **_share_of_device(row, speed),
     }
-    report(", ".join(f"{name} {value:.4g}" for name, value in found.items()))
+    setup.report_row("LSTM", found)
     return {"table": {"LSTM": found}, "rows": [asdict(row)]}
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
-from unrolled.comparison.model_specs import Rung, mixture_rung, net_rung, ngram_rung
-from unrolled.experiments.ladders import climb_and_keep
+from unrolled.comparison.model_specs import ModelSpec, mixture_spec, net_spec, ngram_spec
+from unrolled.experiments.setup import Results, Setup
+from unrolled.experiments.texts import compare
 
 SOURCE = (
     "T. Mikolov, S. Kombrink, L. Burget, J. Cernocky, S. Khudanpur. Extensions of recurrent "
@@ -53,29 +52,22 @@ _ALONE: dict[str, dict[str, Any]] = {
 _PASSES = {"laptop": 1, "paper": 2}  # times the epochs above; a smoke run has one
 
 
-def rungs(size: str) -> list[Rung]:
+def models(size: str) -> list[ModelSpec]:
     """The models of the table."""
+    settings = {**_ALONE, **{name: {**_RECURRENT, **own} for name, own in _FOUR.items()}}
+    passes = _PASSES.get(size, 0)
     nets = [
-        _net(name, size, settings)
-        for name, settings in {
-            **_ALONE, **{name: {**_RECURRENT, **own} for name, own in _FOUR.items()}
-        }.items()
-    ]  # fmt: skip
-    mixed = [mixture_rung(f"{name} + 5-gram", name, "5-gram") for name in _ALONE]
-    four = mixture_rung("4 RNNs by BPTT + 5-gram", *_FOUR, "5-gram")
-    return [ngram_rung("5-gram", 5), *nets, *mixed, four]
+        net_spec(name, **{**own, "epochs": passes * own["epochs"] or 1})
+        for name, own in settings.items()
+    ]
+    mixed = [mixture_spec(f"{name} + 5-gram", name, "5-gram") for name in _ALONE]
+    four = mixture_spec("4 RNNs by BPTT + 5-gram", *_FOUR, "5-gram")
+    return [ngram_spec("5-gram", 5), *nets, *mixed, four]
 
 
-def _net(name: str, size: str, settings: dict[str, Any]) -> Rung:
-    epochs = 1 if size == "smoke" else _PASSES[size] * settings["epochs"]
-    return net_rung(name, **{**settings, "epochs": epochs})
-
-
-def run(
-    data: Path | None, size: str, folder: Path, report: Callable[[str], None]
-) -> dict[str, Any]:
-    """Climb the table; test perplexities by name, alone and mixed."""
-    result = climb_and_keep("mikolov2011-table2", rungs(size), data, size, folder, report)
+def run(setup: Setup) -> Results:
+    """Test perplexities by name, alone and mixed."""
+    result = compare(setup, models(setup.size))
     found = {row.name: row.test_perplexity for row in result.rows}
     return {
         "table": {

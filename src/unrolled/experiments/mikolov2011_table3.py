@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
-from unrolled.comparison.model_specs import Rung, mixture_rung, net_rung, ngram_rung
-from unrolled.experiments.ladders import climb_and_keep
+from unrolled.comparison.model_specs import ModelSpec, mixture_spec, net_spec, ngram_spec
+from unrolled.experiments.setup import Results, Setup
+from unrolled.experiments.texts import compare, words_per_second
 
 SOURCE = (
     "T. Mikolov, S. Kombrink, L. Burget, J. Cernocky, S. Khudanpur. Extensions of recurrent "
     "neural network language model. ICASSP 2011, table 3 (Penn Treebank, 200 units, BPTT)."
 )
+PICTURES = True
 PUBLISHED = {
     "30": {"alone": 134, "mixed": 112, "words_per_second": 1211},
     "50": {"alone": 136, "mixed": 114, "words_per_second": 1582},
@@ -35,43 +35,35 @@ _NET = {"cell": "elman", "hidden": 200, "dropout_input": 0.1, "dropout_output": 
         "classes_by": "frequency"}  # fmt: skip
 
 
-def rungs(size: str) -> list[Rung]:
+def models(size: str) -> list[ModelSpec]:
     """A net for each number of classes, each alone and mixed with the 5-gram model."""
-    models = [ngram_rung("5-gram", 5)]
+    nets = []
     for classes in _CLASSES[size]:
         output = {"output_layer": "full"} if classes == "full" else {"classes": int(classes)}
-        models.append(net_rung(f"{classes} classes", **_NET, **output, epochs=_EPOCHS[size]))
-    mixed = [mixture_rung(f"{net.name} + 5-gram", net.name, "5-gram") for net in models[1:]]
-    return models + mixed
+        nets.append(net_spec(f"{classes} classes", **_NET, **output, epochs=_EPOCHS[size]))
+    mixed = [mixture_spec(f"{net.name} + 5-gram", net.name, "5-gram") for net in nets]
+    return [ngram_spec("5-gram", 5), *nets, *mixed]
 
 
-def run(
-    data: Path | None, size: str, folder: Path, report: Callable[[str], None]
-) -> dict[str, Any]:
+def run(setup: Setup) -> Results:
     """Train all, and draw perplexity and speed against the number of classes."""
-    from unrolled.report.plots import by_classes
-
-    result = climb_and_keep("mikolov2011-table3", rungs(size), data, size, folder, report)
+    result = compare(setup, models(setup.size))
     by_name = {row.name: row for row in result.rows}
-    table = {
+    table: dict[str, dict[str, Any]] = {
         classes: {
             "alone": by_name[f"{classes} classes"].test_perplexity,
             "mixed": by_name[f"{classes} classes + 5-gram"].test_perplexity,
-            "words_per_second": _speed(by_name[f"{classes} classes"].curve),
+            "words_per_second": words_per_second(by_name[f"{classes} classes"]),
         }
-        for classes in _CLASSES[size]
+        for classes in _CLASSES[setup.size]
     }
-    picture = folder / f"mikolov2011-table3-{size}.svg"
-    picture.write_text(by_classes(table, PUBLISHED), encoding="utf-8")
-    return {
-        "table": table,
-        "pictures": [picture.name],
-        "rows": [asdict(row) for row in result.rows],
-    }
-
-
-def _speed(curve: list[dict[str, Any]]) -> float:
-    """Words a second of training itself, without reading and validation."""
-    tokens: float = sum(point["tokens"] for point in curve)
-    seconds: float = sum(point["seconds"] for point in curve)
-    return tokens / seconds
+    pictures = []
+    for column, label in (("alone", "test perplexity"), ("words_per_second", "words/s")):
+        lines = {
+            name: (list(table), [rows[classes][column] for classes in table])
+            for name, rows in (("ours", table), ("published", PUBLISHED))
+        }
+        style: dict[str, Any] = {"y_label": label, "log_y": column != "alone", "markers": True}
+        suffix = "" if column == "alone" else "-speed"
+        pictures.append(setup.draw({"": lines}, suffix, x_label="classes", **style))
+    return {"table": table, "pictures": pictures, "rows": [asdict(row) for row in result.rows]}

@@ -1,22 +1,28 @@
-"""What experiments on taggers share: where data lie, and how their runs go."""
+"""What the experiments on taggers share: their data, their runs, and where these compute."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+from unrolled.comparison.finished_runs import FinishedRuns, parts_folder
+from unrolled.comparison.provenance import file_facts
 from unrolled.errors import SettingError
-from unrolled.experiments.worker_pool import tell
+from unrolled.experiments.parallel_runs import report_progress, run_in_parallel
+from unrolled.experiments.setup import Setup
 from unrolled.runtime.threads import usable_cores
 
 if TYPE_CHECKING:
     from unrolled.tagging.data.folds import Split
     from unrolled.tagging.model import Tagger
+    from unrolled.tagging.scoring.overlap import OverlapScores
 
 _MOST_ON_A_GPU = 16  # runs at a time; each takes some hundred megabytes for itself
 _VECTOR_FILES = ("*.txt", "*.txt.gz", "*.vec", "*.vec.gz", "*.bin", "*.bin.gz")
+OPINIONS = ("dse", "ese")  # kinds of opinion expressions in MPQA
 
 
 @dataclass(frozen=True)
@@ -24,17 +30,72 @@ class TaggerRun:
     """One tagger to train and test.
 
     Attributes:
-        folder: of the data. name: of the row or data set. settings: as `train_tagger` takes them.
-        sentences: of each part that are used at most; None: all. output: file to keep it in.
-        device: ``cpu`` or ``cuda``.
+        name: of the row or data set. settings: as `train_tagger` takes them. fold: of the data.
+        sentences: of each part that are used at most; None: all. output: file of the tagger.
+        folder: of the data. device: ``cpu`` or ``cuda``.
     """
 
-    folder: str
     name: str
     settings: dict[str, Any]
+    fold: int = 0
     sentences: int | None = None
     output: str = ""
+    folder: str = ""
     device: str = "cpu"
+
+    def train(self, split: Split) -> tuple[Tagger, Split]:
+        """A tagger of the training part, chosen by the tuning part, and what it was trained on."""
+        from unrolled.tagging.data.folds import Split
+        from unrolled.tagging.training import train_tagger
+
+        parts = (split.train, split.dev, split.test)
+        used = Split(*(part[: self.sentences] for part in parts))
+        tagger = train_tagger(
+            used.train, valid=used.dev, threads=1, device=self.device,
+            tick=lambda tick: report_progress(tick.done), **self.settings,
+        )  # fmt: skip
+        return tagger, used
+
+
+class TaggerExperiment:
+    """The data of an experiment on taggers, and how its runs are made.
+
+    Args:
+        name, file: the data folder is the one that the user named, or a folder `name` in it: the
+            one that holds `file`.
+        with_vectors: it reads word vectors, see `vectors_file`.
+
+    Raises:
+        SettingError: data or word vectors are missing, or the device is.
+    """
+
+    def __init__(self, setup: Setup, name: str, file: str, *, with_vectors: bool = True) -> None:
+        self.setup = setup
+        self.folder = data_folder(setup.data, name, file)
+        self.vectors = vectors_file(self.folder) if with_vectors else ""
+        self.workers, self.device = how_to_run(setup.size, setup.jobs, setup.device)
+
+    def run(
+        self,
+        train_and_test: Callable[[TaggerRun], Any],
+        runs: Sequence[TaggerRun],
+        describe: Callable[[TaggerRun, Any], str],
+    ) -> list[Any]:
+        """The results of runs, finished ones from earlier; each new one is described in a line."""
+        runs = [replace(run, folder=str(self.folder), device=self.device) for run in runs]
+        report = self.setup.report
+        parts = parts_folder(self.setup.output, self.setup.name, self.setup.size)
+        return run_in_parallel(
+            train_and_test, runs, workers=self.workers,
+            done=lambda run, result: report(describe(run, result)),
+            finished=FinishedRuns(parts, filter(None, [str(self.folder), self.vectors])),
+            report=report,
+        )  # fmt: skip
+
+    def facts(self) -> dict[str, Any]:
+        """Where the runs computed and which word vectors they read, for the results."""
+        vectors = {"vectors": file_facts(self.vectors)} if self.vectors else {}
+        return {**vectors, "device": self.device, "jobs": self.workers}
 
 
 def data_folder(data: Path | None, name: str, file: str) -> Path:
@@ -62,10 +123,7 @@ def vectors_file(data: Path) -> str:
     """
     found: list[Path] = []
     for folder in (data / "vectors", data.parent / "vectors"):
-        for pattern in _VECTOR_FILES:
-            found += sorted(folder.glob(pattern))
-        if found:
-            break
+        found = found or [path for kind in _VECTOR_FILES for path in sorted(folder.glob(kind))]
     if len(found) != 1:
         raise SettingError(
             f"{len(found)} files of word vectors are in a folder 'vectors' in it or beside it, and "
@@ -91,24 +149,26 @@ def how_to_run(size: str, jobs: int | None, device: str) -> tuple[int, str]:
     return jobs or (1 if size == "smoke" else most), kind
 
 
-def train(split: Split, device: str, settings: dict[str, Any]) -> Tagger:
-    """A tagger of the training part, chosen by the tuning part, on one core or a device."""
-    from unrolled.tagging.training import train_tagger
-
-    return train_tagger(
-        split.train, valid=split.dev, threads=1, device=device, tick=lambda tick: tell(tick.done),
-        **settings,
-    )  # fmt: skip
+def percent(scores: OverlapScores) -> dict[str, float]:
+    """Proportional and binary F1 in percent."""
+    return {"proportional": 100 * scores.proportional_f1, "binary": 100 * scores.binary_f1}
 
 
-def shortened(split: Split, most: int | None) -> Split:
-    """The first sentences of each part."""
-    from unrolled.tagging.data.folds import Split
-
-    return Split(split.train[:most], split.dev[:most], split.test[:most])
+def in_words(scores: dict[str, float]) -> str:
+    """Scores by name, for a line of progress."""
+    return ", ".join(f"{name} {value:.2f}" for name, value in scores.items())
 
 
-def mean(values: Iterable[float]) -> float:
-    """The mean."""
-    given = list(values)
-    return sum(given) / len(given)
+def means(rows: Sequence[dict[str, float]]) -> dict[str, float]:
+    """The mean of each column."""
+    return {name: fmean(row[name] for row in rows) for name in rows[0]}
+
+
+def means_by_name(
+    runs: Sequence[TaggerRun], rows: Sequence[dict[str, float]]
+) -> dict[str, dict[str, float]]:
+    """The mean, over the runs of each name, of each column."""
+    by_name: dict[str, list[dict[str, float]]] = {}
+    for run, row in zip(runs, rows, strict=True):
+        by_name.setdefault(run.name, []).append(row)
+    return {name: means(own) for name, own in by_name.items()}

@@ -1,41 +1,44 @@
-"""The texts that language models are compared on: a folder of the user's, or the demo text."""
+"""Comparisons of language models on the user's texts or the demo text."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
+from unrolled.comparison.compare import Comparison, Row, compare_models, format_table
+from unrolled.comparison.finished_runs import FinishedRuns, parts_folder
+from unrolled.comparison.model_specs import ModelSpec
 from unrolled.errors import SettingError
+from unrolled.experiments.setup import Setup
 
 PARTS = ("train", "valid", "test")
 _SMOKE_LINES = 2000
 
 
-@dataclass(frozen=True)
-class Texts:
-    """Files to train, validate and test on."""
+def compare(setup: Setup, models: Sequence[ModelSpec]) -> Comparison:
+    """Compare models on an experiment's texts; the models are saved in a folder of its name.
 
-    train: str
-    valid: str
-    test: str
-
-
-def texts_for(data: Path | None, size: str, folder: Path) -> Texts:
-    """The texts of an experiment; for size ``smoke`` their first lines, for a run of seconds.
-
-    Args:
-        data: a folder as `texts_in` wants it, or None for the demo text.
-        folder: where to write what has to be written.
-
-    Raises:
-        SettingError: the folder does not hold one file of each kind.
+    An interrupted experiment continues after the models that it has finished.
     """
-    texts = _demo_texts(folder / "text") if data is None else texts_in(data)
-    return _shortened(texts, folder / "smoke") if size == "smoke" else texts
+    texts = _texts(setup)
+    finished = FinishedRuns(parts_folder(setup.output, setup.name, setup.size), texts)
+    result = compare_models(
+        *texts, output=setup.output / setup.name, models=models, min_count=0, finished=finished,
+        report=setup.report,
+    )  # fmt: skip
+    setup.report(format_table(result))
+    return result
 
 
-def texts_in(folder: Path) -> Texts:
+def words_per_second(row: Row) -> float:
+    """Words a second of training itself, without reading and validation."""
+    tokens, seconds = (sum(point[key] for point in row.curve) for key in ("tokens", "seconds"))
+    speed: float = tokens / seconds
+    return speed
+
+
+def texts_in(folder: Path) -> list[str]:
     """The files of a folder whose names hold train, valid and test, one of each.
 
     Raises:
@@ -50,23 +53,24 @@ def texts_in(folder: Path) -> Texts:
                 where=str(folder),
             )
         found += files
-    return Texts(*found)
+    return found
 
 
-def _demo_texts(folder: Path) -> Texts:
+def _texts(setup: Setup) -> list[str]:
+    """Files to train, validate and test on; for size ``smoke`` their first lines."""
+    from unrolled.text.corpus import iter_sentences
     from unrolled.text.demo_text import demo_text
 
-    return Texts(*(str(path) for path in demo_text(folder)))
-
-
-def _shortened(texts: Texts, folder: Path) -> Texts:
-    from unrolled.text.corpus import iter_sentences
-
+    if setup.data is None:
+        texts = [str(path) for path in demo_text(setup.output / "text")]
+    else:
+        texts = texts_in(setup.data)
+    if setup.size != "smoke":
+        return texts
+    folder = setup.output / "smoke"
     folder.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for part, path in asdict(texts).items():
-        target = folder / f"{part}.txt"
-        lines = islice(iter_sentences(path), _SMOKE_LINES)
+    short = [folder / f"{part}.txt" for part in PARTS]
+    for target, text in zip(short, texts, strict=True):
+        lines = islice(iter_sentences(text), _SMOKE_LINES)
         target.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        paths.append(str(target))
-    return Texts(*paths)
+    return [str(target) for target in short]

@@ -6,18 +6,19 @@ the same step by step and trains the same nets; a test holds the two equal.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from unrolled.experiments.setup import Results, Setup
 
 SOURCE = (
     "The notebook on vanishing gradients of R. Socher's lecture on recurrent networks, CS224d "
     "2016, built anew: spiral data, nets of two and three layers, sigmoid against ReLU."
 )
+PICTURES = True
 PUBLISHED: dict[str, dict[str, float]] = {}
 
 Array = np.ndarray[Any, Any]
@@ -113,14 +114,9 @@ def train(layers: int, nonlinearity: str, settings: Settings) -> dict[str, Any]:
     return {"steps": steps, "norms": norms, "accuracies": accuracies}
 
 
-def run(
-    data: Path | None, size: str, folder: Path, report: Callable[[str], None]
-) -> dict[str, Any]:
+def run(setup: Setup) -> Results:
     """Two and three hidden layers, sigmoid and ReLU."""
-    from unrolled.report.experiment_plots import line_panels, require_matplotlib
-
-    require_matplotlib()
-    settings = SETTINGS[size]
+    settings = SETTINGS[setup.size]
     runs = {
         f"{layers} layers, {nonlinearity}": train(layers, nonlinearity, settings)
         for layers in (2, 3)
@@ -128,7 +124,7 @@ def run(
     }
     table = {name: _cells(found) for name, found in runs.items()}
     for name, cells in table.items():
-        report(f"{name}: " + ", ".join(f"{key} {value}" for key, value in cells.items()))
+        setup.report(f"{name}: " + ", ".join(f"{key} {value}" for key, value in cells.items()))
     panels = {
         name: {
             name: (found["steps"], [row[layer] for row in found["norms"]])
@@ -136,11 +132,9 @@ def run(
         }
         for name, found in runs.items()
     }
-    picture = folder / f"vanishing-gradient-{size}.svg"
-    text = line_panels(panels, x_label="updates", y_label="norm of the error", log_y=True)
-    picture.write_text(text, encoding="utf-8")
+    picture = setup.draw(panels, x_label="updates", y_label="norm of the error", log_y=True)
     return {
-        "table": table, "pictures": [picture.name], "settings": asdict(settings), "runs": runs,
+        "table": table, "pictures": [picture], "settings": asdict(settings), "runs": runs,
     }  # fmt: skip
 
 

@@ -1,7 +1,7 @@
-"""One HTML file about a ladder of models that a person would rather look at than read.
+"""One HTML file about a comparison of models, with tables and pictures.
 
-``write_report(result, path)`` takes what `unrolled.comparison.compare.climb` returns;
-``read_results`` takes the results.json that it left. It needs the extra ``report``: matplotlib
+``write_report(result, path)`` takes what `unrolled.comparison.compare.compare_models` returns;
+``read_results`` reads the results.json that it wrote. They need the extra ``report``: matplotlib
 and jinja2.
 """
 

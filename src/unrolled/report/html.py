@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 from importlib import resources
 
-from unrolled.comparison.compare import LadderResult, Row
+from unrolled.comparison.compare import Comparison, Row
 from unrolled.errors import MissingExtraError
 from unrolled.report import plots, tables
 from unrolled.storage.atomic import atomic_write
 from unrolled.version import __version__
 
 
-def write_report(result: LadderResult, path: str | os.PathLike[str]) -> None:
-    """Write the report of a ladder of models.
+def write_report(result: Comparison, path: str | os.PathLike[str]) -> None:
+    """Write the report of a comparison.
 
     Raises:
         MissingExtraError: matplotlib or jinja2 is not installed.
@@ -24,7 +24,7 @@ def write_report(result: LadderResult, path: str | os.PathLike[str]) -> None:
         file.write(page)
 
 
-def render(result: LadderResult) -> str:
+def render(result: Comparison) -> str:
     """The report as text; whatever names and words hold, it stays text.
 
     Raises:

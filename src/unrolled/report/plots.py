@@ -77,42 +77,6 @@ def learning_curves(rows: Sequence[Row]) -> str | None:
     return _drawn("curves", [row for row in rows if row.curve], _curves)
 
 
-def by_classes(ours: dict[str, Any], published: dict[str, Any]) -> str:
-    """A standalone picture: perplexity and speed of nets by the number of their classes.
-
-    Args:
-        ours, published: number of classes -> ``alone``, ``mixed`` and ``words_per_second``.
-    """
-    names = [name for name in published if name in ours]
-    svg = _drawn("classes", names, _class_figure, ours, published)  # type: ignore[arg-type]
-    head, mark, rest = (svg or "").partition(">")
-    return f"{head}{mark}<style>{_STANDALONE}</style>{rest}"
-
-
-_STANDALONE = "svg { --ink: #222; --grid: #ddd; --c1: #1668b8; --c2: #c2410c; background: #fff }"
-
-
-def _class_figure(
-    names: list[str], ours: dict[str, Any], published: dict[str, Any]
-) -> tuple[Any, dict[str, str]]:
-    figure, axes = _axes(8.0, 4.0)
-    speed = axes.twinx()
-    for source, style, label in ((ours, "o-", "ours"), (published, "s:", "published")):
-        for axis, key, colour in ((axes, "alone", 0), (speed, "words_per_second", 1)):
-            values = [source[name][key] for name in names]
-            axis.plot(
-                range(len(names)), values, style, color=_SERIES[colour],
-                label=f"{'perplexity' if colour == 0 else 'words/s'}, {label}",
-            )  # fmt: skip
-    axes.set_xticks(range(len(names)), names)
-    axes.set_xlabel("classes")
-    axes.set_ylabel("test perplexity")
-    speed.set_yscale("log")
-    speed.set_ylabel("words a second in training")
-    figure.legend(loc="outside upper center", ncols=4, frameon=False, fontsize=9)
-    return figure, {}
-
-
 def near_best(rows: Sequence[Row]) -> list[Row]:
     """The rows that the scatters show: those whose perplexity is within four times the best."""
     order = measured(rows)

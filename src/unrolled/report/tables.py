@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unrolled.comparison.compare import LadderResult, Row
+from unrolled.comparison.compare import Comparison, Row
 from unrolled.errors import FormatError
 
 FULL_BITS = 16.0  # the surprisal at which a cell's colour is full
@@ -67,15 +67,15 @@ class Mix:
     shares: list[Share]
 
 
-def read_results(path: str | os.PathLike[str]) -> LadderResult:
-    """The results.json that a ladder left.
+def read_results(path: str | os.PathLike[str]) -> Comparison:
+    """The results.json of a comparison.
 
     Raises:
         FormatError: it cannot be read or is something else.
     """
     try:
         raw = json.loads(Path(path).read_text(encoding="utf-8"))
-        return LadderResult(**{**raw, "rows": [Row(**row) for row in raw["rows"]]})
+        return Comparison(**{**raw, "rows": [Row(**row) for row in raw["rows"]]})
     except OSError as error:
         raise FormatError(f"cannot be read: {error.strerror}", where=str(path)) from None
     except (ValueError, TypeError, KeyError):
@@ -153,7 +153,7 @@ def family(row: Row) -> str:
     return row.kind if row.kind in FAMILIES else FAMILIES[0]
 
 
-def sentences(result: LadderResult) -> list[Sentence]:
+def sentences(result: Comparison) -> list[Sentence]:
     """Each shown sentence with the surprisal of its words under each model."""
     shown = []
     for place, text in enumerate(result.sentences):
@@ -210,7 +210,7 @@ def mixes(rows: Sequence[Row]) -> list[Mix]:
     return shown
 
 
-def facts(result: LadderResult) -> list[tuple[str, str]]:
+def facts(result: Comparison) -> list[tuple[str, str]]:
     """What it was measured on: texts, settings, machine."""
     told = [
         (f"{name} text", f"{text['name']}, {text['bytes']:,} bytes, CRC-32 {text['crc32']}")

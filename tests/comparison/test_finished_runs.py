@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
+from unrolled.comparison.finished_runs import FinishedRuns, parts_folder, remove_parts
 from unrolled.errors import UnrolledError
 from unrolled.experiments import entity_sentiment, run_experiment
-from unrolled.experiments.finished_runs import FinishedRuns, parts_folder, remove_parts
 from unrolled.experiments.taggers import TaggerRun
 
 
 def _job(name: str = "a", **settings: Any) -> TaggerRun:
-    return TaggerRun("data", name, {"hidden": 3, **settings})
+    return TaggerRun(name, {"hidden": 3, **settings})
 
 
 @pytest.fixture
@@ -34,15 +34,14 @@ def test_a_result_is_found_where_nothing_that_it_depends_on_has_changed(
 ) -> None:
     folder = tmp_path / "parts"
     result = {"F1": 1 / 3, "rows": (1, 2)}
-    kept = FinishedRuns(folder, [data], {"epochs": 2})
+    kept = FinishedRuns(folder, [data])
     assert kept.find(_job()) is None
-    assert kept.keep(_job(), result) == kept.find(_job()) == {"F1": 1 / 3, "rows": [1, 2]}
+    assert kept.save(_job(), result) == kept.find(_job()) == {"F1": 1 / 3, "rows": [1, 2]}
     for job in (_job("b"), _job(hidden=4), _job(seed=1)):
         assert kept.find(job) is None
-    assert FinishedRuns(folder, [data], {"epochs": 2}).find(_job()) is not None
-    assert FinishedRuns(folder, [data], {"epochs": 3}).find(_job()) is None
+    assert FinishedRuns(folder, [data]).find(_job()) is not None
     (data / "train.txt").write_text("y\n")
-    assert FinishedRuns(folder, [data], {"epochs": 2}).find(_job()) is None
+    assert FinishedRuns(folder, [data]).find(_job()) is None
 
 
 def test_a_result_counts_for_nothing_without_its_model_or_when_it_is_broken(
@@ -50,8 +49,8 @@ def test_a_result_counts_for_nothing_without_its_model_or_when_it_is_broken(
 ) -> None:
     kept = FinishedRuns(tmp_path / "parts", [data])
     model = tmp_path / "m.safetensors"
-    job = TaggerRun("data", "a", {}, output=str(model))
-    kept.keep(job, 1)
+    job = TaggerRun("a", {}, output=str(model))
+    kept.save(job, 1)
     assert kept.find(job) is None
     model.touch()
     assert kept.find(job) == 1
@@ -62,14 +61,14 @@ def test_a_result_counts_for_nothing_without_its_model_or_when_it_is_broken(
 
 
 def test_results_in_the_data_folder_are_no_data(data: Path) -> None:
-    FinishedRuns(data / "parts", [data]).keep(_job(), 1)
+    FinishedRuns(data / "parts", [data]).save(_job(), 1)
     assert FinishedRuns(data / "parts", [data]).find(_job()) == 1
 
 
 def test_only_results_are_removed(data: Path, tmp_path: Path) -> None:
     folder = tmp_path / "parts"
     remove_parts(folder)  # there are none
-    FinishedRuns(folder, [data]).keep(_job(), 1)
+    FinishedRuns(folder, [data]).save(_job(), 1)
     (folder / "notes.json").touch()
     remove_parts(folder)
     assert [path.name for path in folder.iterdir()] == ["notes.json"]
@@ -110,21 +109,21 @@ def test_an_experiment_goes_on_where_it_was_ended(
     said: list[str] = []
     table = start(said)
     assert ran == ["laptop14", "twitter1"]
-    assert said[0] == "1 of 2 runs are taken from before"
+    assert said[0] == "1 of 2 runs were finished earlier"
     assert (table["laptop14"]["F1"], table["twitter"]["F1"]) == (1 / 7, 2 / 7)
     assert not parts.exists()
     said.clear()
     start(said)  # all anew: it was done
     assert len(ran) == 4
-    assert not any("before" in line for line in said)
+    assert not any("earlier" in line for line in said)
     assert resumed == [True, False]
 
 
 SCRIPT = """
 import signal, sys, time
 from pathlib import Path
-from unrolled.experiments.finished_runs import FinishedRuns
-from unrolled.experiments.worker_pool import side_by_side
+from unrolled.comparison.finished_runs import FinishedRuns
+from unrolled.experiments.parallel_runs import run_in_parallel
 
 FOLDER = Path(sys.argv[1])
 
@@ -139,7 +138,7 @@ if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)  # some shells have it ignored
     kept = FinishedRuns(FOLDER / "parts", [])
     done = lambda job, result: None
-    results = side_by_side(run, [0, 1, 2, 3], workers=2, done=done, kept=kept, report=print)
+    results = run_in_parallel(run, [0, 1, 2, 3], workers=2, done=done, finished=kept, report=print)
     print([result["square"] for result in results])
 """
 
@@ -178,7 +177,7 @@ def test_a_process_that_is_ended_loses_no_finished_run_and_leaves_no_process(
     (tmp_path / "go").touch()
     again = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ)
     said = again.stdout.splitlines()
-    assert (said[0], said[-1]) == ("2 of 4 runs are taken from before", "[0, 1, 4, 9]")
+    assert (said[0], said[-1]) == ("2 of 4 runs were finished earlier", "[0, 1, 4, 9]")
     assert sorted(begun.read_text().split()) == ["2", "3"]
 
 

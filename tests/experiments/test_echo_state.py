@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from unrolled.experiments import narma
-from unrolled.experiments.narma import Settings, mackey_glass, narma10, narma_error
+from unrolled.experiments import echo_state
+from unrolled.experiments.echo_state import Settings, mackey_glass, narma10, narma_error
+from unrolled.experiments.setup import Setup
 
 
 def test_narma_obeys_its_recursion_and_is_told_from_the_past_alone() -> None:
@@ -39,7 +40,7 @@ def test_a_reservoir_is_under_the_bar_on_narma() -> None:
 
 
 def test_the_experiment_runs(tmp_path: Path) -> None:
-    results = narma.run(None, "smoke", tmp_path, lambda line: None)
+    results = echo_state.run(Setup("x", "smoke", tmp_path))
     cells = results["table"]["Mackey-Glass, 84 steps on its own"]
     assert cells["log10 of normalised error"] < -1
     assert results["pictures"] == ["echo-state-smoke.svg"]

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
-from unrolled.comparison.model_specs import Rung, mixture_rung, net_rung, ngram_rung
-from unrolled.experiments.ladders import climb_and_keep
+from unrolled.comparison.model_specs import ModelSpec, mixture_spec, net_spec, ngram_spec
+from unrolled.experiments.setup import Results, Setup
+from unrolled.experiments.texts import compare
 
-SOURCE = "Our own comparison: nothing published sets these cells side by side at one size."
+SOURCE = "Our own comparison: nothing published compares these cells at one size."
 PUBLISHED: dict[str, Any] = {}
 
 # Widths E of the vectors and H of the state, such that cell and projection have about 260,000
@@ -20,10 +19,10 @@ _WIDTH = 200
 _EPOCHS = {"smoke": 1, "laptop": 4, "paper": 16}
 
 
-def rungs(size: str) -> list[Rung]:
+def models(size: str) -> list[ModelSpec]:
     """A net of each cell, the 5-gram model, and the best two kinds mixed."""
     nets = [
-        net_rung(
+        net_spec(
             cell,
             cell=cell,
             hidden=hidden,
@@ -33,14 +32,12 @@ def rungs(size: str) -> list[Rung]:
         )
         for cell, hidden in _WIDTHS.items()
     ]
-    return [ngram_rung("5-gram", 5), *nets, mixture_rung("lstm + 5-gram", "lstm", "5-gram")]
+    return [ngram_spec("5-gram", 5), *nets, mixture_spec("lstm + 5-gram", "lstm", "5-gram")]
 
 
-def run(
-    data: Path | None, size: str, folder: Path, report: Callable[[str], None]
-) -> dict[str, Any]:
-    """Climb, and tell test perplexities and parameters."""
-    result = climb_and_keep("ladder", rungs(size), data, size, folder, report)
+def run(setup: Setup) -> Results:
+    """Test perplexities and parameters."""
+    result = compare(setup, models(setup.size))
     table = {
         row.name: {"alone": row.test_perplexity, "parameters": row.parameters}
         for row in result.rows

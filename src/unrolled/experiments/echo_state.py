@@ -8,13 +8,12 @@ x(t-17)^10) - 0.1 x(t), is chaotic; the net runs on its own predictions for 84 s
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from unrolled.experiments.setup import Results, Setup
 from unrolled.gradients.echo_state import EchoStateNetwork, nrmse
 
 SOURCE = (
@@ -22,7 +21,7 @@ SOURCE = (
     "nonlinearity. Science 2004; its -4.2 (1,000 units, and outputs fed back in training) is from "
     "memory and not checked against the paper."
 )
-REMEMBERED = True  # the published numbers are not checked against the paper
+PICTURES = REMEMBERED = True  # the published numbers are not checked against the paper
 PUBLISHED = {"Mackey-Glass, 84 steps on its own": {"log10 of normalised error": -4.2}}
 
 Array = np.ndarray[Any, Any]
@@ -81,27 +80,21 @@ def mackey_glass(steps: int, random: np.random.Generator) -> Array:
     return np.tanh(x[lag + skip :: _EULER, None] - 1)
 
 
-def run(
-    data: Path | None, size: str, folder: Path, report: Callable[[str], None]
-) -> dict[str, Any]:
+def run(setup: Setup) -> Results:
     """Normalised errors of several reservoirs, and a picture of one forecast."""
-    from unrolled.report.experiment_plots import line_panels, require_matplotlib
-
-    require_matplotlib()
-    settings = SETTINGS[size]
+    settings = SETTINGS[setup.size]
     narma = []
     for seed in range(settings.seeds):
         narma.append(narma_error(settings, seed))
-        report(f"NARMA-10, seed {seed}: normalised error {narma[-1]:.3f}")
+        setup.report(f"NARMA-10, seed {seed}: normalised error {narma[-1]:.3f}")
     mackey = []
     forecast: dict[str, Any] = {}
     for seed in range(settings.seeds):
         found, forecast = mackey_error(settings, seed)
         mackey.append(found)
-        report(f"Mackey-Glass, seed {seed}: log10 of normalised error {math.log10(found):.2f}")
-    picture = folder / f"echo-state-{size}.svg"
+        setup.report(f"Mackey-Glass, seed {seed}: log10 of error {math.log10(found):.2f}")
     panels = {"Mackey-Glass, on its own after step 0": forecast}
-    picture.write_text(line_panels(panels, x_label="step", y_label="tanh(x - 1)"), encoding="utf-8")
+    picture = setup.draw(panels, x_label="step", y_label="tanh(x - 1)")
     table = {
         "NARMA-10": {
             "normalised error, %": 100 * float(np.mean(narma)),
@@ -114,7 +107,7 @@ def run(
         },
     }
     return {
-        "table": table, "pictures": [picture.name], "narma_nrmse": narma, "mackey_nrmse84": mackey,
+        "table": table, "pictures": [picture], "narma_nrmse": narma, "mackey_nrmse84": mackey,
     }  # fmt: skip
 
 

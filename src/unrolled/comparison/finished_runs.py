@@ -1,4 +1,4 @@
-"""Results of the runs of an experiment that is not done yet, so that it can go on from there."""
+"""Results of finished runs of an experiment, from which an interrupted one continues."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NAME_LENGTH = 32
 
 
 def parts_folder(output: Path, name: str, size: str) -> Path:
-    """Where results are kept until an experiment of a name and size is done."""
+    """Where results are until an experiment of a name and size is done."""
     return output / f"{name}-{size}-parts"
 
 
@@ -31,25 +31,23 @@ def remove_parts(folder: Path) -> None:
 
 
 class FinishedRuns:
-    """One small JSON file for each finished run, named after all that its result depends on.
+    """One small JSON file for each finished run, named by a hash of all that it depends on.
 
-    That is the job, the settings of all jobs, the content of the data and of the program: a result
-    from before is found only where a new run would give the same.
+    These are the job (a dataclass, with its settings), the content of the data, and this program:
+    an earlier result is found only where a new run would give the same.
 
     Args:
         folder: made when the first run is done. data: files and folders that are read.
-        settings: what the jobs themselves do not tell, as JSON can hold it.
     """
 
-    def __init__(self, folder: Path, data: Iterable[Path | str], settings: Any = None) -> None:
+    def __init__(self, folder: Path, data: Iterable[Path | str]) -> None:
         self.folder = folder
         program = Path(__file__).parents[1]
         read = [file for path in data for file in _files(Path(path)) if folder not in file.parents]
-        files = [*_files(program, "*.py"), *read]
-        self._common = [settings, *(file_facts(str(file)) for file in files)]
+        self._common = [file_facts(str(file)) for file in [*_files(program, "*.py"), *read]]
 
     def find(self, job: Any) -> Any | None:
-        """The result of a job that was done before, if its file of a model is still there."""
+        """The result of a job that was done earlier, if its model file is still there."""
         output = getattr(job, "output", "")
         if output and not Path(output).is_file():
             return None
@@ -58,8 +56,8 @@ class FinishedRuns:
         except (OSError, ValueError, LookupError, TypeError):
             return None
 
-    def keep(self, job: Any, result: Any) -> Any:
-        """Write a result; it is given back as `find` will."""
+    def save(self, job: Any, result: Any) -> Any:
+        """Write a result, and return it as `find` will."""
         self.folder.mkdir(parents=True, exist_ok=True)
         text = json.dumps({"job": _plain(job), "result": result})
         with atomic_write(self._path(job)) as file:
@@ -67,10 +65,8 @@ class FinishedRuns:
         return json.loads(text)["result"]
 
     def _path(self, job: Any) -> Path:
-        everything = json.dumps([_plain(job), self._common], sort_keys=True)
-        return (
-            self.folder / f"{hashlib.sha256(everything.encode()).hexdigest()[:_NAME_LENGTH]}.json"
-        )
+        everything = json.dumps([_plain(job), self._common], sort_keys=True).encode()
+        return self.folder / f"{hashlib.sha256(everything).hexdigest()[:_NAME_LENGTH]}.json"
 
 
 def _files(path: Path, pattern: str = "*") -> list[Path]:

@@ -1,0 +1,63 @@
+"""A recurrent net that reads a sequence and answers at its end, and how it is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from unrolled.gradients.clipping import clip_by_norm
+from unrolled.neural.cells import Cell, State
+
+
+class SequenceClassifier(nn.Module):
+    """Encoded input, a cell, and scores of the answers after the last step.
+
+    Args:
+        encode: inputs (T, B) to vectors (T, B, E). cell: of width E. answers: number A.
+    """
+
+    def __init__(self, encode: Callable[[Tensor], Tensor], cell: Cell, answers: int) -> None:
+        super().__init__()
+        self.encode, self.cell = encode, cell
+        self.output = nn.Linear(cell.hidden, answers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scores (B, A) of the answers to inputs (T, B)."""
+        return self.output(self.states(x)[-1])  # type: ignore[no-any-return]
+
+    def states(self, x: Tensor, *, fused: bool = True) -> Tensor:
+        """States (T, B, H) after each step."""
+        vectors = self.encode(x)
+        begin, cell = self.begin(vectors), self.cell
+        if x.device.type == "cuda" and cell.kind in ("elman", "irnn"):
+            return states_by_torch(cell, vectors, begin[0])
+        states, _ = (cell.run_fused if fused else cell.run_unrolled)(vectors, begin)
+        return states
+
+    def begin(self, vectors: Tensor) -> State:
+        """States of zeros (B, H)."""
+        shape = (vectors.shape[1], self.cell.hidden)
+        return tuple(vectors.new_zeros(shape) for _ in range(self.cell.states))
+
+    def train_on(self, x: Tensor, answers: Tensor, optimiser: torch.optim.Optimizer) -> None:
+        """One update, its gradient clipped at norm 1."""
+        optimiser.zero_grad()
+        torch.autograd.backward(nn.functional.cross_entropy(self(x), answers))
+        clip_by_norm([p.grad for p in self.parameters() if p.grad is not None], 1.0)
+        optimiser.step()
+
+    @torch.no_grad()
+    def wrong(self, x: Tensor, answers: Tensor) -> int:
+        """How many sequences get a wrong answer."""
+        return int((self(x).argmax(1) != answers).sum())
+
+
+def states_by_torch(cell: Cell, x: Tensor, begin: Tensor) -> Tensor:
+    """States (T, B, H) of an Elman cell by torch's kernels, which are faster on a GPU."""
+    run = torch.rnn_relu if cell.nonlinearity == "relu" else torch.rnn_tanh
+    weights = [cell.input_weight, cell.state_weight, cell.bias, torch.zeros_like(cell.bias)]
+    given = (x, begin.unsqueeze(0), weights, True, 1, 0.0, cell.training, False, False)
+    states: Tensor = run(*given)[0]
+    return states
