@@ -23,9 +23,7 @@ def text(tmp_path):
 
 def test_a_mixture_brings_the_models_it_is_made_of(text, tmp_path):
     name = "5-gram + cache"
-    result = compare_models(
-        text, text, text, output=tmp_path / "out", only=[name], min_count=1
-    )
+    result = compare_models(text, text, text, output=tmp_path / "out", only=[name], min_count=1)
     assert [row.name for row in result.rows] == ["5-gram", name]
     mixed = result.rows[1]
     assert mixed.kind == "mixture"

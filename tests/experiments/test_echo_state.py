@@ -40,7 +40,7 @@ def test_a_reservoir_is_under_the_bar_on_narma() -> None:
 
 
 def test_the_experiment_runs(tmp_path: Path) -> None:
-    results = echo_state.run(Setup("x", "smoke", tmp_path))
+    results = echo_state.run(Setup("echo-state", "smoke", tmp_path))
     cells = results["table"]["Mackey-Glass, 84 steps on its own"]
     assert cells["log10 of normalised error"] < -1
     assert results["pictures"] == ["echo-state-smoke.svg"]

@@ -179,9 +179,7 @@ def test_as_many_runs_at_a_time_as_there_are_cores_but_few_on_a_gpu(
 
 
 def test_how_to_run_an_experiment_is_for_those_of_many_runs(tmp_path: Path) -> None:
-    with pytest.raises(
-        SettingError, match="not made of parallel runs, so it takes no jobs"
-    ):
+    with pytest.raises(SettingError, match="not made of parallel runs, so it takes no jobs"):
         run_experiment("large-lstm", None, size="smoke", output=tmp_path, jobs=2)
     with pytest.raises(SettingError, match="it takes no device"):
         run_experiment("large-lstm", None, size="smoke", output=tmp_path, device="cpu")
