@@ -22,7 +22,8 @@ def test_a_trained_net_is_shown_on_a_text(run: Run, tmp_path: Path) -> None:
     assert out.splitlines()[0].split() == ["lag", "norm", "share", "beyond", "|J|", "bound"]
     assert "layer 1: spectral radius" in out
     assert sorted(path.name for path in folder.iterdir()) == [
-        "by-lag-and-time.svg", "by-lag.svg", "cures.svg", "gradients.json", "singular-values.svg",
+        "by-lag-and-time.svg", "by-lag.svg", "comparison.svg", "gradients.json",
+        "singular-values.svg",
     ]  # fmt: skip
     record = json.loads((folder / "gradients.json").read_text())
     assert list(record["beside"]) == ["elman-12, as it began"]

@@ -158,7 +158,7 @@ def test_pictures_are_written_and_the_same_each_time(tmp_path: Path) -> None:
 
     report = measure_cell("elman", hidden=4, steps=5, batch=3)
     others = compare_cures(["irnn (ReLU, identity)", "gru"], hidden=4, steps=5)
-    names = ["by-lag.svg", "by-lag-and-time.svg", "singular-values.svg", "cures.svg"]
+    names = ["by-lag.svg", "by-lag-and-time.svg", "singular-values.svg", "comparison.svg"]
     texts = []
     for folder in (tmp_path / "one", tmp_path / "two"):
         paths = write_pictures(folder, report, others)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from unrolled.errors import MissingExtraError
-from unrolled.report import experiment_plots
 from unrolled.report.experiment_plots import contours, line_panels, surface
+from unrolled.report.figures import require_matplotlib
 
 LINES = {"one": {"a & b": ([1, 2], [3, 4])}, "two": {"a & b": ([1, 2], [1, 9]), "c": ([1], [2])}}
 
@@ -39,4 +39,4 @@ def test_surfaces_are_pngs() -> None:
 def test_without_matplotlib_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'unrolled\[report\]'"):
-        experiment_plots.require_matplotlib()
+        require_matplotlib()

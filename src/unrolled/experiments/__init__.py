@@ -95,7 +95,7 @@ def run_experiment(
 
     from unrolled.comparison.finished_runs import parts_folder, remove_parts
     from unrolled.comparison.provenance import file_facts, machine
-    from unrolled.report.experiment_plots import require_matplotlib
+    from unrolled.report.figures import require_matplotlib
     from unrolled.storage.atomic import atomic_write
 
     experiment = experiment_of(name)

@@ -1,4 +1,4 @@
-"""The pictures of the report as SVG text; the only place that imports matplotlib.
+"""The pictures of the report as SVG text.
 
 Colours are written as CSS variables of the page, so that one picture serves light and dark.
 """
@@ -6,14 +6,13 @@ Colours are written as CSS variables of the page, so that one picture serves lig
 from __future__ import annotations
 
 import html
-import io
 import math
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from unrolled.comparison.compare import Row
-from unrolled.errors import MissingExtraError
+from unrolled.report.figures import log_axis, new_figure, style, svg_text
 from unrolled.report.tables import FAMILIES, family, measured
 
 # What is drawn in the colour on the left gets the page's variable on the right.
@@ -24,18 +23,15 @@ _VARIABLES = {
     _GRID: "var(--grid)",
     **{colour: f"var(--c{number})" for number, colour in enumerate(_SERIES, 1)},
 }
-_SETTINGS: Any = {
-    "svg.fonttype": "none",
+_STYLE = {
     "text.parse_math": False,
-    "font.size": 10,
-    "font.family": "sans-serif",
     "text.color": _INK,
     "axes.edgecolor": _INK,
     "axes.labelcolor": _INK,
     "xtick.color": _INK,
     "ytick.color": _INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
+    "grid.color": _GRID,
+    "axes.grid.axis": "y",
 }
 # The size is left to the page.
 _SVG_HEAD = (
@@ -51,12 +47,6 @@ _PLACES = [
 
 # Perplexities above so many times the best would press all others into a corner.
 _HIGHEST = 4.0
-# Marks of a logarithmic axis within a decade: the first set that gives enough is taken.
-_MARKS = (
-    (1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7), (1, 1.2, 1.4, 1.6, 1.8, 2, 2.5, 3, 4, 5, 6, 8),
-    tuple(n / 10 for n in range(10, 100)), tuple(n / 20 for n in range(20, 200)),
-    tuple(n / 100 for n in range(100, 1000)),
-)  # fmt: skip
 
 
 def against_speed(rows: Sequence[Row]) -> str | None:
@@ -87,21 +77,18 @@ def _drawn(salt: str, rows: list[Row], draw: Callable[..., Any], *settings: Any)
     """The SVG of what ``draw`` makes of the rows: a figure and the hover texts of its parts."""
     if not rows:
         return None
-    try:
-        import matplotlib
-    except ImportError:
-        raise MissingExtraError("report", "matplotlib") from None
-    with matplotlib.rc_context({**_SETTINGS, "svg.hashsalt": salt}):
+    with style({**_STYLE, "svg.hashsalt": salt}):
         figure, titles = draw(rows, *settings)
         return _svg(figure, salt, titles)
 
 
 def _curves(rows: list[Row]) -> tuple[Any, dict[str, str]]:
     """Lines of validation perplexity, dotted ones of training perplexity."""
-    figure, axes = _axes(9.6, 4.2)
+    figure = new_figure(9.6, 4.2)
+    axes = figure.add_subplot()
     for number, row in enumerate(rows):
         colour = _SERIES[number % len(_SERIES)]
-        for key, style in (("valid_perplexity", "o-"), ("train_perplexity", ":")):
+        for key, dashes in (("valid_perplexity", "o-"), ("train_perplexity", ":")):
             points = [
                 (point["seconds"], point[key])
                 for point in row.curve
@@ -110,14 +97,13 @@ def _curves(rows: list[Row]) -> tuple[Any, dict[str, str]]:
             if points:
                 label = f"{row.name}, {key.removesuffix('_perplexity')}"
                 axes.plot(
-                    *zip(*points, strict=True), style, color=colour, label=label, linewidth=1.8,
-                    markersize=3.5, gid=f"curve-{number}-{style[-1]}",
+                    *zip(*points, strict=True), dashes, color=colour, label=label, linewidth=1.8,
+                    markersize=3.5, gid=f"curve-{number}-{dashes[-1]}",
                 )  # fmt: skip
-    axes.set_xlabel("seconds of training")
-    axes.set_ylabel("perplexity")
+    axes.set(xlabel="seconds of training", ylabel="perplexity")
     if axes.lines:
-        _log_axis(axes.yaxis, [value for line in axes.lines for value in line.get_ydata()])
-        axes.legend(frameon=False, fontsize=9)
+        log_axis(axes.yaxis, [line.get_ydata() for line in axes.lines])
+        axes.legend()
     return figure, {
         f"curve-{number}-{style}": f"{row.name}, {name}"
         for number, row in enumerate(rows)
@@ -129,7 +115,8 @@ def _trade_off(
     rows: list[Row], x: Callable[[Row], float], label: str, sign: int
 ) -> tuple[Any, dict[str, str]]:
     """A scatter with names, and a line along the models that no other beats in both."""
-    figure, axes = _axes(6.2, 4.6)
+    figure = new_figure(6.2, 4.6)
+    axes = figure.add_subplot()
     axes.set_xlabel(label)
     axes.set_ylabel("test perplexity")
     front = [(x(row), _perplexity(row)) for row in _front(rows, x, sign)]
@@ -143,9 +130,8 @@ def _trade_off(
         axes.plot(
             x(row), _perplexity(row), _MARKERS[kind], color=_SERIES[kind], markersize=6.5, gid=name
         )
-    axes.margins(x=0.1, y=0.1)
-    _log_axis(axes.xaxis, [x(row) for row in rows])
-    _log_axis(axes.yaxis, [_perplexity(row) for row in rows])
+    log_axis(axes.xaxis, [x(row) for row in rows])
+    log_axis(axes.yaxis, [_perplexity(row) for row in rows])
     _place_names(figure, axes, [(x(row), _perplexity(row), row.name) for row in rows])
     return figure, titles
 
@@ -186,49 +172,9 @@ def _place_names(figure: Any, axes: Any, points: list[tuple[float, float, str]])
             text.remove()
 
 
-def _axes(width: float, height: float) -> tuple[Any, Any]:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    axes = figure.add_subplot()
-    axes.grid(axis="y", color=_GRID, linewidth=0.6)
-    axes.set_axisbelow(True)
-    return figure, axes
-
-
-def _log_axis(axis: Any, values: Sequence[float]) -> None:
-    """A logarithmic axis with a handful of plain numbers, whatever its range."""
-    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
-
-    axis.axes.set(**{f"{axis.axis_name}scale": "log"})
-    low, high = min(values), max(values)
-    if high <= low * 1.001:
-        low, high = low / 1.1, high * 1.1
-    decades = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 1)
-    for marks in _MARKS:
-        ticks = [mark * 10.0**decade for decade in decades for mark in marks]
-        ticks = [tick for tick in ticks if low / 1.02 <= tick <= high * 1.02]
-        if len(ticks) >= 4:
-            break
-    axis.set_major_locator(FixedLocator(ticks))
-    axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
-
-
-def _short(value: float) -> str:
-    """A number of an axis: 0.5, 140, 20k, 3M."""
-    for size, mark in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
-        if value >= size:
-            return f"{value / (1e3 if mark == 'k' else size):.4g}{mark}"
-    return f"{value:.4g}"
-
-
 def _svg(figure: Any, salt: str, titles: dict[str, str]) -> str:
     """The picture's SVG without head or metadata, with a hover text on each named part."""
-    file = io.StringIO()
-    figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
-    text = file.getvalue()
-    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
+    text = svg_text(figure, transparent=True)
     for colour, variable in _VARIABLES.items():
         text = text.replace(colour, variable)
     for name, title in titles.items():
