@@ -24,7 +24,7 @@ KNOWN_KIND_TESTS = {
     "cli/models.py": 7,
     "cli/query.py": 1,
     "gradients/echo_state.py": 1,
-    "gradients/laboratory.py": 1,
+    "gradients/measure.py": 1,
     "integrations/kenlm.py": 1,
     "integrations/net_onnx.py": 1,
     "language_models/distributions.py": 1,

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from unrolled.errors import TextError as TextError
     from unrolled.errors import UnrolledError as UnrolledError
     from unrolled.errors import UnrolledWarning as UnrolledWarning
-    from unrolled.gradients.laboratory import measure_cell as measure_cell
-    from unrolled.gradients.laboratory import measure_gradients as measure_gradients
+    from unrolled.gradients.measure import measure_cell as measure_cell
+    from unrolled.gradients.measure import measure_gradients as measure_gradients
     from unrolled.gradients.monitor import GradientMonitor as GradientMonitor
     from unrolled.integrations.sklearn import TaggerEstimator as TaggerEstimator
     from unrolled.language_models.cache import CacheModel as CacheModel
@@ -96,8 +96,8 @@ _HOMES = {
     "filter_vocabulary": "ngram.editing.pruning",
     "generate": "language_models.protocol",
     "load": "storage.model_file",
-    "measure_cell": "gradients.laboratory",
-    "measure_gradients": "gradients.laboratory",
+    "measure_cell": "gradients.measure",
+    "measure_gradients": "gradients.measure",
     "mix": "ngram.editing.mixing",
     "mix_models": "language_models.mixture_tuning",
     "predict": "language_models.protocol",

@@ -26,7 +26,7 @@ def test_a_trained_net_is_shown_on_a_text(run: Run, tmp_path: Path) -> None:
         "singular-values.svg",
     ]  # fmt: skip
     record = json.loads((folder / "gradients.json").read_text())
-    assert list(record["beside"]) == ["elman-12, as it began"]
+    assert list(record["beside"]) == ["elman-12, untrained"]
     code, out, _ = run("gradients", net, text, "--steps", 8, "--batch", 4, "--json")
     assert json.loads(out)["layers"] == record["layers"]
 

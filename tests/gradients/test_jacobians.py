@@ -9,6 +9,7 @@ from tests.gradients.lag_oracle import zeros
 
 from unrolled.errors import SettingError
 from unrolled.gradients.jacobians import growth, jacobian_report, jacobians, products
+from unrolled.gradients.tangents import tangent_of
 from unrolled.neural.cells import Cell
 from unrolled.neural.initialisation import spectral_radius
 
@@ -67,7 +68,7 @@ def test_a_linear_nets_products_are_the_matrix_power_exactly() -> None:
 @pytest.mark.parametrize(("kind", "nonlinearity"), KINDS)
 def test_the_reports_norms_are_those_of_the_products(kind: str, nonlinearity: str) -> None:
     cell, x = _cell(kind, nonlinearity)
-    report = jacobian_report(cell, x, steps=[1, 3, T])
+    report = jacobian_report(tangent_of(cell, x), steps=[1, 3, T])
     assert report.steps.tolist() == [1, 3, T]
     made = list(products(jacobians(cell, x)))
     places = {1: [0, 1, 3, 5], 3: [0, 1, 3], T: [0]}
@@ -81,11 +82,11 @@ def test_the_reports_norms_are_those_of_the_products(kind: str, nonlinearity: st
 def test_the_lectures_bound_holds_and_is_the_product_of_both_norms() -> None:
     for nonlinearity, slope in (("tanh", 1.0), ("sigmoid", 0.25), ("linear", 1.0)):
         cell, x = _cell("elman", nonlinearity)
-        report = jacobian_report(cell, x)
+        report = jacobian_report(tangent_of(cell, x))
         norm = np.linalg.norm(cell.state_weight.detach().numpy(), 2)
         np.testing.assert_allclose(report.bound, (norm * slope) ** report.steps)
         assert np.all(report.highest <= report.bound * (1 + 1e-12))
-    gated = jacobian_report(*_cell("gru"))
+    gated = jacobian_report(tangent_of(*_cell("gru")))
     assert gated.beta_slope is None
     np.testing.assert_allclose(gated.bound, gated.highest[0] ** gated.steps)
 
@@ -95,18 +96,18 @@ def test_saturated_and_dead_units_are_counted() -> None:
     with torch.no_grad():
         cell.bias[:] = torch.tensor([1e3, 1e3, -1e3, -1e3])
         cell.state_weight.zero_()
-    report = jacobian_report(cell, x)
+    report = jacobian_report(tangent_of(cell, x))
     assert (report.dead, report.saturated) == (0.5, {"state": 0.5})
     cell, x = _cell("elman")
     with torch.no_grad():
         cell.bias[0] = 1e3
-    report = jacobian_report(cell, x)
+    report = jacobian_report(tangent_of(cell, x))
     assert report.dead == 0.25
     assert report.saturated["state"] >= 0.25
     cell, x = _cell("lstm")
     with torch.no_grad():
         cell.bias[H : 2 * H] = 1e3
-    report = jacobian_report(cell, x)
+    report = jacobian_report(tangent_of(cell, x))
     assert report.saturated["forget"] == 1
     assert report.saturated["enter"] < 1
     assert report.dead == 0
@@ -115,7 +116,9 @@ def test_saturated_and_dead_units_are_counted() -> None:
 def test_radii_are_the_largest_eigenvalues() -> None:
     cell, x = _cell("gru")
     blocks = cell.state_weight.detach().split(H)
-    for block, (gate, radius) in zip(blocks, jacobian_report(cell, x).radii.items(), strict=True):
+    for block, (gate, radius) in zip(
+        blocks, jacobian_report(tangent_of(cell, x)).radii.items(), strict=True
+    ):
         assert radius == pytest.approx(np.abs(np.linalg.eigvals(block.numpy())).max()), gate
 
 
@@ -141,4 +144,4 @@ def test_growth_of_nothing_and_of_what_is_no_number() -> None:
 @pytest.mark.parametrize("steps", [[0], [T + 1]])
 def test_steps_that_the_text_does_not_have_are_refused(steps: list[int]) -> None:
     with pytest.raises(SettingError, match=r"steps are \[.*\], allowed are 1 to 7, those of the"):
-        jacobian_report(*_cell("elman"), steps=steps)
+        jacobian_report(tangent_of(*_cell("elman")), steps=steps)

@@ -17,7 +17,7 @@ from unrolled.errors import SettingError
 from unrolled.gradients.adjoint import Entering, chunks
 from unrolled.gradients.by_lag import LayerLags
 from unrolled.gradients.lags import lags_of_module, lags_of_net
-from unrolled.gradients.stacks import opened
+from unrolled.gradients.stacks import stack_of
 from unrolled.neural.cells import Cell
 
 T, B, E, H = 6, 3, 4, 5
@@ -131,15 +131,15 @@ def test_torchs_modules_agree_with_autograd_in_their_lowest_layer(
 ) -> None:
     """dE_t/dx_s is dE_t/d(gates) W: what reaches the input through the lowest layer's states."""
     module, x = _module(kind, layers, both), _input()
-    stack = opened(module)
+    stack = stack_of(module)
     x.requires_grad_()
     y, _ = module(x)
     errors = torch.randn_like(y).detach()
     reached = torch.zeros(T, T, B, E, dtype=torch.float64)
 
-    from unrolled.gradients.adjoint import Seen, carry_back
+    from unrolled.gradients.adjoint import StepErrors, carry_back
 
-    def visit(seen: Seen) -> None:
+    def visit(seen: StepErrors) -> None:
         if seen.number < len(stack.layers[0]):
             text_step = T - 1 - seen.step if seen.number == 1 else seen.step
             gates = seen.gates
@@ -197,7 +197,7 @@ def test_sentences_a_few_at_a_time_give_the_same(monkeypatch: pytest.MonkeyPatch
     module, x = _module(nn.GRU, 2, True), _input()
     whole = lags_of_module(module, x, lambda y: y.square().sum())
     monkeypatch.setattr("unrolled.gradients.adjoint._ROOM", T * T * 2 * H)
-    assert len(list(chunks(opened(module), Entering(x.new_zeros(T, B, 2 * H))))) == B
+    assert len(list(chunks(stack_of(module), Entering(x.new_zeros(T, B, 2 * H))))) == B
     parted = lags_of_module(module, x, lambda y: y.square().sum())
     for one, two in zip(whole.layers, parted.layers, strict=True):
         np.testing.assert_allclose(one.norms, two.norms, rtol=1e-12)

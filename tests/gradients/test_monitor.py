@@ -19,10 +19,10 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from small_nets import write_text
 from unrolled.errors import SettingError, UnrolledWarning
+from unrolled.gradients.diagnostics import LayerState, Snapshot
 from unrolled.gradients.lags import lags_of_module
 from unrolled.gradients.monitor import GradientMonitor
-from unrolled.gradients.monitor_view import MonitorView, look_lines
-from unrolled.gradients.observations import LayerState, Observation
+from unrolled.gradients.monitor_view import MonitorView, snapshot_lines
 
 V, E, H, B, T = 20, 6, 8, 5, 9
 
@@ -155,7 +155,7 @@ def test_norms_are_those_before_clipping_whenever_it_is_told() -> None:
         assert seen.parameters == pytest.approx(wanted, rel=1e-4)
         assert seen.norm == pytest.approx(math.hypot(*wanted.values()), rel=1e-4)
         assert seen.clipped == 1
-        assert seen.findings[-1] == "100 % of the updates are clipped"
+        assert seen.diagnostics[-1] == "100 % of the updates are clipped"
 
 
 def test_clipping_is_counted_at_every_update() -> None:
@@ -179,7 +179,7 @@ def test_the_record_is_one_line_of_json_a_look(tmp_path: Path) -> None:
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert [line["step"] for line in lines] == [3, 5, 3, 5]
     assert set(lines[0]) == {"step", "seconds", "norm", "clipped", "parameters", "layers",
-                             "findings", "cost"}  # fmt: skip
+                             "diagnostics", "cost"}  # fmt: skip
     assert set(lines[0]["layers"][0]["radius"]) == {"enter", "forget", "new", "out"}
     GradientMonitor(model, record=path).close()
     assert path.read_text() == ""
@@ -193,8 +193,8 @@ def test_gradients_that_are_no_numbers_are_said_and_are_null() -> None:
         model(_words(), None).backward()
         seen = monitor.step()
     assert seen is not None
-    assert seen.findings[0].startswith("the gradient is not finite: vectors.weight, body.weight")
-    assert seen.findings[1] == "body: gradients are not finite"
+    assert seen.diagnostics[0].startswith("the gradient is not finite: vectors.weight, body.weight")
+    assert seen.diagnostics[1] == "body: gradients are not finite"
     assert json.loads(seen.json())["norm"] is None
 
 
@@ -210,7 +210,7 @@ def test_it_warns_early_of_gradients_that_vanish_and_that_explode() -> None:
             body(torch.randn(T, B, E))[0].sum().backward()
             seen = monitor.step()
         assert seen is not None
-        words += seen.findings
+        words += seen.diagnostics
         assert seen.layers[0].radius["state"] == pytest.approx(scale, rel=1e-3)
     assert words[0] == "RNN: gradients beyond lag 3 are under 1 % of the total"
     assert words[1].startswith("RNN: gradients grow with the lag, at lag 8 they are ")
@@ -235,18 +235,18 @@ def test_evaluation_copies_and_closed_monitors_see_nothing() -> None:
     monitor = GradientMonitor(model)
     with torch.no_grad():
         model(_words(), None)
-    assert not monitor._notes
+    assert not monitor._calls
     file = io.BytesIO()
     torch.save(model, file)
     file.seek(0)
     for clone in (copy.deepcopy(model), torch.load(file, weights_only=False)):
         clone(_words(), None)
-        assert not monitor._notes
+        assert not monitor._calls
     model(_words(), None)
-    assert monitor._notes
+    assert monitor._calls
     monitor.close()
     model(_words(), None)
-    assert not monitor._notes
+    assert not monitor._calls
 
 
 @pytest.mark.parametrize("kind", [nn.RNN, nn.GRU])  # few CPUs have an LSTM in bfloat16
@@ -277,7 +277,7 @@ def test_it_looks_less_often_where_looks_take_long(monkeypatch: pytest.MonkeyPat
     def slow(norm: Any) -> None:
         clock["now"] += took
 
-    monkeypatch.setattr(monitor, "_tell", slow)
+    monkeypatch.setattr(monitor, "_publish", slow)
     for _ in range(200):
         clock["now"] += 0.1
         monitor.step()
@@ -408,7 +408,7 @@ def test_our_training_is_the_same_under_the_monitor_and_leaves_a_record(tmp_path
 def test_plain_backpropagation_has_no_lags(tmp_path: Path) -> None:
     from unrolled.neural.training import train_net
 
-    seen: list[Observation] = []
+    seen: list[Snapshot] = []
     train_net(
         write_text(tmp_path, 20), hidden=12, classes=4, batch=4, epochs=1, bptt=1, cell="elman",
         monitor={"watch": seen.append},
@@ -420,23 +420,25 @@ def test_plain_backpropagation_has_no_lags(tmp_path: Path) -> None:
 # -- the view --------------------------------------------------------------------------------------
 
 
-def _observation(step: int = 7) -> Observation:
+def _snapshot(step: int = 7) -> Snapshot:
     layer = LayerState("rnn", [1.0, 0.1, 0.0], [0.9, 0.1, 0.0], 1, {"state": 0.9}, {}, 0.25)
     parameters = {"a": 1.0, "b": 2.0}
-    return Observation(step, 1.0, 2.24, 0.5, parameters, [layer], ["rnn: it vanishes"], 0.01)
+    return Snapshot(step, 1.0, 2.24, 0.5, parameters, [layer], ["rnn: it vanishes"], 0.01)
 
 
 def test_a_look_is_a_few_lines() -> None:
-    assert look_lines(_observation()) == [
+    assert snapshot_lines(_snapshot()) == [
         "step 7, gradient norm 2.24, clipped 50 %, b 2, a 1",
         "rnn: lag 0 █▆  2, reaches 1, radius 0.90, dead 25 %",
         "! rnn: it vanishes",
     ]
 
 
-def test_where_there_is_no_terminal_findings_come_once(capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_terminal_diagnostics_come_once(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     view = MonitorView()
-    view.show(_observation())
+    view.show(_snapshot())
     view.show(_observation(8))
     view.say("epoch 1")
     view.title("not shown")
@@ -455,7 +457,7 @@ def test_on_a_terminal_the_last_look_stays(
     monkeypatch.setenv("TERM", "xterm")
     view = MonitorView()
     view.title("epoch 1 of 2, [50 %]")
-    view.show(_observation())
+    view.show(_snapshot())
     view.say("said [aloud]")
     view.close()
     shown = capsys.readouterr().err

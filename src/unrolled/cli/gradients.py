@@ -11,7 +11,7 @@ import typer
 from unrolled.cli import options as shared
 
 if TYPE_CHECKING:
-    from unrolled.gradients.laboratory import GradientReport
+    from unrolled.gradients.measure import GradientReport
 
 
 def gradients(
@@ -72,7 +72,7 @@ def gradients(
         unrolled gradients --cell elman --start orthogonal -o pictures/
     """
     from unrolled.cli.progress import Stages, compiling_announced
-    from unrolled.gradients.laboratory import compare_cures, measure_cell, measure_gradients
+    from unrolled.gradients.measure import compare_cells, measure_cell, measure_gradients
 
     _check(inputs, cell)
     with compiling_announced(), Stages() as stages:
@@ -91,7 +91,7 @@ def gradients(
         if output is not None:
             stages.stage("what to compare it with")
             if cell is not None:
-                others = compare_cures(**fresh)
+                others = compare_cells(**fresh)
             else:
                 began = measure_gradients(model, texts, fresh=seed, **looked)
                 others = {began.name: began}
@@ -128,4 +128,4 @@ def _write(folder: Path, report: GradientReport, others: dict[str, GradientRepor
 
 
 def _text(report: GradientReport) -> str:
-    return "\n".join([report.table(), "", *report.findings()])
+    return "\n".join([report.table(), "", *report.diagnostics()])

@@ -1,8 +1,8 @@
-"""One backward pass that keeps the error of every time step apart from all others.
+"""One backward pass that keeps the errors of all time steps apart.
 
-Ordinary backpropagation adds the errors of all steps up on its way. Here those of S steps, the
-sources, go back side by side, so that at every step s dE_t/dh_s is at hand for each t. That is S
-times the work of an ordinary pass over the states, in matrix products S times as large.
+Ordinary backpropagation sums the errors of all steps. Here those of S steps, the sources, are
+propagated as a batch, so that dE_t/dh_s is known at every step s for each t. That is S times the
+work of an ordinary pass over the states, in matrix products S times as large.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from unrolled.gradients.stacks import Stack, turned_places
+from unrolled.gradients.stacks import Stack, reversed_places
 from unrolled.gradients.tangents import Tangent
 
-# What the errors of a layer below may take up while they wait for it, in numbers.
+# Most numbers in the errors that wait for the layer below.
 _ROOM = 1 << 25
 
 
 @dataclass(frozen=True)
 class Entering:
-    """Errors where they enter a stack, by step.
+    """The errors that enter a stack, by step.
 
     Attributes:
-        outputs: (T, B, D H) at the outputs of the last layer, D directions side by side.
+        outputs: (T, B, D H) at the outputs of the last layer, D directions concatenated.
         last: of each layer and direction dE/d(its last state), in as many parts as the state has,
             None for those unused; empty if all are.
         lengths: (B,) steps of each sentence, None where all have T.
@@ -48,13 +48,12 @@ class Entering:
         return Entering(self.outputs[:, sentences], last, lengths, self.directions)
 
     def mask(self) -> Tensor:
-        """(T, B) whether an error enters at a step at all.
+        """(T, B) whether an error enters at a step.
 
-        What enters by the last state of a layer counts at the last step, or, where the layer reads
-        backwards, at the first.
+        That of a last state enters at the last step or, where the layer reads backwards, the first.
         """
         largest = torch.linalg.vector_norm(self.outputs, torch.inf, dim=-1)
-        entered: Tensor = largest != 0  # also where it is no number
+        entered: Tensor = largest != 0  # also where it is NaN
         sentences = torch.arange(entered.shape[1], device=entered.device)
         for number, parts in enumerate(self.last):
             for part in parts:
@@ -80,12 +79,12 @@ class Entering:
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What a visitor is told at one step of one layer and direction.
+class StepErrors:
+    """The errors of all sources at one step of one layer and direction.
 
     Attributes:
         number: of the layer and direction, as in `Stack.names`. step: s, of the layer's own time.
-        first: errors are those of the sources from this one on; the earlier ones have none here.
+        first: the errors are those of the sources from this one on; earlier ones have none here.
         errors: dE_t/d(state at s), each part (S - first, B, H).
         gates: errors of the gates (S - first, B, G H).
     """
@@ -104,18 +103,18 @@ def carry_back(
     traced: list[tuple[Tangent, ...]],
     entering: Entering,
     sources: Tensor,
-    visit: Callable[[Seen], None],
+    visit: Callable[[StepErrors], None],
     *,
     recurrent: bool = True,
 ) -> None:
-    """Carry the errors of the source steps back through all layers, and show them at every step.
+    """Propagate the errors of the source steps back through all layers, and visit every step.
 
     Args:
         traced: from `Stack.trace`.
-        sources: (S,) steps, ascending, whose errors are carried.
-        visit: is called at each step of each layer, the last layer and the last step first.
-        recurrent: False leaves out what recurrent weights carry, which leaves the errors that run
-            along the cell state of an LSTM or the update gate of a GRU only.
+        sources: (S,) steps, ascending, whose errors are propagated.
+        visit: called at each step of each layer, the last layer and the last step first.
+        recurrent: False leaves out the paths through recurrent weights: the errors pass through the
+            cell state of an LSTM or the update gate of a GRU only.
     """
     one_way = all(len(cells) == 1 for cells in stack.layers)
     number = sum(len(cells) for cells in stack.layers)
@@ -139,7 +138,7 @@ def carry_back(
 
 
 class _Direction:
-    """One direction of one layer, in the order of its own time."""
+    """One direction of one layer, in its own time order."""
 
     def __init__(
         self, number: int, tangent: Tangent, entering: Entering, sources: Tensor, one_way: bool
@@ -150,7 +149,7 @@ class _Direction:
         self.above: Tensor | None = None
         self.direct: Tensor | None = None
         self.last = entering.last[number] if entering.last else ()
-        # Step of this direction's time -> the sentences whose last state it reaches there.
+        # Step of this direction's time -> the sentences that end there.
         self.ending: dict[int, list[int]] = {}
         if any(part is not None for part in self.last):
             for sentence, length in enumerate(entering.full_lengths().tolist()):
@@ -170,28 +169,28 @@ class _Direction:
                 self.direct = None
 
     def _spread(self, direct: Tensor) -> Tensor:
-        """Errors at sources as (S, T, B, H), each at its own step, turned around."""
+        """Errors at sources as (S, T, B, H), each at its own step, reversed in time."""
         wide = direct.new_zeros(len(self.sources), *direct.shape)
         wide[torch.arange(len(self.sources)), self.sources] = direct[self.sources]
         return self.in_order(wide)
 
     def in_order(self, x: Tensor) -> Tensor:
-        """(S, T, B, H) from the text's time to this direction's, or back."""
+        """(S, T, B, H) from the text's time order to this direction's, or back."""
         if not self.turn:
             return x
         lengths = self.entering.lengths
         if lengths is None:
             return x.flip(1)
-        places = turned_places(x[0], lengths)
+        places = reversed_places(x[0], lengths)
         return x.gather(1, places.unsqueeze(0).expand_as(x))
 
     def back(
-        self, visit: Callable[[Seen], None], *, wanted: bool, recurrent: bool
+        self, visit: Callable[[StepErrors], None], *, wanted: bool, recurrent: bool
     ) -> Tensor | None:
-        """All steps from the last to the first; the errors of the input if they are wanted."""
+        """All steps from the last to the first; the errors of the input if wanted."""
         tangent, count = self.tangent, len(self.sources)
         steps, batch, hidden = tangent.states.shape
-        # Errors at a step, and of the state before it; sources that come later are zeros in both.
+        # Errors at a step and of the state before it; sources at later steps are zeros in both.
         errors, others = (
             tuple(tangent.states.new_zeros(count, batch, hidden) for _ in range(tangent.parts))
             for _ in range(2)
@@ -202,17 +201,17 @@ class _Direction:
         places = self.sources.tolist()
         for step in reversed(range(steps)):
             first = 0
-            if self.one_way:  # later sources have come so far, earlier ones begin below
+            if self.one_way:  # earlier sources have no errors yet
                 first = bisect_left(places, step)
                 if first == count:
                     continue
             here = tuple(part[first:] for part in errors)
             self._enter(step, first, here, places)
             there = tuple(part[first:] for part in others)
-            # Before the first step there is no state to look at.
+            # Before the first step there is no state.
             onward = recurrent and step > 0
             found = tangent.back(step, here, there, inputs=wanted, recurrent=onward)
-            visit(Seen(self.number, step, first, here, found.gates, tangent))
+            visit(StepErrors(self.number, step, first, here, found.gates, tangent))
             if inputs is not None and found.inputs is not None:
                 inputs[first:, step] = found.inputs
             errors, others = others, errors
@@ -234,7 +233,7 @@ class _Direction:
 
 
 def chunks(stack: Stack, entering: Entering) -> Iterator[slice]:
-    """Sentences a few at a time, so that what waits for a layer below stays small."""
+    """Slices of sentences, small enough that the errors between layers fit in memory."""
     steps, batch, width = entering.outputs.shape
     deep = len(stack.layers) > 1 or len(stack.layers[0]) > 1
     size = steps * steps * width if deep else steps * width

@@ -1,7 +1,8 @@
-"""Norms by lag as `lags` counts them: means, shares, reach, and sums of several texts."""
+"""Norms by lag as `lags` measures them: means, shares, reach, and sums over several texts."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,12 +11,12 @@ from torch import Tensor
 
 Array = np.ndarray[Any, Any]
 
-SMALL = 0.01  # the share of the total beyond which lags are said to pass nothing on
+SMALL = 0.01  # lags beyond the reach have less than this share of the total
 
 
 @dataclass
 class LayerLags:
-    """Norms by lag of one layer, or of one direction of it; sums over all pairs that were seen.
+    """Norms by lag of one layer, or of one direction of it; sums over all pairs (t, k).
 
     Attributes:
         name: such as ``layer 1``.
@@ -23,9 +24,9 @@ class LayerLags:
         counts: (K,) how many they are.
         heat_sums, heat_counts: (K, T) the same for each step t.
         cell_sums: (K,) of |dE_t/dc_{t-k}|, c the cell state of an LSTM; None for others.
-        highway_sums: (K,) of the norm of that part of dE_t/dc_{t-k} (of a GRU: dE_t/dh_{t-k}) which
-            no recurrent weight has touched: it ran along the cell state, multiplied by forget gates
-            (update gates) only. None where a layer has no such way, or it was not asked for.
+        highway_sums: (K,) of the norm of that part of dE_t/dc_{t-k} (of a GRU: dE_t/dh_{t-k}) that
+            passed through the cell state only, multiplied by forget gates (update gates) and by no
+            recurrent weight. None for other cells, or where it was not asked for.
     """
 
     name: str
@@ -48,7 +49,7 @@ class LayerLags:
 
     @property
     def highway_norms(self) -> Array | None:
-        """(K,) mean norm of what ran along the cell state only."""
+        """(K,) mean norm of what passed through the cell state only."""
         return None if self.highway_sums is None else _ratio(self.highway_sums, self.counts)
 
     @property
@@ -72,14 +73,14 @@ class LayerLags:
         return int(within[0]) if within.size and self.sums.any() else len(self.sums) - 1
 
     def add(self, other: LayerLags) -> None:
-        """Count in what was seen elsewhere; the shorter of the two is filled up with nothing."""
+        """Add the sums of another text; arrays of fewer lags are padded with zeros."""
         for name in ("sums", "counts", "heat_sums", "heat_counts", "cell_sums", "highway_sums"):
             mine, theirs = getattr(self, name), getattr(other, name)
             if mine is not None and theirs is not None:
                 setattr(self, name, _added(mine, theirs))
 
     def record(self) -> dict[str, Any]:
-        """All that can be told of it, for JSON."""
+        """All numbers, for JSON."""
         found = {
             "name": self.name,
             "norms": _rounded(self.norms),
@@ -98,7 +99,7 @@ class GradientLags:
     """Norms by lag of every layer.
 
     Attributes:
-        layers: lowest first, of a layer that reads both ways the forward direction first.
+        layers: lowest first; of a bidirectional layer the forward direction first.
         weights: of each, (K, G H, H) the part of dE/dU, U the recurrent weights, that comes from
             each lag; empty if it was not asked for.
     """
@@ -107,10 +108,18 @@ class GradientLags:
     weights: list[Tensor] = field(default_factory=list)
 
     def add(self, other: GradientLags) -> None:
-        """Count in what another text gave."""
+        """Add the sums of another text."""
         for mine, theirs in zip(self.layers, other.layers, strict=True):
             mine.add(theirs)
         self.weights = [a + b for a, b in zip(self.weights, other.weights, strict=True)]
+
+    @classmethod
+    def total(cls, parts: Iterable[GradientLags]) -> GradientLags:
+        """The sum over several texts or batches, at least one."""
+        total, *others = parts
+        for other in others:
+            total.add(other)
+        return total
 
     def weight_shares(self) -> list[Array]:
         """Of each layer (K,) the share of dE/dU that comes from each lag.
@@ -132,7 +141,7 @@ def _ratio(sums: Array, counts: Array) -> Array:
 
 
 def _added(one: Array, other: Array) -> Array:
-    """Sum of arrays of any sizes, the smaller one filled up with zeros."""
+    """Sum of arrays of any sizes, the smaller one padded with zeros."""
     shape = tuple(max(sizes) for sizes in zip(one.shape, other.shape, strict=True))
     total = np.zeros(shape, one.dtype)
     for array in (one, other):
@@ -141,5 +150,5 @@ def _added(one: Array, other: Array) -> Array:
 
 
 def _rounded(values: Array) -> list[float]:
-    """Six digits of each, which is more than a picture or a reader needs."""
+    """Six digits of each."""
     return [float(f"{value:.6g}") for value in values]

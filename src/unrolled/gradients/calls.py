@@ -1,7 +1,7 @@
-"""What a recurrent module was called with and what it gave, in one shape: (T, B, E).
+"""The input and output of a call of a recurrent module, in one shape: (T, B, E).
 
-torch's modules take their input time first, batch first, without a batch, or packed; and give their
-output likewise. A `Call` has all of that undone.
+torch's modules take their input time first, batch first, unbatched, or packed, and return their
+output likewise. A `Call` converts all of that.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Call:
         batch_first, batched: how input and output are laid out.
         order: (B,) packed sequences as the caller numbers them, or None for as they are.
         state_weight: of a `Cell` that was called with recurrent weights other than its own.
-        directions: 2 where the module reads both ways.
+        directions: 2 where the module is bidirectional.
     """
 
     x: Tensor
@@ -67,7 +67,7 @@ class Call:
     def entering(
         self, outputs: Tensor | None, last: list[tuple[Tensor | None, ...]] | None = None
     ) -> Entering:
-        """Errors of the outputs, laid out as the module gives them, and of the last states.
+        """Errors of the outputs, in the module's own layout, and of the last states.
 
         Args:
             outputs: of packed sequences their data. None for no errors; then ``last`` has some.
@@ -90,7 +90,7 @@ class Call:
         return y.transpose(0, 1) if self.batch_first else y
 
     def last_parts(self, tensor: Tensor) -> Tensor:
-        """What a module gives as last states (L D, B, H), in the order of ``x``."""
+        """Last states (L D, B, H) as a module returns them, in the order of ``x``."""
         found = tensor if self.batched else tensor.unsqueeze(1)
         return found if self.order is None else found.index_select(1, self.order)
 
@@ -147,7 +147,7 @@ def _unpacked(data: Tensor, lengths: Tensor) -> Tensor:
 
 
 def leaf_of(output: Any) -> tuple[Tensor, Any]:
-    """A leaf with the values of an output, and the output made of it, to derive a loss by."""
+    """A leaf with the values of an output, and the output made of it, for a loss's gradient."""
     if isinstance(output, PackedSequence):
         leaf = output.data.detach().requires_grad_()
         packed = PackedSequence(
@@ -178,11 +178,11 @@ def gradient_of(loss: Tensor, y: Tensor) -> Tensor:
 def recorded_cells(
     net: RecurrentNet, calls: list[tuple[Cell, Tensor, State, Tensor]]
 ) -> Iterator[None]:
-    """Note every cell's input, first state and output (T, B, H); the last one's is made a leaf."""
+    """Record every cell's input, first state and output (T, B, H); the last output is a leaf."""
     last = len(net.layers) - 1
     handles = []
 
-    def note(number: int) -> Any:
+    def record(number: int) -> Any:
         def hook(cell: Cell, arguments: Any, output: Any) -> Any:
             x, start = arguments[:2]
             y = output[0].detach()
@@ -194,7 +194,7 @@ def recorded_cells(
         return hook
 
     for number, cell in enumerate(net.layers):
-        handles.append(cell.register_forward_hook(note(number)))
+        handles.append(cell.register_forward_hook(record(number)))
     try:
         yield
     finally:

@@ -2,9 +2,9 @@
 
 The lecture's argument: |dh_t/dh_{t-k}| is at most (beta_W beta_h)^k, where beta_W is the spectral
 norm of the recurrent weights and beta_h the largest slope of the nonlinearity. `jacobian_report`
-sets the measured norms beside that bound, which often is far from tight.
+compares the measured norms with that bound, which often is far from tight.
 
-The state of an LSTM is (h, c) side by side, 2 H numbers; of other cells it is h.
+The state of an LSTM is (h, c) concatenated, 2 H numbers; of other cells it is h.
 """
 
 from __future__ import annotations
@@ -27,8 +27,6 @@ Array = np.ndarray[Any, Any]
 
 # beta_h, the largest slope of each nonlinearity.
 LARGEST_SLOPE = {"tanh": 1.0, "relu": 1.0, "linear": 1.0, "sigmoid": 0.25}
-_GATES = {"elman": ("state",), "irnn": ("state",), "lstm": ("enter", "forget", "new", "out"),
-          "gru": ("reset", "update", "new")}  # fmt: skip
 
 
 def jacobians(cell: Cell, x: Tensor, start: State | None = None) -> Tensor:
@@ -41,7 +39,7 @@ def jacobians(cell: Cell, x: Tensor, start: State | None = None) -> Tensor:
     >>> bool((jacobians(cell, torch.randn(5, 2, 3)) == cell.state_weight).all())
     True
     """
-    return tangent_of(cell, x, start or _zeros(cell, x)).jacobians()
+    return tangent_of(cell, x, start).jacobians()
 
 
 def products(steps: Tensor) -> Iterator[Tensor]:
@@ -62,7 +60,7 @@ def products(steps: Tensor) -> Iterator[Tensor]:
 
 @dataclass(frozen=True)
 class JacobianReport:
-    """What the Jacobians of one layer look like.
+    """The Jacobians of one layer in numbers.
 
     Attributes:
         name: of the layer.
@@ -113,44 +111,28 @@ class JacobianReport:
         }
 
 
+@torch.no_grad()
 def jacobian_report(
-    cell: Cell,
-    x: Tensor,
-    start: State | None = None,
+    tangent: Tangent,
     *,
     steps: Sequence[int] | None = None,
+    sentences: int | None = None,
+    starts: int = 4,
     name: str = "layer 1",
 ) -> JacobianReport:
-    """Norms and singular values of a cell's Jacobians along inputs, and how its units are.
+    """Norms and singular values of a layer's Jacobians, and how saturated its units are.
 
     Args:
-        x: (T, B, E). start: the state before; zeros by default.
+        tangent: of the layer, along some inputs.
         steps: numbers of steps to multiply Jacobians over, ascending; by default 1 and about every
             one and a half times as many, up to T.
+        sentences: how many to use; all by default. starts: at how many steps of each products
+            begin. Singular values take long, and those of a few products are enough.
 
     Raises:
         SettingError: steps below 1 or above T.
     """
-    tangent = tangent_of(cell, x, start or _zeros(cell, x))
-    return report_of(tangent, cell, steps=steps, sentences=x.shape[1], name=name)
-
-
-@torch.no_grad()
-def report_of(
-    tangent: Tangent,
-    cell: Cell,
-    *,
-    steps: Sequence[int] | None = None,
-    sentences: int = 2,
-    starts: int = 4,
-    name: str = "layer 1",
-) -> JacobianReport:
-    """The same from derivatives that are at hand.
-
-    Args:
-        sentences: how many to look at. starts: at how many steps of each products begin. Singular
-            values take long, and those of a few stretches tell as much as those of all.
-    """
+    cell = tangent.cell
     # In float64, or rounding would set a floor to the small singular values of long products.
     made = tangent.jacobians(slice(sentences)).double()
     length = len(made)
@@ -164,7 +146,6 @@ def report_of(
         norms.append(float(values[:, 0].mean()))
         highest.append(float(values[:, 0].max()))
         spectrum.append(values.mean(0).cpu().numpy())
-    gates, blocks = _GATES[cell.kind], tangent.weight.split(cell.hidden)
     plain = cell.kind in ("elman", "irnn")
     return JacobianReport(
         name=name,
@@ -174,7 +155,7 @@ def report_of(
         spectrum=np.array(spectrum),
         beta_weight=float(torch.linalg.matrix_norm(tangent.weight, 2)),
         beta_slope=LARGEST_SLOPE[cell.nonlinearity] if plain else None,
-        radii={gate: spectral_radius(block) for gate, block in zip(gates, blocks, strict=True)},
+        radii={gate: spectral_radius(block) for gate, block in tangent.gate_weights().items()},
         saturated=tangent.saturated(),
         dead=tangent.dead(),
     )
@@ -229,7 +210,3 @@ def growth(weight: Tensor, vector: Tensor | None = None, steps: int = 60) -> tup
         vector = vector / norm
         logs += math.log(norm) if step >= warm else 0.0
     return math.exp(logs / (steps - warm)), vector
-
-
-def _zeros(cell: Cell, x: Tensor) -> State:
-    return tuple(x.new_zeros(x.shape[1], cell.hidden) for _ in range(cell.states))

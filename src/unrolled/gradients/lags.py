@@ -2,8 +2,8 @@
 
 The norm of dE_t/dh_{t-k}, for every lag k, t and sentence, comes out of one backward pass, see
 `adjoint`. Where a net has several layers, dE_t/dh is the whole derivative by a layer's state, the
-ways through the layers above included; where a layer reads backwards, the state k steps later
-counts.
+paths through the layers above included; where a layer reads backwards, it is the state k steps
+later.
 
 >>> import torch
 >>> net = torch.nn.RNN(3, 8)
@@ -25,10 +25,10 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from unrolled.errors import SettingError
-from unrolled.gradients.adjoint import Entering, Seen, carry_back, chunks
+from unrolled.gradients.adjoint import Entering, StepErrors, carry_back, chunks
 from unrolled.gradients.by_lag import GradientLags, LayerLags
 from unrolled.gradients.calls import call_of, gradient_of, leaf_of, recorded_cells
-from unrolled.gradients.stacks import Stack, opened
+from unrolled.gradients.stacks import Stack, stack_of
 from unrolled.gradients.tangents import Tangent, tangent_of
 from unrolled.neural.cells import Cell, State
 from unrolled.neural.net import RecurrentNet
@@ -37,7 +37,7 @@ Array = np.ndarray[Any, Any]
 
 
 class _Counter:
-    """Keeps the norm of every error that is carried back, and sums them up by lag."""
+    """Records the norm of every propagated error, and sums them by lag."""
 
     def __init__(self, stack: Stack, entering: Entering, sources: Tensor, weights: bool) -> None:
         steps, batch = entering.outputs.shape[:2]
@@ -51,8 +51,8 @@ class _Counter:
             shapes = [(steps, *cell.state_weight.shape) for cell in cells]
             self.weights = [entering.outputs.new_zeros(shape) for shape in shapes]
 
-    def visit(self, seen: Seen) -> None:
-        """Note the norms at one step of one layer."""
+    def visit(self, seen: StepErrors) -> None:
+        """Record the norms at one step of one layer."""
         where = slice(seen.first, None), seen.step
         norms, of_cells = self.norms[seen.number], self.of_cells[seen.number]
         torch.linalg.vector_norm(seen.errors[0], dim=-1, out=norms[where])
@@ -69,7 +69,7 @@ class _Counter:
         """Sums by lag of a layer or direction.
 
         Args:
-            mask: (T, B) where errors enter. highway: (S, T, B) norms, if there are some.
+            mask: (T, B) where errors enter. highway: (S, T, B) norms, if wanted.
         """
         steps = len(mask)
         pairs, lags = self._pairs(number, mask)
@@ -116,19 +116,19 @@ def count_lags(
     highway: bool = True,
     weights: bool = False,
 ) -> GradientLags:
-    """Norms by lag from errors and derivatives that are at hand.
+    """Norms by lag from known errors and derivatives.
 
     Args:
         traced: from `Stack.trace`.
-        sources: steps whose errors are looked at; all at which errors enter by default.
-        highway: also what runs along the cell states only, at twice the work where there are some.
+        sources: steps whose errors are used; by default all at which errors enter.
+        highway: also the part through the cell states only, at twice the work where there are some.
         weights: also the recurrent weights' gradients by lag: K G H H numbers a layer.
 
     Raises:
-        SettingError: weights of layers that read backwards are wished.
+        SettingError: weights of bidirectional layers.
     """
     if weights and entering.directions == 2:
-        raise SettingError("gradients of weights by lag are known only of nets that read forwards")
+        raise SettingError("gradients of weights by lag are supported only for unidirectional nets")
     mask = entering.mask()
     if sources is None:
         sources = mask.any(1).nonzero().squeeze(1)
@@ -168,7 +168,7 @@ def lags_of_module(
     Raises:
         SettingError: another module, or a loss that does not depend on the outputs.
     """
-    stack = opened(module)
+    stack = stack_of(module)
     if isinstance(module, Cell) and state is None and isinstance(x, Tensor):
         state = stack.begin(x.shape[1])[0]
     arguments = (x,) if state is None else (x, state)
@@ -179,13 +179,13 @@ def lags_of_module(
     with torch.enable_grad():
         errors = gradient_of(loss(given), y)
     entering = call.entering(errors)
-    return _sum([
+    return GradientLags.total(
         count_lags(
             stack, call.some(some).trace(stack), entering.some(some), highway=highway,
             weights=weights,
         )
         for some in chunks(stack, entering)
-    ])  # fmt: skip
+    )  # fmt: skip
 
 
 def lags_of_net(
@@ -199,8 +199,8 @@ def lags_of_net(
 ) -> tuple[GradientLags, State]:
     """Norms by lag of a language model under its own loss, and the state after the words.
 
-    E_t is -log p of the word to predict at step t, of one sentence; whatever the output layer is,
-    its loss is the one that training takes. Dropout is off.
+    E_t is -log p of the word to predict at step t, of one sentence; under the same loss as in
+    training. Dropout is off.
 
     Args:
         words: (T, B) int64. targets: (T, B), below 0 where there is nothing to predict.
@@ -216,7 +216,7 @@ def lags_of_net(
 
 @dataclass(frozen=True)
 class NetTrace:
-    """A net's derivatives along some words, and the errors that its loss sends into it.
+    """A net's derivatives along some words, and the errors that enter it from its loss.
 
     Attributes:
         stack: its layers. calls: of each, its cell, input, first state and outputs.
@@ -238,21 +238,20 @@ class NetTrace:
 
     def lags(self, *, highway: bool = True, weights: bool = False) -> GradientLags:
         """Norms by lag."""
-        found = [
+        return GradientLags.total(
             count_lags(
                 self.stack, self.tangents(some), self.entering.some(some), highway=highway,
                 weights=weights,
             )
             for some in chunks(self.stack, self.entering)
-        ]  # fmt: skip
-        return _sum(found)
+        )  # fmt: skip
 
 
 def trace_net(
     net: RecurrentNet, words: Tensor, targets: Tensor, state: State | None = None
 ) -> NetTrace:
     """Run a net over words (T, B) and its loss backwards into its last layer; see `lags_of_net`."""
-    stack = opened(net)
+    stack = stack_of(net)
     real = targets.flatten() >= 0
     count = int(real.sum())
     if count == 0:
@@ -277,7 +276,7 @@ def trace_net(
 
 @contextmanager
 def _frozen(module: nn.Module) -> Iterator[None]:
-    """Without gradients of its parameters: an output layer's take longer than all else."""
+    """Without gradients of its parameters: those of an output layer take the most time."""
     changed = [parameter for parameter in module.parameters() if parameter.requires_grad]
     for parameter in changed:
         parameter.requires_grad_(False)
@@ -286,10 +285,3 @@ def _frozen(module: nn.Module) -> Iterator[None]:
     finally:
         for parameter in changed:
             parameter.requires_grad_(True)
-
-
-def _sum(found: list[GradientLags]) -> GradientLags:
-    total, *others = found
-    for other in others:
-        total.add(other)
-    return total

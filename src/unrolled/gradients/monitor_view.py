@@ -1,4 +1,4 @@
-"""The monitor's last look in the terminal: a few lines that stay in place, or plain ones."""
+"""The monitor's last snapshot on stderr: lines that stay in place on a terminal, or plain ones."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from unrolled.gradients.observations import LayerState, Observation
+    from unrolled.gradients.diagnostics import LayerState, Snapshot
 
 _BARS = " ▁▂▃▄▅▆▇█"
 _WIDTH = 35  # lags drawn
@@ -17,16 +17,16 @@ _QUIET = 10.0  # seconds between plain lines
 
 
 class MonitorView:
-    """Shows observations on stderr.
+    """Shows snapshots on stderr.
 
-    On a terminal the last look stays at the bottom, and what `say` is given scrolls above it.
-    Elsewhere there is a line for each new finding, and one of numbers every ten seconds at most.
+    On a terminal the last one stays at the bottom, and lines of `say` scroll above it. Elsewhere
+    there is a line for each new diagnostic, and a line of numbers every ten seconds at most.
     """
 
     def __init__(self) -> None:
         self._live: Any = None
         self._title = ""
-        self._last: Observation | None = None
+        self._last: Snapshot | None = None
         self._said: set[str] = set()
         self._printed = -math.inf
         if sys.stderr.isatty():
@@ -36,36 +36,36 @@ class MonitorView:
             self._live = Live(console=Console(stderr=True), auto_refresh=False)
             self._live.start()
 
-    def show(self, observation: Observation) -> None:
-        """The newest look."""
-        self._last = observation
+    def show(self, snapshot: Snapshot) -> None:
+        """Show the newest snapshot."""
+        self._last = snapshot
         if self._live is not None:
             self._draw()
             return
-        for finding in observation.findings:
-            if finding not in self._said:
-                self._said.add(finding)
-                self._print(f"step {observation.step}: {finding}")
+        for line in snapshot.diagnostics:
+            if line not in self._said:
+                self._said.add(line)
+                self._print(f"step {snapshot.step}: {line}")
         now = time.monotonic()
         if now - self._printed >= _QUIET:
             self._printed = now
-            self._print(head_line(observation))
+            self._print(head_line(snapshot))
 
     def title(self, text: str) -> None:
-        """A first line, such as how far training is."""
+        """Set the first line, such as the progress of training."""
         self._title = text
         if self._live is not None:
             self._draw()
 
     def say(self, line: str) -> None:
-        """A line that stays."""
+        """Print a line."""
         if self._live is not None:
             self._live.console.print(line, markup=False, highlight=False)
         else:
             self._print(line)
 
     def close(self) -> None:
-        """Leave the last look where it is."""
+        """Stop updating; the last snapshot stays."""
         if self._live is not None:
             self._live.stop()
             self._live = None
@@ -75,7 +75,7 @@ class MonitorView:
 
         lines = [self._title] if self._title else []
         if self._last is not None:
-            lines += look_lines(self._last)
+            lines += snapshot_lines(self._last)
         self._live.update(Text("\n".join(lines), no_wrap=True, overflow="ellipsis"), refresh=True)
 
     @staticmethod
@@ -83,18 +83,18 @@ class MonitorView:
         print(line, file=sys.stderr, flush=True)
 
 
-def look_lines(observation: Observation) -> list[str]:
-    """A look as lines: numbers, a bar for each lag of each layer, findings."""
-    layers = [_layer_line(layer) for layer in observation.layers]
-    return [head_line(observation), *layers, *(f"! {line}" for line in observation.findings)]
+def snapshot_lines(snapshot: Snapshot) -> list[str]:
+    """A snapshot as lines: numbers, a bar for each lag of each layer, diagnostics."""
+    layers = [_layer_line(layer) for layer in snapshot.layers]
+    return [head_line(snapshot), *layers, *(f"! {line}" for line in snapshot.diagnostics)]
 
 
-def head_line(observation: Observation) -> str:
+def head_line(snapshot: Snapshot) -> str:
     """The numbers of the whole net."""
-    clipped = observation.clipped
-    parts = [f"step {observation.step}", f"gradient norm {observation.norm:.3g}"]
+    clipped = snapshot.clipped
+    parts = [f"step {snapshot.step}", f"gradient norm {snapshot.norm:.3g}"]
     parts += [] if clipped is None else [f"clipped {100 * clipped:.0f} %"]
-    ranked = sorted(observation.parameters.items(), key=lambda item: -item[1])
+    ranked = sorted(snapshot.parameters.items(), key=lambda item: -item[1])
     parts += [f"{name} {value:.2g}" for name, value in ranked[:3]]
     return ", ".join(parts)
 

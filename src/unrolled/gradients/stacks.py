@@ -1,7 +1,7 @@
-"""Recurrent layers opened up: this project's cells and nets, and torch's own modules, as one thing.
+"""The recurrent layers of this project's cells and nets and of torch's modules, as one `Stack`.
 
-A `Stack` is a list of layers, each of one cell or, where it reads its input both ways, of two. The
-parameters are the module's own, not copies.
+A stack is a list of layers, each of one cell or, if bidirectional, of two. The parameters are the
+module's own, not copies.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from unrolled.errors import SettingError
-from unrolled.gradients.tangents import Tangent, tangent_of
+from unrolled.gradients.tangents import Tangent, tangent_of, zero_state
 from unrolled.neural.cells import Cell, State
 from unrolled.neural.net import RecurrentNet
 
@@ -51,12 +51,7 @@ class Stack:
 
     def begin(self, batch: int) -> list[State]:
         """States of zeros, one for each layer and direction."""
-        weight = self.layers[0][0].state_weight
-        return [
-            tuple(weight.new_zeros(batch, cell.hidden) for _ in range(cell.states))
-            for cells in self.layers
-            for cell in cells
-        ]
+        return [zero_state(cell, batch) for cells in self.layers for cell in cells]
 
     @torch.no_grad()
     def trace(
@@ -66,31 +61,31 @@ class Stack:
 
         Args:
             states: to begin from, one for each layer and direction.
-            lengths: (B,) steps of each sentence; those beyond only fill the batch up.
+            lengths: (B,) steps of each sentence; the rest is padding.
         """
         given = iter(states or self.begin(x.shape[1]))
         traced = []
         for number, cells in enumerate(self.layers):
             tangents = []
             for backwards, cell in enumerate(cells):
-                seen = turned(x, lengths) if backwards else x
+                seen = reversed_in_time(x, lengths) if backwards else x
                 tangents.append(tangent_of(cell, seen, next(given)))
             traced.append(tuple(tangents))
             outputs = [tangents[0].states]
-            outputs += [turned(tangent.states, lengths) for tangent in tangents[1:]]
+            outputs += [reversed_in_time(tangent.states, lengths) for tangent in tangents[1:]]
             y = torch.cat(outputs, -1)
             x = x + y if self.residual and number > 0 else y
         return traced
 
 
-def turned(x: Tensor, lengths: Tensor | None) -> Tensor:
-    """Each sentence of x (T, B, ...) from its end to its beginning; what fills up stays last."""
+def reversed_in_time(x: Tensor, lengths: Tensor | None) -> Tensor:
+    """Each sentence of x (T, B, ...) reversed in time; padding stays at the end."""
     if lengths is None:
         return x.flip(0)
-    return x.gather(0, turned_places(x, lengths))
+    return x.gather(0, reversed_places(x, lengths))
 
 
-def turned_places(x: Tensor, lengths: Tensor) -> Tensor:
+def reversed_places(x: Tensor, lengths: Tensor) -> Tensor:
     """Places along time that turn x (T, B, ...) around, of x's shape."""
     steps = torch.arange(len(x), device=x.device).unsqueeze(1)
     ends = lengths.to(x.device).unsqueeze(0)
@@ -98,7 +93,7 @@ def turned_places(x: Tensor, lengths: Tensor) -> Tensor:
     return places.reshape(*places.shape, *[1] * (x.dim() - 2)).expand_as(x)
 
 
-def opened(module: nn.Module) -> Stack:
+def stack_of(module: nn.Module) -> Stack:
     """The recurrent layers of a module.
 
     Args:
@@ -116,7 +111,7 @@ def opened(module: nn.Module) -> Stack:
         if isinstance(module, kind):
             return _of_torch(module, name)
     raise SettingError(
-        f"a {type(module).__name__} has no recurrent layers to look into, allowed are Cell, "
+        f"a {type(module).__name__} has no recurrent layers, allowed are Cell, "
         "RecurrentNet, and torch.nn.RNN, LSTM and GRU"
     )
 
@@ -124,7 +119,7 @@ def opened(module: nn.Module) -> Stack:
 def _of_torch(module: nn.RNNBase, kind: str) -> Stack:
     if getattr(module, "proj_size", 0):
         raise SettingError(
-            f"the LSTM has projections (proj_size is {module.proj_size}), which are not known here"
+            f"the LSTM has projections (proj_size is {module.proj_size}), which are not supported"
         )
     nonlinearity = str(getattr(module, "nonlinearity", "tanh"))
     directions = ["", "_reverse"] if module.bidirectional else [""]

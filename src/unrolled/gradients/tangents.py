@@ -1,9 +1,9 @@
-"""The derivatives of a recurrent layer in closed form, for all steps of a stretch at once.
+"""The derivatives of a recurrent layer in closed form, for all steps of a sequence at once.
 
-Near the states that a stretch of text led it through, a layer is a linear map at each step: a small
-change of the state before, and of the input, gives a small change of the state. `tangent_of` runs a
-cell and keeps the factors of these maps, all (B, H) a step; ``back`` carries errors one step back,
-as many at once as are given, and ``jacobians`` writes the maps out as matrices.
+Near the states of a sequence, a layer is a linear map at each step: from small changes of the state
+before, and of the input, to the change of the state. `tangent_of` runs a cell and computes the
+factors of these maps, all (B, H) a step; ``back`` multiplies errors by the transposed maps of one
+step, and ``jacobians`` gives the maps as matrices.
 
 With f' at its value, ' else the step before, and delta the error of what goes into a gate:
 
@@ -24,7 +24,9 @@ from torch import Tensor, nn
 
 from unrolled.neural.cells import Cell, State, slope_at
 
-DEAD = 0.01  # a slope under so much of its largest passes no error worth speaking of
+DEAD = 0.01  # units with slopes under this share of the largest pass almost no error
+GATES = {"elman": ("state",), "irnn": ("state",), "lstm": ("enter", "forget", "new", "out"),
+         "gru": ("reset", "update", "new")}  # fmt: skip
 
 
 class Back(NamedTuple):
@@ -39,7 +41,7 @@ class Tangent:
     """What the layers of every kind share.
 
     Attributes:
-        states: (T, B, H) outputs. before: (T, B, H) the output before each step.
+        cell: the layer. states: (T, B, H) outputs. before: (T, B, H) the output before each step.
         weight, input_weight: (G H, H) and (G H, E).
         parts: tensors in a state: 2 for an LSTM, else 1.
     """
@@ -48,7 +50,7 @@ class Tangent:
     largest = 1.0  # of the slope by which an error of the output enters the layer
 
     def __init__(self, states: Tensor, before: Tensor, weight: Tensor, cell: Cell) -> None:
-        self.states, self.before = states, before
+        self.cell, self.states, self.before = cell, states, before
         self.weight, self.input_weight = weight, cell.input_weight.detach()
 
     def back(
@@ -83,6 +85,11 @@ class Tangent:
     def gates(self) -> dict[str, Tensor]:
         """Values of the gates by name, (T, B, H)."""
         return {}
+
+    def gate_weights(self) -> dict[str, Tensor]:
+        """The recurrent weights (H, H) of each gate, and of the new value."""
+        blocks = self.weight.split(self.cell.hidden)
+        return dict(zip(GATES[self.cell.kind], blocks, strict=True))
 
     def saturated(self) -> dict[str, float]:
         """Share of values, over units, steps, sentences, whose slope is under 1 % of the largest.
@@ -236,22 +243,29 @@ _KINDS: dict[str, type[_ElmanTangent] | type[_LstmTangent] | type[_GruTangent]] 
 def tangent_of(
     cell: Cell,
     x: Tensor,
-    start: State,
+    start: State | None = None,
     *,
     states: Tensor | None = None,
     state_weight: Tensor | None = None,
 ) -> Tangent:
-    """The derivatives of a cell along inputs (T, B, E) from a state.
+    """The derivatives of a cell along inputs (T, B, E).
 
     Args:
-        states: (T, B, H) what the cell gave for them, if that is known; else it is run.
+        start: the state before; zeros by default.
+        states: (T, B, H) the outputs, where they are known; else the cell is run.
         state_weight: recurrent weights other than the cell's own, as its ``run_fused`` takes them.
     """
+    start = zero_state(cell, x.shape[1]) if start is None else start
     weight = cell.state_weight if state_weight is None else state_weight
     if states is None:
         states, _ = cell.run_fused(x, start, state_weight=weight)
     before = torch.cat([start[0].unsqueeze(0), states[:-1]])
     return _KINDS[cell.kind](x, states, before, start, cell, weight.detach())
+
+
+def zero_state(cell: Cell, batch: int) -> State:
+    """A state of zeros, each part (B, H)."""
+    return tuple(cell.state_weight.new_zeros(batch, cell.hidden) for _ in range(cell.states))
 
 
 def _through(delta: Tensor, weight: Tensor, out: Tensor, recurrent: bool) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from unrolled.report.figures import COLOURS, log_axis, new_figure, style, svg_text
 
 if TYPE_CHECKING:
-    from unrolled.gradients.laboratory import GradientReport
+    from unrolled.gradients.measure import GradientReport
 
 
 def by_lag(reports: Mapping[str, GradientReport]) -> Any:

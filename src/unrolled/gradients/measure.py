@@ -1,4 +1,4 @@
-"""All that the laboratory knows of a trained net on a text, or of fresh cells side by side.
+"""Gradients by lag and Jacobians of a trained net on a text, or of fresh cells.
 
 >>> report = measure_cell("elman", hidden=16, steps=12, batch=4)
 >>> print(report.table().splitlines()[0])
@@ -7,22 +7,22 @@ lag  norm  share  beyond  |J|  bound
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from unrolled.errors import SettingError, TextError
 from unrolled.gradients.adjoint import Entering
 from unrolled.gradients.by_lag import GradientLags, LayerLags
-from unrolled.gradients.findings import of_lags, of_units
-from unrolled.gradients.jacobians import JacobianReport, report_of, some_steps
-from unrolled.gradients.lags import NetTrace, count_lags, trace_net
+from unrolled.gradients.diagnostics import of_lags, of_units
+from unrolled.gradients.jacobians import JacobianReport, jacobian_report, some_steps
+from unrolled.gradients.lags import count_lags, trace_net
 from unrolled.gradients.stacks import Stack
+from unrolled.gradients.tangents import Tangent
 from unrolled.neural.cells import Cell
 from unrolled.neural.initialisation import initialise
 from unrolled.neural.net import RecurrentNet, build_net
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, Any]
 
-_SENTENCES = 2  # whose Jacobians are looked at
-# Fresh cells to set beside each other: name -> kind and settings of `measure_cell`.
-CURES: dict[str, dict[str, Any]] = {
+_SENTENCES = 2  # whose Jacobians are computed
+# Fresh cells to compare: name -> kind and settings of `measure_cell`.
+CELLS: dict[str, dict[str, Any]] = {
     "elman tanh": {"cell": "elman"},
     "elman tanh, orthogonal": {"cell": "elman", "start": "orthogonal"},
     "elman sigmoid": {"cell": "elman", "nonlinearity": "sigmoid"},
@@ -54,7 +54,7 @@ class GradientReport:
     Attributes:
         name: of the model or the cell.
         lags: norms by lag. jacobians: of each layer.
-        settings: what was looked at: steps, batch, batches and so on.
+        settings: what was measured: steps, batch, batches and so on.
         loss: mean of -log p of a word, None for cells without one.
     """
 
@@ -64,13 +64,18 @@ class GradientReport:
     settings: dict[str, Any]
     loss: float | None = None
 
-    def findings(self) -> list[str]:
-        """What is worth saying, in words."""
+    def diagnostics(self) -> list[str]:
+        """What the numbers mean, in words."""
         found = []
         for layer, jacobian in zip(self.lags.layers, self.jacobians, strict=True):
             reached = f"{layer.name}: gradients reach the longest lag, {len(layer.norms) - 1}"
             found += of_lags(layer) or [reached]
-            found.append(_radius_line(jacobian))
+            found.append(
+                f"{jacobian.name}: spectral radius {_by_gate(jacobian.radii, '{:.2f}')}; "
+                f"spectral norm {jacobian.beta_weight:.2f}; "
+                f"saturated {_by_gate(jacobian.saturated, '{:.0%}').replace('%', ' %')}; "
+                f"dead units {100 * jacobian.dead:.0f} %"
+            )
             found += of_units(layer.name, jacobian.dead, jacobian.saturated)
         return found
 
@@ -81,90 +86,80 @@ class GradientReport:
         longer lags have; of dU is the lag's share of the recurrent weights' gradient, if that was
         asked for. |J| is the mean spectral norm of k steps' Jacobians, with its bound.
         """
-        parts = []
+        tables = []
         shares = self.lags.weight_shares()
-        several = len(self.lags.layers) > 1
-        pairs = zip(self.lags.layers, self.jacobians, strict=True)
-        for number, (layer, jacobian) in enumerate(pairs):
-            of_weights = shares[number] if shares else None
-            rows = [_head(layer, of_weights), *_rows(layer, jacobian, of_weights)]
-            widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
-            title = [layer.name] if several else []
-            lines = [
-                "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
-                for row in rows
-            ]
-            parts.append("\n".join([*title, *lines]))
-        return "\n\n".join(parts)
+        several = len(self.jacobians) > 1
+        for number, (layer, jacobian) in enumerate(
+            zip(self.lags.layers, self.jacobians, strict=True)
+        ):
+            columns = _columns(layer, jacobian, shares[number] if shares else None)
+            wide = [max(map(len, [name, *cells])) for name, cells in columns.items()]
+            rows = [tuple(columns), *zip(*columns.values(), strict=True)]
+            lines = ["  ".join(map(str.rjust, row, wide)) for row in rows]
+            tables.append("\n".join([layer.name, *lines] if several else lines))
+        return "\n\n".join(tables)
 
     def record(self) -> dict[str, Any]:
         """All numbers, for JSON."""
         shares = self.lags.weight_shares()
-        layers = [
-            {
-                **layer.record(),
-                **({"weight_shares": shares[k].tolist()} if shares else {}),
-                "jacobians": jacobian.record(),
-            }
-            for k, (layer, jacobian) in enumerate(
-                zip(self.lags.layers, self.jacobians, strict=True)
-            )
-        ]
+        pairs = zip(self.lags.layers, self.jacobians, strict=True)
+        layers = [{**layer.record(), "jacobians": jacobian.record()} for layer, jacobian in pairs]
+        if shares:
+            for layer, share in zip(layers, shares, strict=True):
+                layer["weight_shares"] = share.tolist()
         return {
             "name": self.name,
             "settings": self.settings,
             "loss": self.loss,
-            "findings": self.findings(),
+            "diagnostics": self.diagnostics(),
             "layers": layers,
         }
 
 
-def _radius_line(jacobian: JacobianReport) -> str:
-    radii = ", ".join(
-        f"{radius:.2f}" + ("" if len(jacobian.radii) == 1 else f" ({gate})")
-        for gate, radius in jacobian.radii.items()
-    )
-    saturated = ", ".join(
-        f"{100 * share:.0f} %" + ("" if len(jacobian.saturated) == 1 else f" ({gate})")
-        for gate, share in jacobian.saturated.items()
-    )
-    return (
-        f"{jacobian.name}: spectral radius {radii}; spectral norm {jacobian.beta_weight:.2f}; "
-        f"saturated {saturated}; dead units {100 * jacobian.dead:.0f} %"
-    )
+def _by_gate(values: dict[str, float], form: str) -> str:
+    if len(values) == 1:
+        return form.format(*values.values())
+    return ", ".join(f"{form.format(value)} ({gate})" for gate, value in values.items())
 
 
-def _head(layer: LayerLags, of_weights: Array | None) -> list[str]:
-    more = [] if of_weights is None else ["of dU"]
-    more += [] if layer.cell_norms is None else ["cell"]
-    more += [] if layer.highway_norms is None else ["highway"]
-    return ["lag", "norm", "share", "beyond", *more, "|J|", "bound"]
-
-
-def _rows(layer: LayerLags, jacobian: JacobianReport, of_weights: Array | None) -> list[list[str]]:
-    """A row for each of the first lags, then for fewer and fewer."""
+def _columns(
+    layer: LayerLags, jacobian: JacobianReport, weight_shares: Array | None
+) -> dict[str, list[str]]:
+    """Cells by column, for each of the first lags, then for fewer and fewer."""
     longest = len(layer.norms) - 1
-    beyond = 1 - np.cumsum(layer.shares)
-    measured = dict(zip(jacobian.steps.tolist(), jacobian.norms, strict=True))
-    bounds = dict(zip(jacobian.steps.tolist(), jacobian.bound, strict=True))
-    shown = sorted({*range(min(longest, 6) + 1), *some_steps(max(longest, 1)), *measured})
-    rows = []
-    for lag in (lag for lag in shown if lag <= longest):
-        more = [] if of_weights is None else [f"{100 * of_weights[lag]:.2f} %"]
-        more += [
-            _short(values[lag])
-            for values in (layer.cell_norms, layer.highway_norms)
-            if values is not None
-        ]
-        norm, share = _short(layer.norms[lag]), f"{100 * layer.shares[lag]:.2f} %"
-        of_steps = [_short(part[lag]) if lag in part else "" for part in (measured, bounds)]
-        past = f"{100 * max(beyond[lag], 0):.2f} %"
-        rows.append([str(lag), norm, share, past, *more, *of_steps])
-    return rows
+    steps = jacobian.steps.tolist()
+    measured = {*range(min(longest, 6) + 1), *some_steps(max(longest, 1)), *steps}
+    shown = [lag for lag in sorted(measured) if lag <= longest]
+
+    def numbers(values: Array) -> list[str]:
+        return [f"{values[lag]:.3g}" for lag in shown]
+
+    def percents(values: Array) -> list[str]:
+        return [f"{100 * values[lag]:.2f} %" for lag in shown]
+
+    def by_steps(values: Array) -> list[str]:
+        known = dict(zip(steps, values, strict=True))
+        return [f"{known[lag]:.3g}" if lag in known else "" for lag in shown]
+
+    columns = {
+        "lag": [str(lag) for lag in shown],
+        "norm": numbers(layer.norms),
+        "share": percents(layer.shares),
+        "beyond": percents(np.maximum(1 - np.cumsum(layer.shares), 0)),
+    }
+    if weight_shares is not None:
+        columns["of dU"] = percents(weight_shares)
+    if layer.cell_norms is not None:
+        columns["cell"] = numbers(layer.cell_norms)
+    if layer.highway_norms is not None:
+        columns["highway"] = numbers(layer.highway_norms)
+    return {**columns, "|J|": by_steps(jacobian.norms), "bound": by_steps(jacobian.bound)}
 
 
-def _short(value: float) -> str:
-    return f"{value:.3g}"
+def _check(**numbers: tuple[int, int]) -> None:
+    for name, (value, least) in numbers.items():
+        if value < least:
+            raise SettingError(f"{name} is {value}, allowed are {least} and more")
 
 
 # -- a trained net on a text ---------------------------------------------------------------------
@@ -196,34 +191,32 @@ def measure_gradients(
         TextError: a text that cannot be read, or is empty.
     """
     opened = _recurrent(model)
-    for name, value, least in (("steps", steps, 2), ("batch", batch, 1), ("batches", batches, 1)):
-        if value < least:
-            raise SettingError(f"{name} is {value}, allowed are {least} and more")
+    _check(steps=(steps, 2), batch=(batch, 1), batches=(batches, 1))
     torch.set_num_threads(threads)
-    net = opened.net
-    if fresh is not None:
-        net = _fresh(net, len(opened.vocabulary), fresh)
-    assert isinstance(net, RecurrentNet)
-    lags: GradientLags | None = None
-    losses, state, trace = [], None, None
-    for piece in _pieces(opened, sources, threads, (steps, batch, batches)):
+    net = opened.net if fresh is None else _fresh(opened.net, len(opened.vocabulary), fresh)
+    found, losses, state = [], [], None
+    for piece in _batches(opened, sources, threads, (steps, batch, batches)):
         words, targets = (torch.from_numpy(part) for part in (piece.inputs, piece.targets))
         trace = trace_net(net, words, targets, None if piece.fresh else state)
         state = trace.after
         losses.append(trace.loss)
-        found = trace.lags(weights=weights)
-        lags = found if lags is None else _joined(lags, found)
-    if lags is None or trace is None:
+        found.append(trace.lags(weights=weights))
+    if not found:
         raise TextError("the text is empty: it has no gradients", where=str(sources))
+    some = (tangent for (tangent,) in trace.tangents(slice(_SENTENCES)))
     settings = {"steps": steps, "batch": batch, "batches": len(losses)}
-    loss = float(np.mean(losses))
-    name = opened.name if fresh is None else f"{opened.name}, as it began"
-    return GradientReport(name, lags, _jacobians(trace), settings, loss)
+    name = opened.name if fresh is None else f"{opened.name}, untrained"
+    reports = _jacobian_reports(trace.stack, some)
+    return GradientReport(
+        name, GradientLags.total(found), reports, settings, float(np.mean(losses))
+    )
 
 
-def _joined(total: GradientLags, found: GradientLags) -> GradientLags:
-    total.add(found)
-    return total
+def _jacobian_reports(stack: Stack, tangents: Iterable[Tangent]) -> list[JacobianReport]:
+    return [
+        jacobian_report(tangent, sentences=_SENTENCES, name=name)
+        for tangent, name in zip(tangents, stack.names, strict=True)
+    ]
 
 
 def _recurrent(model: NeuralModel | str) -> Any:
@@ -256,8 +249,10 @@ def _fresh(net: RecurrentNet, size: int, seed: int) -> RecurrentNet:
     return found
 
 
-def _pieces(model: Any, sources: Sources, threads: int, sizes: tuple[int, int, int]) -> list[Batch]:
-    """Stretches of the text side by side; those of one text go on from each other."""
+def _batches(
+    model: Any, sources: Sources, threads: int, sizes: tuple[int, int, int]
+) -> list[Batch]:
+    """The first batches of a text; contiguous ones, of a net that carries its state on."""
     from unrolled.text.corpus import read_corpus
 
     steps, batch, batches = sizes
@@ -273,16 +268,6 @@ def _pieces(model: Any, sources: Sources, threads: int, sizes: tuple[int, int, i
     # A short text is cut into fewer parts, so that each is long enough to look back.
     parts = max(min(batch, found.inputs.size // steps), 1)
     return list(islice(contiguous_batches(found, parts, steps), batches))
-
-
-def _jacobians(trace: NetTrace) -> list[JacobianReport]:
-    some = slice(_SENTENCES)
-    return [
-        report_of(tangent, cell, sentences=_SENTENCES, name=name)
-        for (tangent,), (cell, *_), name in zip(
-            trace.tangents(some), trace.calls, trace.stack.names, strict=True
-        )
-    ]
 
 
 # -- fresh cells -----------------------------------------------------------------------------------
@@ -317,15 +302,7 @@ def measure_cell(
     Raises:
         SettingError: an unknown name, or numbers below 1 (steps: below 2).
     """
-    numbers = (
-        ("hidden", hidden, 1),
-        ("layers", layers, 1),
-        ("steps", steps, 2),
-        ("batch", batch, 1),
-    )
-    for what, value, least in numbers:
-        if value < least:
-            raise SettingError(f"{what} is {value}, allowed are {least} and more")
+    _check(hidden=(hidden, 1), layers=(layers, 1), steps=(steps, 2), batch=(batch, 1))
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
         cells = [
@@ -336,40 +313,29 @@ def measure_cell(
             initialise(part.state_weight, start)
         x, errors = torch.randn(2, steps, batch, hidden)
         errors = errors / errors.norm(dim=-1, keepdim=True)
-        lags, jacobians = _measure_stack(
-            Stack(tuple((part,) for part in cells)), x, errors, weights
-        )
+        stack = Stack(tuple((part,) for part in cells))
+        traced = stack.trace(x)
+        lags = count_lags(stack, traced, Entering(errors), weights=weights)
+        reports = _jacobian_reports(stack, (tangent for (tangent,) in traced))
     settings = {"cell": cell, "hidden": hidden, "layers": layers, "nonlinearity": nonlinearity,
                 "start": start, "forget_bias": forget_bias, "steps": steps, "batch": batch,
                 "seed": seed}  # fmt: skip
-    return GradientReport(name or cell, lags, jacobians, settings)
+    return GradientReport(name or cell, lags, reports, settings)
 
 
-def _measure_stack(
-    stack: Stack, x: Tensor, errors: Tensor, weights: bool
-) -> tuple[GradientLags, list[JacobianReport]]:
-    traced = stack.trace(x)
-    lags = count_lags(stack, traced, Entering(errors), weights=weights)
-    reports = [
-        report_of(tangent, cell, sentences=_SENTENCES, name=name)
-        for (tangent,), (cell,), name in zip(traced, stack.layers, stack.names, strict=True)
-    ]
-    return lags, reports
-
-
-def compare_cures(
-    names: Sequence[str] = tuple(CURES), **settings: Any
+def compare_cells(
+    names: Sequence[str] = tuple(CELLS), **settings: Any
 ) -> dict[str, GradientReport]:
-    """Fresh cells of one size side by side: a plain one, and the cures.
+    """Measure fresh cells of one size: a plain one, and remedies of vanishing gradients.
 
     Args:
-        names: of `CURES`.
+        names: of `CELLS`.
         **settings: of `measure_cell`, the same for all.
 
     Raises:
         SettingError: an unknown name.
     """
-    unknown = [name for name in names if name not in CURES]
+    unknown = [name for name in names if name not in CELLS]
     if unknown:
-        raise SettingError(f"there is no cure '{unknown[0]}', known are {'; '.join(CURES)}")
-    return {name: measure_cell(**{**settings, **CURES[name]}, name=name) for name in names}
+        raise SettingError(f"there is no cell '{unknown[0]}', known are {'; '.join(CELLS)}")
+    return {name: measure_cell(**{**settings, **CELLS[name]}, name=name) for name in names}

@@ -1,4 +1,4 @@
-"""The laboratory as a whole: trained nets on texts, fresh cells, tables, findings and pictures."""
+"""Measurements of trained nets on texts and of fresh cells: tables, diagnostics and pictures."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import torch
 from small_nets import small_model, write_text
 from unrolled.errors import MissingExtraError, SettingError, TextError
 from unrolled.gradients.by_lag import LayerLags
-from unrolled.gradients.findings import of_lags, of_units
-from unrolled.gradients.laboratory import CURES, compare_cures, measure_cell, measure_gradients
+from unrolled.gradients.diagnostics import of_lags, of_units
 from unrolled.gradients.lags import lags_of_net
+from unrolled.gradients.measure import CELLS, compare_cells, measure_cell, measure_gradients
 from unrolled.neural.streams import contiguous_batches, steps_of
 from unrolled.text.corpus import read_corpus
 
@@ -57,16 +57,16 @@ def test_a_net_as_it_began_is_another_one_of_its_make(tmp_path: Path) -> None:
     again = measure_gradients(model, text, steps=8, batch=4, fresh=1)
     trained = measure_gradients(model, text, steps=8, batch=4)
     assert torch.equal(before, torch.random.get_rng_state())
-    assert began.name == "lstm-12, as it began"
+    assert began.name == "lstm-12, untrained"
     assert began.lags.layers[0].norms.tolist() == again.lags.layers[0].norms.tolist()
     assert began.lags.layers[0].norms.tolist() != trained.lags.layers[0].norms.tolist()
 
 
 def test_fresh_cells_tell_the_known_story() -> None:
     before = torch.random.get_rng_state()
-    reports = compare_cures(hidden=30, steps=25, batch=4)
+    reports = compare_cells(hidden=30, steps=25, batch=4)
     assert torch.equal(before, torch.random.get_rng_state())
-    assert list(reports) == list(CURES)
+    assert list(reports) == list(CELLS)
     last = {name: report.lags.layers[0].norms[-1] for name, report in reports.items()}
     for report in reports.values():
         assert report.lags.layers[0].norms[0] == pytest.approx(1, rel=1e-5)
@@ -100,10 +100,10 @@ def test_the_table_and_the_record_hold_the_same_numbers() -> None:
         assert float(cells[6]) == pytest.approx(layer["cell_norms"][1], rel=5e-3)
         assert float(cells[8]) == pytest.approx(layer["jacobians"]["norms"][0], rel=5e-3)
         assert rows[-1].split()[0] == "8"
-    assert record["findings"] == report.findings()
+    assert record["diagnostics"] == report.diagnostics()
 
 
-def test_findings_say_what_vanishes_and_what_explodes() -> None:
+def test_diagnostics_report_what_vanishes_and_what_explodes() -> None:
     def layer(norms: list[float]) -> LayerLags:
         sums = np.array(norms)
         ones = np.ones(len(norms))
@@ -148,8 +148,8 @@ def test_what_is_no_recurrent_net_is_refused(tmp_path: Path) -> None:
     empty.write_text("")
     with pytest.raises(TextError, match="the text is empty: it has no gradients"):
         measure_gradients(small_model(), str(empty))
-    with pytest.raises(SettingError, match="there is no cure 'prayer', known are elman tanh; "):
-        compare_cures(["prayer"])
+    with pytest.raises(SettingError, match="there is no cell 'prayer', known are elman tanh; "):
+        compare_cells(["prayer"])
 
 
 def test_pictures_are_written_and_the_same_each_time(tmp_path: Path) -> None:
@@ -157,7 +157,7 @@ def test_pictures_are_written_and_the_same_each_time(tmp_path: Path) -> None:
     from unrolled.report.gradient_plots import write_pictures
 
     report = measure_cell("elman", hidden=4, steps=5, batch=3)
-    others = compare_cures(["irnn (ReLU, identity)", "gru"], hidden=4, steps=5)
+    others = compare_cells(["irnn (ReLU, identity)", "gru"], hidden=4, steps=5)
     names = ["by-lag.svg", "by-lag-and-time.svg", "singular-values.svg", "comparison.svg"]
     texts = []
     for folder in (tmp_path / "one", tmp_path / "two"):
