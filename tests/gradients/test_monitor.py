@@ -439,7 +439,7 @@ def test_without_a_terminal_diagnostics_come_once(
 ) -> None:
     view = MonitorView()
     view.show(_snapshot())
-    view.show(_observation(8))
+    view.show(_snapshot(8))
     view.say("epoch 1")
     view.title("not shown")
     view.close()
