@@ -1,12 +1,13 @@
-"""Measure Unrolled beside KenLM: print ratios, keep raw numbers in results/.
+"""Compare Unrolled with KenLM and other programs: print ratios, write results/.
 
     python -m benchmarks.run                         everything, on the demo text
-    python -m benchmarks.run model_size first_use    some of it
+    python -m benchmarks.run model_size estimation   some of it
     python -m benchmarks.run --text books.txt.xz --tokens 1000000 60000000 --ptb ptb/
+    python -m benchmarks.run --against 808af35       speed against another commit
 
 KenLM's programs are found through the environment variable KENLM_BIN (its folder build/bin) or
-PATH; what is not installed is skipped, and said. --ptb is a folder with ptb.train.txt and
-ptb.test.txt in Mikolov's preprocessing (his rnnlm distribution, simple-examples/data).
+PATH; benchmarks of programs that are not installed are skipped. --ptb is a folder with
+ptb.train.txt and ptb.test.txt in Mikolov's preprocessing (his rnnlm distribution, simple-examples/data).
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import environment, peers
+from benchmarks.against import run_against
 from benchmarks.measure import BenchmarkError, Report
+from benchmarks.tasks import START_UP, TASKS
 from benchmarks.workspace import Settings, Workspace
 
 BENCHMARKS = (
@@ -49,6 +52,11 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     settings = _settings(options)
     environment.use_cores(options.cores)
+    if options.against:
+        return run_against(
+            options.against, options.names, text=options.text, repeats=options.repeats or 5,
+            cores=options.cores, tokens=(options.tokens or [3_000_000])[0],
+        )  # fmt: skip
     failed, missed = [], []
     with tempfile.TemporaryDirectory(prefix="unrolled-bench-", dir=options.work) as folder:
         workspace = Workspace(Path(folder), settings)
@@ -116,7 +124,14 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("names", nargs="*", metavar="NAME", help=f"any of: {', '.join(BENCHMARKS)}")
+    add(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help=f"any of: {', '.join(BENCHMARKS)}; with "
+        f"--against any of: {', '.join([*TASKS, *START_UP])}",
+    )
+    add("--against", metavar="COMMIT", help="measure speed against this commit")
     add("--text", type=Path, help="a text, also .gz .bz2 .xz; without it the demo text")
     add("--ptb", type=Path, help="a folder with the Penn Treebank")
     add("--conll2003", type=Path, help="a folder with eng.train, eng.testa and eng.testb")

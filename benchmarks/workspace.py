@@ -18,7 +18,7 @@ from typing import Any
 from benchmarks import ours, peers
 from benchmarks.measure import BenchmarkError
 
-# lmplz refuses these in text, so both sides get other words in their place.
+# lmplz refuses these in text, so they are replaced for both sides.
 _SPECIALS = {b"<s>": b"BOS_", b"</s>": b"EOS_", b"<unk>": b"UNK_"}
 _COMPRESSED: dict[str, Any] = {".gz": gzip, ".bz2": bz2, ".xz": lzma}
 
@@ -60,7 +60,7 @@ class Text:
         self._tokens = array("q", [0])  # tokens before each line, and at the end
         self._bytes = array("q", [0])
         with target.open("wb") as out:
-            for line in _clean_lines(sources):
+            for line in clean_lines(sources):
                 out.write(line)
                 self._tokens.append(self._tokens[-1] + line.count(b" ") + 2)
                 self._bytes.append(self._bytes[-1] + len(line))
@@ -85,7 +85,7 @@ class Text:
 
 
 class Workspace:
-    """Texts and models by what they are; whatever was made before is handed out again."""
+    """Texts and models by what they are; each is made once."""
 
     def __init__(self, folder: Path, settings: Settings) -> None:
         self.folder = folder
@@ -146,8 +146,7 @@ class Workspace:
 
     def _whole(self) -> Text:
         if self._text is None:
-            source = self.settings.text
-            sources = [source] if source else _demo_text(self.folder / "demo")
+            sources = text_files(self.settings.text, self.folder / "demo")
             self._text = Text(sources, self.folder / "whole.txt")
         return self._text
 
@@ -165,14 +164,18 @@ def _name(text: Path, prune: Sequence[int]) -> str:
     return text.stem + "".join(f"-{threshold}" for threshold in prune)
 
 
-def _demo_text(folder: Path) -> list[Path]:
+def text_files(text: Path | None, folder: Path) -> list[Path]:
+    """The files of a text; by default the demo text, written to a folder."""
+    if text is not None:
+        return [text]
     from unrolled.text.demo_text import demo_text
 
     folder.mkdir(exist_ok=True)
     return [Path(part) for part in demo_text(folder)]
 
 
-def _clean_lines(sources: Sequence[Path]) -> Iterator[bytes]:
+def clean_lines(sources: Sequence[Path]) -> Iterator[bytes]:
+    """Lines with words, separated by single blanks and without reserved tokens."""
     special = re.compile(rb"(?<!\S)(?:<s>|</s>|<unk>)(?!\S)")
     for path in sources:
         with _COMPRESSED.get(path.suffix, io).open(path, "rb") as lines:
