@@ -7,7 +7,8 @@
 
 KenLM's programs are found through the environment variable KENLM_BIN (its folder build/bin) or
 PATH; benchmarks of programs that are not installed are skipped. --ptb is a folder with
-ptb.train.txt and ptb.test.txt in Mikolov's preprocessing (his rnnlm distribution, simple-examples/data).
+ptb.train.txt and ptb.test.txt in Mikolov's preprocessing (his rnnlm distribution,
+simple-examples/data).
 """
 
 from __future__ import annotations

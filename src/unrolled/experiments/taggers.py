@@ -72,8 +72,8 @@ class TaggerExperiment:
     def __init__(self, setup: Setup, name: str, file: str, *, with_vectors: bool = True) -> None:
         self.setup = setup
         self.folder = data_folder(setup.data, name, file)
-        self.vectors = vectors_file(self.folder) if with_vectors else ""
         self.workers, self.device = how_to_run(setup.size, setup.jobs, setup.device)
+        self.vectors = vectors_file(self.folder) if with_vectors else ""
 
     def run(
         self,
