@@ -11,13 +11,14 @@ ratio is the other commit's median time over this tree's: above 1 this tree is f
 from __future__ import annotations
 
 import os
+import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
 from typing import IO
@@ -57,7 +58,7 @@ class Tree:
         _stream(self.process.stdin).flush()
         answer = _stream(self.process.stdout).readline()
         if not answer:
-            raise BenchmarkError(f"{task} failed in {self.folder.name}")
+            raise BenchmarkError(f"{task} failed in the tree '{self.folder.name}', see above")
         return float(answer)
 
     def _start_up(self, words: Sequence[str]) -> float:
@@ -87,7 +88,9 @@ def run_against(
         folder = Path(spare)
         texts = folder / "texts"
         _write_texts(texts, text, tokens)
-        roots = {"this": _ROOT, "other": stack.enter_context(_checkout(commit, folder / "commit"))}
+        roots = {"this": folder / "tree", "other": folder / "commit"}
+        shutil.copytree(_ROOT / "src", roots["this"] / "src")  # edits during the run do no harm
+        _extract(commit, roots["other"])
         trees = {name: Tree(root, folder / name, texts, cores) for name, root in roots.items()}
         for tree in trees.values():
             stack.callback(tree.close)
@@ -130,16 +133,14 @@ def _compare(name: str, trees: dict[str, Tree], repeats: int) -> float:
     return theirs / mine
 
 
-@contextmanager
-def _checkout(commit: str, folder: Path) -> Iterator[Path]:
-    """The whole tree of a commit, in a folder of its own."""
+def _extract(commit: str, folder: Path) -> None:
+    """Write the tree of a commit into a folder."""
     git = ["git", "-C", str(_ROOT)]
     folder.mkdir()
     archive = subprocess.run([*git, "archive", commit], capture_output=True)
     if archive.returncode:
         raise BenchmarkError(archive.stderr.decode().strip())
     subprocess.run(["tar", "-x", "-C", str(folder)], input=archive.stdout, check=True)
-    yield folder
 
 
 def _write_texts(folder: Path, text: Path | None, tokens: int) -> None:

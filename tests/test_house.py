@@ -37,7 +37,6 @@ KNOWN_KIND_TESTS = {
 KNOWN_ROOT_IMPORTS = {"unrolled.cli.app", "unrolled.compilation"}
 KNOWN_BACK_IMPORTS = [
     ("unrolled.cli.tagging", "unrolled.cli.query"),
-    ("unrolled.experiments.temporal_order_rivals", "unrolled.experiments.temporal_order"),
     ("unrolled.neural.trainer", "unrolled.gradients.monitor"),
     ("unrolled.neural.training", "unrolled.gradients.monitor"),
     ("unrolled.runtime.compiler", "unrolled.compilation"),

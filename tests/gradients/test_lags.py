@@ -259,7 +259,7 @@ def test_texts_of_other_lengths_add_up() -> None:
 
 
 REFUSED = [
-    (nn.Linear(E, H), lambda y: y.sum(), "a Linear has no recurrent layers to look into, allowed"),
+    (nn.Linear(E, H), lambda y: y.sum(), "a Linear has no recurrent layers, allowed"),
     (nn.LSTM(E, H, proj_size=2), lambda y: y.sum(), r"projections \(proj_size is 2\)"),
     (nn.RNN(E, H), lambda y: y, r"the loss has 90 numbers, one is needed"),
     (nn.RNN(E, H), lambda y: torch.zeros(()), "the loss does not depend on the outputs"),
@@ -278,6 +278,6 @@ def test_nothing_to_predict_and_weights_of_both_directions_are_refused() -> None
     words = torch.ones(T, B, dtype=torch.int64)
     with pytest.raises(SettingError, match="there is no word to predict in these steps"):
         lags_of_net(net, words, -words)
-    with pytest.raises(SettingError, match="known only of nets that read forwards"):
+    with pytest.raises(SettingError, match="supported only for unidirectional nets"):
         lags_of_module(_module(nn.RNN, 1, True), _input(), lambda y: y.sum(), weights=True)
     assert torch.is_grad_enabled()

@@ -116,7 +116,7 @@ def test_diagnostics_report_what_vanishes_and_what_explodes() -> None:
     assert of_lags(layer([1, 5, 50])) == [
         "layer 1: gradients grow with the lag, at lag 2 they are 50 times those at lag 0"
     ]
-    assert of_lags(layer([0, 0])) == ["layer 1: no gradient comes in"]
+    assert of_lags(layer([0, 0])) == ["layer 1: no gradient arrives"]
     assert of_lags(layer([1, np.inf])) == ["layer 1: gradients are not finite"]
     assert of_units("layer 1", 0.25, {"state": 0.9}) == [
         "layer 1: 25 % of the units are dead or saturated throughout"
