@@ -30,7 +30,7 @@ def run(workspace: Workspace, report: Report) -> None:
     except ImportError:
         report.note("skipped: torch is not installed")
         return
-    from unrolled.language_models.protocol import evaluate
+    from unrolled.language_models.evaluation import evaluate
 
     train, valid, test = (str(workspace.ptb(part)) for part in ("train", "valid", "test"))
     perplexities = {}

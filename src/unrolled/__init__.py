@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 from unrolled.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    import os
+
     from unrolled.errors import FormatError as FormatError
     from unrolled.errors import MissingExtraError as MissingExtraError
     from unrolled.errors import NotNormalisedError as NotNormalisedError
@@ -28,16 +30,18 @@ if TYPE_CHECKING:
     from unrolled.gradients.monitor import GradientMonitor as GradientMonitor
     from unrolled.integrations.sklearn import TaggerEstimator as TaggerEstimator
     from unrolled.language_models.cache import CacheModel as CacheModel
+    from unrolled.language_models.evaluation import Perplexity as Perplexity
+    from unrolled.language_models.evaluation import evaluate as evaluate
+    from unrolled.language_models.generation import generate as generate
+    from unrolled.language_models.generation import predict as predict
     from unrolled.language_models.mixture import Mixture as Mixture
     from unrolled.language_models.mixture_tuning import mix_models as mix_models
     from unrolled.language_models.protocol import LanguageModel as LanguageModel
-    from unrolled.language_models.protocol import Perplexity as Perplexity
-    from unrolled.language_models.protocol import evaluate as evaluate
-    from unrolled.language_models.protocol import generate as generate
-    from unrolled.language_models.protocol import predict as predict
-    from unrolled.language_models.protocol import rank as rank
-    from unrolled.language_models.protocol import score_sentences as score_sentences
-    from unrolled.language_models.protocol import surprisals as surprisals
+    from unrolled.language_models.protocol import TokenScores as TokenScores
+    from unrolled.language_models.scoring import Surprisal as Surprisal
+    from unrolled.language_models.scoring import rank as rank
+    from unrolled.language_models.scoring import score_sentences as score_sentences
+    from unrolled.language_models.scoring import surprisals as surprisals
     from unrolled.neural.model import NeuralModel as NeuralModel
     from unrolled.neural.training import train_net as train_net
     from unrolled.ngram.arpa.files import read_arpa as read_arpa
@@ -55,7 +59,6 @@ if TYPE_CHECKING:
     from unrolled.ngram.model import NgramModel as NgramModel
     from unrolled.ngram.training import train_ngram as train_ngram
     from unrolled.ngram.training import train_on_counts as train_on_counts
-    from unrolled.storage.model_file import load as load
     from unrolled.tagging.data.columns import TaggedSentence as TaggedSentence
     from unrolled.tagging.data.columns import read_columns as read_columns
     from unrolled.tagging.data.columns import write_columns as write_columns
@@ -66,6 +69,10 @@ if TYPE_CHECKING:
     from unrolled.text.corpus import read_corpus as read_corpus
     from unrolled.text.options import TextOptions as TextOptions
     from unrolled.text.vocabulary import Vocabulary as Vocabulary
+
+    def load(path: str | os.PathLike[str], *, verify: bool = False) -> LanguageModel | Tagger:
+        """Typed here, as `unrolled.storage.loading.load` may not know of these classes."""
+
 
 # Public name -> the module that holds it.
 _HOMES = {
@@ -80,37 +87,39 @@ _HOMES = {
     "NgramConfig": "ngram.estimation.config",
     "NgramModel": "ngram.model",
     "NotNormalisedError": "errors",
-    "Perplexity": "language_models.protocol",
+    "Perplexity": "language_models.evaluation",
     "SettingError": "errors",
+    "Surprisal": "language_models.scoring",
     "TaggedSentence": "tagging.data.columns",
     "Tagger": "tagging.model",
     "TaggerEstimator": "integrations.sklearn",
     "TextError": "errors",
     "TextOptions": "text.options",
+    "TokenScores": "language_models.protocol",
     "UnrolledError": "errors",
     "UnrolledWarning": "errors",
     "Vocabulary": "text.vocabulary",
     "count_ngrams": "ngram.counts.counting",
     "entropy_prune": "ngram.editing.pruning",
-    "evaluate": "language_models.protocol",
+    "evaluate": "language_models.evaluation",
     "filter_vocabulary": "ngram.editing.pruning",
-    "generate": "language_models.protocol",
-    "load": "storage.model_file",
+    "generate": "language_models.generation",
+    "load": "storage.loading",
     "measure_cell": "gradients.measure",
     "measure_gradients": "gradients.measure",
     "mix": "ngram.editing.mixing",
     "mix_models": "language_models.mixture_tuning",
-    "predict": "language_models.protocol",
+    "predict": "language_models.generation",
     "prune_to_size": "ngram.editing.pruning",
     "quantise": "ngram.editing.quantisation",
-    "rank": "language_models.protocol",
+    "rank": "language_models.scoring",
     "read_arpa": "ngram.arpa.files",
     "read_columns": "tagging.data.columns",
     "read_corpus": "text.corpus",
     "read_counts": "ngram.counts.count_files",
-    "score_sentences": "language_models.protocol",
+    "score_sentences": "language_models.scoring",
     "score_spans": "tagging.scoring.scores",
-    "surprisals": "language_models.protocol",
+    "surprisals": "language_models.scoring",
     "train_net": "neural.training",
     "train_ngram": "ngram.training",
     "train_on_counts": "ngram.training",

@@ -157,11 +157,11 @@ def _score(text: Path) -> None:
 
 
 def _convert(arpa: Path, folder: Path) -> None:
-    from unrolled import load
     from unrolled.ngram.arpa.files import write_arpa
     from unrolled.ngram.editing.quantisation import quantise
+    from unrolled.ngram.model import load_ngram
 
-    model = load(arpa)
+    model = load_ngram(arpa, "compiling")
     write_arpa(model, folder / "b.arpa")
     quantise(model, threads=1)
 
@@ -170,8 +170,9 @@ def _query(arpa: Path, text: Path) -> None:
     import unrolled
     from unrolled.ngram.editing.mixing import mix, tune_weights
     from unrolled.ngram.editing.pruning import entropy_prune
+    from unrolled.ngram.model import load_ngram
 
-    model = unrolled.load(arpa)
+    model = load_ngram(arpa, "compiling")
     unrolled.predict(model, "a", 1)
     model.score("a")
     entropy_prune(model, 1e-9, threads=1)

@@ -181,10 +181,16 @@ def test_every_command_takes_a_mixture(run: Run, folder: Path, tmp_path: Path, h
     assert [part["name"] for part in facts["models"]] == ["witten-bell-3", "witten-bell-2"]
     assert facts["settings"]["weights"] == [part["weight"] for part in facts["models"]]
     for words, message in (
-        (("prune", target, tmp_path / "x.safetensors", "--threshold", 1), "prune works on n-gram"),
-        (("filter", target, tmp_path / "x", "--words", folder / "test.txt"), "filter works on"),
-        (("convert", target, tmp_path / "x", "--quantize", 8), "convert works on n-gram models"),
-        (("convert", target, tmp_path / "x.arpa"), "only n-gram models can be written as ARPA"),
+        (
+            ("prune", target, tmp_path / "x.safetensors", "--threshold", 1),
+            "prune needs an n-gram model",
+        ),
+        (
+            ("filter", target, tmp_path / "x", "--words", folder / "test.txt"),
+            "filter needs",
+        ),
+        (("convert", target, tmp_path / "x", "--quantize", 8), "--quantize needs an n-gram model"),
+        (("convert", target, tmp_path / "x.arpa"), "an ARPA file needs an n-gram model"),
     ):
         code, out, err = run(*words)
         assert (code, out) == (2, "")

@@ -52,7 +52,7 @@ def test_a_net_is_trained_and_every_command_takes_it(
 def test_an_interrupted_training_goes_on(run: Run, texts: tuple[str, str], tmp_path: Path) -> None:
     from unrolled.neural.config import split_settings
     from unrolled.neural.trainer import Trainer
-    from unrolled.storage.model_file import load
+    from unrolled.storage.loading import load
     from unrolled.text.corpus import read_corpus
 
     train, _ = texts
@@ -108,7 +108,7 @@ def test_an_experiment_without_data_says_so(run: Run, tmp_path: Path) -> None:
 
 
 def test_vectors_are_taken_and_stay(run: Run, texts: tuple[str, str], tmp_path: Path) -> None:
-    from unrolled.storage.model_file import load
+    from unrolled.storage.loading import load
 
     file, net = tmp_path / "vectors.txt", tmp_path / "net.safetensors"
     file.write_text("the 0.5 -0.5 1\ncat 1 2 0.25\ndog 3 -1 0\nsat 0 0 1\n")

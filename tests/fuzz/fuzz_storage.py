@@ -25,7 +25,8 @@ from typing import Any
 import numpy as np
 
 from unrolled.errors import FormatError
-from unrolled.storage.model_file import load, read_model, write_model
+from unrolled.storage.loading import load
+from unrolled.storage.model_file import read_model, write_model
 
 START = rb'{"__metadata__":{"unrolled":"{\"header_crc32\":\"'
 DIGITS = slice(8 + len(START), 16 + len(START))

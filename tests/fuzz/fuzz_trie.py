@@ -37,7 +37,7 @@ import numpy as np
 
 from unrolled.errors import FormatError, NotNormalisedError, UnrolledWarning
 from unrolled.integrations import kenlm
-from unrolled.language_models.protocol import generate, predict
+from unrolled.language_models.generation import generate, predict
 from unrolled.ngram.arpa.files import write_arpa
 from unrolled.ngram.counts.counting import count_ngrams
 from unrolled.ngram.editing.mixing import mix

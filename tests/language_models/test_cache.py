@@ -15,7 +15,6 @@ from unrolled.errors import FormatError, SettingError
 from unrolled.language_models.cache import CacheModel
 from unrolled.language_models.mixture import Mixture
 from unrolled.language_models.mixture_tuning import mix_models
-from unrolled.language_models.protocol import running_log_probs
 from unrolled.storage.model_file import write_model
 from unrolled.text.vocabulary import BOS, EOS, Vocabulary
 
@@ -76,7 +75,7 @@ def test_a_running_text_gains_and_sentences_by_themselves_do_not_know_each_other
     together = unrolled.score_sentences(mixture, ["the pig sat"] * 3)
     np.testing.assert_allclose(together, alone, rtol=1e-6)
     ids = np.array([BOS, 3, EOS], np.int32)
-    np.testing.assert_array_equal(running_log_probs(model, ids), model.log_probs(ids))
+    np.testing.assert_array_equal(model.text_log_probs(ids), model.log_probs(ids))
 
 
 def test_saved_opened_and_refused(tmp_path):

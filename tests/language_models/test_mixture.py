@@ -11,10 +11,10 @@ import pytest
 
 import unrolled
 from unrolled.errors import FormatError, NotNormalisedError, SettingError, TextError
-from unrolled.language_models.distributions import all_log_probs, spread_sentences
 from unrolled.language_models.mixture import Mixture
-from unrolled.language_models.mixture_tuning import mix_models
+from unrolled.language_models.mixture_tuning import mix_models, spread_sentences
 from unrolled.language_models.mixture_weights import log_linear_weights
+from unrolled.language_models.protocol import LanguageModel
 from unrolled.storage.model_file import read_model, write_model
 from unrolled.text.vocabulary import BOS, EOS, UNK, Vocabulary
 
@@ -22,16 +22,14 @@ TEXTS = ["the cat sat on the mat", "the dog sat", "a cat and a dog met", "the ca
 HELD_OUT = "the cat met a dog\nthe zebra sat on a mat\na dog ran\n"
 
 
-class Shuffled:
+class Shuffled(LanguageModel):
     """A model of another kind with its ids in another order: fixed bigram probabilities."""
 
     name = "shuffled"
-    normalised = True
     parameters = 81
 
     def __init__(self, words: list[str], seed: int = 0) -> None:
-        self.vocabulary = Vocabulary.from_words(words)
-        self.text_options = unrolled.TextOptions()
+        super().__init__(Vocabulary.from_words(words))
         random = np.random.default_rng(seed)
         table = random.dirichlet(np.full(len(self.vocabulary) - 1, 0.7), len(self.vocabulary))
         with np.errstate(divide="ignore"):
@@ -256,7 +254,7 @@ def test_distributions_at_every_place(pair):
     first, shuffled = pair
     ids = np.array([BOS, 4, UNK, EOS, BOS, EOS, BOS, 3, 3, 5, EOS], np.int32)
     for model in (first, shuffled, Mixture(pair, [0.5, 0.5])):
-        rows = np.concatenate(list(all_log_probs(model, ids)))
+        rows = np.concatenate(list(model.all_log_probs(ids)))
         assert rows.shape == (ids.size, len(model.vocabulary))
         got = rows[np.arange(ids.size), ids]
         np.testing.assert_allclose(got[ids != BOS], model.log_probs(ids)[ids != BOS], atol=1e-5)

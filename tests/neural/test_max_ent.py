@@ -13,7 +13,7 @@ import unrolled
 from small_nets import SMALL, small_model, write_text
 from unrolled.errors import SettingError
 from unrolled.integrations.net_onnx import _log_probs
-from unrolled.language_models.protocol import evaluate
+from unrolled.language_models.evaluation import evaluate
 from unrolled.neural.config import NetConfig, split_settings
 from unrolled.neural.continuous_cache import ContinuousCacheModel
 from unrolled.neural.max_ent import MaxEnt, SparseAdagrad

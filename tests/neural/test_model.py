@@ -16,9 +16,11 @@ import torch
 import unrolled
 from small_nets import small_model
 from unrolled.errors import FormatError, SettingError
-from unrolled.language_models.distributions import all_log_probs
+from unrolled.language_models.evaluation import evaluate
+from unrolled.language_models.generation import predict
 from unrolled.language_models.mixture import Mixture
-from unrolled.language_models.protocol import evaluate, predict, score_sentences
+from unrolled.language_models.protocol import LanguageModel
+from unrolled.language_models.scoring import score_sentences
 from unrolled.neural.config import NetConfig
 from unrolled.neural.model import NeuralModel
 from unrolled.neural.net import build_net
@@ -241,17 +243,8 @@ def test_whole_distributions_are_those_of_stepping(settings: dict[str, Any]) -> 
     model = small_model(**settings)
     rows = np.concatenate(list(model.all_log_probs(IDS)))
     assert rows.shape == (IDS.size, len(model.vocabulary))
-    stepped = np.concatenate(list(all_log_probs(_Stepped(model), IDS)))
+    stepped = np.concatenate(list(LanguageModel.all_log_probs(model, IDS)))
     np.testing.assert_allclose(rows, stepped, atol=1e-5)
-
-
-class _Stepped:
-    """A model without its quick way to whole distributions."""
-
-    def __init__(self, model: NeuralModel) -> None:
-        self.vocabulary = model.vocabulary
-        self.start, self.advance = model.start, model.advance
-        self.next_log_probs = model.next_log_probs
 
 
 def test_a_mixture_with_a_net_is_saved_and_comes_back(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from torch import nn
 
 from small_nets import SMALL, write_text
 from unrolled.errors import SettingError
-from unrolled.language_models.protocol import evaluate
+from unrolled.language_models.evaluation import evaluate
 from unrolled.neural.net import output_layer
 from unrolled.neural.output_layers import FullSoftmax
 from unrolled.neural.sampled import NoiseContrastive, SampledSoftmax

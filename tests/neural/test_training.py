@@ -16,7 +16,7 @@ import torch
 
 from small_nets import SMALL, write_text
 from unrolled.errors import FormatError, SettingError, TextError, UnrolledError
-from unrolled.language_models.protocol import evaluate
+from unrolled.language_models.evaluation import evaluate
 from unrolled.neural.config import split_settings
 from unrolled.neural.trainer import Trainer
 from unrolled.neural.training import train_net

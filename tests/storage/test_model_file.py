@@ -26,9 +26,11 @@ from hypothesis.extra import numpy as hnp
 from tests.fuzz.fuzz_storage import joined
 
 from unrolled.errors import FormatError, SettingError, UnrolledError
+from unrolled.storage import loading
 from unrolled.storage import model_file as storage
 from unrolled.storage.header import DTYPES
-from unrolled.storage.model_file import load, read_model, write_model
+from unrolled.storage.loading import load
+from unrolled.storage.model_file import read_model, write_model
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 
@@ -407,8 +409,8 @@ def opened(what: Any) -> Any:
 def readers(monkeypatch: pytest.MonkeyPatch) -> None:
     here = sys.modules[__name__]
     monkeypatch.setitem(sys.modules, "stand_in", here)
-    monkeypatch.setattr(storage, "_READERS", {"ngram": "stand_in:opened"})
-    monkeypatch.setattr(storage, "_ARPA_READER", "stand_in:opened.__call__")
+    monkeypatch.setattr(loading, "_READERS", {"ngram": "stand_in:opened"})
+    monkeypatch.setattr(loading, "_ARPA_READER", "stand_in:opened.__call__")
 
 
 @pytest.mark.usefixtures("readers")
@@ -484,7 +486,7 @@ def test_load_refuses_the_rest(tmp_path: Path, name: str, content: bytes, messag
 
 def test_importing_it_loads_no_kernels_and_no_torch() -> None:
     program = (
-        "import sys, unrolled.storage.model_file\n"
+        "import sys, unrolled.storage.loading\n"
         "print(*sorted(sys.modules.keys() & {'numba', 'torch', 'safetensors', 'rich', 'typer'}))"
     )
     environment = os.environ | {"PYTHONPATH": str(Path(storage.__file__).parents[2])}

@@ -308,7 +308,7 @@ def test_files_with_former_names_of_settings_load(tmp_path: Path) -> None:
 
 def test_only_nets_of_words_have_states(language_model: Path, tmp_path: Path) -> None:
     small_tagger(count=5, epochs=1).save(tmp_path / "t.safetensors")
-    with pytest.raises(SettingError, match="only a net can give a tagger its states"):
+    with pytest.raises(SettingError, match="a tagger's language model needs a net"):
         small_tagger(language_model=str(tmp_path / "t.safetensors"))
     contents = small_tagger(count=5, epochs=1, language_model=str(language_model)).contents()
     contents["config"]["language_model_dim"] = 9

@@ -25,7 +25,7 @@ from torture.figures import Figures
 from unrolled.errors import UnrolledError
 from unrolled.language_models.cache import CacheModel
 from unrolled.language_models.mixture import Mixture
-from unrolled.language_models.protocol import score_sentences
+from unrolled.language_models.scoring import score_sentences
 from unrolled.ngram.editing.quantisation import quantise
 
 SECONDS = 5

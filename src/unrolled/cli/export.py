@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from unrolled.cli import options as shared
+
+# Kind of model -> the module and the function that write it.
+_EXPORTERS = {
+    "net": ("unrolled.integrations.net_onnx", "export_onnx"),
+    "tagger": ("unrolled.integrations.tagger_onnx", "export_tagger"),
+}
 
 
 def export(
@@ -34,19 +41,15 @@ def export(
     """
     from unrolled.cli.models import check_output
     from unrolled.errors import SettingError
-    from unrolled.storage.model_file import load
+    from unrolled.storage.loading import load
 
     check_output(output)
     opened = load(model)
-    if not hasattr(opened, "net"):  # the rest needs torch, and to say this does not
+    if opened.kind not in _EXPORTERS:  # the exporters need torch, and to say this does not
         raise SettingError(
-            f"only nets can be written as ONNX, and this is {opened.name}", where=model
+            f"only nets and taggers can be written as ONNX, and {opened.name} is "
+            f"{opened.kind_name}",
+            where=model,
         )
-    if hasattr(opened, "tags"):
-        from unrolled.integrations.tagger_onnx import export_tagger
-
-        export_tagger(opened, output)
-        return
-    from unrolled.integrations.net_onnx import export_onnx
-
-    export_onnx(opened, output)
+    module, name = _EXPORTERS[opened.kind]
+    getattr(import_module(module), name)(opened, output)

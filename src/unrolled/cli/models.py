@@ -11,9 +11,11 @@ import typer
 from unrolled.cli import options as shared
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from unrolled.language_models.protocol import LanguageModel
     from unrolled.ngram.model import NgramModel
+    from unrolled.storage.loading import StoredModel
 
 _ARPA_ENDINGS = (".arpa", ".arpa.gz", ".lm", ".lm.gz")
 Source = Annotated[str, typer.Argument(help="The model to read.", show_default=False)]
@@ -26,43 +28,20 @@ Target = Annotated[
 ]
 
 
-def save_model(model: Any, path: Path) -> None:
+def save_model(model: StoredModel, path: Path) -> None:
     """Write a model in the format that the file's name asks for.
 
     Raises:
         SettingError: ARPA of what is no n-gram model.
     """
     if path.name.endswith(_ARPA_ENDINGS):
-        from unrolled.errors import SettingError
         from unrolled.ngram.arpa.files import write_arpa
+        from unrolled.ngram.model import NgramModel
+        from unrolled.storage.loading import require_kind
 
-        if not hasattr(model, "trie"):
-            raise SettingError(
-                f"only n-gram models can be written as ARPA, and this is {model.name}",
-                where=str(path),
-                hint="End the name in .safetensors",
-            )
-        write_arpa(model, path)
+        write_arpa(require_kind(model, NgramModel, "an ARPA file", where=str(path)), path)
     else:
         model.save(path)
-
-
-def load_ngram(path: str, command: str) -> NgramModel:
-    """Open a model for a command that works on n-grams.
-
-    Raises:
-        SettingError: it is a model of another kind.
-    """
-    from unrolled.errors import SettingError
-    from unrolled.storage.model_file import load
-
-    model = load(path)
-    if not hasattr(model, "trie"):
-        raise SettingError(
-            f"{command} works on n-gram models, and this is {model.name}", where=path
-        )
-    ngram: NgramModel = model
-    return ngram
 
 
 def check_output(path: Path) -> None:
@@ -86,15 +65,14 @@ def info(
 
         unrolled info news.safetensors --verify
     """
-    from unrolled.storage.model_file import load
+    from unrolled.storage.loading import load
 
     opened = load(model, verify=verify)
     if words:
-        known = opened.vocabulary if hasattr(opened, "vocabulary") else opened.lexicon.vocabulary
-        for number, word in enumerate(known):
+        for number, word in enumerate(opened.vocabulary):
             print(f"{number}\t{word}")
         return
-    facts = describe(opened)
+    facts = opened.info()
     if verify:
         facts["verified"] = True
     if json_:
@@ -103,31 +81,6 @@ def info(
     for name, value in facts.items():
         shown = json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list)) else value
         print(f"{name:12} {shown}")
-
-
-def describe(model: Any) -> dict[str, Any]:
-    """What `unrolled info` prints."""
-    import numpy as np
-
-    path = Path(model.path) if model.path else None
-    facts: dict[str, Any] = {
-        "name": model.name,
-        "parameters": model.parameters,
-        "bytes": path.stat().st_size if path else None,
-    }
-    if hasattr(model, "tags"):  # a tagger
-        facts |= {"words": len(model.lexicon), "tags": list(model.tags.names)}
-        return facts | {"settings": model.settings, "provenance": model.provenance}
-    facts["vocabulary"] = len(model.vocabulary)
-    if hasattr(model, "trie"):
-        facts["order"] = model.order
-        facts["n-grams"] = [int(size) for size in np.diff(model.trie.levels)]
-        facts["quantised"] = model.trie.quantised
-    facts |= {"settings": model.config, "provenance": model.provenance}
-    if hasattr(model, "models"):
-        parts = zip(model.weights.tolist(), model.models, strict=True)
-        facts["models"] = [{"weight": weight, **describe(part)} for weight, part in parts]
-    return facts
 
 
 def convert(
@@ -147,18 +100,22 @@ def convert(
         unrolled convert lm.safetensors small.safetensors --quantize 8
     """
     from unrolled.cli.progress import Stages, compiling_announced
-    from unrolled.storage.model_file import load
+    from unrolled.storage.loading import load
 
     check_output(target)
     with compiling_announced(), Stages() as stages:
         from unrolled.ngram.editing.quantisation import check_bits, quantise
+        from unrolled.ngram.model import load_ngram
 
         check_bits(quantize)
         stages.stage(f"reading {source}")
-        model = load_ngram(source, "convert") if quantize else load(source)
+        model: StoredModel
         if quantize:
+            ngram = load_ngram(source, "--quantize")
             stages.stage("quantising")
-            model = quantise(model, threads=threads)
+            model = quantise(ngram, threads=threads)
+        else:
+            model = load(source)
         stages.stage(f"writing {target}")
         save_model(model, target)
 
@@ -198,6 +155,7 @@ def prune(
     check_output(target)
     with compiling_announced(), Stages() as stages:
         from unrolled.ngram.editing.pruning import entropy_prune, prune_to_size
+        from unrolled.ngram.model import load_ngram
 
         stages.stage(f"reading {source}")
         model = load_ngram(source, "prune")
@@ -240,6 +198,7 @@ def filter_words(
     check_output(target)
     with compiling_announced(), Stages() as stages:
         from unrolled.ngram.editing.pruning import filter_vocabulary
+        from unrolled.ngram.model import load_ngram
 
         stages.stage(f"reading {source}")
         model = load_ngram(source, "filter")
@@ -296,13 +255,14 @@ def mix(
     """
     from unrolled.cli.progress import Stages, compiling_announced
     from unrolled.errors import SettingError
-    from unrolled.storage.model_file import load_language_model
+    from unrolled.language_models.protocol import LanguageModel
+    from unrolled.storage.loading import load_as
 
     if tune and weights:
         raise SettingError("give --tune or --weights, not both")
     check_output(output)
     with compiling_announced(), Stages() as stages:
-        opened = [load_language_model(source) for source in sources]
+        opened = [load_as(source, LanguageModel, "mix") for source in sources]
         given = shared.numbers(weights, float, "--weights") or None
         if cache is not None:
             from unrolled.language_models.cache import CacheModel
@@ -311,7 +271,8 @@ def mix(
             options = first.text_options
             opened.append(CacheModel(first.vocabulary, half_life=cache, text_options=options))
             sources = [*sources, opened[-1].name]
-        if dynamic or log_linear or not all(hasattr(model, "trie") for model in opened):
+        model: LanguageModel
+        if dynamic or log_linear or any(model.kind != "ngram" for model in opened):
             from unrolled.language_models.mixture_tuning import mix_models
 
             stages.stage("tuning weights" if tune else "mixing")
@@ -328,16 +289,19 @@ def mix(
 
 
 def _merged(
-    models: list[NgramModel],
+    opened: Sequence[LanguageModel],
     tune: str | None,
     weights: tuple[float, ...] | None,
     threads: int,
     report: Callable[[str], None],
-) -> tuple[Any, list[float]]:
+) -> tuple[NgramModel, list[float]]:
     """One n-gram model for several, and their weights."""
     from unrolled.ngram.editing.mixing import mix as combine
     from unrolled.ngram.editing.mixing import tune_weights
+    from unrolled.ngram.model import NgramModel
+    from unrolled.storage.loading import require_kind
 
+    models = [require_kind(model, NgramModel, "merging") for model in opened]
     given = list(weights or (1 / len(models),) * len(models))
     if tune:
         report("tuning weights")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from unrolled.language_models.protocol import LanguageModel
     from unrolled.text.corpus import TextOptions
 
 Texts = Annotated[
@@ -38,6 +39,16 @@ Specials = Annotated[
 Field = Annotated[
     str | None, typer.Option(help="Field of JSONL or column of Parquet.", show_default="text")
 ]
+# How a trained model's input is read: by default as its training text was.
+InputTokens = Annotated[
+    str | None, typer.Option("--tokens", help="word, char, byte, or a SentencePiece .model file.")
+]
+InputLower = Annotated[
+    bool | None, typer.Option("--lower/--no-lower", help="Lower-case the text first, or do not.")
+]
+InputField = Annotated[
+    str | None, typer.Option("--field", help="Field of JSONL or column of Parquet.")
+]
 MinCount = Annotated[int, typer.Option(help="Words that come fewer times become <unk>.", min=0)]
 VocabularySize = Annotated[
     int | None, typer.Option(help="Keep only so many of the most frequent words.", min=1)
@@ -52,6 +63,29 @@ def text_options(**given: Any) -> TextOptions:
     from unrolled.text.corpus import TextOptions
 
     return TextOptions(**given)
+
+
+def input_options(
+    model: LanguageModel, tokens: str | None, lower: bool | None, field: str | None = None
+) -> TextOptions:
+    """How a model's input is read: as its training text was, but for what is given."""
+    from dataclasses import replace
+
+    given = {"tokens": tokens, "lower": lower, "field": field}
+    changed: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    return replace(model.text_options, **changed)
+
+
+def check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    """Refuse a value that an option does not have.
+
+    Raises:
+        SettingError: with the values that are allowed.
+    """
+    from unrolled.errors import SettingError
+
+    if value not in allowed:
+        raise SettingError(f"{name} is '{value}', allowed are {', '.join(allowed)}")
 
 
 def read_words(path: Path | None) -> list[str] | None:

@@ -6,6 +6,8 @@ import json
 import math
 import sys
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,23 +17,23 @@ from unrolled.cli import tagging
 
 if TYPE_CHECKING:
     from unrolled.language_models.protocol import LanguageModel
+    from unrolled.text.corpus import TextOptions
 
 _UNITS = {"log10": 1 / math.log(10), "nats": 1.0, "bits": -1 / math.log(2)}
 
 
-def _load(path: str) -> Any:
-    from unrolled.storage.model_file import load_language_model
+def _load(path: str, purpose: str) -> LanguageModel:
+    from unrolled.language_models.protocol import LanguageModel
+    from unrolled.storage.loading import load_as
 
-    return load_language_model(path)
+    return load_as(path, LanguageModel, purpose)
 
 
-def _lines(sources: str | list[str], model: LanguageModel) -> Iterator[str]:
-    """Lines as they stand, read as the model's training text was."""
-    from dataclasses import replace
-
+def _lines(sources: str | list[str], options: TextOptions) -> Iterator[str]:
+    """Lines as they stand, read as the model's input but not yet cut into tokens."""
     from unrolled.text.corpus import iter_sentences
 
-    return iter_sentences(sources, replace(model.text_options, tokens="word", lower=False))
+    return iter_sentences(sources, replace(options, tokens="word", lower=False))
 
 
 def evaluate(
@@ -55,6 +57,9 @@ def evaluate(
     cache_theta: Annotated[
         float, typer.Option(help="How much more the more similar outputs count; 0: all the same.")
     ] = 0.5,
+    field: shared.InputField = None,
+    tokens: shared.InputTokens = None,
+    lower: shared.InputLower = None,
     word_column: tagging.WordColumn = None,
     tag_column: tagging.TagColumn = None,
     separator: tagging.Separator = None,
@@ -77,14 +82,15 @@ def evaluate(
     """
     from unrolled.cli.progress import Stages, compiling_announced
     from unrolled.errors import SettingError
-    from unrolled.language_models.protocol import evaluate as measure
-    from unrolled.storage.model_file import load
+    from unrolled.language_models.evaluation import evaluate as measure
+    from unrolled.language_models.protocol import LanguageModel
+    from unrolled.storage.loading import load, require_kind
 
     if dynamic and cache:
         raise SettingError("--dynamic and --cache cannot be had together", hint="Name one of them")
     with compiling_announced(), Stages() as stages:
         opened = load(model)
-        if hasattr(opened, "tags"):
+        if opened.kind == "tagger":
             tagging.evaluate_tagger(
                 opened, texts, as_json=json_, encoding=encoding, word=word_column, tag=tag_column,
                 separator=separator,
@@ -95,27 +101,26 @@ def evaluate(
                 "--word-column, --tag-column, --separator and --encoding are for taggers, and this "
                 "is a language model"
             )
-        shown: Any = {"skip_oov": skip_oov, "progress": stages.tokens_scored}
+        measured = require_kind(opened, LanguageModel, "evaluate", where=model)
         if dynamic:
-            from unrolled.neural.dynamic import evaluate_dynamically
+            from unrolled.neural.dynamic import DynamicModel
 
-            result = evaluate_dynamically(
-                opened, texts, rate=dynamic_rate, decay=dynamic_decay, **shown
+            measured = DynamicModel(measured, rate=dynamic_rate, decay=dynamic_decay)
+        elif cache:
+            from unrolled.neural.continuous_cache import ContinuousCacheModel
+
+            measured = ContinuousCacheModel(
+                measured, window=cache, weight=cache_weight, theta=cache_theta
             )
-        else:
-            if cache:
-                from unrolled.neural.continuous_cache import ContinuousCacheModel
-
-                opened = ContinuousCacheModel(
-                    opened, window=cache, weight=cache_weight, theta=cache_theta
-                )
-            result = measure(opened, texts, threads=threads, **shown)
-    if json_:
-        from dataclasses import asdict
-
-        typer.echo(json.dumps({"perplexity": result.perplexity, **asdict(result)}))
-    else:
-        typer.echo(result.line())
+        result = measure(
+            measured,
+            texts,
+            options=shared.input_options(measured, tokens, lower, field),
+            threads=threads,
+            skip_oov=skip_oov,
+            progress=stages.tokens_scored,
+        )
+    typer.echo(json.dumps(result.as_dict(), allow_nan=False) if json_ else result.line())
 
 
 def score(
@@ -128,8 +133,20 @@ def score(
         str, typer.Option(help="log10, nats (both logarithms of p) or bits (surprisal, -log2 p).")
     ] = "log10",
     format: Annotated[str, typer.Option(help="tsv or jsonl.")] = "tsv",
+    totals: Annotated[
+        bool,
+        typer.Option(
+            "--totals", help="By word: a row with the sum of each sentence, and one of the whole."
+        ),
+    ] = False,
+    field: shared.InputField = None,
+    tokens: shared.InputTokens = None,
+    lower: shared.InputLower = None,
+    threads: shared.Threads = 2,
 ) -> None:
     """Print the score of each sentence, or the surprisal of each word, beside its text.
+
+    The column `order` of words holds the length of the longest n-gram found, of n-gram models.
 
     Examples:
 
@@ -139,65 +156,68 @@ def score(
     """
     from unrolled.cli.progress import compiling_announced
 
-    for name, value, allowed in (
-        ("--by", by, ("sentence", "word")),
-        ("--unit", unit, tuple(_UNITS)),
-        ("--format", format, ("tsv", "jsonl")),
-    ):
-        _choice(name, value, allowed)
+    shared.check_choice("--by", by, ("sentence", "word"))
+    shared.check_choice("--unit", unit, tuple(_UNITS))
+    shared.check_choice("--format", format, ("tsv", "jsonl"))
     with compiling_announced():
-        opened = _load(model)
-        lines = _lines(texts or "-", opened)
+        opened = _load(model, "score")
+        options = shared.input_options(opened, tokens, lower, field)
+        given: dict[str, Any] = {"options": options, "threads": threads}
+        lines = _lines(texts or "-", options)
         if by == "word":
-            _print_words(opened, lines, unit, format)
+            rows = _word_rows(opened, lines, unit, totals, given)
         else:
-            _print_sentences(opened, lines, unit, format)
-
-
-def _choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    from unrolled.errors import SettingError
-
-    if value not in allowed:
-        raise SettingError(f"{name} is '{value}', allowed are {', '.join(allowed)}")
-
-
-def _print_sentences(model: LanguageModel, lines: Iterable[str], unit: str, format: str) -> None:
-    from unrolled.language_models.protocol import score_sentences
-
-    if format == "tsv":
-        print(f"{unit}\tsentence")
-    for batch in _batches(lines, 10_000):
-        for line, log_prob in zip(batch, score_sentences(model, batch), strict=True):
-            value = float(log_prob) * _UNITS[unit]
-            if format == "tsv":
-                print(f"{value:.6f}\t{line}")
-            else:
-                print(json.dumps({unit: value, "sentence": line}, ensure_ascii=False))
-
-
-def _print_words(model: LanguageModel, lines: Iterable[str], unit: str, format: str) -> None:
-    from unrolled.language_models.protocol import surprisals
-
-    if format == "tsv":
-        print(f"sentence\tword\t{unit}\toov")
-    for token in surprisals(model, lines):
-        value = token.log_prob * _UNITS[unit]
+            rows = _sentence_rows(opened, lines, unit, given)
+        columns = ["sentence", "word", unit, "oov", "order"] if by == "word" else [unit, "sentence"]
         if format == "tsv":
-            print(f"{token.sentence + 1}\t{token.word}\t{value:.6f}\t{int(token.oov)}")
-        else:
-            row = {"sentence": token.sentence + 1, "word": token.word, unit: value}
-            print(json.dumps({**row, "oov": token.oov}, ensure_ascii=False))
+            print("\t".join(columns))
+        for row in rows:
+            print(_tsv(row) if format == "tsv" else _json(row, unit))
 
 
-def _batches(lines: Iterable[str], size: int) -> Iterator[list[str]]:
-    batch: list[str] = []
-    for line in lines:
-        batch.append(line)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
+def _sentence_rows(
+    model: LanguageModel, lines: Iterator[str], unit: str, given: dict[str, Any]
+) -> Iterator[dict[str, Any]]:
+    from unrolled.language_models.scoring import score_sentences
+
+    while batch := list(islice(lines, 10_000)):
+        values = score_sentences(model, batch, **given) * _UNITS[unit]
+        for line, value in zip(batch, values.tolist(), strict=True):
+            yield {unit: value, "sentence": line}
+
+
+def _word_rows(
+    model: LanguageModel, lines: Iterable[str], unit: str, totals: bool, given: dict[str, Any]
+) -> Iterator[dict[str, Any]]:
+    """A row a token; with totals, one after each sentence and one after all."""
+    from unrolled.language_models.scoring import surprisals
+
+    scale, every, sentence = _UNITS[unit], [0.0, 0], [0.0, 0]
+    for token in surprisals(model, lines, **given):
+        number = token.sentence + 1
+        row = {"sentence": number, "word": token.word, unit: token.log_prob * scale}
+        yield {**row, "oov": int(token.oov), "order": token.length}
+        for total in (every, sentence):
+            total[0] += token.log_prob * scale
+            total[1] += token.oov
+        if totals and token.last:
+            yield {"sentence": number, "word": "[sentence]", unit: sentence[0], "oov": sentence[1]}
+            sentence = [0.0, 0]
+    if totals:
+        yield {"sentence": "", "word": "[total]", unit: every[0], "oov": every[1]}
+
+
+def _tsv(row: dict[str, Any]) -> str:
+    cells = (f"{value:.6f}" if type(value) is float else value for value in row.values())
+    return "\t".join("" if cell is None else str(cell) for cell in cells)
+
+
+def _json(row: dict[str, Any], unit: str) -> str:
+    """A row as JSON, which knows no infinity."""
+    row = {name: value for name, value in row.items() if value is not None}
+    if math.isinf(row[unit]):
+        row |= {unit: None, "infinite": True}
+    return json.dumps(row, ensure_ascii=False, allow_nan=False)
 
 
 def rank(
@@ -206,6 +226,8 @@ def rank(
         list[str] | None,
         typer.Argument(help="Sentences to compare; lines of standard input if none is given."),
     ] = None,
+    tokens: shared.InputTokens = None,
+    lower: shared.InputLower = None,
 ) -> None:
     """Order sentences from likeliest to least likely: which word order, which word choice?
 
@@ -214,20 +236,24 @@ def rank(
         unrolled rank news.safetensors "the cat is small" "small the is cat"
     """
     from unrolled.cli.progress import compiling_announced
-    from unrolled.language_models.protocol import rank as order
+    from unrolled.language_models.scoring import rank as order
 
     with compiling_announced():
-        opened = _load(model)
-        given = sentences or list(_lines("-", opened))
+        opened = _load(model, "rank")
+        options = shared.input_options(opened, tokens, lower)
+        given = sentences or list(_lines("-", options))
         print("log10\tsentence")
-        for log_prob, sentence in order(opened, given):
+        for log_prob, sentence in order(opened, given, options=options):
             print(f"{log_prob * _UNITS['log10']:.4f}\t{sentence}")
 
 
 def predict(
     model: shared.ModelPath,
     context: Annotated[
-        str, typer.Argument(help="The words so far, from the sentence's start.")
+        str,
+        typer.Argument(
+            help="The words so far, from the sentence's start; - for lines of standard input."
+        ),
     ] = "",
     count: Annotated[int, typer.Option("--count", "-n", help="How many words.", min=1)] = 10,
 ) -> None:
@@ -238,13 +264,16 @@ def predict(
         unrolled predict news.safetensors "in the united"
     """
     from unrolled.cli.progress import compiling_announced
-    from unrolled.language_models.protocol import predict as likeliest
+    from unrolled.language_models.generation import predict as likeliest
 
     with compiling_announced():
-        likely = likeliest(_load(model), context, count)
-        print("probability\tword")
-        for word, probability in likely:
-            print(f"{probability:.6f}\t{word}")
+        opened = _load(model, "predict")
+        contexts = _lines("-", opened.text_options) if context == "-" else [context]
+        print("line\tprobability\tword" if context == "-" else "probability\tword")
+        for number, words in enumerate(contexts, 1):
+            line = f"{number}\t" if context == "-" else ""
+            for word, probability in likeliest(opened, words, count):
+                print(f"{line}{probability:.6f}\t{word}")
 
 
 def generate(
@@ -265,10 +294,10 @@ def generate(
         unrolled generate news.safetensors -n 5 --seed 1
     """
     from unrolled.cli.progress import compiling_announced
-    from unrolled.language_models.protocol import generate as draw
+    from unrolled.language_models.generation import generate as draw
 
     with compiling_announced():
-        opened = _load(model)
+        opened = _load(model, "generate")
         for number in range(count):
             sentence = draw(
                 opened,

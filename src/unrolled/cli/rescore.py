@@ -54,9 +54,10 @@ def rescore(
     from unrolled.cli.models import check_output
     from unrolled.cli.progress import compiling_announced
     from unrolled.errors import SettingError
+    from unrolled.language_models.protocol import LanguageModel
     from unrolled.rescoring import rescore as rescoring
     from unrolled.rescoring.nbest import nbest_lines, read_nbest, read_references, score_lines
-    from unrolled.storage.model_file import load_language_model
+    from unrolled.storage.loading import load_as
 
     if tune and references is None:
         raise SettingError("--tune needs --references")
@@ -67,7 +68,7 @@ def rescore(
     with compiling_announced():
         lists = read_nbest(nbest, format, acoustic=acoustic, old_lm=old_lm, lm_label=lm_label)
         said = read_references(references, lists) if references is not None else None
-        new = rescoring.new_scores(lists, load_language_model(model))
+        new = rescoring.new_scores(lists, load_as(model, LanguageModel, "rescore"))
         if said is not None and tune:
             weights = rescoring.tune_rescoring(lists, new, said, start=weights)
             print(f"tuned: {weights.line()}", file=sys.stderr)

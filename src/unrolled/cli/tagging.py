@@ -12,6 +12,7 @@ import typer
 from unrolled.cli import options as shared
 
 if TYPE_CHECKING:
+    from unrolled.storage.loading import StoredModel
     from unrolled.tagging.data.columns import ColumnFormat, TaggedSentence
     from unrolled.tagging.model import Tagger
     from unrolled.tagging.scoring.results import Tagged
@@ -87,12 +88,11 @@ def tag(
         unrolled tag names.safetensors news.txt --format jsonl > tagged.jsonl
     """
     from unrolled.cli.progress import compiling_announced
-    from unrolled.cli.query import _choice
     from unrolled.tagging.punctuation import bare_words, restore_text
 
-    _choice("--input", input, ("text", "words", "columns"))
-    _choice("--format", format, ("auto", "columns", "jsonl", "inline", "text"))
-    _choice("--marks", marks, ("keep", "renew"))
+    shared.check_choice("--input", input, ("text", "words", "columns"))
+    shared.check_choice("--format", format, ("auto", "columns", "jsonl", "inline", "text"))
+    shared.check_choice("--marks", marks, ("keep", "renew"))
     size = 1 if not files and sys.stdin.isatty() else batch
     with compiling_announced():
         opened = _tagger(model, threads).to(device)
@@ -210,14 +210,23 @@ def _inline(result: Tagged) -> str:
 
 
 def evaluate_tagger(
-    opened: Tagger, files: list[str], *, as_json: bool, encoding: str = "utf-8", word: int | None,
-    tag: int | None, separator: str | None,
-) -> None:  # fmt: skip
+    model: StoredModel,
+    files: list[str],
+    *,
+    as_json: bool,
+    encoding: str = "utf-8",
+    word: int | None,
+    tag: int | None,
+    separator: str | None,
+) -> None:
     """Print conlleval's table of a column file, or how well punctuation of a text is restored."""
+    from unrolled.storage.loading import require_kind
     from unrolled.tagging.data.columns import read_columns
+    from unrolled.tagging.model import Tagger
     from unrolled.tagging.punctuation import punctuation_sentences, restores_punctuation
     from unrolled.tagging.scoring.punctuation_scores import score_punctuation
 
+    opened = require_kind(model, Tagger, "evaluating tags")
     scores: Any
     if restores_punctuation(opened.tags.names):
         sentences = list(punctuation_sentences(files, encoding=encoding))

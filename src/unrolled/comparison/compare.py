@@ -20,7 +20,9 @@ from unrolled.comparison.finished_runs import FinishedRuns
 from unrolled.comparison.model_specs import MODELS, ModelSpec, Report, Task, file_name
 from unrolled.comparison.provenance import file_facts, machine, peak_memory
 from unrolled.errors import SettingError, UnrolledError
-from unrolled.language_models.protocol import LanguageModel, evaluate, surprisals
+from unrolled.language_models.evaluation import evaluate
+from unrolled.language_models.protocol import LanguageModel
+from unrolled.language_models.scoring import surprisals
 from unrolled.runtime.threads import usable_cores
 from unrolled.text.corpus import TextOptions
 

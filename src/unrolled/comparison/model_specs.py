@@ -79,9 +79,9 @@ def train_mixture(
     """
     from unrolled.language_models.cache import CacheModel
     from unrolled.language_models.mixture_tuning import mix_models
-    from unrolled.storage.model_file import load
+    from unrolled.storage.loading import load_as
 
-    models = [load(folder / file_name(name)) for name in settings["of"]]
+    models = [load_as(folder / file_name(name), LanguageModel, "mix") for name in settings["of"]]
     if settings["cache"] is not None:
         first = models[0]
         cache = CacheModel(

@@ -221,16 +221,18 @@ def _jacobian_reports(stack: Stack, tangents: Iterable[Tangent]) -> list[Jacobia
 
 def _recurrent(model: NeuralModel | str) -> Any:
     """The model, if it is a recurrent net."""
-    from unrolled.storage.model_file import load
+    from unrolled.neural.model import NeuralModel
+    from unrolled.storage.loading import load, require_kind
 
-    opened: Any = load(model) if isinstance(model, str) else model
-    if not isinstance(getattr(opened, "net", None), RecurrentNet):
+    opened = load(model) if isinstance(model, str) else model
+    net = require_kind(opened, NeuralModel, "measuring gradients", where=opened.path)
+    if not isinstance(net.net, RecurrentNet):
         raise SettingError(
-            f"only recurrent nets have gradients through time, and this is {opened.name}",
-            where=opened.path,
+            f"only recurrent nets have gradients through time, and this is {net.name}",
+            where=net.path,
             hint="Train one with `unrolled train net`",
         )
-    return opened
+    return net
 
 
 def _fresh(net: RecurrentNet, size: int, seed: int) -> RecurrentNet:

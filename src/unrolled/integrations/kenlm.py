@@ -49,9 +49,8 @@ import numpy as np
 
 from unrolled.errors import SettingError, UnrolledError
 from unrolled.language_models.protocol import require_normalised
-from unrolled.ngram.model import NgramModel
+from unrolled.ngram.model import NgramModel, load_ngram
 from unrolled.ngram.query import step_kernels as kernels
-from unrolled.storage.model_file import load
 from unrolled.text.vocabulary import UNK
 
 Array = np.ndarray[Any, Any]
@@ -175,10 +174,7 @@ class Model:
         _check("config", Config, Config() if config is None else config)
         where = os.path.abspath(os.fsencode(path))  # noqa: PTH100  (bytes, with links unresolved)
         try:
-            model = load(os.fsdecode(where))
-            if not isinstance(model, NgramModel):
-                raise SettingError(f"it holds {model!r}, which is no n-gram model")
-            self._serve(model, where)
+            self._serve(load_ngram(os.fsdecode(where), "KenLM's interface"), where)
         except UnrolledError as error:
             raise OSError(f"Cannot read model '{path!s}' ({error})") from error
 

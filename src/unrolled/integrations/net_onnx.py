@@ -35,12 +35,13 @@ from unrolled.neural.output_layers import (
     FullSoftmax,
     OutputLayer,
 )
+from unrolled.storage.loading import StoredModel, require_kind
 from unrolled.text.vocabulary import BOS, EOS, UNK
 
 Array = np.ndarray[Any, Any]
 
 
-def export_onnx(model: Any, path: str | os.PathLike[str]) -> None:
+def export_onnx(model: StoredModel, path: str | os.PathLike[str]) -> None:
     """Write a net as an ONNX file whose inputs, outputs and metadata are described above.
 
     Args:
@@ -55,10 +56,9 @@ def export_onnx(model: Any, path: str | os.PathLike[str]) -> None:
     write_onnx(onnx_model(model), path)
 
 
-def onnx_model(model: Any) -> Any:
+def onnx_model(model: StoredModel) -> Any:
     """The same as an ``onnx.ModelProto``."""
-    if not isinstance(model, NeuralModel):
-        raise SettingError(f"only nets can be written as ONNX, and this is {model.name}")
+    model = require_kind(model, NeuralModel, "the ONNX graph of one step")
     graph = Graph(model.net, __doc__)
     _write_step(graph, model.net, len(model.vocabulary))
     return graph.model(model.name, _metadata(model))

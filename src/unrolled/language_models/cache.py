@@ -15,15 +15,14 @@ poor model; mixed linearly with a good one it adds what the text is about.
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from unrolled.errors import FormatError, SettingError
-from unrolled.storage.model_file import ModelFile, load, write_model
+from unrolled.language_models.protocol import LanguageModel
+from unrolled.storage.model_file import ModelFile, arrays_under, prefixed
 from unrolled.text.vocabulary import BOS, UNK, Vocabulary
 
 if TYPE_CHECKING:
@@ -32,10 +31,8 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 State = tuple[Array, float]  # mass of each word (V,) float64, and of all
 
-KIND = "cache"
 
-
-class CacheModel:
+class CacheModel(LanguageModel):
     """A decaying unigram cache as a language model; </s> and <unk> are words like others.
 
     Args:
@@ -48,7 +45,7 @@ class CacheModel:
         SettingError: a setting that is not allowed.
     """
 
-    normalised = True
+    kind, kind_name = "cache", "a cache"
     parameters = 2
 
     def __init__(
@@ -66,11 +63,13 @@ class CacheModel:
         for name, value in (("half_life", half_life), ("prior", prior)):
             if not 0 < value < float("inf"):
                 raise SettingError(f"the cache's {name} {value} must be above 0 and finite")
-        self.vocabulary = vocabulary
         self.half_life, self.prior = float(half_life), float(prior)
-        self.text_options = text_options or TextOptions()
-        self.provenance = dict(provenance or {})
-        self.path = path
+        config = {
+            "half_life": self.half_life,
+            "prior": self.prior,
+            "text": asdict(text_options or TextOptions()),
+        }
+        super().__init__(vocabulary, config, provenance, path)
         self._decay = 0.5 ** (1 / half_life)
 
     @property
@@ -79,17 +78,16 @@ class CacheModel:
         return f"cache-{self.half_life:g}"
 
     @property
-    def config(self) -> dict[str, Any]:
-        """Settings, and how text is cut."""
-        text = asdict(self.text_options)
-        return {"half_life": self.half_life, "prior": self.prior, "text": text}
+    def carries_context(self) -> bool:
+        """The cache of a running text is not emptied between sentences."""
+        return True
 
     def log_probs(self, ids: Array) -> Array:
         """Log-probability of each of ids (T,), each sentence with a cache of its own; float32."""
         return self._scores(ids, False)
 
     def text_log_probs(self, ids: Array) -> Array:
-        """The same of a running text, whose cache is kept from sentence to sentence."""
+        """Log-probability of each of ids (T,) of a running text, with one cache for all of it."""
         return self._scores(ids, True)
 
     def _scores(self, ids: Array, running: bool) -> Array:
@@ -120,18 +118,12 @@ class CacheModel:
         result[BOS] = -np.inf
         return result
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write one ``.safetensors`` file."""
-        write_model(path, **self.contents())
-        self.path = os.fspath(path)
-
     def contents(self) -> dict[str, Any]:
-        """What a file of this model holds, as `write_model` takes it."""
-        arrays = {f"vocabulary.{name}": array for name, array in self.vocabulary.arrays().items()}
+        """The arguments of `write_model`."""
         return {
-            "kind": KIND,
+            "kind": self.kind,
             "config": self.config,
-            "arrays": arrays,
+            "arrays": prefixed("vocabulary.", self.vocabulary.arrays()),
             "provenance": self.provenance,
         }
 
@@ -144,13 +136,8 @@ class CacheModel:
         """
         from unrolled.text.corpus import TextOptions
 
-        where, begin = str(file.path), "vocabulary."
-        words = {
-            name.removeprefix(begin): array
-            for name, array in file.arrays.items()
-            if name.startswith(begin)
-        }
-        vocabulary = Vocabulary.from_arrays(words, where)
+        where = str(file.path)
+        vocabulary = Vocabulary.from_arrays(arrays_under("vocabulary.", file.arrays), where)
         try:
             return cls(
                 vocabulary,
@@ -162,12 +149,3 @@ class CacheModel:
             )
         except (KeyError, TypeError, ValueError) as error:
             raise FormatError(f"the cache is not understood: {error}", where=where) from None
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle by path: the receiver opens the same file."""
-        if self.path is None:
-            raise SettingError("a model is pickled by its path", hint="Save it to a file first")
-        return load, (str(Path(self.path).absolute()),)
-
-    def __repr__(self) -> str:
-        return f"CacheModel({self.name}, {len(self.vocabulary)} words, path={self.path!r})"

@@ -15,38 +15,34 @@ whatever their kinds, and all commands take the mixture's file as any other mode
 
 from __future__ import annotations
 
-import os
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from unrolled.errors import FormatError, SettingError
-from unrolled.language_models.distributions import aligned, all_log_probs, log_sum_exp
-from unrolled.language_models.mixture_weights import WeightFit, em_weights
 from unrolled.language_models.protocol import (
     LanguageModel,
     State,
+    TextScorer,
     require_normalised,
-    running_log_probs,
 )
-from unrolled.storage.model_file import ModelFile, load, model_of, write_model
+from unrolled.storage.loading import model_of, require_kind
+from unrolled.storage.model_file import ModelFile, arrays_under, prefixed
 from unrolled.text.vocabulary import BOS, Vocabulary
 
 if TYPE_CHECKING:
     from unrolled.text.corpus import TextOptions
 
-__all__ = ["Mixture", "WeightFit", "em_weights"]
-
 Array = np.ndarray[Any, Any]
 
-KIND = "mixture"
 LINEAR, LOG_LINEAR = "linear", "log-linear"
 
 
-class Mixture:
+class Mixture(LanguageModel):
     """Several models as one.
 
     Linear: p(w|h) = sum_i a_i p_i(w|h), with weights of sum 1 (Jelinek and Mercer 1980).
@@ -66,7 +62,7 @@ class Mixture:
             scores are no probabilities.
     """
 
-    normalised = True
+    kind, kind_name = "mixture", "a mixture"
 
     def __init__(
         self,
@@ -81,8 +77,8 @@ class Mixture:
         self.models = tuple(models)
         self.weights = _checked_weights(weights, len(models), how)
         self.how = how
-        self.provenance = dict(provenance or {})
-        self.path = path
+        config = {"how": how, "weights": self.weights.tolist()}
+        super().__init__(models[0].vocabulary, config, provenance, path)
         self._own = [_own_ids(model.vocabulary, self.vocabulary) for model in models]
         self._used = [number for number, weight in enumerate(self.weights) if weight > 0]
 
@@ -90,49 +86,67 @@ class Mixture:
     def name(self) -> str:
         """Weights and names, as a sum of probabilities or a product of powers."""
         if self.how == LOG_LINEAR:
-            pairs = [f"{_part(model)}^{a:.2f}" for model, a in self._weighted()]
+            pairs = [f"{_in_brackets(model.name)}^{a:.2f}" for model, a in self._weighted()]
             return " * ".join(pairs)
-        return " + ".join(f"{a:.2f} {_part(model)}" for model, a in self._weighted())
+        return " + ".join(f"{a:.2f} {_in_brackets(model.name)}" for model, a in self._weighted())
 
     def _weighted(self) -> Iterator[tuple[LanguageModel, float]]:
         return zip(self.models, self.weights.tolist(), strict=True)
 
-    @property
-    def vocabulary(self) -> Vocabulary:
-        """The words, with the ids of the first model."""
-        return self.models[0].vocabulary
-
-    @property
+    @cached_property
     def text_options(self) -> TextOptions:
         """How text is cut into tokens: as the models do."""
         return self.models[0].text_options
 
     @property
-    def parameters(self) -> int:
-        """Those of all models, and the weights."""
-        return len(self.models) + sum(int(getattr(model, "parameters", 0)) for model in self.models)
+    def carries_context(self) -> bool:
+        """A linear mixture does if one of its models does; a log-linear one never."""
+        return self.how == LINEAR and any(model.carries_context for model in self.models)
 
     @property
-    def config(self) -> dict[str, Any]:
-        """How it mixes."""
-        return {"how": self.how, "weights": self.weights.tolist()}
+    def parameters(self) -> int:
+        """Those of all models, and the weights."""
+        return len(self.models) + sum(model.parameters for model in self.models)
+
+    def info(self) -> dict[str, Any]:
+        """What ``unrolled info`` prints, with the models inside."""
+        models = [{"weight": weight, **model.info()} for model, weight in self._weighted()]
+        return {**super().info(), "models": models}
 
     # -- the protocol ------------------------------------------------------------------------------
 
     def log_probs(self, ids: Array) -> Array:
         """Log-probability of each of ids (T,), sentences as <s> words </s>; (T,) float32."""
-        return self._scores(ids, lambda model, own: model.log_probs(own))
+        return self._scores(ids, [model.log_probs for model in self.models])
 
     def text_log_probs(self, ids: Array) -> Array:
-        """The same of a running text, for models that learn from the sentences before."""
-        return self._scores(ids, running_log_probs)
+        """Log-probability of each of ids (T,) of a running text; (T,) float32."""
+        return self.text_scorer()(ids)
 
-    def _scores(self, ids: Array, ask: Callable[[LanguageModel, Array], Array]) -> Array:
+    def text_scorer(self, progress: Callable[[int], None] | None = None) -> TextScorer:
+        """Scores the parts of one text in their order."""
+        scorers = [model.text_scorer() for model in self.models]
+
+        def score(ids: Array) -> Array:
+            scores = self._scores(ids, scorers)
+            if progress is not None:
+                progress(int(np.count_nonzero(ids != BOS)))
+            return scores
+
+        return score
+
+    @contextlib.contextmanager
+    def use_threads(self, threads: int) -> Iterator[int]:
+        """Limit the threads of every model; as many texts at once as all of them take."""
+        with contextlib.ExitStack() as stack:
+            yield min(stack.enter_context(model.use_threads(threads)) for model in self.models)
+
+    def _scores(self, ids: Array, scorers: Sequence[TextScorer]) -> Array:
         if self.how == LOG_LINEAR:
             return self._log_linear_log_probs(ids)
         scores: Array = np.empty((len(self._used), ids.size), np.float32)
         for row, number in zip(scores, self._used, strict=True):
-            row[:] = ask(self.models[number], self.ids_of(number, ids))
+            row[:] = self.models[number].checked(scorers[number](self.ids_of(number, ids)))
         mixed = self._log_sum(scores)
         mixed[ids == BOS] = 0
         return mixed
@@ -151,13 +165,13 @@ class Mixture:
 
         Row t says what may stand at place t after the words before it; rows at <s> mean nothing.
         """
+        models = [self.models[number] for number in self._used]
         parts = [
-            all_log_probs(self.models[number], self.ids_of(number, ids)) for number in self._used
+            model.all_log_probs(self.ids_of(number, ids))
+            for model, number in zip(models, self._used, strict=True)
         ]
-        for rows in aligned(parts):
-            yield self._combined(
-                [self.by_word(number, part) for number, part in zip(self._used, rows, strict=True)]
-            )
+        for rows in _aligned(parts):
+            yield self._combined(rows)
 
     def start(self) -> State:
         """The state after <s>: one of each model."""
@@ -173,10 +187,7 @@ class Mixture:
     def next_log_probs(self, state: State) -> Array:
         """Log-probability of every word as the next one, (V,) float32."""
         return self._combined(
-            [
-                self.by_word(number, self.models[number].next_log_probs(state[number]))
-                for number in self._used
-            ]
+            [self.models[number].next_log_probs(state[number]) for number in self._used]
         )
 
     def ids_of(self, number: int, ids: Array) -> Array:
@@ -190,14 +201,18 @@ class Mixture:
         return log_probs if own is None else log_probs[..., own]
 
     def _combined(self, parts: list[Array]) -> Array:
-        """(..., V) float32 of the used models' (..., V)."""
+        """(..., V) float32 of the used models' (..., V), each in the order of its own ids."""
+        parts = [
+            self.by_word(number, self.models[number].checked(part))
+            for number, part in zip(self._used, parts, strict=True)
+        ]
         if self.how == LINEAR:
             return self._log_sum(parts)
         powers = self.weights[self._used]
         total: Array = sum(  # a power of 0 would make log 0 a NaN, so such models are left out
             power * part.astype(np.float64) for power, part in zip(powers, parts, strict=True)
         )
-        total -= log_sum_exp(total)
+        total -= _log_sum_exp(total)
         return total.astype(np.float32)
 
     def _log_sum(self, parts: Sequence[Array] | Array) -> Array:
@@ -211,13 +226,8 @@ class Mixture:
 
     # -- storage -----------------------------------------------------------------------------------
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write one ``.safetensors`` file that holds the models too."""
-        write_model(path, **self.contents())
-        self.path = os.fspath(path)
-
     def contents(self) -> dict[str, Any]:
-        """What a file of this mixture holds, as `write_model` takes it; arrays are not copied.
+        """The arguments of `write_model`, with those of the models inside.
 
         Raises:
             SettingError: a model that cannot be stored.
@@ -225,14 +235,11 @@ class Mixture:
         arrays: dict[str, Array] = {}
         stored = []
         for number, model in enumerate(self.models):
-            if not hasattr(model, "contents"):
-                raise SettingError(f"{model.name} cannot be stored inside a mixture")
             parts = model.contents()
-            own = parts.pop("arrays")
-            arrays |= {f"{number}/{name}": array for name, array in own.items()}
+            arrays |= prefixed(f"{number}/", parts.pop("arrays"))
             stored.append(parts)
         return {
-            "kind": KIND,
+            "kind": self.kind,
             "config": {**self.config, "models": stored},
             "arrays": arrays,
             "provenance": self.provenance,
@@ -248,7 +255,10 @@ class Mixture:
         where = str(file.path)
         try:
             stored = list(file.config["models"])
-            models = [model_of(_inner(file, number, each)) for number, each in enumerate(stored)]
+            models = [
+                require_kind(model_of(_inner(file, number, each)), LanguageModel, "a mixture")
+                for number, each in enumerate(stored)
+            ]
             for model in models:
                 model.path = None  # it is not what that file holds
             return cls(
@@ -260,15 +270,6 @@ class Mixture:
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise FormatError(f"the mixture is not understood: {error}", where=where) from None
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle by path: the receiver opens the same file."""
-        if self.path is None:
-            raise SettingError("a model is pickled by its path", hint="Save it to a file first")
-        return load, (str(Path(self.path).absolute()),)
-
-    def __repr__(self) -> str:
-        return f"Mixture({self.name}, path={self.path!r})"
 
 
 def check_models(models: Sequence[LanguageModel]) -> None:
@@ -334,20 +335,37 @@ def _checked_weights(weights: Sequence[float] | Array, count: int, how: str) -> 
 
 def _inner(file: ModelFile, number: int, stored: dict[str, Any]) -> ModelFile:
     """A mixture's file as if it held only one of its models."""
-    prefix = f"{number}/"
     return replace(
         file,
         kind=stored["kind"],
         config=stored["config"],
         provenance=stored["provenance"],
-        arrays={
-            name.removeprefix(prefix): array
-            for name, array in file.arrays.items()
-            if name.startswith(prefix)
-        },
+        arrays=arrays_under(f"{number}/", file.arrays),
         crc32={},
     )
 
 
-def _part(model: LanguageModel) -> str:
-    return f"({model.name})" if isinstance(model, Mixture) else model.name
+def _in_brackets(name: str) -> str:
+    """The name of a model in that of a mixture; brackets around one that is a mixture itself."""
+    return f"({name})" if " " in name else name
+
+
+def _aligned(parts: Sequence[Iterator[Array]]) -> Iterator[list[Array]]:
+    """Blocks of rows that models give in sizes of their own, cut to the same sizes."""
+    waiting = [next(part, None) for part in parts]
+    while all(rows is not None for rows in waiting):
+        size = min(len(rows) for rows in waiting if rows is not None)
+        yield [rows[:size] for rows in waiting if rows is not None]
+        waiting = [
+            rows[size:] if rows is not None and len(rows) > size else next(part, None)
+            for rows, part in zip(waiting, parts, strict=True)
+        ]
+
+
+def _log_sum_exp(values: Array) -> Array:
+    """(..., 1) log sum exp over the last axis; 0 where every value is -inf, so that they stay."""
+    top = values.max(axis=-1, keepdims=True)
+    top = np.where(np.isfinite(top), top, 0)
+    total = np.exp(values - top).sum(axis=-1, keepdims=True)
+    result: Array = top + np.log(np.where(total > 0, total, 1))
+    return result

@@ -8,11 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unrolled.errors import SettingError
-from unrolled.language_models.distributions import all_log_probs, spread_sentences
 from unrolled.language_models.mixture import LINEAR, Mixture
 from unrolled.language_models.mixture_weights import WeightFit, em_weights, log_linear_weights
-from unrolled.language_models.protocol import running_log_probs
-from unrolled.text.vocabulary import BOS
+from unrolled.text.vocabulary import BOS, EOS
 
 if TYPE_CHECKING:
     from unrolled.language_models.protocol import LanguageModel
@@ -80,7 +78,7 @@ def mix_models(
 def _fit_linear(mixture: Mixture, ids: Array) -> WeightFit:
     predicted = ids != BOS
     log_probs = [
-        running_log_probs(model, mixture.ids_of(number, ids))[predicted]
+        model.checked(model.text_log_probs(mixture.ids_of(number, ids)))[predicted]
         for number, model in enumerate(mixture.models)
     ]
     return em_weights(np.minimum(np.array(log_probs), 0))
@@ -93,11 +91,24 @@ def _fit_log_linear(mixture: Mixture, ids: Array) -> WeightFit:
     log_probs = np.empty((len(mixture.models), int(predicted.sum()), len(mixture.vocabulary)), "f4")
     for number, model in enumerate(mixture.models):
         at, seen = 0, 0
-        for rows in all_log_probs(model, mixture.ids_of(number, ids)):
-            kept = mixture.by_word(number, rows)[predicted[seen : seen + len(rows)]]
+        for rows in model.all_log_probs(mixture.ids_of(number, ids)):
+            kept = mixture.by_word(number, model.checked(rows))[predicted[seen : seen + len(rows)]]
             log_probs[number, at : at + len(kept)] = kept
             at, seen = at + len(kept), seen + len(rows)
     return log_linear_weights(log_probs, ids[predicted])
+
+
+def spread_sentences(ids: Array, most: int) -> Array:
+    """Whole sentences of ids (T,), spread evenly, of ``most`` tokens together or one sentence.
+
+    >>> spread_sentences(np.array([1, 3, 2, 1, 4, 2, 1, 5, 2, 1, 6, 2]), 6).tolist()
+    [1, 3, 2, 1, 5, 2]
+    """
+    if ids.size <= most:
+        return ids
+    sentences = np.split(ids, np.flatnonzero(ids == EOS)[:-1] + 1)
+    step = -(-ids.size // most)
+    return np.concatenate(sentences[::step])
 
 
 def _finite(value: float) -> float | None:

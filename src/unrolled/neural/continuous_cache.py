@@ -12,22 +12,22 @@ Nothing is trained: the cache works with any net.
 
 from __future__ import annotations
 
+import contextlib
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from unrolled.errors import SettingError
+from unrolled.language_models.protocol import LanguageModel
 from unrolled.neural.cells import State as NetState
-from unrolled.neural.dynamic import require_net
 from unrolled.neural.model import NeuralModel
 from unrolled.neural.streams import in_order, steps_of
-from unrolled.text.vocabulary import BOS, EOS, UNK, Vocabulary
-
-if TYPE_CHECKING:
-    from unrolled.text.corpus import TextOptions
+from unrolled.storage.loading import require_kind
+from unrolled.text.vocabulary import BOS, EOS, UNK
 
 Array = np.ndarray[Any, Any]
 Cache = tuple[Tensor, Tensor]  # outputs (n, E), oldest first, and the words after them (n,) int64
@@ -36,14 +36,14 @@ State = tuple[NetState, Cache]
 STRETCH = 64  # tokens that are scored at a time
 
 
-class ContinuousCacheModel:
+class ContinuousCacheModel(LanguageModel):
     """A net with a cache over its outputs, as a language model; </s> is a word like others.
 
     In a running text the cache is kept from sentence to sentence; sentences that are scored apart
     each have one of their own.
 
     Args:
-        model: a `NeuralModel`.
+        model: a net, a `NeuralModel`.
         window: N, tokens that are kept.
         weight: of the cache.
         theta: how much more the more similar outputs count; 0: all the same.
@@ -52,19 +52,20 @@ class ContinuousCacheModel:
         SettingError: the model is no net, or a setting is not allowed.
     """
 
-    normalised = True
+    kind, kind_name = "continuous-cache", "a net with a continuous cache"
+    carries_context = True
 
     def __init__(
-        self, model: NeuralModel, *, window: int = 500, weight: float = 0.1, theta: float = 0.5
+        self, model: LanguageModel, *, window: int = 500, weight: float = 0.1, theta: float = 0.5
     ) -> None:
-        require_net(model, "a cache over outputs")
         if window < 1:
             raise SettingError(f"the cache's window is {window}, allowed are 1 and more")
         if not 0 <= weight < 1:
             raise SettingError(f"the cache's weight is {weight}, allowed are 0 to below 1")
         if not 0 <= theta < math.inf:
             raise SettingError(f"the cache's theta is {theta}, allowed are 0 and more")
-        self.model = model
+        super().__init__(model.vocabulary, model.config, path=model.path)
+        self.model = require_kind(model, NeuralModel, "a cache over outputs")
         self.window, self.weight, self.theta = window, weight, theta
 
     @property
@@ -73,21 +74,22 @@ class ContinuousCacheModel:
         return f"{self.model.name}-cache-{self.window}"
 
     @property
-    def vocabulary(self) -> Vocabulary:
-        """The net's."""
-        return self.model.vocabulary
+    def parameters(self) -> int:
+        """Those of the net."""
+        return self.model.parameters
 
-    @property
-    def text_options(self) -> TextOptions:
-        """How text is cut into tokens."""
-        return self.model.text_options
+    @contextlib.contextmanager
+    def use_threads(self, threads: int) -> Iterator[int]:
+        """Limit the net's threads."""
+        with self.model.use_threads(threads) as at_once:
+            yield at_once
 
     def log_probs(self, ids: Array) -> Array:
         """Log-probability of each of ids (T,), each sentence with a cache of its own; float32."""
         return self._scores(ids, apart=True)
 
     def text_log_probs(self, ids: Array) -> Array:
-        """The same of a running text."""
+        """Log-probability of each of ids (T,) of a running text, with one cache for all of it."""
         return self._scores(ids, apart=False)
 
     @torch.inference_mode()

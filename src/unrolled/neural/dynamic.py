@@ -14,27 +14,25 @@ it is.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from unrolled.errors import SettingError, UnrolledError
-from unrolled.language_models.protocol import Perplexity, evaluate
+from unrolled.language_models.protocol import LOWEST, LanguageModel, TextScorer
 from unrolled.neural.cells import State
 from unrolled.neural.model import NeuralModel
 from unrolled.neural.output_layers import FullSoftmax, OutputLayer
 from unrolled.neural.streams import Batch, in_order, steps_of
 from unrolled.runtime.memory import keep_freed_memory
-from unrolled.text.vocabulary import UNK, Vocabulary
-
-if TYPE_CHECKING:
-    from unrolled.text.corpus import TextOptions
-    from unrolled.text.sources import Sources
+from unrolled.storage.loading import require_kind
+from unrolled.text.vocabulary import UNK
 
 Array = np.ndarray[Any, Any]
 
@@ -42,14 +40,14 @@ RATE = 0.3
 STRETCH = 20
 
 
-class DynamicModel:
+class DynamicModel(LanguageModel):
     """A net under dynamic evaluation, as a language model.
 
     Only a running text is learned from. Sentences that are scored apart, and words one by one, have
     the probabilities that the net was trained to.
 
     Args:
-        model: a `NeuralModel`.
+        model: a net, a `NeuralModel`.
         rate: of gradient descent, per mean gradient of a token.
         stretch: tokens that are scored before they are learned from.
         clip_norm: largest norm of the gradient; 0 for any.
@@ -59,18 +57,18 @@ class DynamicModel:
         SettingError: the model is no net, or a setting is not allowed.
     """
 
-    normalised = True
+    kind, kind_name = "dynamic", "a net under dynamic evaluation"
+    carries_context = True
 
     def __init__(
         self,
-        model: NeuralModel,
+        model: LanguageModel,
         *,
         rate: float = RATE,
         stretch: int = STRETCH,
         clip_norm: float = 1.0,
         decay: float = 0.0,
     ) -> None:
-        require_net(model, "dynamic evaluation")
         if not 0 < rate < math.inf:
             raise SettingError(f"rate is {rate}, allowed are numbers above 0")
         if stretch < 1:
@@ -79,7 +77,8 @@ class DynamicModel:
             raise SettingError(f"clip_norm is {clip_norm}, allowed are 0 and more")
         if not 0 <= decay < 1:
             raise SettingError(f"decay is {decay}, allowed are 0 to below 1")
-        self.model = model
+        super().__init__(model.vocabulary, model.config, path=model.path)
+        self.model = require_kind(model, NeuralModel, "dynamic evaluation")
         self.rate, self.stretch, self.clip_norm, self.decay = rate, stretch, clip_norm, decay
 
     @property
@@ -88,14 +87,9 @@ class DynamicModel:
         return f"{self.model.name}-dynamic"
 
     @property
-    def vocabulary(self) -> Vocabulary:
-        """The net's."""
-        return self.model.vocabulary
-
-    @property
-    def text_options(self) -> TextOptions:
-        """How text is cut into tokens."""
-        return self.model.text_options
+    def parameters(self) -> int:
+        """Those of the net."""
+        return self.model.parameters
 
     def text_log_probs(self, ids: Array) -> Array:
         """Log-probability of each of ids (T,) of a running text, learned from on the way; float32.
@@ -105,10 +99,20 @@ class DynamicModel:
         Raises:
             UnrolledError: the weights grow beyond all bounds.
         """
-        return _Learner(self).score(ids)
+        return self.text_scorer()(ids)
+
+    def text_scorer(self, progress: Callable[[int], None] | None = None) -> TextScorer:
+        """Scores the parts of one text; each part goes on with what was learned before it."""
+        return _Learner(self, progress).score
+
+    @contextlib.contextmanager
+    def use_threads(self, threads: int) -> Iterator[int]:
+        """Limit the net's threads."""
+        with self.model.use_threads(threads) as at_once:
+            yield at_once
 
     def log_probs(self, ids: Array) -> Array:
-        """The same of sentences by themselves, by the trained weights."""
+        """Log-probability of each of ids (T,), every sentence by itself, by the trained weights."""
         return self.model.log_probs(ids)
 
     def start(self) -> State:
@@ -122,55 +126,6 @@ class DynamicModel:
     def next_log_probs(self, state: State) -> Array:
         """Log-probability of every word as the next, (V,) float32, by the trained weights."""
         return self.model.next_log_probs(state)
-
-
-def require_net(model: Any, what: str) -> None:
-    """Refuse models that are no nets.
-
-    Raises:
-        SettingError: it is an n-gram model, a mixture or a cache.
-    """
-    if not isinstance(model, NeuralModel):
-        raise SettingError(f"{what} needs a net, and this is {model.name}")
-
-
-def evaluate_dynamically(
-    model: NeuralModel,
-    sources: Sources,
-    *,
-    options: TextOptions | None = None,
-    skip_oov: bool = False,
-    progress: Callable[[int], None] | None = None,
-    **settings: Any,
-) -> Perplexity:
-    """Perplexity of a text, all of whose files are learned from one after the other.
-
-    Args:
-        sources: files, folders or "-"; their order matters.
-        options, skip_oov, progress: as of `unrolled.language_models.protocol.evaluate`.
-        **settings: rate, stretch, clip_norm and decay, as of `DynamicModel`.
-
-    Raises:
-        SettingError: as of `DynamicModel`. UnrolledError: as of `evaluate` and `DynamicModel`.
-    """
-    running = _RunningModel(model, progress, settings)
-    return evaluate(running, sources, options=options, threads=1, skip_oov=skip_oov)
-
-
-class _RunningModel(DynamicModel):
-    """One that goes on from call to call, for a text that comes in pieces."""
-
-    def __init__(
-        self,
-        model: NeuralModel,
-        progress: Callable[[int], None] | None,
-        settings: dict[str, Any],
-    ) -> None:
-        super().__init__(model, **settings)
-        self._learner = _Learner(self, progress)
-
-    def text_log_probs(self, ids: Array) -> Array:
-        return self._learner.score(ids)
 
 
 class _Learner:
@@ -210,7 +165,8 @@ class _Learner:
         h, state = net(words, self._state or net.begin(1))
         scores = net.output.log_probs(h[:, 0].detach(), targets)
         loss = _exact_loss(net.output, h[:, 0], targets)
-        if not math.isfinite(float(loss.detach())):
+        # Where the weights overflow, one processor gives NaN and another a huge finite number.
+        if not (float(loss.detach()) < -LOWEST and float(scores.detach().min()) > LOWEST):
             raise UnrolledError(
                 f"the net's weights grew beyond all bounds after {self._tokens} words, "
                 f"with a rate of {self._settings.rate:g}",

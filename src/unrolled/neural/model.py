@@ -2,47 +2,42 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
-from functools import cached_property
 from itertools import pairwise
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from unrolled.errors import FormatError, SettingError
+from unrolled.language_models.protocol import LanguageModel, TextScorer
 from unrolled.neural.cells import State
 from unrolled.neural.config import NetConfig
 from unrolled.neural.net import Net, build_net
 from unrolled.neural.streams import Batch, Steps, by_sentence, contiguous_batches, steps_of
 from unrolled.settings import stored_config, with_current_names
-from unrolled.storage.model_file import ModelFile, arrays_under, load, write_model
+from unrolled.storage.model_file import ModelFile, arrays_under, prefixed
 from unrolled.text.vocabulary import BOS, UNK, Vocabulary
-
-if TYPE_CHECKING:
-    from unrolled.text.corpus import TextOptions
 
 Array = np.ndarray[Any, Any]
 AnyNet = TypeVar("AnyNet", bound=nn.Module)
 
-KIND = "net"
 STRETCH = 64  # steps of text that are scored at a time
 PART = 2000  # steps that a text must have for each part of it scored side by side
 MOST_PARTS = 64
 
 
-class NeuralModel:
+class NeuralModel(LanguageModel):
     """A net and its vocabulary.
 
     In a running text the state is carried from sentence to sentence, unless the net was trained on
     independent sentences.
     """
 
-    normalised = True
+    kind, kind_name = "net", "a net"
 
     def __init__(
         self,
@@ -52,11 +47,8 @@ class NeuralModel:
         provenance: dict[str, Any] | None = None,
         path: str | None = None,
     ) -> None:
+        super().__init__(vocabulary, {**asdict(net.config), **(config or {})}, provenance, path)
         self.net = net.eval()
-        self.vocabulary = vocabulary
-        self.config = {**asdict(net.config), **(config or {})}
-        self.provenance = dict(provenance or {})
-        self.path = path
 
     @property
     def name(self) -> str:
@@ -70,43 +62,54 @@ class NeuralModel:
         """Numbers that were trained."""
         return sum(parameter.numel() for parameter in self.net.parameters())
 
-    @cached_property
-    def text_options(self) -> TextOptions:
-        """How the training text was cut into tokens; other text is cut alike.
-
-        Raises:
-            FormatError: the file asks for options that this version does not know.
-        """
-        from unrolled.text.tokens import stored_options
-
-        return stored_options(self.config, self.path)
+    @property
+    def carries_context(self) -> bool:
+        """Unless the net was trained on independent sentences."""
+        return not self.net.config.reset_state_per_sentence
 
     def log_probs(self, ids: Array) -> Array:
         """Log-probability of each of ids (T,) int, sentences as <s> words </s>; (T,) float32.
 
         Every sentence is scored by itself, from the start state.
         """
-        steps = self._steps(ids)
-        return self._scored(ids.size, steps, by_sentence(steps, MOST_PARTS, STRETCH))
+        return self._apart(ids)
 
     def text_log_probs(self, ids: Array) -> Array:
-        """The same of a running text: a sentence is scored knowing those before it.
+        """Log-probability of each of ids (T,) of a running text; (T,) float32.
 
         A long text is cut into parts that are scored side by side; only the first words of a part
         do not know what was before. A net of independent sentences knows nothing before them.
         """
-        if self.net.config.reset_state_per_sentence:
-            return self.log_probs(ids)
-        steps = self._steps(ids)
-        parts = min(max(steps.inputs.size // PART, 1), MOST_PARTS)
-        return self._scored(ids.size, steps, contiguous_batches(steps, parts, STRETCH))
+        return self.text_scorer()(ids)
+
+    def text_scorer(self, progress: Callable[[int], None] | None = None) -> TextScorer:
+        """Scores the parts of one text; each begins from the start state."""
+
+        def score(ids: Array) -> Array:
+            if not self.carries_context:
+                return self._apart(ids, progress)
+            steps = self._steps(ids)
+            parts = min(max(steps.inputs.size // PART, 1), MOST_PARTS)
+            batches = contiguous_batches(steps, parts, STRETCH)
+            return self._scored(ids.size, steps, batches, progress)
+
+        return score
+
+    @contextlib.contextmanager
+    def use_threads(self, threads: int) -> Iterator[int]:
+        """Limit torch's threads and those of the output layer; one text at a time uses them all."""
+        before, own = torch.get_num_threads(), self.net.output.threads
+        torch.set_num_threads(threads)
+        self.net.output.threads = threads
+        try:
+            yield 1
+        finally:
+            torch.set_num_threads(before)
+            self.net.output.threads = own
 
     @torch.inference_mode()
     def all_log_probs(self, ids: Array) -> Iterator[Array]:
-        """Log-probabilities of all words at each place of ids, in blocks (t, V) float32.
-
-        Every sentence by itself; a <s> is a sure thing.
-        """
+        """The distribution at each place of ids (T,), a sentence at a time: (t, V) float32."""
         starts = np.flatnonzero(ids == BOS)
         for low, high in pairwise([*starts.tolist(), ids.size]):
             rows = np.full((high - low, len(self.vocabulary)), -np.inf, np.float32)
@@ -118,11 +121,22 @@ class NeuralModel:
                 rows[1:] = self.net.output.distribution(h[:, 0]).float().cpu().numpy()
             yield rows
 
+    def _apart(self, ids: Array, progress: Callable[[int], None] | None = None) -> Array:
+        """Scores of sentences, of about equal length at a time."""
+        steps = self._steps(ids)
+        return self._scored(ids.size, steps, by_sentence(steps, MOST_PARTS, STRETCH), progress)
+
     def _steps(self, ids: Array) -> Steps:
         return steps_of(np.clip(ids, 0, None) * (ids < len(self.vocabulary)))
 
     @torch.inference_mode()
-    def _scored(self, size: int, steps: Steps, batches: Iterable[Batch]) -> Array:
+    def _scored(
+        self,
+        size: int,
+        steps: Steps,
+        batches: Iterable[Batch],
+        progress: Callable[[int], None] | None,
+    ) -> Array:
         scores = np.zeros(size, np.float32)
         state: State = ()
         for batch in batches:
@@ -133,6 +147,8 @@ class NeuralModel:
             rows = h[self._tensor(real)]
             values = self.net.output.log_probs(rows, self._tensor(batch.targets[real]))
             scores[steps.places[batch.steps[real]]] = values.float().cpu().numpy()
+            if progress is not None:
+                progress(len(values))
         return scores
 
     def _tensor(self, array: Array) -> Tensor:
@@ -157,27 +173,16 @@ class NeuralModel:
         result: Array = self.net.output.distribution(state[-1])[0].float().cpu().numpy()
         return result
 
-    def score(self, sentence: str) -> float:
-        """Log-probability of one sentence, </s> included."""
-        from unrolled.language_models.protocol import score_sentences
-
-        return float(score_sentences(self, [sentence])[0])
-
     # -- storage ---------------------------------------------------------------------------------
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write one ``.safetensors`` file; nothing is left behind when that fails."""
-        write_model(path, **self.contents())
-        self.path = os.fspath(path)
-
     def contents(self) -> dict[str, Any]:
-        """What a file of this model holds, as `write_model` takes it."""
+        """The arguments of `write_model`."""
         arrays = parameter_arrays(self.net)
-        arrays |= {f"vocabulary.{name}": array for name, array in self.vocabulary.arrays().items()}
+        arrays |= prefixed("vocabulary.", self.vocabulary.arrays())
         if self.net.class_of is not None:
             arrays["class_of"] = self.net.class_of
         return {
-            "kind": KIND,
+            "kind": self.kind,
             "config": self.config,
             "arrays": arrays,
             "provenance": self.provenance,
@@ -201,12 +206,6 @@ class NeuralModel:
             lambda: build_net(config, len(vocabulary), class_of), file, modules=config.layers
         )
         return cls(net, vocabulary, settings, file.provenance, where)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle by path: the receiver opens the same file."""
-        if self.path is None:
-            raise SettingError("a model is pickled by its path", hint="Save it to a file first")
-        return load, (str(Path(self.path).absolute()),)
 
     def __repr__(self) -> str:
         return f"NeuralModel({self.name}, {self.parameters:,} parameters, path={self.path!r})"
@@ -238,7 +237,8 @@ def read_net(build: Callable[[], AnyNet], file: ModelFile, *, modules: int) -> A
         modules: how many layers or tables of their own ``build`` makes; each has an array or more.
 
     Raises:
-        FormatError: settings make no net, or an array is missing or has another shape or type.
+        FormatError: settings make no net, or an array is missing, has another shape or type, or
+            holds NaN or infinities.
     """
     where = str(file.path)
     if modules > len(file.arrays):
@@ -253,8 +253,15 @@ def read_net(build: Callable[[], AnyNet], file: ModelFile, *, modules: int) -> A
         raise FormatError(f"the settings make no net: {error}", where=where) from None
     read = {}
     for name, shape in net.named_parameters():
-        array = file.array(f"net.{name}", np.float32, tuple(shape.shape))
-        read[shape] = nn.Parameter(torch.from_numpy(np.array(array)), shape.requires_grad)
+        array = torch.from_numpy(np.array(file.array(f"net.{name}", np.float32, (*shape.shape,))))
+        # The sum is finite if all numbers are, and takes less time than a look at each.
+        if not array.sum().isfinite() and not array.isfinite().all():
+            raise FormatError(
+                "it holds NaN or infinite numbers: the file is damaged or the training diverged",
+                where=f"{where}, array 'net.{name}'",
+                hint="Train the net again, with a lower rate",
+            )
+        read[shape] = nn.Parameter(array, shape.requires_grad)
     for module in net.modules():  # parameters that modules share stay shared
         for name, shape in list(module.named_parameters(recurse=False, remove_duplicate=False)):
             setattr(module, name, read[shape])

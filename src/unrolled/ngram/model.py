@@ -5,28 +5,27 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from unrolled.errors import FormatError, SettingError
 from unrolled.language_models.protocol import (
-    encode_sentences,
-    require_log_probs,
+    ROUNDING,
+    LanguageModel,
+    TokenScores,
     require_normalised,
-    sentence_starts,
-    words_of,
 )
+from unrolled.language_models.sentences import encode_sentences, sentence_starts, words_of
 from unrolled.ngram.query.scoring_work import work_arrays
 from unrolled.ngram.trie.layout import inverse_spreader
 from unrolled.ngram.trie.packed_trie import PackedTrie
 from unrolled.runtime.cached_kernels import KeptKernel
 from unrolled.runtime.threads import run_slices
-from unrolled.storage.model_file import ModelFile, arrays_under, load, write_model
+from unrolled.storage.loading import load_as
+from unrolled.storage.model_file import ModelFile, arrays_under, prefixed
 from unrolled.text.vocabulary import BOS, EOS, UNK, Vocabulary
 
 if TYPE_CHECKING:
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, Any]
 
-KIND = "ngram"
 NEARLY_ZERO = -98.0  # log10; the quick way to score writes -99 for log 0
 
 _MODEL = "i8[] u8[] u8[] u4[] f4[] f4[] u1[] f4[][] f4[] u8[] f4[] i8"  # PackedTrie.query_arrays
@@ -48,38 +46,7 @@ _NEXT_DISTRIBUTION = KeptKernel(
 )
 
 
-@dataclass(frozen=True)
-class TokenScores:
-    """What the model says of every token of some sentences, flat.
-
-    Attributes:
-        log_probs: (T,) float32, natural logarithms; 0 at <s>, which is not predicted.
-        lengths: (T,) uint8, words of the longest n-gram that was found; 0 at <s>.
-        ids: (T,) int32 tokens, each sentence as <s> words </s>.
-        starts: (N + 1,) int64 place of each sentence's <s>, and T.
-    """
-
-    log_probs: Array
-    lengths: Array
-    ids: Array
-    starts: Array
-
-    @property
-    def oov(self) -> Array:
-        """(T,) bool: words that the model does not know."""
-        unknown: Array = self.ids == UNK
-        return unknown
-
-    @property
-    def sums(self) -> Array:
-        """(N,) float64 log-probability of each sentence, </s> included."""
-        if self.starts.size == 1:
-            return np.zeros(0)
-        sums: Array = np.add.reduceat(self.log_probs, self.starts[:-1], dtype=np.float64)
-        return sums
-
-
-class NgramModel:
+class NgramModel(LanguageModel):
     """A count-based language model: a packed trie and its vocabulary.
 
     Threads may share one model; scoring releases the GIL.
@@ -90,6 +57,8 @@ class NgramModel:
     >>> model.score("the cat sat") > model.score("cat the sat")
     True
     """
+
+    kind, kind_name = "ngram", "an n-gram model"
 
     def __init__(
         self,
@@ -103,11 +72,8 @@ class NgramModel:
             raise FormatError(
                 f"the model has {trie.vocabulary_size} unigrams and {len(vocabulary)} words"
             )
+        super().__init__(vocabulary, config, provenance, path)
         self.trie = trie
-        self.vocabulary = vocabulary
-        self.config = dict(config or {})
-        self.provenance = dict(provenance or {})
-        self.path = path
         self._arrays = trie.query_arrays()
         self._starts = _first_state(trie.order, False), _first_state(trie.order, True)
         absent = 0.0
@@ -142,16 +108,11 @@ class NgramModel:
         """Words that have a probability: all but <s>, and <unk> only where it has some mass."""
         return len(self.vocabulary) - 1 - int(self.trie.unigrams[UNK] == -np.inf)
 
-    @cached_property
-    def text_options(self) -> TextOptions:
-        """How the training text was cut into tokens; other text is cut alike.
-
-        Raises:
-            FormatError: the file asks for options that this version does not know.
-        """
-        from unrolled.text.tokens import stored_options
-
-        return stored_options(self.config, self.path)
+    def info(self) -> dict[str, Any]:
+        """What ``unrolled info`` prints, with n-grams by order."""
+        sizes = [int(size) for size in np.diff(self.trie.levels)]
+        trie = {"order": self.order, "n-grams": sizes, "quantised": self.trie.quantised}
+        return {**super().info(), **trie}
 
     def log_probs(self, ids: Array) -> Array:
         """Log-probability of each of ids (T,) int, sentences as <s> words </s>; (T,) float32."""
@@ -186,8 +147,7 @@ class NgramModel:
         result = np.empty(self.trie.vocabulary_size, np.float32)
         inverse = inverse_spreader(self.trie.bits)
         _NEXT_DISTRIBUTION(*self._arrays, inverse, self._checked(state), result)
-        require_log_probs(result)
-        return result
+        return self.checked(result)
 
     def _checked(self, state: Array) -> Array:
         if state.shape != (self.order,) or state.dtype != np.int64:
@@ -206,9 +166,9 @@ class NgramModel:
         """
         if isinstance(sentence, str) and "<" not in sentence and self._spoken is not None:
             log10_prob = self._spoken(sentence, bos, eos)
-            if log10_prob > NEARLY_ZERO:
+            if NEARLY_ZERO < log10_prob <= ROUNDING:
                 return log10_prob * math.log(10)
-        scores = self._run(self._sentence_ids(sentence, eos), bos)[0]
+        scores = self.checked(self._run(self._sentence_ids(sentence, eos), bos)[0])
         return float(np.add.reduce(scores, dtype=np.float64))
 
     @cached_property
@@ -236,22 +196,21 @@ class NgramModel:
 
         return log10_prob
 
-    def scores(self, sentences: Sequence[str], *, threads: int = 2) -> Array:
-        """Log-probability of each of many sentences, (N,) float64."""
-        return self.token_scores(sentences, threads=threads).sums
-
-    def token_scores(self, sentences: Sequence[str], *, threads: int = 2) -> TokenScores:
-        """Log-probability, length used and OOV flag of every token of many sentences."""
+    def token_scores(
+        self, sentences: Sequence[str], *, threads: int = 2, options: TextOptions | None = None
+    ) -> TokenScores:
+        """Log-probability, length of the n-gram found, and OOV flag of every token."""
+        options = options or self.text_options
         threads = max(1, min(threads, len(sentences) // 1000))
-        ids = encode_sentences(self.vocabulary, sentences, self.text_options, threads)
-        starts = sentence_starts(self.vocabulary, sentences, self.text_options, ids)
+        ids = encode_sentences(self.vocabulary, sentences, options, threads)
+        starts = sentence_starts(self.vocabulary, sentences, options, ids)
         scores, lengths = np.empty(ids.size, np.float32), np.empty(ids.size, np.uint8)
         slices = [
             (ids[low:high], self.start(False), scores[low:high], lengths[low:high])
             for low, high in pairwise(_even_borders(starts, threads))
         ]
         run_slices(self._score_into, slices, threads)
-        return TokenScores(scores, lengths, ids, starts)
+        return TokenScores(self.checked(scores), ids, starts, lengths)
 
     def _sentence_ids(self, sentence: str | Sequence[str] | Array, eos: bool) -> Array:
         if isinstance(sentence, str):
@@ -286,17 +245,12 @@ class NgramModel:
 
     # -- storage ---------------------------------------------------------------------------------
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write one ``.safetensors`` file; nothing is left behind when that fails."""
-        write_model(path, **self.contents())
-        self.path = os.fspath(path)
-
     def contents(self) -> dict[str, Any]:
-        """What a file of this model holds, as `write_model` takes it; arrays are not copied."""
-        arrays = {f"trie.{name}": array for name, array in self.trie.arrays().items()}
-        arrays |= {f"vocabulary.{name}": array for name, array in self.vocabulary.arrays().items()}
+        """The arguments of `write_model`; arrays are not copied."""
+        arrays = prefixed("trie.", self.trie.arrays())
+        arrays |= prefixed("vocabulary.", self.vocabulary.arrays())
         return {
-            "kind": KIND,
+            "kind": self.kind,
             "config": self.config,
             "arrays": arrays,
             "provenance": self.provenance,
@@ -314,15 +268,21 @@ class NgramModel:
         vocabulary = Vocabulary.from_arrays(arrays_under("vocabulary.", file.arrays), where)
         return cls(trie, vocabulary, file.config, file.provenance, where)
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle by path: the receiver opens the same file."""
-        if self.path is None:
-            raise SettingError("a model is pickled by its path", hint="Save it to a file first")
-        return load, (str(Path(self.path).absolute()),)
-
     def __repr__(self) -> str:
         sizes = [int(size) for size in np.diff(self.trie.levels)]
         return f"NgramModel({self.name}, n-grams by order {sizes}, path={self.path!r})"
+
+
+def load_ngram(path: str | os.PathLike[str], purpose: str) -> NgramModel:
+    """Open an n-gram model, a ``.safetensors`` or an ARPA file.
+
+    Args:
+        purpose: what needs an n-gram model, for the message, such as "prune".
+
+    Raises:
+        FormatError: as of `load`. SettingError: it is a model of another kind.
+    """
+    return load_as(path, NgramModel, purpose)
 
 
 def _even_borders(starts: Array, pieces: int) -> list[int]:

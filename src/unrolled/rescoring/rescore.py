@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from unrolled.errors import SettingError
-from unrolled.language_models.protocol import LanguageModel, score_sentences
+from unrolled.language_models.protocol import LanguageModel
+from unrolled.language_models.scoring import score_sentences
 from unrolled.rescoring.nbest import NbestLists
 from unrolled.rescoring.word_errors import WordErrors, edit_counts, total_errors
 

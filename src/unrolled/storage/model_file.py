@@ -20,14 +20,12 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import importlib
 import mmap
 import os
-import re
 import stat
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -38,7 +36,7 @@ import numpy.typing as npt
 
 from unrolled.errors import FormatError, SettingError
 from unrolled.storage.atomic import atomic_write, reason
-from unrolled.storage.file_kinds import COMPRESSED, HEAD_BYTES, TEXT, is_arpa, recognise
+from unrolled.storage.file_kinds import HEAD_BYTES
 from unrolled.storage.header import (
     ALIGNMENT,
     DTYPE_NAMES,
@@ -62,16 +60,6 @@ Source: TypeAlias = Array | Iterable[Array]
 _PIECE_BYTES = 2 << 20
 _PIECES_BEHIND = 32  # on a busy machine the two threads seldom run at the same time
 _WIDEST = np.dtype("<f8")
-
-# Kind -> what makes a model of the opened file; imported only when such a file is loaded.
-_READERS = {
-    "ngram": "unrolled.ngram.model:NgramModel.from_file",
-    "mixture": "unrolled.language_models.mixture:Mixture.from_file",
-    "cache": "unrolled.language_models.cache:CacheModel.from_file",
-    "net": "unrolled.neural.model:NeuralModel.from_file",
-    "tagger": "unrolled.tagging.reading:read_tagger",
-}
-_ARPA_READER = "unrolled.ngram.arpa.files:read_arpa"
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,6 +141,11 @@ def arrays_under(prefix: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
     }
 
 
+def prefixed(prefix: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """The same arrays, with a prefix before each name; `arrays_under` is the inverse."""
+    return {prefix + name: array for name, array in arrays.items()}
+
+
 def write_model(
     path: str | os.PathLike[str],
     *,
@@ -229,7 +222,7 @@ def read_model(path: str | os.PathLike[str], *, verify: bool = False) -> ModelFi
         FormatError: the file cannot be read, is no model, is damaged, or is of a newer version.
     """
     where = os.fspath(path)
-    with _opened(where) as file:
+    with opened_file(where) as file:
         size = os.fstat(file.fileno()).st_size
         head = file.read(HEAD_BYTES)
         length = header_size(head, size, where)
@@ -254,81 +247,8 @@ def read_model(path: str | os.PathLike[str], *, verify: bool = False) -> ModelFi
     return opened
 
 
-def load(path: str | os.PathLike[str], *, verify: bool = False) -> Any:
-    """Open a model of any kind: a ``.safetensors`` file of unrolled or an ARPA file.
-
-    ARPA files may be compressed; by anything but gzip only if they are named so (``.arpa.xz``).
-
-    Args:
-        path: the file.
-        verify: also read all of a ``.safetensors`` file and compare its checksums.
-
-    Returns:
-        The model, such as an `unrolled.ngram.model.NgramModel`.
-
-    Raises:
-        FormatError: the file cannot be read, is no model, or is damaged.
-    """
-    where = os.fspath(path)
-    with _opened(where) as file:
-        head = file.read(HEAD_BYTES)
-    if _is_arpa(where, head):
-        return _imported(_ARPA_READER)(path)
-    return model_of(read_model(path, verify=verify))
-
-
-def load_language_model(path: str | os.PathLike[str], *, verify: bool = False) -> Any:
-    """The same, for who needs a language model.
-
-    Raises:
-        FormatError: as `load`. SettingError: it is a tagger.
-    """
-    model = load(path, verify=verify)
-    if not hasattr(model, "next_log_probs"):
-        raise SettingError(
-            f"a language model is needed, and this is the tagger {model.name}", where=str(path)
-        )
-    return model
-
-
-def model_of(file: ModelFile) -> Any:
-    """The model of an opened file, or of a part of one, such as a component of a mixture.
-
-    Raises:
-        FormatError: a kind that this version does not know, or contents that make no sense.
-    """
-    reader = _READERS.get(file.kind)
-    if reader is None:
-        raise FormatError(
-            f"holds a model of the kind {file.kind!r}, and this unrolled {__version__} knows "
-            f"{', '.join(_READERS)}",
-            where=str(file.path),
-            hint="Upgrade: pip install --upgrade unrolled",
-        )
-    return _imported(reader)(file)
-
-
-def _is_arpa(where: str, head: bytes) -> bool:
-    """Whether to read the file as ARPA: it is, or it is text named so (its reader says why not)."""
-    if is_arpa(head):
-        return True
-    kind = recognise(head)
-    named = re.search(r"\.arpa(\.gz|\.bz2|\.xz|\.zst)?$", where, re.IGNORECASE) is not None
-    return named and kind is not None and kind.what in (TEXT, *COMPRESSED)
-
-
-def _imported(place: str) -> Callable[[Any], Any]:
-    """What stands at ``module:name.name``."""
-    module, _, names = place.partition(":")
-    value: Any = importlib.import_module(module)
-    for name in names.split("."):
-        value = getattr(value, name)
-    reader: Callable[[Any], Any] = value
-    return reader
-
-
 @contextlib.contextmanager
-def _opened(where: str) -> Iterator[BinaryIO]:
+def opened_file(where: str) -> Iterator[BinaryIO]:
     """Open an ordinary file: opening a pipe would wait for ever, and a device has no end."""
     if "\0" in where:
         raise FormatError("is not a file name", where=repr(where))

@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from unrolled.errors import FormatError, SettingError, TextError
+from unrolled.errors import SettingError, TextError
 from unrolled.neural.model import parameter_arrays
-from unrolled.storage.model_file import load, write_model
+from unrolled.storage.loading import StoredModel, load_as
+from unrolled.storage.model_file import prefixed
 from unrolled.tagging.data.batches import Packing, by_length, ranges
 from unrolled.tagging.data.columns import TaggedSentence
 from unrolled.tagging.data.features import Columns, Forms, Lexicon
@@ -29,11 +29,10 @@ from unrolled.training.devices import device_of
 
 Array = np.ndarray[Any, Any]
 
-KIND = "tagger"
 BATCH_TOKENS = 4096  # that are tagged at a time
 
 
-class Tagger:
+class Tagger(StoredModel):
     """A net, its words and its tags.
 
     Args:
@@ -41,6 +40,8 @@ class Tagger:
         characters: character -> id. columns: values of further columns. tags: the tags.
         language: a language model that the net reads the states of.
     """
+
+    kind, kind_name = "tagger", "a tagger"
 
     def __init__(
         self,
@@ -56,13 +57,13 @@ class Tagger:
         provenance: Mapping[str, Any] | None = None,
         path: str | None = None,
     ) -> None:
+        super().__init__(provenance, path)
         self.net = net.eval()
         self.lexicon, self.vectors = lexicon, vectors
+        self.vocabulary = lexicon.vocabulary
         self.characters, self.columns, self.tags = dict(characters), columns, tags
         self.config, self.language = net.config, language
         self.settings = dict(settings or {})
-        self.provenance = dict(provenance or {})
-        self.path = path
         self._known = KnownWords(net.token_width)
 
     @property
@@ -273,24 +274,25 @@ class Tagger:
         """The tagger of a file.
 
         Raises:
-            FormatError: the file cannot be read, is damaged, or holds another kind of model.
+            FormatError: the file cannot be read or is damaged. SettingError: another kind of model.
         """
-        model = load(path)
-        if not isinstance(model, Tagger):
-            raise FormatError("the model is no tagger", where=os.fspath(path))
-        return model
+        return load_as(path, cls, "tagging")
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write one ``.safetensors`` file; nothing is left behind when that fails."""
-        write_model(path, **self.contents())
-        self.path = os.fspath(path)
+    def info(self) -> dict[str, Any]:
+        """What ``unrolled info`` prints: sizes, tags, settings, where the tagger comes from."""
+        return {
+            **self.file_info(),
+            "words": len(self.lexicon),
+            "tags": list(self.tags.names),
+            "settings": self.settings,
+            "provenance": self.provenance,
+        }
 
     def contents(self) -> dict[str, Any]:
         """What a file of this model holds, as `write_model` takes it."""
         arrays = parameter_arrays(self.net)
         arrays |= {"vectors.trained": self.vectors.trained, "vectors.given": self.vectors.given}
-        words = self.lexicon.vocabulary.arrays()
-        arrays |= {f"words.{name}": array for name, array in words.items()}
+        arrays |= prefixed("words.", self.lexicon.vocabulary.arrays())
         config = {
             **asdict(self.config),
             "columns": list(self.config.columns),
@@ -304,19 +306,13 @@ class Tagger:
         if self.language is not None:
             own = self.language.model.contents()
             config["language_model"] = own["config"]
-            arrays |= {f"language.{name}": array for name, array in own["arrays"].items()}
+            arrays |= prefixed("language.", own["arrays"])
         return {
-            "kind": KIND,
+            "kind": self.kind,
             "config": config,
             "arrays": arrays,
             "provenance": self.provenance,
         }
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle by path: the receiver opens the same file."""
-        if self.path is None:
-            raise SettingError("a model is pickled by its path", hint="Save it to a file first")
-        return load, (str(Path(self.path).absolute()),)
 
     def __repr__(self) -> str:
         return f"Tagger({self.name}, {len(self.tags)} tags, {self.parameters:,} parameters)"

@@ -12,7 +12,7 @@ from tests.ngram.backoff_oracle import BackoffModel, ngrams, sentences, small_mo
 
 from unrolled import load, train_ngram
 from unrolled.errors import NotNormalisedError, SettingError, TextError
-from unrolled.language_models.protocol import evaluate
+from unrolled.language_models.evaluation import evaluate
 from unrolled.ngram.editing.mixing import mix, tune_weights
 from unrolled.ngram.editing.pruning import filter_vocabulary
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unrolled.errors import SettingError, TextError
-from unrolled.language_models.mixture import WeightFit, em_weights
+from unrolled.language_models.mixture_weights import WeightFit, em_weights
 from unrolled.language_models.protocol import require_normalised
 from unrolled.ngram.editing.trie_editing import opened
 from unrolled.ngram.model import NgramModel, checked_ids

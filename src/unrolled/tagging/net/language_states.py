@@ -15,7 +15,7 @@ import torch
 
 from unrolled.errors import SettingError
 from unrolled.neural.model import NeuralModel
-from unrolled.storage.model_file import load
+from unrolled.storage.loading import load_as
 from unrolled.text.vocabulary import BOS
 
 Array = np.ndarray[Any, Any]
@@ -71,7 +71,4 @@ def read_language_states(path: str) -> LanguageStates:
     Raises:
         FormatError: the file is no model. SettingError: it is no net, or one without plain states.
     """
-    model = load(path)
-    if not isinstance(model, NeuralModel):
-        raise SettingError("only a net can give a tagger its states", where=path)
-    return LanguageStates(model)
+    return LanguageStates(load_as(path, NeuralModel, "a tagger's language model"))
