@@ -208,6 +208,59 @@ def test_a_cache_is_mixed_in(run: Run, folder: Path, tmp_path: Path) -> None:
     assert "half_life 0.0 must be above 0" in err
 
 
+@pytest.mark.parametrize("counts", [False, True])
+def test_models_trained_on_one_list_of_words_mix_dynamically(
+    run: Run, folder: Path, tmp_path: Path, counts: bool
+) -> None:
+    words = tmp_path / "words.txt"
+    words.write_text("cat\nnowhere\nthe\n")
+    models = []
+    for name in ("train", "test"):
+        text = folder / f"{name}.txt"
+        if counts:
+            assert run("count", text, "-o", tmp_path / name, "--order", 2)[0] == 0
+            text = tmp_path / name
+        models.append(tmp_path / f"{name}.safetensors")
+        code, _, err = run(
+            "train", "ngram", text, "-o", models[-1], "--vocabulary", words, "--order", 2,
+            "--smoothing", "witten-bell", *(["--from-counts"] if counts else []),
+        )  # fmt: skip
+        assert code == 0, err
+        lines = run("info", models[-1], "--words")[1].splitlines()
+        assert [line.split("\t")[1] for line in lines[3:]] == ["cat", "nowhere", "the"]
+    code, _, err = run("mix", *models, "--dynamic", "-o", tmp_path / "both.safetensors")
+    assert code == 0, err
+
+
+@pytest.mark.parametrize("limit", [("--min-count", 2), ("--vocabulary-size", 3)])
+def test_limits_that_count_files_cannot_have_are_refused(
+    run: Run, folder: Path, tmp_path: Path, limit: tuple[str, int]
+) -> None:
+    counts = tmp_path / "counts"
+    assert run("count", folder / "train.txt", "-o", counts, "--order", 2)[0] == 0
+    code, _, err = run("train", "ngram", counts, "--from-counts", "-o", tmp_path / "m", *limit)
+    assert code == 2
+    assert err.startswith(f"unrolled: {limit[0]} does not go with --from-counts")
+
+
+def test_count_files_are_merged(run: Run, folder: Path, tmp_path: Path) -> None:
+    for name in ("train", "test"):
+        code, _, err = run("count", folder / f"{name}.txt", "-o", tmp_path / name, "--order", 2)
+        assert code == 0, err
+    merge = ("count", tmp_path / "train", tmp_path / "test", "--from-counts")
+    code, _, err = run(*merge, "-o", tmp_path / "both")
+    assert code == 0, err
+    texts = (folder / "train.txt", folder / "test.txt")
+    assert run("count", *texts, "-o", tmp_path / "text", "--order", 2)[0] == 0
+    merged = sorted((tmp_path / "both").read_text().splitlines())
+    assert merged == sorted((tmp_path / "text").read_text().splitlines())
+    assert run(*merge, "-o", tmp_path / "twice", "--weights", "1 2", "--order", 1)[0] == 0
+    lines = dict(line.split("\t") for line in (tmp_path / "twice").read_text().splitlines())
+    assert lines["zebra"] == "2" and "the cat" not in lines
+    code, _, err = run("count", *texts, "-o", tmp_path / "x", "--weights", "1 2")
+    assert (code, err) == (2, "unrolled: --weights goes with --from-counts\n")
+
+
 def test_count_files_train_the_same_model(run: Run, folder: Path, tmp_path: Path) -> None:
     counts, target = tmp_path / "counts.gz", tmp_path / "m.safetensors"
     assert run("count", folder / "train.txt", "-o", counts, "--order", 3)[0] == 0

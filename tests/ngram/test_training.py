@@ -12,6 +12,7 @@ import pytest
 from corpora import counts_of, words_in
 from unrolled import NgramConfig, TextOptions, Vocabulary, load, train_ngram
 from unrolled.errors import SettingError, TextError, UnrolledWarning
+from unrolled.ngram.estimation.smoothing import SMOOTHINGS
 from unrolled.ngram.model import NgramModel
 from unrolled.ngram.training import model_from_counts, ngram_config
 
@@ -81,11 +82,23 @@ def test_limits_of_the_vocabulary() -> None:
         "sat",
     ]
     assert len(train_ngram(texts=TEXTS, order=2, max_size=1).vocabulary) == 4
-    assert list(train_ngram(texts=TEXTS, order=2, words=["dog", "x"]).vocabulary)[3:] == ["dog"]
     given = Vocabulary.from_words(["sat", "unseen", "cat"])
     model = train_ngram(texts=TEXTS, order=2, vocabulary=given)
     assert list(model.vocabulary) == list(given)
     assert np.isfinite(model.trie.unigrams[given.id("unseen")])
+
+
+@pytest.mark.parametrize("smoothing", SMOOTHINGS)
+@pytest.mark.parametrize("closed", [True, False])
+def test_models_of_one_list_of_words_have_one_vocabulary(smoothing: str, closed: bool) -> None:
+    words = ["dog", "cat", "nowhere"]
+    settings = {"order": 2, "smoothing": smoothing, "closed": closed, "words": words}
+    one, two = train_ngram(texts=TEXTS, **settings), train_ngram(texts=["the dog"], **settings)
+    assert list(one.vocabulary)[3:] == words and one.vocabulary == two.vocabulary
+    if one.normalised:
+        for model in (one, two):
+            probabilities = np.exp(model.next_log_probs(model.start()).astype(np.float64))
+            assert abs(probabilities.sum() - 1) < 1e-6
 
 
 def test_a_weight_is_a_repetition(text: Path, tmp_path: Path) -> None:

@@ -103,10 +103,13 @@ def test_a_given_vocabulary_counts_what_it_lacks(write):
     assert (corpus.oov, corpus.sentences, corpus.tokens) == (4, 4, 14)
 
 
-def test_a_list_of_words_limits_the_vocabulary(write):
-    corpus = read_corpus(write(ROSE), words=["rose", "is", "absent", "rose"])
-    assert list(corpus.vocabulary)[3:] == ["rose", "is"]
-    assert corpus.oov == 5
+@pytest.mark.parametrize("text", [ROSE, "absent\n", ""])
+def test_a_list_of_words_is_the_vocabulary_whatever_the_text_has(write, text):
+    corpus = read_corpus(write(text), words=["rose", "is", "absent", "rose"])
+    assert list(corpus.vocabulary)[3:] == ["rose", "is", "absent"]
+    counts = [text.split().count(word) for word in ("rose", "is", "absent")]
+    assert corpus.word_counts.tolist()[3:] == counts
+    assert corpus.oov == len(text.split()) - sum(counts)
 
 
 def test_an_unk_in_the_text_is_the_unknown_word_and_no_oov(write):
@@ -116,8 +119,18 @@ def test_an_unk_in_the_text_is_the_unknown_word_and_no_oov(write):
 
 @pytest.mark.parametrize("limit", [{"min_count": 2}, {"max_size": 5}, {"words": []}])
 def test_limits_do_not_go_with_a_given_vocabulary(write, limit):
-    with pytest.raises(SettingError, match="are for a new vocabulary, not a given one"):
+    with pytest.raises(SettingError, match="are for the words of the text, not for given ones"):
         read_corpus(write(ROSE), vocabulary=Vocabulary.from_words([]), **limit)
+    if "words" not in limit:
+        with pytest.raises(SettingError, match="are for the words of the text, not for given ones"):
+            read_corpus(write(ROSE), words=["rose"], **limit)
+
+
+def test_a_list_of_words_with_spaces_is_refused(write):
+    with pytest.raises(
+        SettingError, match=r"word 'a b' \(number 3\) is empty, comes twice or holds"
+    ):
+        read_corpus(write(ROSE), words=["a b"])
 
 
 @pytest.mark.parametrize("setting", [{"min_count": -1}, {"max_size": -1}, {"threads": 0}])

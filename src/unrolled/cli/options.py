@@ -54,7 +54,7 @@ VocabularySize = Annotated[
     int | None, typer.Option(help="Keep only so many of the most frequent words.", min=1)
 ]
 Vocabulary = Annotated[
-    Path | None, typer.Option(help="Keep only the words of this file, one a line.")
+    Path | None, typer.Option(help="The vocabulary: the words of this file, one a line.")
 ]
 
 

@@ -13,6 +13,13 @@ from unrolled.cli.taggers import tagger
 
 app = typer.Typer(help="Train a model.", no_args_is_help=True, rich_markup_mode="markdown")
 
+FromCounts = Annotated[
+    bool, typer.Option("--from-counts", help="The inputs are count files, not text.")
+]
+Weights = Annotated[
+    str, typer.Option(help="Whole numbers by which each input's counts are multiplied.")
+]
+
 
 @app.callback()
 def train() -> None:
@@ -61,12 +68,8 @@ def ngram(
     quantize: Annotated[
         int | None, typer.Option(help="8: store probabilities in 8 bits.", show_default=False)
     ] = None,
-    from_counts: Annotated[
-        bool, typer.Option("--from-counts", help="The inputs are count files, not text.")
-    ] = False,
-    weights: Annotated[
-        str, typer.Option(help="Whole numbers by which each input's counts are multiplied.")
-    ] = "",
+    from_counts: FromCounts = False,
+    weights: Weights = "",
     tokens: shared.Tokens = "word",
     lower: shared.Lower = False,
     invalid: shared.Invalid = "error",
@@ -115,10 +118,20 @@ def ngram(
 
         check_bits(quantize)
         if from_counts:
+            from unrolled.errors import SettingError
             from unrolled.ngram.training import train_on_counts
+            from unrolled.text.vocabulary import Vocabulary
 
+            for name, value in (("--min-count", min_count), ("--vocabulary-size", vocabulary_size)):
+                if value:
+                    raise SettingError(
+                        f"{name} does not go with --from-counts", hint="Give a list: --vocabulary"
+                    )
+            words = limits["words"]
             model = train_on_counts(
                 texts,
+                vocabulary=None if words is None else Vocabulary.from_words(dict.fromkeys(words)),
+                options=options,
                 weights=multipliers or None,
                 threads=threads,
                 report=stages.stage,
@@ -149,7 +162,14 @@ def ngram(
 def count(
     texts: shared.Texts,
     output: shared.Output,
-    order: Annotated[int, typer.Option(help="Longest n-gram.", min=1)] = 5,
+    order: Annotated[
+        int | None,
+        typer.Option(
+            help="Longest n-gram; that of the files with --from-counts.", min=1, show_default="5"
+        ),
+    ] = None,
+    from_counts: FromCounts = False,
+    weights: Weights = "",
     tokens: shared.Tokens = "word",
     lower: shared.Lower = False,
     invalid: shared.Invalid = "error",
@@ -157,30 +177,45 @@ def count(
     field: shared.Field = None,
     threads: shared.Threads = 2,
 ) -> None:
-    """Count n-grams and write them as lines of words, a tab and the count.
+    """Count n-grams and write them as lines of words, a tab and the count; or merge such files.
 
-    Example:
+    Examples:
 
         unrolled count corpus.txt -o counts.gz --order 3
+
+        unrolled count monday.gz tuesday.gz --from-counts -o both.gz
     """
     from unrolled.cli.progress import Stages, compiling_announced
+    from unrolled.errors import SettingError
     from unrolled.text.corpus import read_corpus, source_bytes
 
     _check_count_target(output)
     options = shared.text_options(
         tokens=tokens, lower=lower, invalid=invalid, specials=specials, field=field
     )
+    factors = shared.numbers(weights, int, "--weights") or None
+    if factors and not from_counts:
+        raise SettingError("--weights goes with --from-counts")
     with compiling_announced(), Stages(source_bytes(texts) or 0) as stages:
-        from unrolled.ngram.counts.count_files import write_counts
+        from unrolled.ngram.counts.count_files import read_counts, write_counts
         from unrolled.ngram.counts.counting import count_ngrams
 
-        stages.stage("reading text")
-        corpus = read_corpus(texts, options=options, threads=threads, progress=stages.bytes_read)
-        counts = count_ngrams(
-            corpus.ids, order, len(corpus.vocabulary), threads=threads, report=stages.stage
-        )
+        if from_counts:
+            counts, vocabulary = read_counts(
+                texts, order=order, weights=factors, threads=threads, report=stages.stage,
+                progress=stages.bytes_read,
+            )  # fmt: skip
+        else:
+            stages.stage("reading text")
+            corpus = read_corpus(
+                texts, options=options, threads=threads, progress=stages.bytes_read
+            )
+            vocabulary = corpus.vocabulary
+            counts = count_ngrams(
+                corpus.take_ids(), order or 5, len(vocabulary), threads=threads, report=stages.stage
+            )
         stages.stage(f"writing {output}")
-        write_counts(counts, corpus.vocabulary, output)
+        write_counts(counts, vocabulary, output)
 
 
 def _check_count_target(output: Path) -> None:

@@ -166,6 +166,7 @@ def train_on_counts(
     *,
     vocabulary: Vocabulary | None = None,
     weights: Sequence[int] | None = None,
+    options: TextOptions | None = None,
     threads: int = 2,
     report: Report | None = None,
     progress: Callable[[int], None] | None = None,
@@ -175,6 +176,7 @@ def train_on_counts(
 
     Args:
         sources, vocabulary, weights, threads, report, progress: see `read_counts`.
+        options: how the text was cut into tokens; the model keeps it for later texts.
         **settings: those of `NgramConfig`; the order is the files' unless given.
 
     Raises:
@@ -196,8 +198,9 @@ def train_on_counts(
         "counts": {"tokens": tokens, "sentences": int(counts.counts(1)[EOS])},
     }
     return model_from_counts(
-        counts, words, config, provenance=provenance, threads=threads, report=report
-    )
+        counts, words, config, options=options, provenance=provenance, threads=threads,
+        report=report,
+    )  # fmt: skip
 
 
 def _checksum(ids: Any) -> str:

@@ -89,21 +89,23 @@ def read_corpus(
         sources: see read_blocks; or instead
         texts: sentences.
         options: see TextOptions.
-        vocabulary: the words; None for those of the text.
+        vocabulary: the words; by default those of the text.
         min_count: leave out words that come fewer times.
         max_size: keep that many words at most, ``<unk> <s> </s>`` not counted.
-        words: leave out all other words.
+        words: or a list that is the vocabulary, in this order; words that the text lacks stay.
         threads: threads that encode, while another reads.
         progress: called with the bytes of the files read since the last call.
 
     Raises:
         TextError: when the text cannot be read, with the place.
-        SettingError: when a limit is negative, or given along with a vocabulary.
+        SettingError: when a limit is negative, or given along with a vocabulary; or a word of the
+            list is empty or holds white space.
     """
-    limited = min_count > 0 or max_size is not None or words is not None
-    if vocabulary is not None and limited:
+    given = (vocabulary is not None) + (words is not None)
+    if given > 1 or (given and (min_count > 0 or max_size is not None)):
         raise SettingError(
-            "min_count, max_size and words are for a new vocabulary, not a given one"
+            "min_count and max_size are for the words of the text, not for given ones, and words "
+            "are given as one list or one vocabulary"
         )
     if (sources is None) == (texts is None):
         raise SettingError("give either files or texts to read")
@@ -119,9 +121,11 @@ def read_corpus(
         blocks = read_blocks(sources or [], options, progress=progress)
     else:
         blocks = cut_blocks(text_blocks(texts), options)
+    if words is not None:
+        vocabulary = Vocabulary.from_words(dict.fromkeys(words))
     if vocabulary is not None:
         return _with_vocabulary(blocks, vocabulary, options.specials, threads)
-    return _with_own_words(blocks, options.specials, (min_count, max_size, words), threads)
+    return _with_own_words(blocks, options.specials, (min_count, max_size), threads)
 
 
 def _with_vocabulary(
@@ -154,10 +158,7 @@ class _CountedBlock:
 
 
 def _with_own_words(
-    blocks: Iterator[Block],
-    specials: str,
-    limits: tuple[int, int | None, Iterable[str] | None],
-    threads: int,
+    blocks: Iterator[Block], specials: str, limits: tuple[int, int | None], threads: int
 ) -> Corpus:
     from unrolled.text.word_table import WordTable
 
@@ -218,17 +219,10 @@ def _merge_tables(
     return merged, list(merged_ids.values())
 
 
-def _by_frequency(
-    table: WordTable, min_count: int, max_size: int | None, words: Iterable[str] | None
-) -> npt.NDArray[np.int64]:
+def _by_frequency(table: WordTable, min_count: int, max_size: int | None) -> npt.NDArray[np.int64]:
     """The ids of the words to keep, in their new order."""
     counts = table.counts
     order = np.argsort(-counts[3:], kind="stable").astype(np.int64) + 3
     order = order[counts[order] >= min_count]
-    if words is not None:
-        every = table.vocabulary(np.arange(table.words, dtype=np.int64))
-        listed = np.zeros(table.words, bool)
-        listed[every.ids(list(words))] = True
-        order = order[listed[order]]
     specials = np.array([UNK, BOS, EOS], np.int64)
     return np.concatenate([specials, order[:max_size]])
