@@ -24,12 +24,12 @@ def run(workspace: Workspace, report: Report) -> None:
     import torch
 
     torch.set_num_threads(workspace.settings.threads)
-    trainer = _trainer(workspace)
-    batches = [batch for _, batch in zip(range(_BATCHES + 2), trainer._batches(), strict=False)]
+    loop = _new_loop(workspace)
+    batches = [batch for _, batch in zip(range(_BATCHES + 2), loop.task.batches(0), strict=False)]
     contenders: dict[str, Any] = {
-        "ours": lambda: _ours(trainer, batches),
-        "full": lambda: _torchs(_full(trainer), trainer, batches[:_FULL_BATCHES]),
-        "adaptive": lambda: _torchs(_adaptive(trainer), trainer, batches),
+        "ours": lambda: _ours(loop, batches),
+        "full": lambda: _torchs(_full(loop), loop, batches[:_FULL_BATCHES]),
+        "adaptive": lambda: _torchs(_adaptive(loop), loop, batches),
     }
     runs = interleave(contenders, workspace.settings.repeats)
     name = f"class-factored softmax, Elman {_HIDDEN}, batch {_BATCH} x {_STEPS}"
@@ -39,10 +39,11 @@ def run(workspace: Workspace, report: Report) -> None:
     )
 
 
-def _trainer(workspace: Workspace) -> Any:
+def _new_loop(workspace: Workspace) -> Any:
     from unrolled.neural.config import split_settings
-    from unrolled.neural.trainer import Trainer
+    from unrolled.neural.task import LanguageModelTask
     from unrolled.text.corpus import read_corpus
+    from unrolled.training.loop import TrainingLoop
 
     settings = {"cell": "elman", "hidden": _HIDDEN, "batch": _BATCH, "bptt": _STEPS,
                 "classes": _CLASSES, "classes_by": "sqrt-frequency", "dropout_input": 0.0,
@@ -50,44 +51,44 @@ def _trainer(workspace: Workspace) -> Any:
     corpus = read_corpus(str(workspace.ptb("train")))
     if len(corpus.vocabulary) < 5000:
         raise BenchmarkError("the text is too small for this measure")
-    trainer = Trainer(corpus, None, *split_settings(settings))
-    trainer.net.train()
-    return trainer
+    task = LanguageModelTask(corpus, None, *split_settings(settings))
+    task.net.train()
+    return TrainingLoop(task)
 
 
-def _ours(trainer: Any, batches: list[Any]) -> float:
+def _ours(loop: Any, batches: list[Any]) -> float:
     for batch in batches[:2]:
-        trainer._train_batch(batch)
+        loop.train_batch(batch)
     begin, tokens = time.perf_counter(), 0
     for batch in batches[2:]:
-        tokens += trainer._train_batch(batch)
+        tokens += loop.train_batch(batch).tokens
     return tokens / (time.perf_counter() - begin)
 
 
-def _full(trainer: Any) -> Any:
+def _full(loop: Any) -> Any:
     from torch import nn
 
-    size = len(trainer.corpus.vocabulary)
+    size = len(loop.task.corpus.vocabulary)
     head = nn.Linear(_HIDDEN, size)
     return head, lambda h, targets: nn.functional.cross_entropy(head(h), targets)
 
 
-def _adaptive(trainer: Any) -> Any:
+def _adaptive(loop: Any) -> Any:
     from torch import nn
 
     head = nn.AdaptiveLogSoftmaxWithLoss(
-        _HIDDEN, len(trainer.corpus.vocabulary), [2000, 5000], head_bias=True
+        _HIDDEN, len(loop.task.corpus.vocabulary), [2000, 5000], head_bias=True
     )
     return head, lambda h, targets: head(h, targets).loss
 
 
-def _torchs(head_and_loss: Any, trainer: Any, batches: list[Any]) -> float:
+def _torchs(head_and_loss: Any, loop: Any, batches: list[Any]) -> float:
     """The same net in plain torch, with its own optimiser and clipping."""
     import torch
     from torch import nn
 
     head, loss_of = head_and_loss
-    vectors = nn.Embedding(len(trainer.corpus.vocabulary), _HIDDEN)
+    vectors = nn.Embedding(len(loop.task.corpus.vocabulary), _HIDDEN)
     body = nn.RNN(_HIDDEN, _HIDDEN)
     parameters = [*vectors.parameters(), *body.parameters(), *head.parameters()]
     optimiser = torch.optim.AdamW(parameters, lr=0.005, fused=True)

@@ -28,12 +28,12 @@ def run(workspace: Workspace, report: Report) -> None:
         return
     repeats = workspace.settings.repeats
     for cell in ("elman", "lstm"):
-        trainer = _trainer(workspace, cell)
+        loop = _new_loop(workspace, cell)
         name = f"{cell} {_HIDDEN}, batch {_BATCH} x {_STEPS}"
         contenders: dict[str, Any] = {
-            "lags": lambda t=trainer: _seconds_of_lags(t),
-            "alone": lambda t=trainer: _seconds_of_lags(t, at_hand=True),
-            "step": lambda t=trainer: _seconds_of_steps(t, _PASSES, None),
+            "lags": lambda t=loop: _seconds_of_lags(t),
+            "alone": lambda t=loop: _seconds_of_lags(t, at_hand=True),
+            "step": lambda t=loop: _seconds_of_steps(t, _PASSES, None),
         }
         runs = interleave(contenders, repeats)
         bar = _LAGS if cell == "elman" else None  # the bar is set for plain recurrent nets
@@ -42,47 +42,48 @@ def run(workspace: Workspace, report: Report) -> None:
         said += ", errors and states at hand"
         report.add(Comparison(said, "s", runs["alone"], runs["step"], "a training step"))
         contenders = {
-            "watched": lambda t=trainer: _seconds_of_steps(t, _MONITORED, report),
-            "plain": lambda t=trainer: _seconds_of_steps(t, _MONITORED, None),
+            "watched": lambda t=loop: _seconds_of_steps(t, _MONITORED, report),
+            "plain": lambda t=loop: _seconds_of_steps(t, _MONITORED, None),
         }
         runs = interleave(contenders, repeats)
         said = f"a training step with the monitor, {name}"
         report.add(Comparison(said, "s", runs["watched"], runs["plain"], "without", _MONITOR))
 
 
-def _trainer(workspace: Workspace, cell: str) -> Any:
+def _new_loop(workspace: Workspace, cell: str) -> Any:
     from unrolled.neural.config import split_settings
-    from unrolled.neural.trainer import Trainer
+    from unrolled.neural.task import LanguageModelTask
     from unrolled.text.corpus import read_corpus
+    from unrolled.training.loop import TrainingLoop
 
     settings = {"cell": cell, "hidden": _HIDDEN, "batch": _BATCH, "bptt": _STEPS}
     corpus = read_corpus(str(workspace.ptb("train")))
     if len(corpus.vocabulary) < 5000:
         raise BenchmarkError("the text is too small for this measure")
     threads = workspace.settings.threads
-    trainer = Trainer(corpus, None, *split_settings(settings), threads=threads)
-    trainer.net.train()
-    return trainer
+    task = LanguageModelTask(corpus, None, *split_settings(settings), threads=threads)
+    task.net.train()
+    return TrainingLoop(task)
 
 
-def _seconds_of_steps(trainer: Any, count: int, report: Report | None) -> float:
+def _seconds_of_steps(loop: Any, count: int, report: Report | None) -> float:
     """Mean seconds of a training step; with a report, under the monitor as it is by default."""
     from unrolled.gradients.monitor import GradientMonitor
 
-    batches = list(islice(trainer._batches(), count + 3))
+    batches = list(islice(loop.task.batches(0), count + 3))
     for batch in batches[:3]:
-        trainer._train_batch(batch)
+        loop.train_batch(batch)
     with tempfile.TemporaryDirectory() as folder:
         monitor = None
         if report is not None:
             record = Path(folder) / "gradients.jsonl"
-            monitor = GradientMonitor(trainer.net, record=record, clip_norm=1.0)
-        trainer.monitor = monitor
+            monitor = GradientMonitor(loop.task.net, record=record, clip_norm=1.0)
+        loop.monitor = monitor
         begin = time.perf_counter()
         for batch in batches[3:]:
-            trainer._train_batch(batch)
+            loop.train_batch(batch)
         seconds = time.perf_counter() - begin
-        trainer.monitor = None
+        loop.monitor = None
         if monitor is not None and report is not None and monitor.last is not None:
             monitor.close()
             looks = f"at the end it looked every {monitor.every} steps"
@@ -92,7 +93,7 @@ def _seconds_of_steps(trainer: Any, count: int, report: Report | None) -> float:
     return seconds / (len(batches) - 3)
 
 
-def _seconds_of_lags(trainer: Any, at_hand: bool = False) -> float:
+def _seconds_of_lags(loop: Any, at_hand: bool = False) -> float:
     """Middle of the seconds of one whole call: forwards, the loss, and all errors by lag.
 
     With errors and states at hand, as in the middle of training: of the last part only.
@@ -101,15 +102,15 @@ def _seconds_of_lags(trainer: Any, at_hand: bool = False) -> float:
 
     from unrolled.gradients.lags import lags_of_net, trace_net
 
-    batch = next(trainer._batches())
+    batch = next(loop.task.batches(0))
     words, targets = torch.from_numpy(batch.inputs), torch.from_numpy(batch.targets)
-    trace = trace_net(trainer.net, words, targets)
+    trace = trace_net(loop.task.net, words, targets)
     seconds = []
     for _ in range(_PASSES + 1):
         begin = time.perf_counter()
         if at_hand:
             trace.lags(highway=False)
         else:
-            lags_of_net(trainer.net, words, targets, highway=False)
+            lags_of_net(loop.task.net, words, targets, highway=False)
         seconds.append(time.perf_counter() - begin)
     return statistics.median(seconds[1:])

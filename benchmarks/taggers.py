@@ -47,14 +47,14 @@ def run(workspace: Workspace, report: Report) -> None:
 
 def _training(train: Any, workspace: Workspace, report: Report) -> None:
     batches = _batches(train)
-    trainer = _trainer(
+    loop = _new_loop(
         train, workspace, hidden=_HIDDEN, embedding=_EMBEDDING, batch=_BATCH, characters="none",
         casing_dim=0, dropout_input=_DROPOUT, dropout_output=_DROPOUT,
     )  # fmt: skip
-    plain = _plain(train, trainer)
+    plain = _plain(train, loop)
     runs = interleave(
         {
-            "ours": lambda: _speed(lambda batch: _our_step(trainer, batch), batches),
+            "ours": lambda: _speed(lambda batch: _our_step(loop, batch), batches),
             "plain": lambda: _speed(plain.step, batches),
         },
         workspace.settings.repeats,
@@ -64,13 +64,13 @@ def _training(train: Any, workspace: Workspace, report: Report) -> None:
         Comparison(name, "tokens/s", runs["ours"], runs["plain"], "plain PyTorch", _TRAINING)
     )
     report.details["numbers trained"] = {
-        "ours": trainer.tagger.parameters,
+        "ours": loop.task.tagger.parameters,
         "plain": sum(parameter.numel() for parameter in plain.model.parameters()),
     }
 
 
 def _batches(train: Any) -> list[Any]:
-    """Batches of sentences of like lengths, as our trainer makes them: little padding for both."""
+    """Batches of sentences of like lengths, as our loop makes them: little padding for both."""
     import numpy as np
 
     from unrolled.tagging.data.batches import shuffled
@@ -82,33 +82,34 @@ def _batches(train: Any) -> list[Any]:
     return drawn[: _STEPS + _WARM]
 
 
-def _trainer(train: Any, workspace: Workspace, **settings: Any) -> Any:
+def _new_loop(train: Any, workspace: Workspace, **settings: Any) -> Any:
     from unrolled.tagging.config import split_settings
-    from unrolled.tagging.trainer import TaggerTrainer
+    from unrolled.tagging.task import TaggerTask
+    from unrolled.training.loop import TrainingLoop
 
     config, training = split_settings(settings)
-    trainer = TaggerTrainer(train, [], config, training, threads=workspace.settings.threads)
-    trainer.tagger.net.train()
-    return trainer
+    task = TaggerTask(train, [], config, training, threads=workspace.settings.threads)
+    task.tagger.net.train()
+    return TrainingLoop(task)
 
 
-def _our_step(trainer: Any, batch: Any) -> int:
-    trainer._train_batch(batch, 0.002, 0)
-    return int(trainer._data.lengths[batch].sum())
+def _our_step(loop: Any, batch: Any) -> int:
+    unknown = loop.task.draw_unknown(batch)
+    return int(loop.train_batch((batch, unknown)).tokens)
 
 
-def _plain(train: Any, trainer: Any) -> Any:
+def _plain(train: Any, loop: Any) -> Any:
     """The plain tagger of the same size, with the same words and tags."""
     import torch
 
     from benchmarks.plain_tagger import PlainTagger, PlainTraining
 
-    lexicon, data = trainer.tagger.lexicon, trainer._data
+    lexicon, data = loop.task.tagger.lexicon, loop.task._data
     words = [torch.from_numpy(lexicon.ids(sentence.words)).long() for sentence in train]
     bounds = [int(offset) for offset in data.offsets[1:-1]]
     tags = list(torch.tensor_split(torch.from_numpy(data.tags).long(), bounds))
-    size = len(trainer.tagger.vectors.trained)
-    model = PlainTagger(size, len(trainer.tagger.tags), _EMBEDDING, _HIDDEN, _DROPOUT)
+    size = len(loop.task.tagger.vectors.trained)
+    model = PlainTagger(size, len(loop.task.tagger.tags), _EMBEDDING, _HIDDEN, _DROPOUT)
     return PlainTraining(model, words, tags)
 
 
@@ -124,7 +125,7 @@ def _speed(step: Any, batches: list[Any]) -> float:
 def _tagging(
     name: str, settings: dict[str, Any], data: Any, workspace: Workspace, report: Report, bar: Bar
 ) -> None:
-    tagger = _trainer(data.train, workspace, **settings).tagger
+    tagger = _new_loop(data.train, workspace, **settings).task.tagger
     tagger.net.eval()
     sentences = [sentence.words for sentence in data.test]
     tokens = sum(map(len, sentences))

@@ -24,10 +24,7 @@ KNOWN_KIND_TESTS = {
 }
 KNOWN_ROOT_IMPORTS = {"unrolled.cli.app", "unrolled.compilation"}
 KNOWN_BACK_IMPORTS = [
-    ("unrolled.neural.trainer", "unrolled.gradients.monitor"),
-    ("unrolled.neural.training", "unrolled.gradients.monitor"),
     ("unrolled.runtime.compiler", "unrolled.compilation"),
-    ("unrolled.training.checkpoints", "unrolled.neural.trainer"),
 ]
 
 

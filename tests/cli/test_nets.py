@@ -51,21 +51,22 @@ def test_a_net_is_trained_and_every_command_takes_it(
 
 def test_an_interrupted_training_goes_on(run: Run, texts: tuple[str, str], tmp_path: Path) -> None:
     from unrolled.neural.config import split_settings
-    from unrolled.neural.trainer import Trainer
+    from unrolled.neural.task import LanguageModelTask
     from unrolled.storage.loading import load
     from unrolled.text.corpus import read_corpus
+    from unrolled.training.loop import TrainingLoop
 
     train, _ = texts
     whole, net = tmp_path / "whole.safetensors", tmp_path / "net.safetensors"
     assert run("train", "net", train, "-o", whole, *QUICK)[0] == 0
     settings = {"hidden": 12, "classes": 4, "batch": 4, "bptt": 6, "epochs": 2,
                 "dropout_input": 0.0, "dropout_layers": 0.0, "dropout_output": 0.0}  # fmt: skip
-    trainer = Trainer(read_corpus(train), None, *split_settings(settings))
-    trainer.keep(tmp_path / "net.safetensors.checkpoint")
-    trainer._run_epoch(None)
-    trainer._end_epoch()
-    trainer.schedule.epoch_ended(1.0)
-    trainer._save()
+    loop = TrainingLoop(LanguageModelTask(read_corpus(train), None, *split_settings(settings)))
+    loop.enable_checkpoints(tmp_path / "net.safetensors.checkpoint")
+    loop.run_epoch()
+    loop.end_epoch()
+    loop.schedule.epoch_ended(1.0)
+    loop.save()
     code, _, err = run("train", "net", train, "-o", net, "--resume", *QUICK)
     assert code == 0, err
     one, other = load(whole), load(net)

@@ -8,10 +8,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tagging.small_taggers import sentences, small_tagger
-from unrolled.tagging.data.columns import write_columns
+from unrolled.tagging.data.columns import read_columns, write_columns
 from unrolled.tagging.model import Tagger
 
 Run = Callable[..., tuple[int, str, str]]
@@ -47,6 +48,36 @@ def test_train_then_evaluate(run: Run, tmp_path: Path) -> None:
     assert "LOC: precision:" in out
     code, out, _ = run("evaluate", output, valid, "--json")
     assert json.loads(out)["f1"] > 0.9
+
+
+def test_an_interrupted_training_resumes(run: Run, tmp_path: Path) -> None:
+    from unrolled.tagging.config import split_settings
+    from unrolled.tagging.task import TaggerTask
+    from unrolled.training.loop import TrainingLoop
+
+    train, whole, output = (tmp_path / name for name in ("train.txt", "w.safetensors", "m"))
+    output = output.with_suffix(".safetensors")
+    write_columns(sentences(30), train)
+    options = ("--hidden", 8, "--embedding", 8, "--epochs", 2, "--dropout", "0.1", "--threads", 1)
+    assert run("train", "tagger", train, "-o", whole, *options)[0] == 0
+    settings = {"hidden": 8, "embedding": 8, "epochs": 2}
+    dropout = {f"dropout_{place}": 0.1 for place in ("input", "layers", "output")}
+    configs = split_settings({**settings, **dropout})
+    loop = TrainingLoop(TaggerTask(read_columns(train), [], *configs, threads=1))
+    loop.enable_checkpoints(tmp_path / "m.safetensors.checkpoint")
+    loop.run_epoch()
+    loop.end_epoch()
+    loop.save()
+    code, _, err = run("train", "tagger", train, "-o", output, "--resume", *options)
+    assert code == 0, err
+    one, other = Tagger.load(whole), Tagger.load(output)
+    assert np.array_equal(one.vectors.trained, other.vectors.trained)
+    assert len(other.settings["curve"]) == 2
+    assert not (tmp_path / "m.safetensors.checkpoint").exists()
+    options = (*options, "--resume", "--checkpoint", train)
+    code, _, err = run("train", "tagger", train, "-o", output, *options)
+    assert code == 2
+    assert "train.txt" in err
 
 
 def test_tag_writes_three_formats(

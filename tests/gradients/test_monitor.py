@@ -8,6 +8,7 @@ import json
 import math
 import sys
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -395,7 +396,7 @@ def test_our_training_is_the_same_under_the_monitor_and_leaves_a_record(tmp_path
                                 "epochs": 1}  # fmt: skip
     record = tmp_path / "record.jsonl"
     plain = train_net(text, **settings)
-    watched = train_net(text, monitor={"record": record, "every": 5}, **settings)
+    watched = train_net(text, monitor=partial(GradientMonitor, record=record, every=5), **settings)
     for one, other in zip(plain.net.parameters(), watched.net.parameters(), strict=True):
         assert torch.equal(one, other)
     lines = [json.loads(line) for line in record.read_text().splitlines()]
@@ -411,7 +412,7 @@ def test_plain_backpropagation_has_no_lags(tmp_path: Path) -> None:
     seen: list[Snapshot] = []
     train_net(
         write_text(tmp_path, 20), hidden=12, classes=4, batch=4, epochs=1, bptt=1, cell="elman",
-        monitor={"watch": seen.append},
+        monitor=partial(GradientMonitor, watch=seen.append),
     )  # fmt: skip
     assert seen[0].norm > 0
     assert seen[0].layers == []

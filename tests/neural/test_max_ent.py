@@ -18,7 +18,7 @@ from unrolled.neural.config import NetConfig, split_settings
 from unrolled.neural.continuous_cache import ContinuousCacheModel
 from unrolled.neural.max_ent import MaxEnt, SparseAdagrad
 from unrolled.neural.model import NeuralModel
-from unrolled.neural.trainer import Trainer
+from unrolled.neural.task import LanguageModelTask
 from unrolled.neural.training import train_net
 from unrolled.storage.model_file import read_model
 from unrolled.text.corpus import read_corpus
@@ -101,47 +101,46 @@ def test_features_are_of_the_last_words_and_end_at_the_sentence() -> None:
     assert not torch.any((other == starts) & (other >= 0))
 
 
-def _trainer(path: str, **settings: Any) -> Trainer:
-    net, training = split_settings({**QUICK, **settings})
-    return Trainer(read_corpus(path), None, net, training)
+def _task(path: str, **settings: Any) -> LanguageModelTask:
+    return LanguageModelTask(read_corpus(path), None, *split_settings({**QUICK, **settings}))
 
 
 @pytest.mark.parametrize("output", ["classes", "full"])
 def test_gradients_of_the_table_agree_with_finite_differences(output: str, tmp_path: Path) -> None:
-    trainer = _trainer(write_text(tmp_path, 10), maxent_size=60, output_layer=output)
-    trainer.net.double()
-    max_ent = trainer.net.output.max_ent
+    task = _task(write_text(tmp_path, 10), maxent_size=60, output_layer=output)
+    task.net.double()
+    max_ent = task.net.output.max_ent
     assert max_ent is not None
     max_ent.table.data.normal_(std=0.3)
-    batch = next(trainer._batches())
-    trainer.state = trainer.net.begin(batch.inputs.shape[1])
+    batch = next(task.batches(0))
+    task.state = task.net.begin(batch.inputs.shape[1])
     adagrad = SparseAdagrad(max_ent)
-    (3 * trainer._loss(batch)[0]).backward()
+    (3 * task.loss(batch)[0]).backward()
     gradient = adagrad.gradient()
     table = max_ent.table.data
     for place in [*range(0, 60, 7), int(gradient.abs().argmax())]:
         kept, values = float(table[place]), []
         for sign in (1, -1):
             table[place] = kept + sign * 1e-5
-            values.append(3 * float(trainer._loss(batch)[0].detach()))
+            values.append(3 * float(task.loss(batch)[0].detach()))
         table[place] = kept
         numeric = (values[0] - values[1]) / 2e-5
         assert float(gradient[place]) == pytest.approx(numeric, rel=1e-4, abs=1e-7)
 
 
 def test_steps_of_the_table_are_those_of_dense_adagrad(tmp_path: Path) -> None:
-    trainer = _trainer(write_text(tmp_path, 40), maxent_size=60)
-    max_ent, mine = trainer.net.output.max_ent, trainer.direct
+    task = _task(write_text(tmp_path, 40), maxent_size=60)
+    max_ent, mine = task.net.output.max_ent, task.max_ent
     assert max_ent is not None
     assert mine is not None
     dense = max_ent.table.detach().clone().requires_grad_()
     optimiser = torch.optim.Adagrad([dense], lr=0.3, initial_accumulator_value=1, eps=0)
-    for number, batch in zip(range(4), trainer._batches(), strict=False):
+    for number, batch in zip(range(4), task.batches(0), strict=False):
         if batch.fresh:
-            trainer.state = trainer.net.begin(batch.inputs.shape[1])
-        loss, trainer.state, count = trainer._loss(batch)
+            task.state = task.net.begin(batch.inputs.shape[1])
+        loss, task.state, count = task.loss(batch)
         loss.backward()
-        trainer.state = tuple(part.detach() for part in trainer.state)
+        task.state = tuple(part.detach() for part in task.state)
         dense.grad = SparseAdagrad(max_ent).gradient(count)
         optimiser.step()
         mine.step(0.3, count, Group())
@@ -178,7 +177,7 @@ def test_resuming_leads_to_the_same_bits(accumulate: int, tmp_path: Path) -> Non
 
     with pytest.raises(StoppedError):
         train_net(path, checkpoint=kept, report=stop, **given)
-    assert read_model(kept).config["epoch"] == 1
+    assert read_model(kept).config["place"]["epoch"] == 1
     again = train_net(path, checkpoint=kept, resume=True, **given)
     for one, other in zip(whole.net.parameters(), again.net.parameters(), strict=True):
         assert torch.equal(one, other)
@@ -195,15 +194,8 @@ def test_a_cache_over_outputs_leaves_the_words_out() -> None:
 
 
 def test_no_features_on_gpus_nor_in_onnx(tmp_path: Path) -> None:
-    class OnGpu(Group):
-        device = torch.device("cuda")  # type: ignore[assignment]
-
-    net, training = split_settings(QUICK)
-    corpus = read_corpus(write_text(tmp_path, 10))
-    with pytest.raises(
-        SettingError, match=r"\(maxent_size\) are trained on CPUs only. Set CUDA_VIS"
-    ):
-        Trainer(corpus, None, net, training, group=OnGpu())
+    with pytest.raises(SettingError, match=r"\(maxent_size\) are trained on CPUs only. Use --dev"):
+        train_net(write_text(tmp_path, 10), device=torch.device("meta"), **QUICK)
     with pytest.raises(SettingError, match=r"\(maxent_size\) cannot be written as ONNX"):
         _log_probs(None, _model(maxent_size=60).net.output, "h")  # type: ignore[arg-type]
 

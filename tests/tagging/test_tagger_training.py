@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import os
+import random
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from tagging.small_taggers import SMALL, sentences, small_tagger
-from unrolled.errors import SettingError, TextError, UnrolledError, UnrolledWarning
+from unrolled.errors import FormatError, SettingError, TextError, UnrolledError, UnrolledWarning
+from unrolled.storage.model_file import read_model, write_model
 from unrolled.tagging.config import split_settings
 from unrolled.tagging.data.columns import TaggedSentence, write_columns
 from unrolled.tagging.data.features import Columns, Forms, Lexicon, shape_of
 from unrolled.tagging.data.tags import TagSet
 from unrolled.tagging.model import Tagger
-from unrolled.tagging.trainer import TaggerTrainer
+from unrolled.tagging.task import TaggerTask
 from unrolled.tagging.training import train_tagger
-from unrolled.training.row_optimiser import RowOptimiser
+from unrolled.training.loop import TrainingLoop
 
 
 def test_the_same_seed_gives_the_same_tagger_and_another_another() -> None:
@@ -43,19 +48,19 @@ def test_the_best_epoch_is_kept_and_patience_ends_training() -> None:
     assert any(line.startswith("epoch   1  loss") and "valid f1" in line for line in lines)
 
 
-class _Recording(TaggerTrainer):
-    """Keeps the weights before the first step and after each one."""
+class _Recording(TrainingLoop):
+    """Records the weights before the first step and after each one."""
 
-    def run(self, **options: Any) -> Tagger:
+    def run(self, **options: Any) -> None:
         self.path = [self._weights_now()]
-        return super().run(**options)
+        super().run(**options)
 
-    def _update(self, *given: Any) -> None:
-        super()._update(*given)
+    def update(self) -> None:
+        super().update()
         self.path.append(self._weights_now())
 
     def _weights_now(self) -> dict[str, np.ndarray]:
-        return _weights(self.tagger)
+        return _weights(self.task.tagger)  # type: ignore[attr-defined]
 
 
 def _weights(tagger: Tagger) -> dict[str, np.ndarray]:
@@ -66,14 +71,16 @@ def _weights(tagger: Tagger) -> dict[str, np.ndarray]:
 def _recorded(valid: list[TaggedSentence], **settings: Any) -> tuple[_Recording, Tagger]:
     settings = {**SMALL, "epochs": 2, "rate": 0.01, "dropout_input": 0.2, **settings}
     del settings["threads"]
-    trainer = _Recording(sentences(40), valid, *split_settings(settings), threads=1)
-    return trainer, trainer.run()
+    task = TaggerTask(sentences(40), valid, *split_settings(settings), threads=1)
+    loop = _Recording(task)
+    loop.run()
+    return loop, task.finished(loop.curve)
 
 
 @pytest.mark.parametrize("epochs", [10, 0.6])
 def test_averages_are_those_of_the_weights_after_each_step(epochs: float) -> None:
-    trainer, tagger = _recorded([], averaging=epochs)
-    steps = len(trainer.path)
+    loop, tagger = _recorded([], averaging=epochs)
+    steps = len(loop.path)
     assert steps == 11  # five batches an epoch, and the beginning
     if epochs > 2:
         shares = np.full(steps, 1 / steps)
@@ -81,9 +88,9 @@ def test_averages_are_those_of_the_weights_after_each_step(epochs: float) -> Non
         shares = np.array([1 / 3 * (2 / 3) ** 8] * 3 + [(2 / 3) ** n / 3 for n in range(8)][::-1])
     assert shares.sum() == pytest.approx(1)
     for name, found in _weights(tagger).items():
-        wanted = sum(share * one[name] for share, one in zip(shares, trainer.path, strict=True))
+        wanted = sum(share * one[name] for share, one in zip(shares, loop.path, strict=True))
         np.testing.assert_allclose(found, wanted, atol=1e-6)
-        assert np.abs(found - trainer.path[-1][name]).max() > 1e-3 or name.startswith("crf")
+        assert np.abs(found - loop.path[-1][name]).max() > 1e-3 or name.startswith("crf")
 
 
 def test_averaging_changes_no_step_and_is_what_the_best_epoch_is_chosen_by() -> None:
@@ -252,26 +259,6 @@ def test_a_loss_that_is_no_number_stops_with_a_sentence() -> None:
         train_tagger(sentences(30), **settings)
 
 
-def test_rows_are_moved_as_torch_moves_them_when_all_are_touched() -> None:
-    torch.manual_seed(1)
-    for kind, momentum in (("adam", 0.0), ("sgd", 0.9)):
-        table = torch.randn(4, 3)
-        twin = table.clone().requires_grad_()
-        ours = RowOptimiser(table, kind, momentum)
-        theirs: torch.optim.Optimizer = torch.optim.Adam([twin], lr=0.1)
-        if kind == "sgd":
-            theirs = torch.optim.SGD([twin], lr=0.1, momentum=momentum)
-        for _ in range(5):
-            gradient = torch.randn(4, 3)
-            twin.grad = gradient.clone()
-            theirs.step()
-            ours.step(torch.arange(4), gradient, 0.1)
-        torch.testing.assert_close(table, twin.detach())
-        before = table.clone()
-        ours.step(torch.tensor([2]), torch.ones(1, 3), 0.1)
-        assert (table != before).any(1).tolist() == [False, False, True, False]
-
-
 def test_letters_of_words_lie_between_borders() -> None:
     forms = Forms(["ab", "", "caa"], Lexicon([], trained=3), {"a": 2, "b": 3})
     letters = forms.letters(np.array([2, 0]), 2)
@@ -316,3 +303,78 @@ def test_allowed_transitions_are_those_that_convert_gives() -> None:
 
             whole = tags_of(read(names), 3, scheme) == names
             assert passes == whole, (scheme, names)
+
+
+# -- interruption ----------------------------------------------------------------------------------
+
+INTERRUPTED: dict[str, Any] = {
+    **SMALL, "epochs": 6, "dropout_input": 0.3, "word_dropout": 1.0, "batch": 4,
+}  # fmt: skip
+# Trains as told, and kills itself with SIGKILL in that batch.
+PROGRAM = """
+import os, signal, sys
+from tagging.small_taggers import sentences
+from unrolled.tagging import task
+from unrolled.tagging.training import train_tagger
+settings, kept, batch = eval(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+backward = task.TaggerTask.backward
+count = 0
+def killing(self, given):
+    global count
+    count += 1
+    if count == batch:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return backward(self, given)
+task.TaggerTask.backward = killing
+train_tagger(sentences(40), valid=sentences(10, seed=5), checkpoint=kept, checkpoint_minutes=0,
+             **settings)
+"""
+
+
+@pytest.mark.parametrize("settings", [
+    {}, {"optimiser": "sgd", "rate": 0.2, "momentum": 0.5, "schedule": "decay"},
+    {"averaging": 0.5, "cell": "gru", "output_layer": "softmax", "patience": 3},
+])  # fmt: skip
+def test_killed_at_a_random_moment_it_resumes_to_the_same_bits(
+    settings: dict[str, Any], tmp_path: Path
+) -> None:
+    given, kept = {**INTERRUPTED, **settings}, tmp_path / "tagger.checkpoint"
+    whole = train_tagger(sentences(40), valid=sentences(10, seed=5), **given)
+    moment = random.SystemRandom().randint(2, 25)  # of 60 batches, ten an epoch
+    tests = Path(__file__).resolve().parents[1]
+    paths = os.pathsep.join([str(tests), str(tests.parent / "src")])
+    process = subprocess.run(
+        [sys.executable, "-c", PROGRAM, repr(given), str(kept), str(moment)],
+        env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert process.returncode == -signal.SIGKILL, process.stderr
+    place = read_model(kept, verify=True).config["place"]
+    assert 10 * place["epoch"] + place["position"] == moment - 1
+    again = train_tagger(
+        sentences(40), valid=sentences(10, seed=5), checkpoint=kept, resume=True, **given
+    )
+    for name, weights in _weights(whole).items():
+        assert np.array_equal(weights, _weights(again)[name]), (name, moment)
+    times = {"seconds": 0, "tokens_per_second": 0}
+    for one, other in zip(whole.settings["curve"], again.settings["curve"], strict=True):
+        assert {**one, **times} == {**other, **times}
+
+
+def test_checkpoints_of_other_taggers_are_refused(tmp_path: Path) -> None:
+    kept = tmp_path / "tagger.checkpoint"
+    given = {**INTERRUPTED, "epochs": 1, "columns": (0,)}
+    train_tagger(sentences(12), checkpoint=kept, **given)
+
+    def resume(count: int = 12, **settings: Any) -> None:
+        train_tagger(sentences(count), checkpoint=kept, resume=True, **{**given, **settings})
+
+    resume()
+    with pytest.raises(SettingError, match="written with tagger hidden 12, and now it is 13"):
+        resume(hidden=13)
+    with pytest.raises(SettingError, match="written with training epochs 1, and now it is 2"):
+        resume(epochs=2)
+    with pytest.raises(SettingError, match="written with data train"):
+        resume(count=13)
+    write_model(kept, kind="net-checkpoint", config={}, arrays={})
+    with pytest.raises(FormatError, match="holds a net-checkpoint, not a checkpoint of a tagger"):
+        resume()

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from unrolled.cli import options as shared
-
-if TYPE_CHECKING:
-    from unrolled.neural.config import Tick
 
 _NET, _TRAINING = "Net", "Training"
 
@@ -107,13 +105,8 @@ def net(
     precision: Annotated[
         str, _option("auto (bfloat16 where a GPU gains), float32, bfloat16.", _TRAINING)
     ] = "auto",
-    checkpoint: Annotated[
-        Path | None,
-        typer.Option(help="Where to keep training's state.", show_default="OUTPUT.checkpoint"),
-    ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the checkpoint, if there is one.")
-    ] = False,
+    checkpoint: shared.Checkpoint = None,
+    resume: shared.Resume = False,
     monitor: Annotated[
         bool,
         typer.Option(
@@ -129,6 +122,7 @@ def net(
     invalid: shared.Invalid = "error",
     specials: shared.Specials = "unknown",
     field: shared.Field = None,
+    device: shared.Device = "auto",
     threads: shared.Threads = 2,
 ) -> None:
     """Train a neural language model (extra `neural`).
@@ -162,16 +156,18 @@ def net(
 
         watch, view = None, None
         if monitor:
+            from unrolled.gradients.monitor import GradientMonitor
             from unrolled.gradients.monitor_view import MonitorView
 
             view = MonitorView()
             record = output.with_name(output.name + ".gradients.jsonl")
-            watch = {"record": record, "every": monitor_every, "live": view}
+            watch = partial(GradientMonitor, record=record, every=monitor_every, live=view)
         model = train_net(
             texts, valid=valid, options=options, min_count=min_count, max_size=vocabulary_size,
             words=shared.read_words(vocabulary), checkpoint=kept, resume=resume, threads=threads,
             report=view.say if view else stages.stage, monitor=watch,
-            tick=lambda tick: view.title(_line(tick)) if view else stages.draw_soon(_line(tick)),
+            progress=lambda now: (view.title if view else stages.draw_soon)(now.line()),
+            device=device,
             cell=cell, nonlinearity=nonlinearity, hidden=hidden, layers=layers,
             embedding=embedding, tied=tied, residual=residual, order=order,
             output_layer=output_layer,
@@ -192,13 +188,4 @@ def net(
         )  # fmt: skip
         if is_first():
             model.save(output)
-            kept.unlink(missing_ok=True)  # what it was kept for is done
-
-
-def _line(tick: Tick) -> str:
-    valid = "" if tick.valid_perplexity is None else f", valid ppl {tick.valid_perplexity:.1f}"
-    return (
-        f"epoch {tick.epoch} of {tick.epochs}, {100 * tick.done:.0f} %, "
-        f"{tick.tokens_per_second:,.0f} tokens/s, {tick.seconds_left / 60:.1f} min left, "
-        f"ppl {tick.perplexity:.1f}{valid}"
-    )
+            kept.unlink(missing_ok=True)  # it has served its purpose

@@ -26,6 +26,13 @@ Threads = Annotated[int, typer.Option(help="Threads.", min=1)]
 Device = Annotated[
     str, typer.Option(help="Where nets compute: auto (a GPU if there is one), cpu or cuda.")
 ]
+Checkpoint = Annotated[
+    Path | None,
+    typer.Option(help="Where to save training's state.", show_default="OUTPUT.checkpoint"),
+]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Continue from the checkpoint, if there is one.")
+]
 Tokens = Annotated[str, typer.Option(help="word, char, byte, or a SentencePiece .model file.")]
 Lower = Annotated[bool, typer.Option("--lower", help="Lower-case the text first.")]
 Invalid = Annotated[str, typer.Option(help="What is not UTF-8: error, or replace it by U+FFFD.")]

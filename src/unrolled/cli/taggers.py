@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from unrolled.cli import options as shared
 from unrolled.cli.tagging import Encoding, Separator, TagColumn, WordColumn, column_format
-
-if TYPE_CHECKING:
-    from unrolled.cli.progress import Stages
-    from unrolled.training.curve import TaggerTick
 
 _DATA, _NET, _TRAINING = "Data", "Net", "Training"
 
@@ -128,6 +124,8 @@ def tagger(
         str, _option("Weights of the loss on tags: 'O=0.6 B=1'; softmax only.", _TRAINING)
     ] = "",
     seed: Annotated[int, _option("Of initial values, dropout and order.", _TRAINING)] = 1,
+    checkpoint: shared.Checkpoint = None,
+    resume: shared.Resume = False,
     device: shared.Device = "auto",
     threads: shared.Threads = 2,
 ) -> None:
@@ -144,6 +142,7 @@ def tagger(
     from unrolled.cli.progress import Stages, compiling_announced
 
     check_output(output)
+    kept = checkpoint or output.with_name(output.name + ".checkpoint")
     dropped = shared.three_numbers(dropout, "--dropout")
     settings: dict[str, Any] = {
         "cell": cell, "nonlinearity": nonlinearity, "hidden": hidden, "layers": layers,
@@ -168,9 +167,11 @@ def tagger(
         train, held_out = _task_data(task, files, valid, encoding)
         model = train_tagger(
             train, valid=held_out, layout=layout, encoding=encoding, threads=threads, device=device,
-            report=stages.stage, tick=lambda tick: _show(stages, tick), **settings,
+            report=stages.stage, progress=lambda now: stages.draw_soon(now.line()),
+            checkpoint=kept, resume=resume, **settings,
         )  # fmt: skip
         model.save(output)
+        kept.unlink(missing_ok=True)  # it has served its purpose
         stages.stage(f"{output} is written")
 
 
@@ -200,12 +201,3 @@ def _weights(text: str) -> dict[str, float] | None:
         if not tag:
             raise SettingError(f"--label-weights has '{part}', and must be such as 'O=0.6 B=1'")
     return weights or None
-
-
-def _show(stages: Stages, tick: TaggerTick) -> None:
-    score = "" if tick.score is None else f", valid {100 * tick.score:.2f}"
-    stages.draw_soon(
-        f"epoch {tick.epoch} of {tick.epochs}, {100 * tick.done:.0f} %, "
-        f"{tick.tokens_per_second:,.0f} tokens/s, {tick.seconds_left / 60:.1f} min left, "
-        f"loss {tick.loss:.3f}{score}"
-    )

@@ -18,7 +18,7 @@ from unrolled.text.demo_text import cased_demo_text
 
 if TYPE_CHECKING:
     from unrolled.tagging.model import Tagger
-    from unrolled.training.curve import TaggerTick
+    from unrolled.training.records import Progress
 
 # Small and quick: a minute on two cores. A CRF costs little with 21 tags, and makes a capital
 # follow a full stop. Little dropout: one pass over 650 thousand words does not overfit.
@@ -39,7 +39,7 @@ def train_demo_tagger(
     folder: str | os.PathLike[str] | None = None,
     threads: int = 2,
     report: Callable[[str], None] | None = None,
-    tick: Callable[[TaggerTick], None] | None = None,
+    progress: Callable[[Progress], None] | None = None,
     **settings: Any,
 ) -> PunctuationScores:
     """Train on the demo text as it is written, write the tagger, and score it on the test part.
@@ -47,7 +47,7 @@ def train_demo_tagger(
     Args:
         path: where the tagger goes; ``unrolled tag PATH`` then restores what a user types.
         folder: where the text lies; see `demo.cased_demo_text`.
-        threads, report, tick, settings: see `training.train_tagger`; settings go before SETTINGS.
+        threads, report, progress, settings: see `train_tagger`; settings go before SETTINGS.
 
     Raises:
         MissingExtraError: torch, or the package with the text, is not installed.
@@ -57,8 +57,13 @@ def train_demo_tagger(
     files = cased_demo_text(folder)
     train, valid = punctuation_data(str(files.train), str(files.valid))
     tagger = train_tagger(
-        train, valid=valid, threads=threads, report=report, tick=tick, **{**SETTINGS, **settings}
-    )
+        train,
+        valid=valid,
+        threads=threads,
+        report=report,
+        progress=progress,
+        **{**SETTINGS, **settings},
+    )  # fmt: skip
     tagger.save(Path(path))
     test = list(punctuation_sentences(str(files.test)))
     found = tagger.predict([sentence.words for sentence in test])

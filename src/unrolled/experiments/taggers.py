@@ -52,7 +52,7 @@ class TaggerRun:
         used = Split(*(part[: self.sentences] for part in parts))
         tagger = train_tagger(
             used.train, valid=used.dev, threads=1, device=self.device,
-            tick=lambda tick: report_progress(tick.done), **self.settings,
+            progress=lambda now: report_progress(now.done), **self.settings,
         )  # fmt: skip
         return tagger, used
 

@@ -226,40 +226,6 @@ class TrainingConfig:
             raise SettingError("there are no vectors to freeze", hint="Name a file with vectors")
 
 
-@dataclass(frozen=True)
-class EpochRecord:
-    """One line of a learning curve; perplexities are exp of the mean loss of a token."""
-
-    epoch: int
-    tokens: int
-    seconds: float
-    train_perplexity: float
-    valid_perplexity: float | None
-    rate: float
-    clipped: float
-
-    def line(self) -> str:
-        """The record as one line of text."""
-        valid = "" if self.valid_perplexity is None else f"  valid ppl {self.valid_perplexity:8.2f}"
-        return (
-            f"epoch {self.epoch:3d}  train ppl {self.train_perplexity:8.2f}{valid}  "
-            f"rate {self.rate:.2g}  clipped {100 * self.clipped:.0f} %  {self.seconds:.0f} s"
-        )
-
-
-@dataclass(frozen=True)
-class Tick:
-    """How far training is, told about every second."""
-
-    epoch: int
-    epochs: int
-    done: float
-    tokens_per_second: float
-    seconds_left: float
-    perplexity: float
-    valid_perplexity: float | None
-
-
 def default_rates(cell: str = "lstm", optimiser: str = "adam") -> dict[str, float]:
     """Learning rates that trained nets of 200 units well on a million words, by validation.
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unrolled.neural.config import Tick, split_settings
+from unrolled.neural.config import split_settings
 from unrolled.neural.model import NeuralModel
-from unrolled.neural.trainer import Trainer
+from unrolled.neural.task import LanguageModelTask
 from unrolled.text.corpus import TextOptions, read_corpus
+from unrolled.training.devices import computing_on
 from unrolled.training.distributed import join, leave, refuse_standard_input
+from unrolled.training.loop import Monitor, TrainingLoop
+from unrolled.training.records import Progress
 
 if TYPE_CHECKING:
+    import torch
+
     from unrolled.text.sources import Sources
 
 
@@ -30,9 +34,10 @@ def train_net(
     checkpoint_minutes: float = 5.0,
     resume: bool = False,
     threads: int = 2,
+    device: str | torch.device = "auto",
     report: Callable[[str], None] | None = None,
-    tick: Callable[[Tick], None] | None = None,
-    monitor: dict[str, Any] | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    monitor: Callable[..., Monitor] | None = None,
     **settings: Any,
 ) -> NeuralModel:
     """Train a neural language model; a tied LSTM of 256 units with 100 classes by default.
@@ -47,25 +52,26 @@ def train_net(
         options: how text becomes tokens; the model keeps them for later texts.
         vocabulary, min_count, max_size, words: limits of the vocabulary, see `read_corpus`.
         checkpoint: file to write every ``checkpoint_minutes`` and after each epoch.
-        resume: go on from ``checkpoint`` if it is there: on the CPU to the same weights, bit for
-            bit, as without the break.
+        resume: continue from ``checkpoint`` if it is there: on the CPU to the same weights, bit
+            for bit, as without the interruption.
         threads: for reading and for the nets' arithmetic, of all processes on this machine.
-        report: called with a line at each stage and epoch.
-        tick: called about every second.
-        monitor: watch the gradients: what `GradientMonitor` is to be made with, such as
-            ``{"record": "gradients.jsonl"}``; the first process's own gradients under torchrun.
+        device: where that is done: ``auto``, a GPU if there is one; ``cpu``; or ``cuda``.
+        report: called with a line at each stage and epoch. progress: called about every second.
+        monitor: watches the gradients: `GradientMonitor`, perhaps with settings of its own, as in
+            ``partial(GradientMonitor, record="gradients.jsonl")``. It is called with the net and
+            ``clip_norm``, ``step`` and ``append``; under torchrun in the first process only.
         **settings: those of `NetConfig` and `TrainingConfig`.
 
     Raises:
         TextError: a text that cannot be read or is too short. SettingError: a setting that is
-            unknown or not allowed. UnrolledError: the loss is no longer a number, or another
-            process of the group has ended.
+            unknown or not allowed. UnrolledError: training diverges, or another process of the
+            group has ended.
     """
     net_config, training_config = split_settings(settings)
-    group = join()
+    group = join(device)
     threads = group.threads(threads)
     if not group.first:
-        report = tick = None
+        report = progress = monitor = None
     if group.size > 1:
         refuse_standard_input(sources)
     say = report or (lambda line: None)
@@ -79,29 +85,19 @@ def train_net(
         held_out = read_corpus(
             valid, options=options, vocabulary=corpus.vocabulary, threads=threads
         )
-    trainer = Trainer(
+    task = LanguageModelTask(
         corpus, held_out, net_config, training_config, options=options, threads=threads,
         group=group,
     )  # fmt: skip
-    if trainer.vectors_line:
-        say(trainer.vectors_line)
+    for line in (task.vectors_line, computing_on(group.device)):
+        if line:
+            say(line)
+    loop = TrainingLoop(task, group)
     if checkpoint is not None:
-        trainer.keep(Path(checkpoint), checkpoint_minutes, resume)
-    with watched(trainer, monitor if group.first else None, append=resume):
-        model = trainer.run(report=say, tick=tick)
+        loop.enable_checkpoints(Path(checkpoint), checkpoint_minutes, resume)
+    if monitor is not None:
+        clip_norm = training_config.clip_norm
+        loop.monitor = monitor(task.net, clip_norm=clip_norm, step=loop.step, append=resume)
+    loop.run(report=say, progress=progress)
     leave(group)
-    return model
-
-
-@contextmanager
-def watched(trainer: Trainer, settings: dict[str, Any] | None, *, append: bool) -> Iterator[None]:
-    """Hang a monitor of these settings, or none, on a trainer."""
-    if settings is None:
-        yield
-        return
-    from unrolled.gradients.monitor import GradientMonitor
-
-    own = {"clip_norm": trainer.config.clip_norm, "step": trainer.step, "append": append}
-    with GradientMonitor(trainer.net, **{**own, **settings}) as monitor:
-        trainer.monitor = monitor
-        yield
+    return task.model(loop.curve)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unrolled.tagging.config import split_settings
 from unrolled.tagging.data.columns import ColumnFormat, TaggedSentence, iter_columns, read_columns
 from unrolled.tagging.model import Tagger
-from unrolled.tagging.trainer import TaggerTrainer
-from unrolled.training.curve import TaggerTick
-from unrolled.training.devices import device_of
+from unrolled.tagging.task import TaggerTask
+from unrolled.training.devices import computing_on, device_of
+from unrolled.training.loop import TrainingLoop
+from unrolled.training.records import Progress
 
 if TYPE_CHECKING:
     import torch
@@ -27,10 +29,13 @@ def train_tagger(
     valid: Sources | Sequence[TaggedSentence] | None = None,
     layout: ColumnFormat | None = None,
     encoding: str = "utf-8",
+    checkpoint: str | Path | None = None,
+    checkpoint_minutes: float = 5.0,
+    resume: bool = False,
     threads: int = 2,
     device: str | torch.device = "auto",
     report: Callable[[str], None] | None = None,
-    tick: Callable[[TaggerTick], None] | None = None,
+    progress: Callable[[Progress], None] | None = None,
     **settings: Any,
 ) -> Tagger:
     """Train a tagger; by default a bidirectional LSTM over words and characters under a CRF.
@@ -39,16 +44,20 @@ def train_tagger(
         train: column files, folders, ``-``, or sentences.
         valid: the same, to choose the best epoch by; without it the last epoch is kept.
         layout: how column files are laid out. encoding: theirs.
+        checkpoint: file to write every ``checkpoint_minutes`` and after each epoch.
+        resume: continue from ``checkpoint`` if it is there: on the CPU to the same weights, bit
+            for bit, as without the interruption.
         threads: for the net's arithmetic.
         device: where that is done, and where the tagger then tags: ``auto``, a GPU if there is one;
             ``cpu``; or ``cuda``, where a seed gives nearly, but not just, the same tagger again.
-        report: called with a line at each stage and epoch. tick: called about every second.
+        report: called with a line at each stage and epoch. progress: called about every
+            second.
         **settings: those of `TaggerConfig` and `TaggerTraining`.
 
     Raises:
         TextError: a file that cannot be read or is broken, no sentences, or no tags.
         SettingError: a setting that is unknown or not allowed, or no GPU.
-        UnrolledError: the loss is no longer a number.
+        UnrolledError: training diverges.
 
     >>> one = TaggedSentence(("Ann", "ran"), ("B-PER", "O"))
     >>> other = TaggedSentence(("we", "ran"), ("O", "O"))
@@ -63,11 +72,15 @@ def train_tagger(
     say("reading sentences")
     sentences = sentences_of(train, layout, encoding)
     held_out = sentences_of(valid, layout, encoding) if valid is not None else []
-    trainer = TaggerTrainer(sentences, held_out, config, training, threads=threads, device=where)
-    say(trainer.vectors_line)
-    if where.type != "cpu":
-        say(f"computing on {where.type}")
-    return trainer.run(report=say, tick=tick)
+    task = TaggerTask(sentences, held_out, config, training, threads=threads, device=where)
+    for line in (task.vectors_line, computing_on(where)):
+        if line:
+            say(line)
+    loop = TrainingLoop(task)
+    if checkpoint is not None:
+        loop.enable_checkpoints(Path(checkpoint), checkpoint_minutes, resume)
+    loop.run(report=say, progress=progress)
+    return task.finished(loop.curve)
 
 
 def sentences_of(

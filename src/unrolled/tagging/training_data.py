@@ -11,6 +11,7 @@ import numpy as np
 
 from unrolled.errors import SettingError, TextError, UnrolledWarning
 from unrolled.tagging.config import TaggerConfig
+from unrolled.tagging.data.batches import ranges
 from unrolled.tagging.data.columns import TaggedSentence
 from unrolled.tagging.data.features import Columns
 from unrolled.tagging.data.notation import notation_named
@@ -29,6 +30,10 @@ class TrainingData(NamedTuple):
     columns: list[Array]
     lengths: Array
     offsets: Array
+
+    def places(self, numbers: Array) -> Array:
+        """Where the words of sentences of these numbers lie, (N,)."""
+        return ranges(self.offsets[numbers], self.lengths[numbers])
 
     @classmethod
     def of(

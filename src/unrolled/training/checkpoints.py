@@ -1,131 +1,57 @@
-"""Training in the middle, as one safetensors file: weights, optimiser, random numbers, place."""
+"""The state of a training as one safetensors file: arrays, and a place as JSON."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from unrolled.errors import FormatError, SettingError
-from unrolled.storage.model_file import ModelFile, read_model, write_model
+from unrolled.storage.model_file import read_model, write_model
 
-if TYPE_CHECKING:
-    from unrolled.neural.trainer import Trainer
-    from unrolled.training.adam import AdamW
-
-KIND = "net-checkpoint"
-VERSION = 2
+VERSION = 3
 
 
-def write_checkpoint(trainer: Trainer, path: Path) -> None:
-    """Write all that `resume_from` needs, whole or not at all; with the same number of processes
-    training goes on to the same bits, with another to nearly the same.
+def write_checkpoint(
+    path: Path,
+    kind: str,
+    *,
+    identity: Mapping[str, Mapping[str, Any]],
+    place: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+) -> None:
+    """Write all of it or nothing.
+
+    Args:
+        kind: what is trained. identity: settings and data, which a resumed training must share.
+        place: where training is, as JSON knows it.
 
     Raises:
         UnrolledError: the disk is full or fails; an earlier checkpoint stays as it was.
     """
-    tensors = dict(_of_net("net", trainer.net.named_parameters()))
-    tensors |= {f"best.{name}": value for name, value in (trainer.best or {}).items()}
-    tensors |= {f"mean.{name}": value for name, value in trainer.averager.means.items()}
-    if trainer.direct is not None:
-        tensors["direct.squares"] = trainer.direct.squares
-    group = trainer.group
-    for place, part in enumerate(trainer.state):  # of the whole batch
-        tensors[f"state.{place}"] = torch.cat(group.all_rows(part))
-    inner = trainer.optimiser.state_dict()["state"]
-    for place, slots in inner.items():
-        tensors |= {f"optimiser.{place}.{slot}": _tensor(value) for slot, value in slots.items()}
-    for rank, random in enumerate(group.all_rows(torch.get_rng_state())):
-        tensors[f"random.{rank}"] = random
-    if not group.first:
-        return
-    config = {
-        "version": VERSION,
-        **identity(trainer),
-        "epoch": trainer.epoch,
-        "position": trainer.position,
-        "step": trainer.step,
-        "totals": trainer.totals.kept(),
-        "schedule": trainer.schedule.state(),
-        "averaged": trainer.averager.count,
-        "curve": [asdict(record) for record in trainer.curve],
-    }
+    config = {"version": VERSION, "place": place, **_as_json(identity)}
     arrays = {name: value.detach().cpu().contiguous().numpy() for name, value in tensors.items()}
-    write_model(path, kind=KIND, config=config, arrays=arrays)
+    write_model(path, kind=f"{kind}-checkpoint", config=config, arrays=arrays)
 
 
-def _of_net(prefix: str, named: Any) -> list[tuple[str, Tensor]]:
-    return [(f"{prefix}.{name}", value) for name, value in named]
-
-
-def _tensor(value: Any) -> Tensor:
-    return value if isinstance(value, Tensor) else torch.tensor(value)
-
-
-def identity(trainer: Trainer) -> dict[str, Any]:
-    """What must be the same for training to go on: settings and text."""
-    return {
-        "net": asdict(trainer.net_config),
-        "training": asdict(trainer.config),
-        "text": trainer.checksums(),
-    }
-
-
-def resume_from(trainer: Trainer, path: Path) -> None:
-    """Put a fresh trainer where the checkpoint was written.
+def read_checkpoint(
+    path: Path, kind: str, identity: Mapping[str, Mapping[str, Any]]
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The place and the tensors of a checkpoint.
 
     Raises:
-        FormatError: the file is damaged, no checkpoint, or of another version.
-        SettingError: it is of another net, other settings or another text.
+        FormatError: the file is damaged, no checkpoint of this kind, or of another version.
+        SettingError: it was written with other settings or other data.
     """
     file = read_model(path, verify=True)
-    if file.kind != KIND:
-        raise FormatError(f"it holds a {file.kind}, not a checkpoint", where=str(path))
-    _check(file, trainer)
-    device = trainer.device
-    tensors = {name: torch.from_numpy(np.array(array)) for name, array in file.arrays.items()}
-    from unrolled.training.averaging import set_parameters
-
-    config = file.config
-    try:
-        set_parameters(trainer.net, _under("net.", tensors))
-        trainer.best = {n: t.to(device) for n, t in _under("best.", tensors).items()} or None
-        trainer.averager.count = config["averaged"]
-        means = _under("mean.", tensors)
-        trainer.averager.means = {name: tensor.to(device) for name, tensor in means.items()}
-        states = _under("state.", tensors)
-        parts = [states[str(place)] for place in range(len(states))]
-        trainer.state = tuple(part[trainer.group.share(len(part))].to(device) for part in parts)
-        _fill_optimiser(trainer.optimiser, _under("optimiser.", tensors))
-        if trainer.direct is not None:
-            trainer.direct.squares.copy_(tensors["direct.squares"])
-        own = f"random.{trainer.group.rank}"
-        if own in tensors:  # else there are more processes than there were
-            torch.set_rng_state(tensors[own])
-        trainer.take_place(config)
-    except (KeyError, TypeError, RuntimeError, ValueError) as error:
-        raise FormatError(f"the checkpoint cannot be used: {error}", where=str(path)) from None
-
-
-def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {n[len(prefix) :]: tensor for n, tensor in tensors.items() if n.startswith(prefix)}
-
-
-def _fill_optimiser(optimiser: torch.optim.Optimizer | AdamW, slots: dict[str, Tensor]) -> None:
-    state = optimiser.state_dict()
-    state["state"] = {}
-    for name, value in slots.items():
-        place, slot = name.split(".")
-        state["state"].setdefault(int(place), {})[slot] = value
-    optimiser.load_state_dict(state)
-
-
-def _check(file: ModelFile, trainer: Trainer) -> None:
-    where = str(file.path)
+    where = str(path)
+    if file.kind != f"{kind}-checkpoint":
+        raise FormatError(f"it holds a {file.kind}, not a checkpoint of a {kind}", where=where)
     if file.config.get("version") != VERSION:
         raise FormatError(
             f"the checkpoint has version {file.config.get('version')}, and this program reads "
@@ -133,7 +59,7 @@ def _check(file: ModelFile, trainer: Trainer) -> None:
             where=where,
             hint="Train anew without --resume",
         )
-    for part, wanted in identity(trainer).items():
+    for part, wanted in _as_json(identity).items():
         found = file.config.get(part)
         if not isinstance(found, dict):
             raise FormatError(f"the checkpoint lacks its '{part}'", where=where)
@@ -143,5 +69,16 @@ def _check(file: ModelFile, trainer: Trainer) -> None:
                     f"the checkpoint was written with {part} {name} {found.get(name)}, "
                     f"and now it is {value}",
                     where=where,
-                    hint="Use the same settings and text, or train anew without --resume",
+                    hint="Use the same settings and data, or train anew without --resume",
                 )
+    place = file.config.get("place")
+    if not isinstance(place, dict):
+        raise FormatError("the checkpoint lacks its 'place'", where=where)
+    tensors = {name: torch.from_numpy(np.array(array)) for name, array in file.arrays.items()}
+    return place, tensors
+
+
+def _as_json(identity: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The same with lists for tuples, as a file gives them back."""
+    result: dict[str, dict[str, Any]] = json.loads(json.dumps(identity))
+    return result

@@ -1,4 +1,4 @@
-"""Where a net computes: on the CPU or on a GPU."""
+"""Where a net computes: on the CPU or on a GPU, and how precisely."""
 
 from __future__ import annotations
 
@@ -34,3 +34,19 @@ def device_of(wish: str | torch.device) -> torch.device:
             f"the device is 'cuda', and torch finds no GPU{built}", hint="Take auto or cpu"
         )
     return torch.device("cuda") if found and wish != "cpu" else CPU
+
+
+def computing_on(device: torch.device) -> str:
+    """A line that names the device, empty for the CPU."""
+    return "" if device.type == "cpu" else f"computing on {device.type}"
+
+
+def uses_bfloat16(precision: str, device: torch.device) -> bool:
+    """Whether products are taken in bfloat16: where it is asked for, or on GPUs that have it.
+
+    >>> uses_bfloat16("auto", CPU)
+    False
+    """
+    if precision == "auto":
+        return device.type == "cuda" and torch.cuda.is_bf16_supported()
+    return precision == "bfloat16"

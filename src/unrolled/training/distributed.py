@@ -1,8 +1,7 @@
 """Several processes that train one net together, as torchrun starts them.
 
-Each takes its share of the B parts of the text that stand side by side, so that a batch of B in
-all is the batch of one process alone. Every process holds the whole net; before each step the
-gradients are summed in one message.
+Each takes its share of the B texts of a batch, so that together they take the batch of one process
+alone. Every process holds the whole net; before each step the gradients are summed in one message.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from unrolled.errors import SettingError, UnrolledError
+from unrolled.training.devices import CPU, device_of
 
 if TYPE_CHECKING:
     from unrolled.text.sources import Sources
@@ -34,24 +34,19 @@ class Group:
     Attributes:
         rank: number of this process, from 0. size: how many there are.
         local_rank, local_size: the same among those on this machine.
+        device: where this process computes, a GPU of its own or the CPU.
     """
 
     rank: int = 0
     size: int = 1
     local_rank: int = 0
     local_size: int = 1
+    device: torch.device = CPU
 
     @property
     def first(self) -> bool:
         """Whether this is the one that validates, reports and writes."""
         return self.rank == 0
-
-    @property
-    def device(self) -> torch.device:
-        """Where this process computes: a GPU of its own if there are any."""
-        if torch.cuda.is_available():
-            return torch.device("cuda", self.local_rank)
-        return torch.device("cpu")
 
     def threads(self, threads: int) -> int:
         """This process's share of the threads that its machine may use."""
@@ -128,27 +123,33 @@ class Group:
             raise UnrolledError(f"the {self.size} processes do not have the same {what}")
 
 
-def join() -> Group:
-    """The group that torchrun's environment tells of, joined; a process alone without one.
+def join(device: str | torch.device = "auto") -> Group:
+    """The group that torchrun's environment describes, joined; a process alone without one.
+
+    Args:
+        device: where it computes, see `device_of`; on GPUs each process has one of its own.
 
     Raises:
-        SettingError: more processes than GPUs on a machine that has some.
+        SettingError: more processes than GPUs, or as of `device_of`.
         UnrolledError: the others cannot be reached.
     """
     names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
-    if "MASTER_ADDR" not in os.environ or not all(name in os.environ for name in names):
-        return Group()
-    group = Group(*(int(os.environ[name]) for name in names))
-    if group.size == 1:
-        return Group()
-    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    where = device_of(device)
+    given = "MASTER_ADDR" in os.environ and all(name in os.environ for name in names)
+    rank, size, local_rank, local_size = (int(os.environ[n]) if given else 1 for n in names)
+    if size == 1:
+        return Group(device=where)
+    gpus = torch.cuda.device_count() if where.type == "cuda" else 0
+    if where.type == "cuda":
+        where = torch.device("cuda", local_rank)
+    group = Group(rank, size, local_rank, local_size, where)
     if 0 < gpus < group.local_size:
         raise SettingError(
             f"{group.local_size} processes are to share {gpus} GPUs, and each needs its own",
             hint=f"Use torchrun --nproc-per-node {gpus}",
         )
     if gpus:
-        torch.cuda.set_device(group.device)
+        torch.cuda.set_device(where)
     if not dist.is_initialized():
         with _others_may_end():
             dist.init_process_group("nccl" if gpus else "gloo", timeout=PATIENCE)
@@ -182,7 +183,7 @@ def is_first() -> bool:
 
 @contextmanager
 def _others_may_end() -> Iterator[None]:
-    """Within, a message that fails is told as what it means.
+    """Within, a message that fails is reported as what it means.
 
     Raises:
         UnrolledError: another process is gone.

@@ -8,7 +8,7 @@ from typing import Any
 
 from unrolled.errors import SettingError
 
-SCHEDULES = ("halving", "cosine", "constant")
+SCHEDULES = ("halving", "cosine", "decay", "constant")
 
 
 @dataclass
@@ -17,18 +17,21 @@ class Schedule:
 
     ``halving`` is Mikolov's: keep the rate until the validation entropy improves by less than a
     factor of 1.003, then halve it every epoch until that happens again. ``cosine`` warms up
-    linearly and then falls to a hundredth by the last step. ``constant`` stays. The last two stop
-    early after ``patience`` epochs without a better validation perplexity.
+    linearly and then falls to a hundredth by the last step. ``decay`` divides by
+    1 + ``decay`` * epoch. ``constant`` stays. The last three stop early after ``patience`` epochs
+    without a better validation score.
 
     Attributes:
-        kind: one of `SCHEDULES`. total: steps of the whole training. warmup: steps.
-        patience: epochs; 0 never stops early.
+        kind: one of `SCHEDULES`. total: steps of the whole training, in ``epochs``.
+        warmup: steps. patience: epochs; 0 never stops early.
     """
 
     kind: str
     total: int
     warmup: int = 0
     patience: int = 0
+    decay: float = 0.05
+    epochs: int = 1
     factor: float = 1.0
     halving: bool = False
     best: float = math.inf
@@ -45,13 +48,15 @@ class Schedule:
         if self.kind == "cosine":
             done = min(step / max(self.total, 1), 1.0)
             return warm * (0.01 + 0.99 * (1 + math.cos(math.pi * done)) / 2)
+        if self.kind == "decay":
+            return warm / (1 + self.decay * (step * self.epochs // max(self.total, 1)))
         return warm * self.factor
 
-    def epoch_ended(self, entropy: float) -> bool:
-        """Take note of the validation entropy in nats; whether to go on."""
-        improved = entropy * 1.003 < self.best
-        better = entropy < self.best
-        self.best = min(self.best, entropy)
+    def epoch_ended(self, loss: float) -> bool:
+        """Adapt to the validation loss, an entropy in nats for halving; whether to go on."""
+        improved = loss * 1.003 < self.best
+        better = loss < self.best
+        self.best = min(self.best, loss)
         self.stale = 0 if better else self.stale + 1
         if self.kind != "halving":
             return not self.patience or self.stale < self.patience

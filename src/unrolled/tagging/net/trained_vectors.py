@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ class TrainedVectors:
     """The table of a tagger's trained word vectors on the device where they are trained.
 
     On the CPU it is the tagger's own memory, so that the tagger always has what was trained; on
-    another device it is a copy, which `give_back` brings home.
+    another device it is a copy, which `copy_to_host` copies back.
 
     Args:
         vectors: the tagger's. training: how they are trained.
@@ -52,7 +53,15 @@ class TrainedVectors:
         own = torch.from_numpy(ids[ids < len(self.table)])
         self._rows.step(own.to(self.table.device), gradient, rate)
 
-    def give_back(self) -> None:
-        """Let the tagger have the vectors as they are now."""
+    def copy_to_host(self) -> None:
+        """Update the tagger's own memory from another device."""
         if self.table is not self._home:
             self._home.copy_(self.table)
+
+    def state(self) -> dict[str, Tensor]:
+        """What the optimiser remembers of each word, for a checkpoint."""
+        return self._rows.state()
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Continue from what `state` returned."""
+        self._rows.load_state(state)
