@@ -6,6 +6,7 @@ import io
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 
 from tagging.small_taggers import sentences, small_tagger
 from unrolled.tagging.data.columns import read_columns, write_columns
+from unrolled.tagging.data.schemes import convert
 from unrolled.tagging.model import Tagger
 
 Run = Callable[..., tuple[int, str, str]]
@@ -182,7 +184,7 @@ def test_options_of_taggers_are_not_for_language_models(run: Run, tmp_path: Path
     assert run("train", "ngram", tmp_path / "t.txt", "-o", model, "--order", 2)[0] == 0
     code, _, err = run("evaluate", model, tmp_path / "t.txt", "--encoding", "latin-1")
     assert code == 2
-    assert "--encoding are for taggers" in err
+    assert "--errors are for taggers" in err
 
 
 def test_further_columns_are_asked_for_by_name(run: Run, tmp_path: Path) -> None:
@@ -191,3 +193,59 @@ def test_further_columns_are_asked_for_by_name(run: Run, tmp_path: Path) -> None
     code, _, err = run("tag", tmp_path / "m.safetensors", tmp_path / "t.txt")
     assert code == 2
     assert "as in training: --input columns" in err
+
+
+def test_confusion_and_errors_are_listed(run: Run, model: str, tmp_path: Path) -> None:
+    table = tmp_path / "t.txt"
+    table.write_text("%% a note\nAnn B-LOC\nmet O\nBob B-PER\n\nmet B-PER\n")
+    options = ("--comment", "%%", "--confusion", "--errors", 9)
+    code, out, err = run("evaluate", model, table, *options)
+    assert code == 0, err
+    scores, confused, errors = out.split("\n\n")
+    assert "FB1: " in scores
+    assert confused.splitlines() == [
+        "gold / predicted  O  LOC  PER",
+        "               O  1    0    0",
+        "             LOC  0    0    1",
+        "             PER  1    0    1",
+    ]
+    assert errors.splitlines() == [
+        "place\terror\tgold\tpredicted\ttext",
+        f"{table}:2\tlabel\tLOC\tPER\t[Ann] met Bob",
+        f"{table}:6\tmissed\tPER\t\t[met]",
+    ]
+    numbers = json.loads(run("evaluate", model, table, *options, "--json")[1])
+    assert numbers["confusion"] == {
+        "labels": ["O", "LOC", "PER"], "counts": [[1, 0, 0], [0, 0, 1], [1, 0, 1]],
+    }  # fmt: skip
+    assert [row["kind"] for row in numbers["errors"]] == ["label", "missed"]
+
+
+def test_rows_of_hugging_face_and_bilou_train_and_test(run: Run, tmp_path: Path) -> None:
+    names = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]
+    rows, bilou = tmp_path / "rows.jsonl", tmp_path / "bilou.txt"
+    given = sentences(20)
+    numbers = [[names.index(tag) for tag in sentence.tags] for sentence in given]
+    lines = [
+        json.dumps({"tokens": sentence.words, "ner_tags": row})
+        for sentence, row in zip(given, numbers, strict=True)
+    ]
+    rows.write_text("\n".join(lines))
+    write_columns(
+        [replace(one, tags=tuple(convert(one.tags, "BIO", "BILOU B_X"))) for one in given], bilou
+    )
+    model, small = tmp_path / "m.safetensors", ("--hidden", 8, "--embedding", 8, "--epochs", 1)
+    code, _, err = run("train", "tagger", rows, "-o", model, *small)
+    assert (code, "--tag-names" in err) == (2, True)
+    code, _, err = run("train", "tagger", rows, "-o", model, *small, "--tag-names", " ".join(names))
+    assert code == 0, err
+    out = run("evaluate", model, bilou)[1]
+    assert out.startswith("processed ")
+    assert out == run("evaluate", model, rows, "--tag-names", " ".join(names))[1]
+    assert run("train", "tagger", bilou, "-o", model, *small)[0] == 0
+    assert Tagger.load(model).tags.output_scheme == "BILOU B_X"
+    plain = tmp_path / "plain.txt"
+    plain.write_text("Ann NAME\nran O\n\n" * 4)
+    code, _, err = run("train", "tagger", plain, "-o", model, *small)
+    assert (code, "note: the tags (NAME, ...) are of no known scheme" in err) == (0, True)
+    assert "plain labels, no spans" in run("evaluate", model, plain)[1]

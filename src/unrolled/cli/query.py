@@ -63,7 +63,14 @@ def evaluate(
     word_column: tagging.WordColumn = None,
     tag_column: tagging.TagColumn = None,
     separator: tagging.Separator = None,
+    comment: tagging.Comment = None,
+    tag_names: tagging.TagNames = None,
     encoding: tagging.Encoding = "utf-8",
+    confusion: Annotated[
+        bool,
+        typer.Option("--confusion", help="Of a tagger: a table of what is taken for what."),
+    ] = False,
+    errors: Annotated[int, typer.Option(help="Of a tagger: list so many errors.", min=0)] = 0,
     threads: shared.Threads = 2,
 ) -> None:
     """Print the perplexity of a text, on one line that says how it was measured.
@@ -91,15 +98,19 @@ def evaluate(
     with compiling_announced(), Stages() as stages:
         opened = load(model)
         if opened.kind == "tagger":
+            layout = tagging.column_format(
+                word_column, tag_column, separator, comment=comment, names=tag_names
+            )
             tagging.evaluate_tagger(
-                opened, texts, as_json=json_, encoding=encoding, word=word_column, tag=tag_column,
-                separator=separator,
+                opened, texts, layout, encoding=encoding, as_json=json_, confused=confusion,
+                errors=errors,
             )  # fmt: skip
             return
-        if (word_column, tag_column, separator, encoding) != (None, None, None, "utf-8"):
+        given = (word_column, tag_column, separator, comment, tag_names, confusion, errors)
+        if any(given) or encoding != "utf-8":
             raise SettingError(
-                "--word-column, --tag-column, --separator and --encoding are for taggers, and this "
-                "is a language model"
+                "--word-column, --tag-column, --separator, --comment, --tag-names, --encoding, "
+                "--confusion and --errors are for taggers, and this is a language model"
             )
         measured = require_kind(opened, LanguageModel, "evaluate", where=model)
         if dynamic:

@@ -8,7 +8,15 @@ from typing import Annotated, Any
 import typer
 
 from unrolled.cli import options as shared
-from unrolled.cli.tagging import Encoding, Separator, TagColumn, WordColumn, column_format
+from unrolled.cli.tagging import (
+    Comment,
+    Encoding,
+    Separator,
+    TagColumn,
+    TagNames,
+    WordColumn,
+    column_format,
+)
 
 _DATA, _NET, _TRAINING = "Data", "Net", "Training"
 
@@ -21,7 +29,7 @@ Files = Annotated[
     list[str],
     typer.Argument(
         help="Column files, a word and its tag on each line, a blank line after each sentence; "
-        "folders, or - for standard input.",
+        "JSON lines, Parquet or spaCy files; folders, or - for standard input.",
         show_default=False,
     ),
 ]
@@ -49,6 +57,8 @@ def tagger(
     word_column: WordColumn = None,
     tag_column: TagColumn = None,
     separator: Separator = None,
+    comment: Comment = None,
+    tag_names: TagNames = None,
     encoding: Encoding = "utf-8",
     columns: Annotated[
         str, _option("Further columns that are inputs: '0 1', words and tags left out.", _DATA)
@@ -160,7 +170,7 @@ def tagger(
         "language_model": str(language_model or ""),
         "freeze_vectors": freeze_vectors, "vector_words": vector_words, "seed": seed,
     }  # fmt: skip
-    layout = column_format(word_column, tag_column, separator)
+    layout = column_format(word_column, tag_column, separator, comment=comment, names=tag_names)
     with compiling_announced(), Stages() as stages:
         from unrolled.tagging.training import train_tagger
 

@@ -13,17 +13,21 @@ from unrolled.cli import options as shared
 
 if TYPE_CHECKING:
     from unrolled.storage.loading import StoredModel
-    from unrolled.tagging.data.columns import ColumnFormat, TaggedSentence
+    from unrolled.tagging.data.column_reader import ColumnFormat
+    from unrolled.tagging.data.columns import TaggedSentence
     from unrolled.tagging.model import Tagger
     from unrolled.tagging.scoring.results import Tagged
 
 _DATA = "Data"
 WordColumn = Annotated[
-    int | None, typer.Option(help="Column of words, from 0.", rich_help_panel=_DATA)
+    str | None,
+    typer.Option(
+        help="Column of words, from 0, or the field of JSON lines.", rich_help_panel=_DATA
+    ),
 ]
 TagColumn = Annotated[
-    int | None,
-    typer.Option(help="Column of tags; -1: the last.", rich_help_panel=_DATA),
+    str | None,
+    typer.Option(help="Column of tags, -1: the last; or the field.", rich_help_panel=_DATA),
 ]
 Separator = Annotated[
     str | None,
@@ -32,13 +36,40 @@ Separator = Annotated[
 Encoding = Annotated[str, typer.Option(help="Encoding of the files.", rich_help_panel=_DATA)]
 
 
-def column_format(
-    word: int | None, tag: int | None, separator: str | None, tagged: bool = True
-) -> ColumnFormat:
-    """How columns are laid out, from the command line."""
-    from unrolled.tagging.data.columns import ColumnFormat
+Comment = Annotated[
+    str | None,
+    typer.Option(help="How lines begin that are left out; found by itself.", rich_help_panel=_DATA),
+]
+TagNames = Annotated[
+    str | None,
+    typer.Option(
+        help="Names of tags that are numbers: 'O B-PER I-PER', or a file.", rich_help_panel=_DATA
+    ),
+]
 
-    return ColumnFormat(word=word, tag=tag, separator=_tabbed(separator), tagged=tagged)
+
+def column_format(
+    word: str | None,
+    tag: str | None,
+    separator: str | None,
+    *,
+    comment: str | None = None,
+    names: str | None = None,
+    tagged: bool = True,
+) -> ColumnFormat:
+    """How files of tags are laid out, from the command line."""
+    from unrolled.tagging.data.column_reader import ColumnFormat
+    from unrolled.tagging.data.rows import named_tags
+
+    return ColumnFormat(
+        word=_column(word), tag=_column(tag), separator=_tabbed(separator), tagged=tagged,
+        comment=comment, names=named_tags(names),
+    )  # fmt: skip
+
+
+def _column(given: str | None) -> int | str | None:
+    """A column's number, or a name."""
+    return int(given) if given is not None and given.lstrip("-").isdecimal() else given
 
 
 def _tabbed(separator: str | None) -> str | None:
@@ -71,6 +102,7 @@ def tag(
     ] = "keep",
     word_column: WordColumn = None,
     separator: Separator = None,
+    comment: Comment = None,
     encoding: Encoding = "utf-8",
     invalid: shared.Invalid = "error",
     batch: Annotated[
@@ -96,7 +128,7 @@ def tag(
     size = 1 if not files and sys.stdin.isatty() else batch
     with compiling_announced():
         opened = _tagger(model, threads).to(device)
-        layout = column_format(word_column, None, separator, tagged=False)
+        layout = column_format(word_column, None, separator, comment=comment, tagged=False)
         format, kind = _settled(opened, format, input)
         lines = _Lines(files or "-", encoding, invalid)
         for some in _batches(_inputs(lines, kind, layout), size):
@@ -212,28 +244,51 @@ def _inline(result: Tagged) -> str:
 def evaluate_tagger(
     model: StoredModel,
     files: list[str],
+    layout: ColumnFormat,
     *,
-    as_json: bool,
     encoding: str = "utf-8",
-    word: int | None,
-    tag: int | None,
-    separator: str | None,
+    as_json: bool = False,
+    confused: bool = False,
+    errors: int = 0,
 ) -> None:
-    """Print conlleval's table of a column file, or how well punctuation of a text is restored."""
+    """Print conlleval's table of files of tags, or how well punctuation of a text is restored.
+
+    Args:
+        confused: print a table of gold and predicted labels too. errors: how many to list.
+    """
+    from itertools import islice
+
     from unrolled.storage.loading import require_kind
-    from unrolled.tagging.data.columns import read_columns
+    from unrolled.tagging.data.columns import iter_columns, read_columns
     from unrolled.tagging.model import Tagger
     from unrolled.tagging.punctuation import punctuation_sentences, restores_punctuation
+    from unrolled.tagging.scoring.confusion import confusion, find_errors
     from unrolled.tagging.scoring.punctuation_scores import score_punctuation
+    from unrolled.tagging.scoring.scores import score_spans
 
     opened = require_kind(model, Tagger, "evaluating tags")
-    scores: Any
-    if restores_punctuation(opened.tags.names):
-        sentences = list(punctuation_sentences(files, encoding=encoding))
-        found = opened.predict([sentence.words for sentence in sentences])
-        scores = score_punctuation([sentence.tags for sentence in sentences], found)
+    restores = restores_punctuation(opened.tags.names)
+    if restores:
+        given = list(punctuation_sentences(files, encoding=encoding))
     else:
-        separator = _tabbed(separator)
-        given = read_columns(files, word=word, tag=tag, separator=separator, encoding=encoding)
-        scores = opened.evaluate(given)
-    typer.echo(json.dumps(scores.as_dict()) if as_json else scores.table())
+        given = list(iter_columns(files, layout, encoding=encoding))
+        given = given or read_columns(files)  # which raises
+    words, gold = ([getattr(one, name) for one in given] for name in ("words", "tags"))
+    found = opened.predict(given)
+    scheme = None if opened.tags.has_spans else "none"
+    scores: Any = (
+        score_punctuation(gold, found) if restores else score_spans(gold, found, scheme=scheme)
+    )
+    table = confusion(gold, found) if confused else None
+    listed = islice(find_errors(words, gold, found, [one.place for one in given]), errors)
+    if as_json:
+        more: dict[str, Any] = {"confusion": table._asdict()} if table else {}
+        more |= {"errors": [error._asdict() for error in listed]} if errors else {}
+        typer.echo(json.dumps(scores.as_dict() | more))
+        return
+    typer.echo(scores.table())
+    if table:
+        typer.echo("\n" + table.table())
+    if errors:
+        rows = ["\t".join(error) for error in listed]
+        typer.echo("\n".join(["\nplace\terror\tgold\tpredicted\ttext", *rows]))

@@ -125,8 +125,8 @@ class Tagger(StoredModel):
         found = self.find(sentences, confidences=confidences)
         return results_of(sentences, texts, found, self.tags, confidences)
 
-    def predict(self, sentences: Sequence[Sequence[str]]) -> list[list[str]]:
-        """The tags of each sentence, given by its words."""
+    def predict(self, sentences: Sequence[Sequence[str] | TaggedSentence]) -> list[list[str]]:
+        """The tags of each sentence, given by its words or as for `tag`."""
         found = self.find(_as_sentences(sentences)[0])
         return self.tags.decode(found.ids, found.offsets)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unrolled.tagging.config import split_settings
-from unrolled.tagging.data.columns import ColumnFormat, TaggedSentence, iter_columns, read_columns
+from unrolled.tagging.data.column_reader import ColumnFormat
+from unrolled.tagging.data.columns import TaggedSentence, iter_columns, read_columns, read_rows
 from unrolled.tagging.model import Tagger
 from unrolled.tagging.task import TaggerTask
 from unrolled.training.devices import computing_on, device_of
@@ -41,7 +42,7 @@ def train_tagger(
     """Train a tagger; by default a bidirectional LSTM over words and characters under a CRF.
 
     Args:
-        train: column files, folders, ``-``, or sentences.
+        train: column files, folders, ``-``, sentences, or rows as `read_rows` takes them.
         valid: the same, to choose the best epoch by; without it the last epoch is kept.
         layout: how column files are laid out. encoding: theirs.
         checkpoint: file to write every ``checkpoint_minutes`` and after each epoch.
@@ -95,6 +96,8 @@ def sentences_of(
         items = list(given)
         if all(isinstance(item, TaggedSentence) for item in items):
             return items  # type: ignore[return-value]
+        if all(isinstance(item, Mapping) for item in items):
+            return read_rows(given)  # type: ignore[arg-type]
     read = list(iter_columns(given, layout, encoding=encoding))  # type: ignore[arg-type]
     if not read:
         return read_columns(given)  # type: ignore[arg-type]  # which says so

@@ -100,6 +100,7 @@ def raw_blocks(
     sources: Sources,
     field: str | None = None,
     *,
+    plain: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> Iterator[Block]:
     """Blocks of about 8 MiB, neither checked nor changed, of all sources; see files_of.
@@ -108,6 +109,7 @@ def raw_blocks(
     ``.ndjson`` give the string ``field`` of each object, ``.parquet`` a column.
 
     Args:
+        plain: give the lines of all files as they are, JSON too.
         progress: called with the bytes of the files, compressed as they are, read since the last
             call; never for Parquet.
 
@@ -119,11 +121,12 @@ def raw_blocks(
         suffixes = [] if path is None else [suffix.lower() for suffix in path.suffixes]
         packed = suffixes.pop() if suffixes and suffixes[-1] in _COMPRESSED else None
         kind = suffixes[-1] if suffixes else ""
-        if path is not None and kind == ".parquet" and packed is None:
+        if path is not None and kind == ".parquet" and packed is None and not plain:
             yield from _parquet_blocks(path, field or _DEFAULT_FIELD)
             continue
         blocks = _line_blocks(path, name, packed, progress)
-        yield from _json_blocks(blocks, field or _DEFAULT_FIELD) if kind in _JSON_LINES else blocks
+        is_json = kind in _JSON_LINES and not plain
+        yield from _json_blocks(blocks, field or _DEFAULT_FIELD) if is_json else blocks
 
 
 def _is_visible(file: Path, folder: Path) -> bool:

@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from unrolled.errors import SettingError, TextError
+from unrolled.tagging.data.column_reader import ColumnFormat
 from unrolled.tagging.data.columns import (
-    ColumnFormat,
     TaggedSentence,
     iter_columns,
     parse_columns,
@@ -231,3 +231,65 @@ def test_any_bytes_are_read_whole_or_refused_with_their_line(tmp_path, pieces):
         assert len(sentence.tags) == len(sentence.words)
         assert all(sentence.words)
         assert all(sentence.tags)
+
+
+def words_and_tags(sentences):
+    return [(" ".join(s.words), " ".join(s.tags)) for s in sentences]
+
+
+GERMEVAL = """#\thttp://de.wikipedia.org/wiki/X [2009-10-17]
+1\tAnna\tB-PER\tO
+2\tlief\tO\tO
+
+#\thttp://de.wikipedia.org/wiki/Y [2009-10-18]
+1\t#\tO\tO
+2\tBonn\tB-LOC\tB-LOC
+"""
+PLUS = """# global.columns = ID FORM UPOS NER
+# text = Ann ran
+1-2\tAnnran\t_\t_
+1\tAnn\tNOUN\tB-PER
+1.1\tx\t_\t_
+2\tran\tVERB\tO
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "found"),
+    [
+        ("# one comment line\nAnn X\n# O\n\n# another of these\nran Y\n", {},
+         [("Ann #", "X O"), ("ran", "Y")]),
+        ("#begin document (a); part 0\nAnn\tX\n\n#end document\n#begin document b\nran\tY\n", {},
+         [("Ann", "X"), ("ran", "Y")]),
+        ("# a comment\n\n# one more, before all\n\nAnn X\n", {}, [("Ann", "X")]),
+        ("#hash O\n# O\n#tag X\n", {}, [("#hash # #tag", "O O X")]),
+        ("# O\n", {}, [("#", "O")]),
+        ("%% note X\n% O\n%%\nAnn X\n", {"comment": "%%"}, [("% Ann", "O X")]),
+        ("# O\nAnn X\n", {"comment": "#"}, [("Ann", "X")]),
+        ("#comment\nAnn X\n", {"comment": "#"}, [("Ann", "X")]),
+        ("Ann\tX\n# a note\nran\tY\n#\n", {}, [("Ann ran", "X Y")]),
+        (GERMEVAL, {}, [("Anna lief", "B-PER O"), ("# Bonn", "O B-LOC")]),
+        (GERMEVAL, {"tag": 3}, [("Anna lief", "O O"), ("# Bonn", "O B-LOC")]),
+        (PLUS, {}, [("Ann ran", "NOUN VERB")]),
+        (PLUS, {"tag": "NER"}, [("Ann ran", "B-PER O")]),
+        ("1 Ann B-PER\n2 ran O\n", {}, [("Ann ran", "B-PER O")]),
+        ("1 X\n2 Y\n", {}, [("1 2", "X Y")]),
+        ("1 1 Y\n2 3 Y\n", {"word": 0}, [("1 2", "Y Y")]),
+    ],
+)  # fmt: skip
+def test_headers_comments_and_numbers_of_words(file, text, options, found):
+    assert words_and_tags(read_columns(file(text), **options)) == found
+
+
+def test_documents_that_begin_with_a_comment_have_its_name(file):
+    text = "#begin document (a); part 0\nAnn X\n\n#end document\n#begin document (b)\nran Y\n"
+    assert [s.document for s in read_columns(file(text))] == ["(a); part 0", "(b)"]
+
+
+def test_lines_that_may_be_words_are_refused_rather_than_lost(file):
+    with pytest.raises(TextError, match=":2: 1 columns, but 2 at the start .*--comment"):
+        read_columns(file("Ann X\n#hash\n"))
+    with pytest.raises(TextError, match=r"no column 'NER', the columns are ID, FORM"):
+        read_columns(file(PLUS.replace("NER", "MISC")), tag="NER")
+    with pytest.raises(TextError, match=r"no column 'NER', the columns have no names. Give its nu"):
+        read_columns(file("a X\n"), tag="NER")

@@ -1,23 +1,30 @@
-"""Sentences of tagged words from column files, CoNLL-U among them, and back."""
+"""Sentences of tagged words from files of columns, JSON lines, Parquet and spaCy, and back."""
 
 from __future__ import annotations
 
 import io
 import os
-import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import IO
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO, Any
 
-from unrolled.errors import SettingError, TextError
+from unrolled.errors import TextError
 from unrolled.storage.atomic import atomic_write
+from unrolled.tagging.data.column_reader import BORDER, ColumnFormat, ColumnReader
 from unrolled.tagging.data.encoded_text import check_encoding, text_lines
-from unrolled.text.sources import Sources, raw_blocks
-
-BORDER = "-DOCSTART-"
-_CONLLU_COLUMNS = 10
-_CONLLU_ID = re.compile(r"\d+([-.]\d+)?")
-_BLANK = " \t\r"
+from unrolled.tagging.data.rows import (
+    Row,
+    RowFields,
+    docbin_rows,
+    info_beside,
+    is_json_row,
+    json_rows,
+    names_of_features,
+    parquet_rows,
+    sentences_of,
+)
+from unrolled.text.sources import Sources, files_of, raw_blocks
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,47 +61,22 @@ class TaggedSentence:
                 raise TextError(what, where=self.place or None)
 
 
-@dataclass(frozen=True, slots=True)
-class ColumnFormat:
-    """How a column file is laid out; what is None is found from each file's first line.
-
-    Attributes:
-        word: column of the words, from 0, or from -1 at the right; None: 0, in CoNLL-U 1 (FORM).
-        tag: column of the tags; None: the last one, in CoNLL-U 3 (UPOS).
-        tagged: whether there are tags; if not, `tag` counts for nothing.
-        separator: what stands between columns; None: a tab where the first line has one, any run
-            of spaces otherwise. No other character separates, so that words may hold a no-break
-            space.
-        conllu: whether the file is CoNLL-U: ten columns, comments, ranges and empty nodes, the
-            last three of which are skipped.
-        comment: lines that begin with this are skipped (CoNLL-U's are in any case).
-    """
-
-    word: int | None = None
-    tag: int | None = None
-    tagged: bool = True
-    separator: str | None = None
-    conllu: bool | None = None
-    comment: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.separator == "" or self.comment == "":
-            name = "separator" if self.separator == "" else "comment"
-            raise SettingError(f"{name} is empty, allowed is any text or None")
-
-
 def read_columns(
     sources: Sources,
     *,
-    word: int | None = None,
-    tag: int | None = None,
+    word: int | str | None = None,
+    tag: int | str | None = None,
     tagged: bool = True,
     separator: str | None = None,
     conllu: bool | None = None,
     comment: str | None = None,
+    names: Sequence[str] | Mapping[str, Sequence[str]] | None = None,
     encoding: str = "utf-8",
 ) -> list[TaggedSentence]:
-    """All sentences of column files, compressed or not, folders or ``-``; see ColumnFormat.
+    """All sentences of files of columns, compressed or not, folders or ``-``; see ColumnFormat.
+
+    JSON lines (``{"tokens": [...], "tags": [...]}``), ``.parquet`` and spaCy's ``.spacy`` files are
+    read too.
 
     A blank line ends a sentence; several count as one, so no sentence is empty. A line
     ``-DOCSTART-`` begins a document and is no sentence: the first document has the file's name,
@@ -114,7 +96,7 @@ def read_columns(
     [(('EU', 'rejects'), ('B-ORG', 'O'), (('NNP', 'VBZ'),)), (('Peter',), ('B-PER',), (('NNP',),))]
     >>> folder.cleanup()
     """
-    layout = ColumnFormat(word, tag, tagged, separator, conllu, comment)
+    layout = ColumnFormat(word, tag, tagged, separator, conllu, comment, names)
     sentences = list(iter_columns(sources, layout, encoding=encoding))
     if not sentences:
         raise TextError("no sentence was found", where=_named(sources))
@@ -126,15 +108,67 @@ def iter_columns(
 ) -> Iterator[TaggedSentence]:
     """As `read_columns`, one sentence at a time, and without an error where there is none."""
     check_encoding(encoding)
-    reader: _Reader | None = None
-    for block in raw_blocks(sources):
-        if reader is None or block.source != reader.source or block.first_line == 1:
-            if reader is not None:
-                yield from reader.end()
-            reader = _Reader(layout or ColumnFormat(), block.source)
-        yield from reader.lines(text_lines(block, encoding), block.first_line)
+    layout = layout or ColumnFormat()
+    for path in files_of(sources):
+        for row in _rows(path, layout, encoding):
+            yield TaggedSentence(*row)
+
+
+def _rows(path: Path | None, layout: ColumnFormat, encoding: str) -> Iterator[Row]:
+    """The sentences of a file of any kind."""
+    if path is not None and path.suffix.lower() in (".spacy", ".parquet"):
+        read = docbin_rows if path.suffix.lower() == ".spacy" else parquet_rows
+        yield from read(path, _fields(layout))
+        return
+    reader: ColumnReader | None = None
+    is_json = False
+    for block in raw_blocks("-" if path is None else path, plain=True):
+        lines = text_lines(block, encoding)
+        if reader is None:
+            is_json = is_json_row(next((line for line in lines if line.strip()), ""))
+            if is_json and layout.names is None and path is not None:
+                layout = replace(layout, names=info_beside(path))
+            reader = ColumnReader(layout, block.source)
+        if is_json:
+            rows = json_rows(lines, block.source, block.first_line)
+            yield from sentences_of(rows, _fields(layout), block.source, block.first_line)
+        else:
+            yield from reader.lines(lines, block.first_line)
     if reader is not None:
         yield from reader.end()
+
+
+def read_rows(
+    rows: Iterable[Mapping[str, Any]],
+    *,
+    word: str | None = None,
+    tag: str | None = None,
+    tagged: bool = True,
+    names: Sequence[str] | Mapping[str, Sequence[str]] | None = None,
+) -> list[TaggedSentence]:
+    """The sentences of rows with lists of words and tags, such as a Hugging Face data set.
+
+    Args:
+        rows: mappings, or a data set, whose features name its tags.
+        word, tag: fields; None: tokens or words; tags, ner_tags, labels or another that ends so.
+        tagged: whether there are tags.
+        names: of tags that are numbers, in their order.
+
+    Raises:
+        TextError: a field is missing or is no list, or tags are numbers without names.
+
+    >>> read_rows([{"tokens": ["Ann"], "ner_tags": [1]}], names=["O", "B-PER"])[0].tags
+    ('B-PER',)
+    """
+    names = names or names_of_features(getattr(rows, "features", None))
+    fields = RowFields(word, tag, tagged, names)
+    return [TaggedSentence(*row) for row in sentences_of(rows, fields, "row")]
+
+
+def _fields(layout: ColumnFormat) -> RowFields:
+    """The names of fields in a layout; numbers of columns mean nothing in rows."""
+    word, tag = (name if isinstance(name, str) else None for name in (layout.word, layout.tag))
+    return RowFields(word, tag, layout.tagged, layout.names)
 
 
 def parse_columns(
@@ -145,10 +179,10 @@ def parse_columns(
     >>> [s.words for s in parse_columns(["a X\\n", "\\n", "b Y\\n"])]
     [('a',), ('b',)]
     """
-    reader = _Reader(layout or ColumnFormat(), source)
+    reader = ColumnReader(layout or ColumnFormat(), source)
     for number, line in enumerate(lines, 1):
-        yield from reader.lines([line.rstrip("\n")], number)
-    yield from reader.end()
+        yield from (TaggedSentence(*row) for row in reader.lines([line.rstrip("\n")], number))
+    yield from (TaggedSentence(*row) for row in reader.end())
 
 
 def write_columns(
@@ -180,145 +214,6 @@ def write_columns(
             text.detach()  # flushes; the file is closed by atomic_write
     else:
         _write(sentences, target, separator, predicted, documents)
-
-
-class _Reader:
-    """Makes sentences of the lines of one file."""
-
-    def __init__(self, layout: ColumnFormat, source: str) -> None:
-        self.layout = layout
-        self.source = source
-        self.document = source
-        self.documents = 1
-        self.started = False  # whether a sentence was seen in this document
-        self.commented = False  # whether the file begins with a comment
-        self.width: int | None = None
-        self.conllu = layout.conllu
-        self.separator = layout.separator
-        self.word = self.tag = 0
-        self.rows: list[list[str]] = []
-        self.first = 0
-
-    def lines(self, lines: Iterable[str], number: int) -> Iterator[TaggedSentence]:
-        """Sentences that end in these lines, the first of which has the given number."""
-        for line_number, line in enumerate(lines, number):
-            if not line.strip(_BLANK):
-                yield from self.end()
-            elif self._is_comment(line):
-                if line.startswith("# newdoc"):
-                    yield from self.end()
-                    self._border(line.partition("=")[2].strip())
-            else:
-                row = self._row(line.rstrip("\r"), line_number)
-                if row is None:  # a document begins
-                    yield from self.end()
-                    self._border("")
-                elif row:
-                    self.first = self.first if self.rows else line_number
-                    self.rows.append(row)
-
-    def end(self) -> Iterator[TaggedSentence]:
-        """The sentence whose last line was read, if there is one."""
-        if not self.rows:
-            return
-        by_column = list(zip(*self.rows, strict=True))
-        kept = {self.word} | ({self.tag} if self.layout.tagged else set())
-        yield TaggedSentence(
-            words=by_column[self.word],
-            tags=by_column[self.tag] if self.layout.tagged else (),
-            columns=tuple(col for rank, col in enumerate(by_column) if rank not in kept),
-            document=self.document,
-            place=f"{self.source}:{self.first}",
-        )
-        self.rows = []
-        self.started = True
-
-    def _border(self, name: str) -> None:
-        """A document begins; a border before the first sentence does not make an empty one."""
-        if self.started:
-            self.documents += 1
-            self.started = False
-        numbered = self.source if self.documents == 1 else f"{self.source}#{self.documents}"
-        self.document = name or numbered
-
-    def _is_comment(self, line: str) -> bool:
-        """Whether a line is a comment: as the layout says, in CoNLL-U, or as the file begins.
-
-        A word "#" may begin any line of a column file, so that only files whose very first line is
-        "# name = value", as CoNLL-U's are, have comments of this kind before their sentences.
-        """
-        if self.layout.comment is not None and line.startswith(self.layout.comment):
-            return True
-        if not line.startswith("#") or self.conllu is True:
-            return line.startswith("#")
-        if self.rows or not (line.startswith("# newdoc") or (line[1:2] == " " and "=" in line)):
-            return False
-        self.commented = self.commented or self.width is None
-        return self.commented
-
-    def _row(self, line: str, number: int) -> list[str] | None:
-        """The values of a line, none at all if it is skipped, None where a document begins."""
-        if line.startswith(BORDER):
-            return None
-        if self.width is None:
-            self._settle(line, number)
-        values = line.split(self.separator) if self.separator != " " else _split(line)
-        if len(values) != self.width:
-            self._refuse(values, number)
-        if self.conllu and not values[0].isdecimal():
-            if _CONLLU_ID.fullmatch(values[0]) is None:
-                what = f"{values[0]!r} is not a word's number of CoNLL-U, such as 3, 3-4 or 3.1"
-                raise TextError(what, where=f"{self.source}:{number}")
-            return []
-        if not values[self.word] or (self.layout.tagged and not values[self.tag]):
-            name = "tag" if values[self.word] else "word"
-            raise TextError(f"the {name} is empty", where=f"{self.source}:{number}")
-        return values
-
-    def _settle(self, line: str, number: int) -> None:
-        """Find separator, kind and columns from a file's first line of words."""
-        if self.separator is None:
-            self.separator = "\t" if "\t" in line else " "
-        values = line.split(self.separator) if self.separator != " " else _split(line)
-        self.width = len(values)
-        if self.conllu is None:
-            is_numbered = _CONLLU_ID.fullmatch(values[0]) is not None
-            self.conllu = self.width == _CONLLU_COLUMNS and self.separator == "\t" and is_numbered
-        default_word, default_tag = (1, 3) if self.conllu else (0, -1)
-        word, tag = self.layout.word, self.layout.tag
-        self.word = self._column(default_word if word is None else word, number)
-        if self.layout.tagged:
-            self.tag = self._column(default_tag if tag is None else tag, number)
-            if self.word == self.tag:
-                raise TextError(
-                    f"words and tags are both in column {self.word} of {self.width}",
-                    where=f"{self.source}:{number}",
-                    hint="Separate the columns with spaces or a tab, or name them",
-                )
-
-    def _column(self, column: int, number: int) -> int:
-        assert self.width is not None
-        if not -self.width <= column < self.width:
-            raise TextError(
-                f"there is no column {column}, the line has {self.width} columns",
-                where=f"{self.source}:{number}",
-                hint=f"Allowed are 0 to {self.width - 1}, or -1 for the last",
-            )
-        return column % self.width
-
-    def _refuse(self, values: list[str], number: int) -> None:
-        between = {"\t": "tabs", " ": "spaces"}.get(self.separator or "", repr(self.separator))
-        raise TextError(
-            f"{len(values)} columns, but {self.width} at the start of the file "
-            f"(separated by {between})",
-            where=f"{self.source}:{number}",
-            hint="Give every line the same columns",
-        )
-
-
-def _split(line: str) -> list[str]:
-    """Split at runs of spaces and tabs and at nothing else, unlike str.split."""
-    return [value for value in line.replace("\t", " ").split(" ") if value]
 
 
 def _named(sources: Sources) -> str:

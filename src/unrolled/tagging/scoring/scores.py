@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from unrolled.errors import SettingError, TextError
 from unrolled.tagging.data.notation import find_form, notation_named
-from unrolled.tagging.data.schemes import Policy, Span, spans
+from unrolled.tagging.data.schemes import Policy, Span, convert, spans
 
 Counts = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -200,7 +200,7 @@ def count_spans(
     check_pairs(gold, predicted)
     first, second, named = canonical_tags(gold, predicted, scheme)
     if named == "none":
-        rights, guesses = _single_tags(first), _single_tags(second)
+        rights, guesses = single_tags(first), single_tags(second)
     else:
         rights = [set(spans(tags, policy, named)) for tags in first]
         guesses = [set(spans(tags, policy, named)) for tags in second]
@@ -226,11 +226,11 @@ def canonical_tags(
 ) -> tuple[Sequence[Sequence[str]], Sequence[Sequence[str]], str]:
     """Tags of both sides as `Notation.canonical` writes them, and their scheme: none if plain.
 
-    The two sides may be written in different notations. A scheme that is found is one of
-    BIO, IOBES and none, which is all that its letters tell.
+    The two sides may be written in different notations; where their schemes differ, both become
+    BIO. A scheme that is found is one of BIO, IOBES and none, which is all that its letters tell.
 
     >>> canonical_tags([["PER_B", "O"]], [["U-PER", "O"]])
-    ([['B-PER', 'O']], [['S-PER', 'O']], 'BIO')
+    ([['B-PER', 'O']], [['B-PER', 'O']], 'BIO')
     """
     if scheme is not None:
         notations = [notation_named(scheme)] * 2
@@ -245,14 +245,14 @@ def canonical_tags(
     first, second = notations
     if first.scheme == "none":
         return gold, predicted, "none"
-    return (
-        [first.canonical(tags) for tags in gold],
-        [second.canonical(tags) for tags in predicted],
-        first.base,
-    )
+    sides = [first.canonical(tags) for tags in gold], [second.canonical(tags) for tags in predicted]
+    if first.base == second.base:
+        return *sides, first.base
+    right, guesses = ([convert(tags, "BIO", "BIO") for tags in side] for side in sides)
+    return right, guesses, "BIO"
 
 
-def _single_tags(sentences: Sequence[Sequence[str]]) -> list[set[Span]]:
+def single_tags(sentences: Sequence[Sequence[str]]) -> list[set[Span]]:
     """Each word with another tag than O as a span of its own."""
     return [
         {Span(rank, rank + 1, tag) for rank, tag in enumerate(tags) if tag != "O"}
