@@ -100,7 +100,7 @@ def _seconds_of_lags(loop: Any, at_hand: bool = False) -> float:
     """
     import torch
 
-    from unrolled.gradients.lags import lags_of_net, trace_net
+    from unrolled.gradients.lags import trace_net
 
     batch = next(loop.task.batches(0))
     words, targets = torch.from_numpy(batch.inputs), torch.from_numpy(batch.targets)
@@ -111,6 +111,6 @@ def _seconds_of_lags(loop: Any, at_hand: bool = False) -> float:
         if at_hand:
             trace.lags(highway=False)
         else:
-            lags_of_net(loop.task.net, words, targets, highway=False)
+            trace_net(loop.task.net, words, targets).lags(highway=False)
         seconds.append(time.perf_counter() - begin)
     return statistics.median(seconds[1:])

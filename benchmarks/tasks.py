@@ -91,7 +91,7 @@ def quantise(folder: Path, texts: Path, cores: int) -> Timed:
 
     model = _model(folder, texts, cores)
     function = unrolled.quantise if "quantise" in dir(unrolled) else unrolled.quantize
-    return lambda: function(model, 8)
+    return lambda: function(model)
 
 
 def train_lstm(folder: Path, texts: Path, cores: int) -> Timed:

@@ -38,7 +38,7 @@ def test_a_mixture_brings_the_models_it_is_made_of(text, tmp_path):
 
 def test_two_models_mixed(text, tmp_path):
     task = model_specs.Task(text, text, text, unrolled.TextOptions(), 1, 1)
-    some = [spec for spec in model_specs.MODELS if spec.name in ("bigram", "trigram, Witten-Bell")]
+    some = [spec for spec in model_specs.MODELS if spec.name in ("bigram", "trigram Witten-Bell")]
     both = model_specs.mixture_spec("both", *(spec.name for spec in some), how="log-linear")
     rows = [compare.measure(spec, task, tmp_path, print) for spec in (*some, both)]
     assert rows[2].weights[0]["model"] == "bigram"

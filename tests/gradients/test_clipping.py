@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from unrolled.errors import SettingError
-from unrolled.gradients.clipping import clip_by_norm, clip_by_value
+from unrolled.gradients.clipping import clip_by_norm
 
 
 def test_the_norm_is_of_all_together_and_the_direction_stays() -> None:
@@ -35,14 +35,6 @@ def test_a_gradient_that_is_no_number_is_reported_and_left() -> None:
     assert gradient[1] == 1
 
 
-def test_clipping_by_value_holds_each_element_and_tells_the_share() -> None:
-    gradients = [torch.tensor([-20.0, 3.0]), torch.tensor([15.5, 0.1])]
-    assert clip_by_value(gradients, 15.0) == 0.5
-    assert gradients[0].tolist() == [-15, 3]
-    assert gradients[1].tolist() == pytest.approx([15, 0.1])
-
-
 def test_thresholds_are_positive() -> None:
-    for clip in (clip_by_norm, clip_by_value):
-        with pytest.raises(SettingError, match="the threshold is 0, allowed are numbers above 0"):
-            clip([], 0)
+    with pytest.raises(SettingError, match="the threshold is 0, allowed are numbers above 0"):
+        clip_by_norm([], 0)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
 from tests.gradients.lag_oracle import zeros
 
 from unrolled.errors import SettingError
-from unrolled.gradients.jacobians import growth, jacobian_report, jacobians, products
+from unrolled.gradients.jacobians import growth, jacobian_report, jacobians
 from unrolled.gradients.tangents import tangent_of
 from unrolled.neural.cells import Cell
 from unrolled.neural.initialisation import spectral_radius
@@ -42,6 +44,15 @@ def _by_autograd(cell: Cell, x: torch.Tensor, first: int, last: int, sentence: i
     with torch.no_grad():
         start = torch.cat([part[0] for part in state])
     return torch.autograd.functional.jacobian(later, start)
+
+
+def products(steps: torch.Tensor) -> Iterator[torch.Tensor]:
+    """Products over k = 1 to T steps: row t of the k-th is d state_{t+k} / d state_t."""
+    total = steps
+    yield total
+    for k in range(1, len(steps)):
+        total = steps[k:] @ total[:-1]
+        yield total
 
 
 @pytest.mark.parametrize(("kind", "nonlinearity"), KINDS)

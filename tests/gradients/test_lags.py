@@ -16,7 +16,7 @@ from small_nets import small_model
 from unrolled.errors import SettingError
 from unrolled.gradients.adjoint import Entering, chunks
 from unrolled.gradients.by_lag import LayerLags
-from unrolled.gradients.lags import lags_of_module, lags_of_net
+from unrolled.gradients.lags import lags_of_module, trace_net
 from unrolled.gradients.stacks import stack_of
 from unrolled.neural.cells import Cell
 
@@ -212,7 +212,8 @@ def test_a_language_models_own_loss_is_what_flows_back(output: str, more: dict[s
     words = torch.randint(1, 8, (T, B), generator=torch.Generator().manual_seed(2))
     targets = words.roll(1, 0)
     targets[-1, 0] = -1
-    found, after = lags_of_net(net, words, targets, weights=True)
+    trace = trace_net(net, words, targets)
+    found, after = trace.lags(weights=True), trace.after
     h, last = net(words, net.begin(B))
     real = targets.flatten() >= 0
     loss = net.output.loss(h.flatten(0, 1)[real], targets.flatten()[real]) * int(real.sum())
@@ -227,10 +228,10 @@ def test_a_language_models_own_loss_is_what_flows_back(output: str, more: dict[s
 def test_a_carried_state_is_where_the_first_step_begins() -> None:
     net = small_model(cell="elman").net
     words = torch.randint(1, 8, (2 * T, B), generator=torch.Generator().manual_seed(2))
-    _, half = lags_of_net(net, words[:T], words[:T])
-    _, there = lags_of_net(net, words[T:], words[T:], half)
-    _, whole = lags_of_net(net, words, words)
-    torch.testing.assert_close(there, whole)
+    half = trace_net(net, words[:T], words[:T])
+    rest = trace_net(net, words[T:], words[T:], half.after)
+    whole = trace_net(net, words, words)
+    torch.testing.assert_close(rest.after, whole.after)
 
 
 def test_where_no_error_enters_no_pair_is_counted() -> None:
@@ -277,7 +278,7 @@ def test_nothing_to_predict_and_weights_of_both_directions_are_refused() -> None
     net = small_model(cell="elman").net
     words = torch.ones(T, B, dtype=torch.int64)
     with pytest.raises(SettingError, match="there is no word to predict in these steps"):
-        lags_of_net(net, words, -words)
+        trace_net(net, words, -words)
     with pytest.raises(SettingError, match="supported only for unidirectional nets"):
         lags_of_module(_module(nn.RNN, 1, True), _input(), lambda y: y.sum(), weights=True)
     assert torch.is_grad_enabled()

@@ -14,7 +14,7 @@ from small_nets import small_model, write_text
 from unrolled.errors import MissingExtraError, SettingError, TextError
 from unrolled.gradients.by_lag import LayerLags
 from unrolled.gradients.diagnostics import of_lags, of_units
-from unrolled.gradients.lags import lags_of_net
+from unrolled.gradients.lags import trace_net
 from unrolled.gradients.measure import CELLS, compare_cells, measure_cell, measure_gradients
 from unrolled.neural.streams import contiguous_batches, steps_of
 from unrolled.text.corpus import read_corpus
@@ -29,7 +29,8 @@ def test_a_nets_report_sums_up_the_batches_of_the_text(tmp_path: Path) -> None:
     batches = list(contiguous_batches(steps_of(corpus.ids), 4, 8))[:3]
     for batch in batches:
         words, targets = torch.from_numpy(batch.inputs), torch.from_numpy(batch.targets)
-        lags, state = lags_of_net(model.net, words, targets, state)
+        trace = trace_net(model.net, words, targets, state)
+        lags, state = trace.lags(), trace.after
         sums += lags.layers[1].sums
     np.testing.assert_allclose(report.lags.layers[1].sums, sums, rtol=1e-6)
     assert report.settings == {"steps": 8, "batch": 4, "batches": 3}

@@ -156,7 +156,7 @@ def test_bars_and_the_best(result):
     assert lines[5].bar == 1
     assert lines[1].bar is None
     assert lines[1].cells[1] == "∞"
-    assert lines[2].cells[1] == "–"
+    assert lines[2].cells[1] == "-"
 
 
 def test_results_are_read_back(result, tmp_path):

@@ -115,7 +115,7 @@ def _compare(
 ) -> None:
     import sys
 
-    from unrolled.comparison.compare import compare_models, format_table, names_in
+    from unrolled.comparison.compare import compare_models, format_table
     from unrolled.errors import MissingExtraError
 
     result = compare_models(
@@ -123,7 +123,7 @@ def _compare(
         output=output,
         options=options,
         min_count=min_count,
-        only=names_in(only),
+        only=[name.strip() for name in only.split(",") if name.strip()],
         threads=threads,
         report=lambda line: print(line, file=sys.stderr, flush=True),
     )

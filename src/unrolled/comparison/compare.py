@@ -151,25 +151,6 @@ def compare_models(
     return result
 
 
-def names_in(text: str) -> list[str]:
-    """Names of models separated by commas, which may hold commas themselves.
-
-    >>> names_in("bigram, trigram, Katz, 9-gram")
-    ['bigram', 'trigram, Katz', '9-gram']
-    """
-    known = {spec.name for spec in MODELS}
-    pieces = [piece.strip() for piece in text.split(",") if piece.strip()]
-    names = []
-    while pieces:
-        longest = (
-            count for count in range(len(pieces), 0, -1) if ", ".join(pieces[:count]) in known
-        )
-        count = next(longest, 1)
-        names.append(", ".join(pieces[:count]))
-        pieces = pieces[count:]
-    return names
-
-
 def _chosen(models: Sequence[ModelSpec], only: Sequence[str]) -> list[ModelSpec]:
     known = {spec.name: spec for spec in models}
     for name in only:
@@ -312,7 +293,7 @@ def format_table(result: Comparison) -> str:
     """The rows as an aligned table, and below it how the perplexities were measured."""
     header = ("model", "valid ppl", "test ppl", "train tok/s", "score tok/s", "parameters",
               "file MB", "peak MB")  # fmt: skip
-    cells = [header, *(_cells(row) for row in result.rows)]
+    cells = [header, *((row.name, *cells_of(row)) for row in result.rows)]
     widths = [max(len(line[column]) for line in cells) for column in range(len(header))]
     lines = []
     for line in cells:
@@ -323,18 +304,25 @@ def format_table(result: Comparison) -> str:
     return "\n".join([*lines, "", *(row.line for row in result.rows)])
 
 
-def _cells(row: Row) -> tuple[str, ...]:
+def cells_of(row: Row) -> tuple[str, ...]:
+    """The numbers of a row as a table shows them, a dash for what was not measured."""
     return (
-        row.name,
-        _perplexity(row.valid_perplexity),
-        _perplexity(row.test_perplexity),
-        f"{row.train_tokens_per_second:,.0f}" if row.train_tokens_per_second else "-",
-        f"{row.score_tokens_per_second:,.0f}" if row.score_tokens_per_second else "-",
-        f"{row.parameters:,}",
-        f"{row.file_bytes / 1e6:.1f}",
-        f"{row.peak_bytes / 1e6:.0f}",
+        number(row.valid_perplexity, 2),
+        number(row.test_perplexity, 2),
+        number(row.train_tokens_per_second or None),
+        number(row.score_tokens_per_second or None),
+        number(row.parameters),
+        number(row.file_bytes / 1e6, 1),
+        number(row.peak_bytes / 1e6),
     )
 
 
-def _perplexity(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
+def number(value: float | None, digits: int = 0) -> str:
+    """With thousands separators; a dash for None.
+
+    >>> number(1234.5, 1), number(math.inf), number(None)
+    ('1,234.5', '∞', '-')
+    """
+    if value is None:
+        return "-"
+    return f"{value:,.{digits}f}" if math.isfinite(value) else "∞"

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import asdict
 from typing import Any
 
-from unrolled.comparison.compare import Row
 from unrolled.comparison.model_specs import ModelSpec, net_spec
 from unrolled.experiments.setup import Results, Setup
 from unrolled.experiments.texts import compare, words_per_second
@@ -35,45 +33,13 @@ def models(size: str) -> list[ModelSpec]:
 
 
 def run(setup: Setup) -> Results:
-    """Train it; its test perplexity, words a second, and what share of a GPU's rate that is."""
+    """Train it; its test perplexity, time and words a second."""
     result = compare(setup, models(setup.size))
     row = result.rows[0]
-    speed = words_per_second(row)
     found = {
         "alone": row.test_perplexity,
         "minutes": row.train_seconds / 60,
-        "words_per_second": speed,
-        **_share_of_device(row, speed),
+        "words_per_second": words_per_second(row),
     }
     setup.report_row("LSTM", found)
     return {"table": {"LSTM": found}, "rows": [asdict(row)]}
-
-
-def _share_of_device(row: Row, speed: float) -> dict[str, float]:
-    """Operations a second of training beside those of a large product on the same GPU.
-
-    A word costs two operations a weight of a product forward, and four backward. Tied vectors are
-    one product's weights, the output's.
-    """
-    import torch
-
-    if not torch.cuda.is_available():
-        return {}
-    operations = 6 * row.parameters * speed / 1e12
-    rate = _product_rate() / 1e12
-    return {"tflops": operations, "tflops_of_device": rate, "share_of_device": operations / rate}
-
-
-def _product_rate(size: int = 8192, times: int = 20) -> float:
-    """Operations a second of a bfloat16 product of two large matrices of random numbers."""
-    import torch
-
-    left, right = (torch.randn(size, size, device="cuda", dtype=torch.bfloat16) for _ in range(2))
-    for _ in range(5):
-        left @ right
-    torch.cuda.synchronize()
-    began = time.perf_counter()
-    for _ in range(times):
-        left @ right
-    torch.cuda.synchronize()
-    return times * 2 * size**3 / (time.perf_counter() - began)

@@ -1,7 +1,4 @@
-"""Two cures of exploding gradients: a limit on the norm, and a limit on each element.
-
-Both work in place on gradients of any shapes and give back a number worth watching.
-"""
+"""The remedy of exploding gradients: a limit on their norm."""
 
 from __future__ import annotations
 
@@ -31,38 +28,11 @@ def clip_by_norm(gradients: Iterable[Tensor], threshold: float) -> float:
     >>> clip_by_norm(gradients, 1.0), gradients[1].item()
     (5.0, 0.8...)
     """
-    _check(threshold)
+    if not threshold > 0:
+        raise SettingError(f"the threshold is {threshold}, allowed are numbers above 0")
     given = list(gradients)
     norm = math.sqrt(sum(float(gradient.double().square().sum()) for gradient in given))
     if threshold < norm < math.inf:
         for gradient in given:
             gradient.mul_(threshold / norm)
     return norm
-
-
-@torch.no_grad()
-def clip_by_value(gradients: Iterable[Tensor], threshold: float) -> float:
-    """Hold each element within +-threshold, as Mikolov's toolkit does, at 15; the direction turns.
-
-    Returns:
-        The share of elements that were beyond.
-
-    Raises:
-        SettingError: a threshold that is not positive.
-
-    >>> gradient = torch.tensor([20.0, -1.0])
-    >>> clip_by_value([gradient], 15.0), gradient
-    (0.5, tensor([15., -1.]))
-    """
-    _check(threshold)
-    beyond = elements = 0
-    for gradient in gradients:
-        beyond += int((gradient.abs() > threshold).sum())
-        elements += gradient.numel()
-        gradient.clamp_(-threshold, threshold)
-    return beyond / max(elements, 1)
-
-
-def _check(threshold: float) -> None:
-    if not threshold > 0:
-        raise SettingError(f"the threshold is {threshold}, allowed are numbers above 0")

@@ -156,7 +156,11 @@ class HessianFree(torch.optim.Optimizer):
         move, found = _backtrack(loss_at, [direction for _, direction in candidates])
         self._adapt(bound, gradient, move, found - float(loss))
         move = _line_search(loss_at, move, float(loss), found, float(gradient @ move))
-        self._set(point + move)
+        with torch.no_grad():
+            for parameter, part in zip(
+                self._named.values(), self._split(point + move), strict=True
+            ):
+                parameter.copy_(part)
         return loss
 
     def _adapt(self, bound: Curvature, gradient: Tensor, move: Tensor, change: float) -> None:
@@ -175,11 +179,8 @@ class HessianFree(torch.optim.Optimizer):
         wrapped = _Wrapped(self._model, closure)
 
         def pieces(flat: Tensor) -> tuple[Any, ...]:
-            named, begin = {}, 0
-            for name, parameter in self._named.items():
-                end = begin + parameter.numel()
-                named[f"model.{name}"] = flat[begin:end].view_as(parameter)
-                begin = end
+            names = (f"model.{name}" for name in self._named)
+            named = dict(zip(names, self._split(flat), strict=True))
             result: tuple[Any, ...] = functional_call(wrapped, named, ())
             return result
 
@@ -198,13 +199,13 @@ class HessianFree(torch.optim.Optimizer):
         return run, given[1]
 
     def _flat(self) -> Tensor:
-        return torch.cat([parameter.detach().flatten() for parameter in self._named.values()])
+        return nn.utils.parameters_to_vector(self._named.values()).detach()
 
-    @torch.no_grad()
-    def _set(self, flat: Tensor) -> None:
-        sizes = [parameter.numel() for parameter in self._named.values()]
-        for parameter, part in zip(self._named.values(), flat.split(sizes), strict=True):
-            parameter.copy_(part.view_as(parameter))
+    def _split(self, flat: Tensor) -> list[Tensor]:
+        """A flat vector as tensors of the parameters' shapes."""
+        parameters = list(self._named.values())
+        parts = flat.split([parameter.numel() for parameter in parameters])
+        return [part.view_as(own) for part, own in zip(parts, parameters, strict=True)]
 
 
 class _Wrapped(nn.Module):

@@ -42,22 +42,6 @@ def jacobians(cell: Cell, x: Tensor, start: State | None = None) -> Tensor:
     return tangent_of(cell, x, start).jacobians()
 
 
-def products(steps: Tensor) -> Iterator[Tensor]:
-    """Products of Jacobians over k = 1, 2, ... T steps, each (T - k + 1, B, S, S).
-
-    Row t of the k-th is d state_{t+k} / d state_t, the product of the Jacobians of steps t + 1 to
-    t + k, the latest one on the left.
-
-    Args:
-        steps: (T, B, S, S) from `jacobians`.
-    """
-    total = steps
-    yield total
-    for k in range(1, len(steps)):
-        total = steps[k:] @ total[:-1]
-        yield total
-
-
 @dataclass(frozen=True)
 class JacobianReport:
     """The Jacobians of one layer in numbers.
@@ -116,7 +100,6 @@ def jacobian_report(
     tangent: Tangent,
     *,
     steps: Sequence[int] | None = None,
-    sentences: int | None = None,
     starts: int = 4,
     name: str = "layer 1",
 ) -> JacobianReport:
@@ -126,15 +109,15 @@ def jacobian_report(
         tangent: of the layer, along some inputs.
         steps: numbers of steps to multiply Jacobians over, ascending; by default 1 and about every
             one and a half times as many, up to T.
-        sentences: how many to use; all by default. starts: at how many steps of each products
-            begin. Singular values take long, and those of a few products are enough.
+        starts: at how many steps of each sentence products begin: singular values take long, and
+            those of a few products are enough.
 
     Raises:
         SettingError: steps below 1 or above T.
     """
     cell = tangent.cell
     # In float64, or rounding would set a floor to the small singular values of long products.
-    made = tangent.jacobians(slice(sentences)).double()
+    made = tangent.jacobians().double()
     length = len(made)
     wanted = sorted({1, *(some_steps(length) if steps is None else steps)})
     if wanted[0] < 1 or wanted[-1] > length:

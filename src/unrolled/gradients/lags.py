@@ -188,32 +188,6 @@ def lags_of_module(
     )  # fmt: skip
 
 
-def lags_of_net(
-    net: RecurrentNet,
-    words: Tensor,
-    targets: Tensor,
-    state: State | None = None,
-    *,
-    highway: bool = True,
-    weights: bool = False,
-) -> tuple[GradientLags, State]:
-    """Norms by lag of a language model under its own loss, and the state after the words.
-
-    E_t is -log p of the word to predict at step t, of one sentence; under the same loss as in
-    training. Dropout is off.
-
-    Args:
-        words: (T, B) int64. targets: (T, B), below 0 where there is nothing to predict.
-        state: as ``net.begin`` gives it, which is the default.
-        highway, weights: as of `count_lags`.
-
-    Raises:
-        SettingError: a net without recurrent layers, or no word to predict.
-    """
-    trace = trace_net(net, words, targets, state)
-    return trace.lags(highway=highway, weights=weights), trace.after
-
-
 @dataclass(frozen=True)
 class NetTrace:
     """A net's derivatives along some words, and the errors that enter it from its loss.
@@ -237,7 +211,7 @@ class NetTrace:
         ]
 
     def lags(self, *, highway: bool = True, weights: bool = False) -> GradientLags:
-        """Norms by lag."""
+        """Norms by lag; see `count_lags`."""
         return GradientLags.total(
             count_lags(
                 self.stack, self.tangents(some), self.entering.some(some), highway=highway,
@@ -250,7 +224,17 @@ class NetTrace:
 def trace_net(
     net: RecurrentNet, words: Tensor, targets: Tensor, state: State | None = None
 ) -> NetTrace:
-    """Run a net over words (T, B) and its loss backwards into its last layer; see `lags_of_net`."""
+    """Run a language model over words, and its own loss backwards into its last layer.
+
+    E_t is -log p of the word to predict at step t, of one sentence. Dropout is off.
+
+    Args:
+        words: (T, B) int64. targets: (T, B), below 0 where there is nothing to predict.
+        state: as ``net.begin`` gives it, which is the default.
+
+    Raises:
+        SettingError: a net without recurrent layers, or no word to predict.
+    """
     stack = stack_of(net)
     real = targets.flatten() >= 0
     count = int(real.sum())

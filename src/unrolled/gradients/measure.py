@@ -7,7 +7,7 @@ lag  norm  share  beyond  |J|  bound
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -203,19 +203,18 @@ def measure_gradients(
         found.append(trace.lags(weights=weights))
     if not found:
         raise TextError("the text is empty: it has no gradients", where=str(sources))
-    some = (tangent for (tangent,) in trace.tangents(slice(_SENTENCES)))
     settings = {"steps": steps, "batch": batch, "batches": len(losses)}
     name = opened.name if fresh is None else f"{opened.name}, untrained"
-    reports = _jacobian_reports(trace.stack, some)
+    reports = _jacobian_reports(trace.stack, trace.tangents(slice(_SENTENCES)))
     return GradientReport(
         name, GradientLags.total(found), reports, settings, float(np.mean(losses))
     )
 
 
-def _jacobian_reports(stack: Stack, tangents: Iterable[Tangent]) -> list[JacobianReport]:
+def _jacobian_reports(stack: Stack, traced: list[tuple[Tangent, ...]]) -> list[JacobianReport]:
     return [
-        jacobian_report(tangent, sentences=_SENTENCES, name=name)
-        for tangent, name in zip(tangents, stack.names, strict=True)
+        jacobian_report(tangent, name=name)
+        for (tangent,), name in zip(traced, stack.names, strict=True)
     ]
 
 
@@ -318,7 +317,7 @@ def measure_cell(
         stack = Stack(tuple((part,) for part in cells))
         traced = stack.trace(x)
         lags = count_lags(stack, traced, Entering(errors), weights=weights)
-        reports = _jacobian_reports(stack, (tangent for (tangent,) in traced))
+        reports = _jacobian_reports(stack, stack.trace(x[:, :_SENTENCES]))
     settings = {"cell": cell, "hidden": hidden, "layers": layers, "nonlinearity": nonlinearity,
                 "start": start, "forget_bias": forget_bias, "steps": steps, "batch": batch,
                 "seed": seed}  # fmt: skip

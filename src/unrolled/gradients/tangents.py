@@ -70,13 +70,22 @@ class Tangent:
         """dh/dc (B, H) of an LSTM at a step: by what its cell state's errors come from h."""
         raise NotImplementedError
 
-    def jacobians(self, some: slice = slice(None)) -> Tensor:
+    def jacobians(self) -> Tensor:
         """d state_t / d state_{t-1}, (T, B, S, S); S is H, or 2 H for an LSTM's (h, c).
 
-        Args:
-            some: the sentences that are wanted.
+        Row s is what `back` makes of an error of one at s.
         """
-        raise NotImplementedError
+        steps, batch, hidden = self.states.shape
+        size = self.parts * hidden
+        eye = torch.eye(size, dtype=self.states.dtype, device=self.states.device)
+        errors = tuple(
+            part.unsqueeze(1).expand(size, batch, hidden).contiguous()
+            for part in eye.split(hidden, 1)
+        )
+        found = [self.states.new_empty(steps, size, batch, hidden) for _ in range(self.parts)]
+        for step in range(steps):
+            self.back(step, errors, tuple(part[step] for part in found))
+        return torch.cat(found, -1).transpose(1, 2)
 
     def slopes(self) -> Tensor:
         """(T, B, H) by what an error of the output is multiplied where it enters the layer."""
@@ -122,9 +131,6 @@ class _ElmanTangent(Tangent):
         _through(delta, self.weight, out[0], recurrent)
         return Back(delta, found)
 
-    def jacobians(self, some: slice = slice(None)) -> Tensor:
-        return self.slope[:, some].unsqueeze(-1) * self.weight
-
     def slopes(self) -> Tensor:
         return self.slope
 
@@ -169,15 +175,6 @@ class _LstmTangent(Tangent):
         torch.mul(of_c, self.forget[step], out=out[1])
         return Back(delta, found)
 
-    def jacobians(self, some: slice = slice(None)) -> Tensor:
-        weights = self.weight.unflatten(0, (4, -1))
-        c_by_h = torch.einsum("tbgh,ghk->tbhk", self.of_cell[:, some], weights[:3])
-        c_by_c = torch.diag_embed(self.forget[:, some])
-        to_cell = self.to_cell[:, some].unsqueeze(-1)
-        h_by_h = to_cell * c_by_h + self.of_output[:, some].unsqueeze(-1) * weights[3]
-        rows = torch.cat([h_by_h, to_cell * c_by_c], -1), torch.cat([c_by_h, c_by_c], -1)
-        return torch.cat(rows, -2)
-
     def output_to_cell(self, step: int) -> Tensor:
         return self.to_cell[step]
 
@@ -221,11 +218,6 @@ class _GruTangent(Tangent):
         _through(delta, self.weight, out[0], recurrent)
         out[0].addcmul_(errors[0], self.update[step])
         return Back(delta, found)
-
-    def jacobians(self, some: slice = slice(None)) -> Tensor:
-        weights = self.weight.unflatten(0, (3, -1))
-        through_gates = torch.einsum("tbgh,ghk->tbhk", self.of_state[:, some], weights)
-        return through_gates + torch.diag_embed(self.update[:, some])
 
     def slopes(self) -> Tensor:
         return self.new_slope

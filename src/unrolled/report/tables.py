@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unrolled.comparison.compare import Comparison, Row
+from unrolled.comparison.compare import Comparison, Row, cells_of
 from unrolled.errors import FormatError
 
 FULL_BITS = 16.0  # the surprisal at which a cell's colour is full
@@ -106,16 +106,7 @@ def lines(rows: Sequence[Row]) -> list[Line]:
         Line(
             name=row.name,
             family=family(row),
-            cells=(
-                number(row.valid_perplexity, 2),
-                number(row.test_perplexity, 2),
-                seconds(row.train_seconds),
-                number(row.train_tokens_per_second or None),
-                number(row.score_tokens_per_second or None),
-                number(row.parameters),
-                number(row.file_bytes / 1e6, 1),
-                number(row.peak_bytes / 1e6),
-            ),
+            cells=(*cells_of(row)[:2], seconds(row.train_seconds), *cells_of(row)[2:]),
             bar=_bar(_test(row) / best) if row in order else None,
             best=bool(order) and row is order[0],
             hover=row.line,
@@ -219,13 +210,6 @@ def facts(result: Comparison) -> list[tuple[str, str]]:
     for name, values in (("settings", result.settings), ("machine", result.machine)):
         told.append((name, ", ".join(f"{key} {value}" for key, value in values.items())))
     return told
-
-
-def number(value: float | None, digits: int = 0) -> str:
-    """With thousands marked; a dash for none, and a sign for what is infinite."""
-    if value is None:
-        return "–"
-    return f"{value:,.{digits}f}" if math.isfinite(value) else "∞"
 
 
 def seconds(value: float) -> str:
