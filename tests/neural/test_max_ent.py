@@ -222,7 +222,7 @@ def test_tables_that_cannot_be() -> None:
         SettingError, match="maxent_size is 9, allowed are 0 and numbers from 10, the w"
     ):
         MaxEnt(9, 3, 10)
-    with pytest.raises(SettingError, match="maxent_order is 0, allowed are 1 and more"):
+    with pytest.raises(SettingError, match="maxent_order is 0, allowed are 1 to 64"):
         MaxEnt(10, 0, 10)
     with pytest.raises(SettingError, match="maxent_lr is 0, allowed are numbers above 0"):
         split_settings({"maxent_lr": 0})

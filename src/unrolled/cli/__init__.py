@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+import re
 import sys
 import warnings
 
 BAD_INPUT = 2
 CLOSED_PIPE = 141  # as a shell shows it when SIGPIPE ends a process
+_MEMORY = re.compile(
+    "out of memory|(not enough|can't allocate|cannot allocate) memory|can't start new thread"
+    "|bad_alloc|failed to map segment",
+    re.IGNORECASE,
+)
 
 
 def main() -> None:
@@ -27,8 +34,15 @@ def main() -> None:
             _run()
     except UnrolledError as error:
         _fail(f"unrolled: {error}", BAD_INPUT)
-    except MemoryError:
-        _fail("unrolled: out of memory. Use less text, a lower order, or pruning.", 1)
+    except Exception as error:
+        if not _lacks_memory(error):
+            raise
+        problem = " ".join(str(error).split()) or type(error).__name__
+        _fail(
+            f"unrolled: out of memory: {problem[:300]}. Use less text, a lower order or a smaller "
+            "model, or allow this process more memory (ulimit -v)",
+            BAD_INPUT,
+        )
     finally:
         gc.freeze()  # at the end nobody needs to look for garbage, which takes a tenth of a second
 
@@ -48,6 +62,21 @@ def _run() -> None:
         if isinstance(ending.__context__, BrokenPipeError):  # which the parser turned into this
             raise SystemExit(CLOSED_PIPE) from None
         raise
+
+
+def _lacks_memory(error: BaseException | None) -> bool:
+    """Whether an allocation failed, in whatever library."""
+    while error is not None:
+        number = getattr(error, "errno", None)
+        if isinstance(error, MemoryError) or number == errno.ENOMEM or _MEMORY.search(str(error)):
+            return True
+        error = error.__cause__ or error.__context__
+    if sys.platform == "win32":
+        return False
+    import resource
+
+    # Where memory is limited, a library that gets none raises anything: SystemError, KeyError ...
+    return resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
 
 
 def _fail(message: str, code: int) -> None:

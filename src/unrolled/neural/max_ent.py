@@ -66,8 +66,8 @@ class MaxEnt(nn.Module):
             raise SettingError(
                 f"maxent_size is {size}, allowed are 0 and numbers from {words}, the words, on"
             )
-        if order < 1:
-            raise SettingError(f"maxent_order is {order}, allowed are 1 and more")
+        if not 1 <= order <= 64:
+            raise SettingError(f"maxent_order is {order}, allowed are 1 to 64")
         self.order = order
         self.table = nn.Parameter(torch.zeros(size), requires_grad=False)
         self.pending: list[tuple[Stretches, float]] = []
