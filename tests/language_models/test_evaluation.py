@@ -11,7 +11,7 @@ import pytest
 
 from chain_model import CHAIN, TEXTS, Chain
 from unrolled import TextOptions, train_ngram
-from unrolled.errors import TextError
+from unrolled.errors import SettingError, TextError
 from unrolled.language_models.evaluation import Perplexity, evaluate
 from unrolled.language_models.scoring import score_sentences
 from unrolled.ngram.model import NgramModel
@@ -111,3 +111,48 @@ def test_perplexity_of_nothing_and_of_less_than_anything() -> None:
     hopeless = Perplexity(-1e6, 1, 1, 0, 0.0, 5, "x")
     assert hopeless.perplexity == math.exp(700)
     assert hopeless.bits_per_token == pytest.approx(1e6 / math.log(2))
+
+
+def test_texts_in_memory_are_lines_of_a_text(model: NgramModel, tmp_path: Path) -> None:
+    texts = ["the cat sat", "", "a bird\nsat"]
+    path = tmp_path / "text.txt"
+    path.write_text("the cat sat\n\na bird sat\n")
+    assert evaluate(model, texts=texts) == evaluate(model, path)
+    assert evaluate(model, texts=iter(texts)) == evaluate(model, path)
+    with pytest.raises(TextError, match=r"texts:2: the text holds <s>"):
+        evaluate(model, texts=["the", "a <s> cat"])
+    with pytest.raises(SettingError, match="sources or texts, one of the two"):
+        evaluate(model, path, texts=texts)
+    with pytest.raises(SettingError, match="sources or texts"):
+        evaluate(model)
+    with pytest.raises(SettingError, match="texts is one text. Give a list"):
+        evaluate(model, texts="the cat")
+    with pytest.raises(TextError, match="the text is empty"):
+        evaluate(model, texts=[])
+
+
+def test_long_texts_in_memory_are_read_in_blocks(
+    model: NgramModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = ["the cat sat", "a bird ran away"] * 10
+    whole = evaluate(model, texts=texts)
+    monkeypatch.setattr("unrolled.language_models.evaluation.BLOCK_BYTES", 30)
+    parts = evaluate(model, texts=texts)
+    assert (parts.tokens, parts.sentences, parts.oov) == (whole.tokens, 20, whole.oov)
+    assert parts.log_prob == pytest.approx(whole.log_prob)
+    with pytest.raises(TextError, match=r"texts:6: the text holds <s>"):
+        evaluate(model, texts=[*["the cat sat down"] * 5, "<s>"])
+
+
+def test_perplexity_is_a_number_that_people_can_read() -> None:
+    for entropy, shown in ((2.0, "7.39"), (20.0, "485165195.41"), (650.0, "1.96e+282")):
+        assert f"ppl {shown} |" in Perplexity(-entropy, 1, 0, 0, 0.0, 5, "x").line()
+    assert "ppl inf |" in Perplexity(-math.inf, 1, 0, 0, 0.0, 5, "x").line()
+
+
+def test_perplexity_per_word_has_the_end_of_sentences_in_its_sum_only() -> None:
+    result = Perplexity(-6.0, 5, 2, 1, -3.0, 10, "x")
+    assert result.ppl1 == pytest.approx(math.exp(9 / 3))
+    skipped = Perplexity(-6.0, 5, 2, 1, -3.0, 10, "x", skip_oov=True)
+    assert skipped.ppl1 == pytest.approx(math.exp(6 / 2))
+    assert Perplexity(-6.0, 2, 2, 0, 0.0, 10, "x").ppl1 == math.inf

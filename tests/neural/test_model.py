@@ -20,7 +20,7 @@ from unrolled.language_models.evaluation import evaluate
 from unrolled.language_models.generation import predict
 from unrolled.language_models.mixture import Mixture
 from unrolled.language_models.protocol import LanguageModel
-from unrolled.language_models.scoring import score_sentences
+from unrolled.language_models.scoring import score_sentences, surprisals
 from unrolled.neural.config import NetConfig
 from unrolled.neural.model import NeuralModel
 from unrolled.neural.net import build_net
@@ -309,3 +309,50 @@ def test_sizes_are_held_against_the_arrays_before_anything_is_allocated(
     with pytest.raises(FormatError, match=message):
         unrolled.load(tmp_path / "odd.safetensors")
     assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_weights_that_are_no_numbers_are_refused_by_name(tmp_path: Path, value: float) -> None:
+    model = small_model()
+    with torch.no_grad():
+        model.net.vectors[3, 2] = value
+    model.save(tmp_path / "net")
+    with pytest.raises(FormatError, match=r"array 'net\..*vectors': it holds NaN or infinite"):
+        unrolled.load(tmp_path / "net")
+    with pytest.raises(FormatError, match="lstm-12 gives a token the log-probability nan, which"):
+        model.score("the cat")
+
+
+def test_large_finite_weights_are_numbers(tmp_path: Path) -> None:
+    model = small_model()
+    with torch.no_grad():
+        model.net.vectors[3:5] = 3e38  # their sum is infinite in float32
+    model.save(tmp_path / "net")
+    assert unrolled.load(tmp_path / "net").name == "lstm-12"
+
+
+def test_threads_reach_the_net(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = small_model()
+    before, used = torch.get_num_threads(), []
+    forward = type(model.net.output).log_probs
+
+    def watched(layer: Any, *given: Any) -> Any:
+        used.append((torch.get_num_threads(), layer.threads))
+        return forward(layer, *given)
+
+    monkeypatch.setattr(type(model.net.output), "log_probs", watched)
+    evaluate(model, texts=["the cat sat"], threads=1)
+    model.token_scores(["the cat sat"], threads=1)
+    assert used == [(1, 1), (1, 1)]
+    assert torch.get_num_threads() == before
+
+
+def test_surprisals_of_many_sentences_are_scored_together() -> None:
+    model = small_model()
+    sentences = ["the cat sat", "", "the zebra ran on the mat", "dog"]
+    found = list(surprisals(model, sentences))
+    alone = [model.token_scores([sentence]).log_probs[1:] for sentence in sentences]
+    np.testing.assert_allclose([t.log_prob for t in found], np.concatenate(alone), atol=1e-5)
+    assert [token.word for token in found if token.oov] == ["zebra"]
+    assert [token.sentence for token in found if token.last] == [0, 1, 2, 3]
+    assert {token.length for token in found} == {None}

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from corpora import model_of, words_in, zipf_sentences
 from unrolled import TextOptions, load, quantise, train_ngram
 from unrolled.errors import FormatError, NotNormalisedError, SettingError
+from unrolled.language_models.generation import predict
 from unrolled.ngram.estimation.config import NgramConfig
 from unrolled.ngram.model import NgramModel
 from unrolled.settings import stored_config
@@ -221,4 +222,4 @@ def test_a_damaged_model_gives_no_distribution(model: NgramModel) -> None:
     arrays = {**model.trie.arrays(), "unigrams": np.full(13, 2.0, np.float32)}
     strange = NgramModel(type(model.trie).from_arrays(arrays, "here"), model.vocabulary)
     with pytest.raises(FormatError, match="which no model can give"):
-        strange.next_log_probs(strange.start())
+        predict(strange, "")

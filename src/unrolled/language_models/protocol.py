@@ -246,13 +246,17 @@ class LanguageModel(StoredModel):
         Raises:
             FormatError: one is NaN, above 0 by more than rounding, or finite and below `LOWEST`.
         """
-        if log_probs.size and not (log_probs.max() <= ROUNDING and log_probs.min() >= LOWEST):
-            fits = log_probs <= ROUNDING
-            fits &= (log_probs >= LOWEST) | (log_probs == -np.inf)
-            if not fits.all():
+        if log_probs.size == 0:
+            return log_probs
+        fits = log_probs.max() <= ROUNDING
+        if not (fits and log_probs.min() >= LOWEST):  # NaN compares as false
+            impossible = log_probs == -np.inf
+            low = log_probs < LOWEST
+            if not fits or np.count_nonzero(low) > np.count_nonzero(impossible):
+                wrong = log_probs[~(log_probs <= ROUNDING) | (low & ~impossible)]
                 raise FormatError(
-                    f"{self.name} gives a token the log-probability {log_probs[~fits][0]:.3g}, "
-                    "which no model can give: its numbers are damaged or its training diverged",
+                    f"{self.name} gives a token the log-probability {wrong[0]:.3g}, which no "
+                    "model can give: its numbers are damaged or its training diverged",
                     where=self.path,
                     hint="Check its file with unrolled info --verify, or train it again",
                 )

@@ -140,14 +140,14 @@ class NgramModel(LanguageModel):
         """Log-probability of every word of the vocabulary as the next; (V,) float32.
 
         Raises:
-            NotNormalisedError: stupid back-off. FormatError: the file is damaged.
+            NotNormalisedError: stupid back-off.
             SettingError: a state of a model of another order.
         """
         require_normalised(self, "the next word's distribution")
         result = np.empty(self.trie.vocabulary_size, np.float32)
         inverse = inverse_spreader(self.trie.bits)
         _NEXT_DISTRIBUTION(*self._arrays, inverse, self._checked(state), result)
-        return self.checked(result)
+        return result
 
     def _checked(self, state: Array) -> Array:
         if state.shape != (self.order,) or state.dtype != np.int64:

@@ -1,0 +1,154 @@
+"""What `evaluate`, `score`, `rank` and `predict` print, and how they read their input."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import unrolled
+
+Run = Callable[..., tuple[int, str, str]]
+TEXTS = ["the cat sat on the mat", "the dog sat on the log", "a cat and a dog met"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("query")
+    unrolled.train_ngram(texts=TEXTS, order=3, smoothing="witten-bell").save(folder / "model")
+    closed = unrolled.train_ngram(texts=TEXTS, order=2, smoothing="witten-bell", closed=True)
+    closed.save(folder / "closed")
+    (folder / "text.txt").write_text("the cat sat\na zebra ran\n")
+    return folder
+
+
+@pytest.fixture
+def type_in(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Set standard input."""
+
+    def set_input(text: str) -> None:
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+
+    return set_input
+
+
+def refuse_constants(name: str) -> None:
+    raise AssertionError(f"{name} is not JSON")
+
+
+def test_infinities_are_null_in_json(run: Run, folder: Path) -> None:
+    code, out, _ = run("evaluate", folder / "closed", folder / "text.txt", "--json")
+    facts = json.loads(out, parse_constant=refuse_constants)
+    assert (code, facts["perplexity"], facts["ppl1"], facts["oov_log_prob"]) == (0, *[None] * 3)
+    assert facts["infinite"] is True
+    assert facts["known_log_prob"] < 0
+    _, out, _ = run("evaluate", folder / "model", folder / "text.txt", "--json")
+    facts = json.loads(out, parse_constant=refuse_constants)
+    assert facts["infinite"] is False
+    assert facts["perplexity"] == pytest.approx(math.exp(-facts["log_prob"] / 8))
+    assert facts["ppl1"] == pytest.approx(math.exp(-facts["log_prob"] / 6))
+    for by in ("sentence", "word"):
+        _, out, _ = run(
+            "score", folder / "closed", folder / "text.txt", "--by", by, "--format", "jsonl"
+        )
+        rows = [json.loads(line, parse_constant=refuse_constants) for line in out.splitlines()]
+        impossible = [row for row in rows if row["log10"] is None]
+        assert impossible == [row for row in rows if row.get("infinite")]
+        assert len(impossible) == (1 if by == "sentence" else 2)
+
+
+def test_an_empty_text_is_one_sentence(run: Run, folder: Path, tmp_path: Path) -> None:
+    empty = tmp_path / "empty.txt"
+    empty.write_text("")
+    code, out, err = run("evaluate", folder / "model", empty)
+    assert (code, out, err) == (2, "", f"unrolled: {empty}: the text is empty\n")
+
+
+def test_words_have_the_order_used_and_totals(run: Run, folder: Path) -> None:
+    code, out, _ = run("score", folder / "model", folder / "text.txt", "--by", "word", "--totals")
+    header, *rows = [line.split("\t") for line in out.splitlines()]
+    assert (code, header) == (0, ["sentence", "word", "log10", "oov", "order"])
+    assert [row[1] for row in rows] == [
+        *["the", "cat", "sat", "</s>", "[sentence]"],
+        *["a", "zebra", "ran", "</s>", "[sentence]", "[total]"],
+    ]
+    model = unrolled.load(folder / "model")
+    lengths = model.token_scores(["the cat sat"]).lengths
+    assert [row[4] for row in rows[:4]] == [str(length) for length in lengths[1:]]
+    assert rows[4][3:] == ["0"]
+    assert rows[9][:2] + rows[9][3:] == ["2", "[sentence]", "2"]
+    assert float(rows[4][2]) == pytest.approx(model.score("the cat sat") / math.log(10), abs=1e-5)
+    assert float(rows[10][2]) == pytest.approx(float(rows[4][2]) + float(rows[9][2]), abs=1e-5)
+    assert rows[10][0] == ""
+    _, out, _ = run("score", folder / "model", folder / "text.txt", "--by", "word")
+    assert "[" not in out
+    _, out, _ = run(
+        "score", folder / "model", folder / "text.txt", "--by", "word", "--format", "jsonl"
+    )
+    assert json.loads(out.splitlines()[0])["order"] == lengths[1]
+
+
+def test_input_is_read_as_told(run: Run, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "text.jsonl").write_text('{"verse": "The CAT sat", "text": "zzz"}\n')
+    plain = run("evaluate", folder / "model", tmp_path / "text.jsonl")[1]
+    assert "| 2 tokens |" in plain
+    shouted = run("evaluate", folder / "model", tmp_path / "text.jsonl", "--field", "verse")[1]
+    assert "| oov 2 as <unk> |" in shouted
+    lowered = run(
+        "evaluate", folder / "model", tmp_path / "text.jsonl", "--field", "verse", "--lower"
+    )[1]
+    assert "| 4 tokens | vocab 12 | oov 0 |" in lowered
+    scored = run("score", folder / "model", tmp_path / "text.jsonl", "--field", "verse", "--lower")
+    value, text = scored[1].splitlines()[1].split("\t")
+    expected = unrolled.load(folder / "model").score("the cat sat") / math.log(10)
+    assert (float(value), text) == (pytest.approx(expected, abs=1e-5), "The CAT sat")
+    ranked = run("rank", folder / "model", "THE CAT", "--lower")[1]
+    assert ranked.splitlines()[1] == run("rank", folder / "model", "the cat")[1].splitlines()[
+        1
+    ].replace("the cat", "THE CAT")
+    letters = run("evaluate", folder / "model", folder / "text.txt", "--tokens", "char")[1]
+    assert "| 24 tokens |" in letters
+
+
+def test_predict_reads_contexts_from_standard_input(
+    run: Run, folder: Path, type_in: Callable[[str], None]
+) -> None:
+    type_in("the\nthe cat\n")
+    code, out, _ = run("predict", folder / "model", "-", "-n", 2)
+    lines = out.splitlines()
+    assert (code, lines[0]) == (0, "line\tprobability\tword")
+    for number, context in ((1, "the"), (2, "the cat")):
+        alone = run("predict", folder / "model", context, "-n", 2)[1].splitlines()[1:]
+        assert lines[2 * number - 1 : 2 * number + 1] == [f"{number}\t{line}" for line in alone]
+
+
+@pytest.mark.parametrize(
+    ("trained", "options", "tokens", "reason"),
+    [
+        ("the cat sat on the mat", {}, "THE CAT SAT ON THE MAT", "may need --lower"),
+        ("the cat sat", {"tokens": "char"}, "the cat sat on a mat", "may need --tokens char"),
+        ("▁the ▁c at ▁s at", {}, "the cat sat on a mat", "name their model with --tokens"),
+        ("The cat Sat", {}, "der Hund und die Katze", "of another language or subject"),
+    ],
+)
+def test_many_unknown_words_have_a_likely_reason(
+    run: Run, tmp_path: Path, trained: str, options: dict[str, str], tokens: str, reason: str
+) -> None:
+    text_options = unrolled.TextOptions(**options)
+    model = unrolled.train_ngram(
+        texts=[trained], order=2, smoothing="witten-bell", options=text_options
+    )
+    model.save(tmp_path / "model")
+    (tmp_path / "text.txt").write_text(f"{tokens}\n" * 20)
+    code, _, err = run("evaluate", tmp_path / "model", tmp_path / "text.txt", "--tokens", "word")
+    assert code == 0
+    assert "% of the words are unknown to witten-bell-2: " in err
+    assert reason in err
+
+
+def test_few_unknown_words_need_no_reason(run: Run, folder: Path) -> None:
+    assert run("evaluate", folder / "model", folder / "text.txt")[2] == ""
