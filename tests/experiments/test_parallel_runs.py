@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from unrolled.errors import UnrolledError
-from unrolled.experiments import parallel_runs
-from unrolled.experiments.parallel_runs import report_progress, run_in_parallel
+from unrolled.experiments.parallel_runs import run_in_parallel
 
 
 def _no_matter(job: object, result: object) -> None:
@@ -68,28 +67,8 @@ def test_an_error_ends_the_runs_that_are_under_way(tmp_path: Path) -> None:
         )
 
 
-def _half(job: int) -> int:
-    report_progress(0.25 + 0.25 * job)
-    time.sleep(1.5)
-    return job
-
-
 @pytest.mark.parametrize("workers", [1, 2])
-def test_progress_is_reported(workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parallel_runs, "FIRST_REPORT", 0.0)
-    monkeypatch.setattr(parallel_runs, "REPORT_EVERY", 0.0)
-    said: list[str] = []
-    jobs = [0, 1]
-    assert (
-        run_in_parallel(_half, jobs, workers=workers, done=_no_matter, report=said.append) == jobs
-    )
-    alone, both = "running (25 %)", "2 running (25 %, 50 %)"
-    assert any((both if workers == 2 else alone) in line for line in said), said
-    report_progress(0.5)  # out of any run it has no meaning
-
-
-def test_the_time_left_goes_by_what_is_done() -> None:
-    progress = parallel_runs._Progress([1.0, 0.5, 0.0, 0.0], 4, print)
-    assert progress.line(60) == "1 of 4 runs are done, 1 running (50 %), about 1.7 min left"
-    nothing = parallel_runs._Progress([0.0, 0.0], 2, print)
-    assert nothing.line(60) == "0 of 2 runs are done"
+def test_progress_is_reported_as_runs_are_done(workers: int) -> None:
+    lines: list[str] = []
+    run_in_parallel(abs, [-1, 2], workers=workers, done=_no_matter, report=lines.append)
+    assert lines == ["1 of 2 runs are done, about 0.0 min left"]

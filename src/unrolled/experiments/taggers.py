@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from unrolled.comparison.finished_runs import FinishedRuns, parts_folder
 from unrolled.comparison.provenance import file_facts
 from unrolled.errors import SettingError
-from unrolled.experiments.parallel_runs import report_progress, run_in_parallel
+from unrolled.experiments.parallel_runs import run_in_parallel
 from unrolled.experiments.setup import Setup
 from unrolled.runtime.threads import usable_cores
 
@@ -51,9 +51,8 @@ class TaggerRun:
         parts = (split.train, split.dev, split.test)
         used = Split(*(part[: self.sentences] for part in parts))
         tagger = train_tagger(
-            used.train, valid=used.dev, threads=1, device=self.device,
-            progress=lambda now: report_progress(now.done), **self.settings,
-        )  # fmt: skip
+            used.train, valid=used.dev, threads=1, device=self.device, **self.settings
+        )
         return tagger, used
 
 
