@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from benchmarks import ours, peers
+from benchmarks import commands, kenlm_programs
 from benchmarks.measure import Bar, BenchmarkError, Comparison, Report, interleave
 from benchmarks.workspace import Workspace
 
@@ -21,11 +21,11 @@ def run(workspace: Workspace, report: Report) -> None:
     forms = {"plain": workspace.model(text), "8 bits": workspace.quantised(text)}
     for form, mine in forms.items():
         contenders = {
-            "unrolled": partial(ours.evaluate, mine, heldout, threads=threads),
-            "query": partial(peers.query, theirs, heldout),
+            "unrolled": partial(commands.evaluate, mine, heldout, threads=threads),
+            "query": partial(kenlm_programs.query, theirs, heldout),
         }
         warm = {name: contender() for name, contender in contenders.items()}
-        ppl = ours.perplexity(warm["unrolled"]), peers.perplexity(warm["query"])
+        ppl = commands.perplexity(warm["unrolled"]), kenlm_programs.perplexity(warm["query"])
         _agree(form, *ppl)
         runs = interleave(contenders, workspace.settings.repeats)
         speeds = {name: [tokens / run.wall_s for run in some] for name, some in runs.items()}

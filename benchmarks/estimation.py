@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from benchmarks import ours, peers
+from benchmarks import commands, kenlm_programs
 from benchmarks.measure import Bar, Comparison, Report, Run, interleave
 from benchmarks.workspace import Workspace, remove
 
@@ -66,7 +66,7 @@ def _compare(report: Report, runs: dict[str, list[Run]], tokens: int) -> None:
 def _ours(workspace: Workspace, text: Path) -> Run:
     settings = workspace.settings
     model = workspace.folder / "estimated.safetensors"
-    run = ours.train(text, model, order=settings.order, threads=settings.threads)
+    run = commands.train(text, model, order=settings.order, threads=settings.threads)
     remove(model)
     return run
 
@@ -74,8 +74,8 @@ def _ours(workspace: Workspace, text: Path) -> Run:
 def _theirs(workspace: Workspace, text: Path) -> Run:
     settings = workspace.settings
     arpa, binary = workspace.folder / "estimated.arpa", workspace.folder / "estimated.kenlm"
-    run = peers.lmplz(text, arpa, order=settings.order, memory=settings.lmplz_memory)
-    run = run.then(peers.build_binary(arpa, binary))
+    run = kenlm_programs.lmplz(text, arpa, order=settings.order, memory=settings.lmplz_memory)
+    run = run.then(kenlm_programs.build_binary(arpa, binary))
     remove(arpa, binary)
     return run
 

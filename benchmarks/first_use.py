@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import ours
+from benchmarks import commands
 from benchmarks.measure import Bar, Comparison, Report, Run
 from benchmarks.workspace import Workspace, remove
 
@@ -57,13 +57,13 @@ def _commands(workspace: Workspace, text: Path, cache: Path) -> dict[str, Callab
     back = folder / "back.safetensors"
     threads = workspace.settings.threads
     return {
-        "train": lambda: ours.train(text, model, order=5, threads=threads, cache=cache),
-        "train pruned": lambda: ours.train(
+        "train": lambda: commands.train(text, model, order=5, threads=threads, cache=cache),
+        "train pruned": lambda: commands.train(
             text, pruned, order=5, threads=threads, prune=(0, 0, 1), cache=cache
         ),
-        "evaluate": lambda: ours.evaluate(model, text, threads=threads, cache=cache),
-        "to ARPA": lambda: ours.convert(model, arpa, cache=cache),
-        "from ARPA": lambda: ours.convert(arpa, back, cache=cache),
-        "to 8 bits": lambda: ours.convert(model, small, bits=8, cache=cache),
-        "evaluate 8 bits": lambda: ours.evaluate(small, text, threads=threads, cache=cache),
+        "evaluate": lambda: commands.evaluate(model, text, threads=threads, cache=cache),
+        "to ARPA": lambda: commands.convert(model, arpa, cache=cache),
+        "from ARPA": lambda: commands.convert(arpa, back, cache=cache),
+        "to 8 bits": lambda: commands.convert(model, small, bits=8, cache=cache),
+        "evaluate 8 bits": lambda: commands.evaluate(small, text, threads=threads, cache=cache),
     }

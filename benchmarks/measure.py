@@ -1,4 +1,4 @@
-"""Run commands and functions side by side, and say how they compare."""
+"""Run commands and functions in alternation, and compare what was measured."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Run:
         )
 
     def numbers(self) -> dict[str, float]:
-        """What a results file keeps of it."""
+        """The numbers for a results file."""
         return {"wall_s": self.wall_s, "cpu_s": self.cpu_s, "peak_bytes": self.peak_bytes}
 
 
@@ -70,7 +70,7 @@ def run_command(
 ) -> Run:
     """Run a command to its end and measure wall time, CPU time and peak resident memory.
 
-    Raises BenchmarkError with the end of what it said where it does not exit with 0.
+    Raises BenchmarkError with the end of its standard error where it does not exit with 0.
     """
     words = [str(word) for word in command]
     with tempfile.TemporaryDirectory(prefix="unrolled-bench-") as folder:
@@ -96,9 +96,9 @@ def run_command(
 def interleave(
     contenders: Mapping[str, Callable[[], Outcome]], repeats: int
 ) -> dict[str, list[Outcome]]:
-    """Run every contender ``repeats`` times, taking turns, the first one changing each round.
+    """Run every contender ``repeats`` times, in alternation, in reversed order each other round.
 
-    Taking turns spreads what the machine does meanwhile evenly over the contenders.
+    So other load of the machine falls evenly on all contenders.
     """
     outcomes: dict[str, list[Outcome]] = {name: [] for name in contenders}
     for turn in range(repeats):
@@ -193,7 +193,7 @@ def _amount(values: Sequence[float], unit: str) -> str:
 
 @dataclass
 class Report:
-    """What a bar found: comparisons, sentences for the reader, and anything else worth keeping."""
+    """What a benchmark measured: comparisons, notes and details."""
 
     name: str
     comparisons: list[Comparison] = field(default_factory=list)
@@ -201,12 +201,12 @@ class Report:
     details: dict[str, Any] = field(default_factory=dict)
 
     def add(self, comparison: Comparison) -> None:
-        """Keep a comparison and print its line at once: whole runs take long."""
+        """Add a comparison and print its line at once: whole runs take long."""
         self.comparisons.append(comparison)
         print(comparison.line(), flush=True)
 
     def note(self, sentence: str) -> None:
-        """Keep a sentence and print it."""
+        """Add a note and print it."""
         self.notes.append(sentence)
         print(f"         {sentence}", flush=True)
 

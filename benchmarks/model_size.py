@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks import peers
+from benchmarks import kenlm_programs
 from benchmarks.measure import Bar, Comparison, Report
 from benchmarks.workspace import Workspace, ngrams_of
 
@@ -31,7 +31,7 @@ def _compare(
     pruned = f", pruned {' '.join(map(str, prune))}" if prune else ""
     label = f"{name}{pruned}, {ngrams / 1e6:.3g} M n-grams"
     plain = workspace.kenlm(text, "trie", (), prune)
-    small = workspace.kenlm(text, "trie", peers.QUANTISED, prune)
+    small = workspace.kenlm(text, "trie", kenlm_programs.QUANTISED, prune)
     pairs = {
         "plain": (workspace.model(text, prune), plain, "trie"),
         "8 bits": (workspace.quantised(text, prune), small, "trie -q 8 -b 8 -a 255"),

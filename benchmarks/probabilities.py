@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks import ours, peers
-from benchmarks.lmplz_flaw import miscounts, without_flaw
+from benchmarks import commands, kenlm_programs
+from benchmarks.lmplz_miscounts import miscounts, without_miscounts
 from benchmarks.measure import Bar, BenchmarkError, Comparison, Report
 from benchmarks.workspace import Workspace
 
@@ -28,7 +28,7 @@ def run(workspace: Workspace, report: Report) -> None:
         return
     text = workspace.ptb("train")
     moved = workspace.folder / "ptb.moved.txt"
-    without_flaw(text, moved)
+    without_miscounts(text, moved)
     order = workspace.settings.order
     flaws = miscounts(text, order)
     _compare(workspace, report, "text as it is", text, None if flaws else _AGREE)
@@ -44,7 +44,7 @@ def run(workspace: Workspace, report: Report) -> None:
 def _compare(workspace: Workspace, report: Report, label: str, text: Path, bar: Bar | None) -> None:
     order = workspace.settings.order
     theirs = workspace.folder / f"{text.stem}.lmplz.arpa"
-    said = peers.lmplz(text, theirs, order=order, memory=workspace.settings.lmplz_memory)
+    said = kenlm_programs.lmplz(text, theirs, order=order, memory=workspace.settings.lmplz_memory)
     differences = _differences(workspace.arpa(text), theirs)
     worst = max(max(found["probability"], found["backoff"]) for found in differences)
     total = sum(found["ngrams"] for found in differences)
@@ -56,7 +56,10 @@ def _compare(workspace: Workspace, report: Report, label: str, text: Path, bar: 
     name = f"largest difference in log10 over {total:,.0f} n-grams, {label}"
     report.add(Comparison(name, "", [worst], bar=bar))
     report.note(f"differ by more than {_TOLERANCE:g}: {over or 'none'}")
-    report.details[label] = {"orders": differences, "lmplz_discounts": peers.discounts(said)}
+    report.details[label] = {
+        "orders": differences,
+        "lmplz_discounts": kenlm_programs.discounts(said),
+    }
 
 
 def _differences(mine: Path, theirs: Path) -> list[dict[str, float]]:
@@ -98,11 +101,11 @@ def _perplexity(workspace: Workspace, report: Report, order: int, known: float) 
     model = workspace.folder / f"ptb-order-{order}.safetensors"
     arpa, binary = model.with_suffix(".arpa"), model.with_suffix(".kenlm")
     threads = workspace.settings.threads
-    ours.train(train, model, order=order, threads=threads)
-    mine, tokens = ours.perplexity(ours.evaluate(model, test, threads=threads))
-    peers.lmplz(train, arpa, order=order, memory=workspace.settings.lmplz_memory)
-    peers.build_binary(arpa, binary)
-    theirs, others = peers.perplexity(peers.query(binary, test))
+    commands.train(train, model, order=order, threads=threads)
+    mine, tokens = commands.perplexity(commands.evaluate(model, test, threads=threads))
+    kenlm_programs.lmplz(train, arpa, order=order, memory=workspace.settings.lmplz_memory)
+    kenlm_programs.build_binary(arpa, binary)
+    theirs, others = kenlm_programs.perplexity(kenlm_programs.query(binary, test))
     if tokens != others:
         raise BenchmarkError(f"unrolled scored {tokens} tokens, query {others}")
     name = f"test perplexity of order {order}"

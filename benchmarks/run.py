@@ -24,7 +24,7 @@ from pathlib import Path
 # Also runnable as a file, `python benchmarks/run.py`.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks import environment, peers
+from benchmarks import environment, kenlm_programs
 from benchmarks.against import run_against
 from benchmarks.measure import BenchmarkError, Report
 from benchmarks.tasks import START_UP, TASKS
@@ -35,14 +35,14 @@ BENCHMARKS = (
     "estimation",
     "model_size",
     "batch_scoring",
-    "python_scores",
+    "python_scoring",
     "first_use",
-    "class_softmax",
-    "class_perplexity",
-    "faster_rnnlm",
-    "word_language_model",
-    "taggers",
-    "ten_minutes",
+    "class_softmax_speed",
+    "class_softmax_perplexity",
+    "time_to_perplexity",
+    "lstm_training",
+    "tagger_speed",
+    "ten_minute_perplexity",
     "gradient_cost",
 )
 _RESULTS = Path(__file__).resolve().parent.parent / "results"
@@ -80,7 +80,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(name: str, workspace: Workspace) -> Report:
     report = Report(name)
     module = importlib.import_module(f"benchmarks.{name}")
-    lacking = peers.missing(*module.NEEDS)
+    lacking = kenlm_programs.missing(*module.NEEDS)
     if lacking:
         report.note(f"skipped: {lacking}")
     else:
@@ -130,7 +130,7 @@ def _parser() -> argparse.ArgumentParser:
         nargs="*",
         metavar="NAME",
         help=f"any of: {', '.join(BENCHMARKS)}; with "
-        f"--against any of: {', '.join([*TASKS, *START_UP])}",
+        f"--against any of: {', '.join([*TASKS, *START_UP][1:])}",
     )
     add("--against", metavar="COMMIT", help="measure speed against this commit")
     add("--text", type=Path, help="a text, also .gz .bz2 .xz; without it the demo text")

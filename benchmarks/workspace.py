@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks import ours, peers
+from benchmarks import commands, kenlm_programs
 from benchmarks.measure import BenchmarkError
 
 # lmplz refuses these in text, so they are replaced for both sides.
@@ -118,21 +118,21 @@ class Workspace:
         path = self.folder / f"{_name(text, prune)}.safetensors"
         if not path.exists():
             settings = self.settings
-            ours.train(text, path, order=settings.order, threads=settings.threads, prune=prune)
+            commands.train(text, path, order=settings.order, threads=settings.threads, prune=prune)
         return path
 
     def quantised(self, text: Path, prune: Sequence[int] = ()) -> Path:
         """Our model of a text with 8 bits a value."""
         path = self.folder / f"{_name(text, prune)}.8bit.safetensors"
         if not path.exists():
-            ours.convert(self.model(text, prune), path, bits=8)
+            commands.convert(self.model(text, prune), path, bits=8)
         return path
 
     def arpa(self, text: Path, prune: Sequence[int] = ()) -> Path:
         """Our model of a text as ARPA: what KenLM's binary forms are built from."""
         path = self.folder / f"{_name(text, prune)}.arpa"
         if not path.exists():
-            ours.convert(self.model(text, prune), path)
+            commands.convert(self.model(text, prune), path)
         return path
 
     def kenlm(
@@ -141,7 +141,7 @@ class Workspace:
         """KenLM's binary form with the very n-grams and values of our model."""
         path = self.folder / f"{_name(text, prune)}.{kind}{''.join(options)}.kenlm"
         if not path.exists():
-            peers.build_binary(self.arpa(text, prune), path, kind, options)
+            kenlm_programs.build_binary(self.arpa(text, prune), path, kind, options)
         return path
 
     def _whole(self) -> Text:

@@ -12,7 +12,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from benchmarks import ours
+from benchmarks import commands
 from benchmarks.measure import Bar, BenchmarkError, Comparison, Report, run_command
 from benchmarks.workspace import Workspace
 
@@ -71,7 +71,7 @@ def _theirs(example: Path, workspace: Workspace) -> tuple[float, float]:
 def _mine(workspace: Workspace) -> tuple[float, float]:
     target = workspace.folder / "mine.safetensors"
     dropout = str(_DROPOUT)
-    ours.unrolled(
+    commands.unrolled(
         "train", "net", workspace.ptb("train"), "--valid", workspace.ptb("valid"), "-o", target,
         "--layers", "2", "--hidden", str(_HIDDEN), "--batch", str(_BATCH), "--optimiser", "sgd",
         "--rate", str(_CLASS_RATE), "--schedule", "constant", "--warmup", "0", "--clip-norm",

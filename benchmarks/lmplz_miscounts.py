@@ -46,7 +46,7 @@ def miscounts(text: Path, order: int) -> list[Miscount]:
     return found
 
 
-def without_flaw(text: Path, target: Path) -> None:
+def without_miscounts(text: Path, target: Path) -> None:
     """Write the text with one line moved to its end, such that lmplz miscounts nothing.
 
     A line whose last new word occurs nowhere else: then so does every n-gram that ends in it, all

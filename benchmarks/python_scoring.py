@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import ours
+from benchmarks import commands
 from benchmarks.measure import Bar, BenchmarkError, Comparison, Report, interleave
 from benchmarks.workspace import Workspace
 
@@ -29,16 +29,16 @@ def run(workspace: Workspace, report: Report) -> None:
     texts, tokens = _sentences(workspace.heldout()[0])
     threads = workspace.settings.threads
     mine, theirs = (
-        ours.load(workspace.model(text)),
+        commands.load(workspace.model(text)),
         kenlm.Model(str(workspace.kenlm(text, "probing"))),
     )
-    _agree(ours.predicted(mine, texts, threads), _full_scores(theirs, texts))
+    _agree(commands.predicted(mine, texts, threads), _full_scores(theirs, texts))
     repeats = workspace.settings.repeats
     for name, contenders, bar in (
         (
             "every token's log-probability, length and OOV flag",
             {
-                "unrolled": lambda: ours.token_scores(mine, texts, threads),
+                "unrolled": lambda: commands.token_scores(mine, texts, threads),
                 "KenLM": lambda: [list(theirs.full_scores(text)) for text in texts],
             },
             _TOKEN_SCORES,
@@ -46,7 +46,7 @@ def run(workspace: Workspace, report: Report) -> None:
         (
             "sums",
             {
-                "unrolled": lambda: ours.sums(mine, texts, threads),
+                "unrolled": lambda: commands.sums(mine, texts, threads),
                 "KenLM": lambda: [theirs.score(text) for text in texts],
             },
             _SUMS,
@@ -90,7 +90,7 @@ def _one_sentence(report: Report, mine: Any, theirs: Any, texts: Sequence[str]) 
     short = [text for text in texts if text.count(" ") < _SHORT_WORDS][:1000]
     runs = interleave(
         {
-            "unrolled": _timed(lambda: [ours.score(mine, text) for text in short]),
+            "unrolled": _timed(lambda: [commands.score(mine, text) for text in short]),
             "KenLM": _timed(lambda: [theirs.score(text) for text in short]),
         },
         9,

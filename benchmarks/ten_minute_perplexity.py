@@ -6,7 +6,7 @@ import json
 import re
 from pathlib import Path
 
-from benchmarks import ours
+from benchmarks import commands
 from benchmarks.measure import Bar, Comparison, Report, Run
 from benchmarks.workspace import Workspace
 
@@ -19,7 +19,7 @@ def run(workspace: Workspace, report: Report) -> None:
     """The default net of ``unrolled train net``, from raw text to the test perplexity, by seed."""
     train, valid, test = (workspace.ptb(part) for part in ("train", "valid", "test"))
     counts = workspace.folder / "kn5.safetensors"
-    ours.unrolled("train", "ngram", train, "-o", counts)
+    commands.unrolled("train", "ngram", train, "-o", counts)
     alone, mixed, seconds = [], [], []
     for seed in SEEDS:
         net = workspace.folder / f"net-{seed}.safetensors"
@@ -27,7 +27,7 @@ def run(workspace: Workspace, report: Report) -> None:
         trained = _train(train, valid, net, seed)
         seconds.append(trained.wall_s)
         alone.append(_perplexity(net, test))
-        ours.unrolled("mix", net, counts, "-o", both, "--dynamic", "--tune", valid)
+        commands.unrolled("mix", net, counts, "-o", both, "--dynamic", "--tune", valid)
         mixed.append(_perplexity(both, test))
         report.note(
             f"seed {seed}: {seconds[-1]:.0f} s, test {alone[-1]:.2f}, mixed {mixed[-1]:.2f}"
@@ -42,9 +42,11 @@ def run(workspace: Workspace, report: Report) -> None:
 
 
 def _train(train: Path, valid: Path, model: Path, seed: int) -> Run:
-    return ours.unrolled("train", "net", train, "--valid", valid, "-o", model, "--seed", str(seed))
+    return commands.unrolled(
+        "train", "net", train, "--valid", valid, "-o", model, "--seed", str(seed)
+    )
 
 
 def _perplexity(model: Path, test: Path) -> float:
-    said = ours.unrolled("evaluate", model, test, "--json").stdout
+    said = commands.unrolled("evaluate", model, test, "--json").stdout
     return float(json.loads(said)["perplexity"])

@@ -10,7 +10,7 @@ import os
 import re
 from pathlib import Path
 
-from benchmarks import ours
+from benchmarks import commands
 from benchmarks.measure import Bar, BenchmarkError, Comparison, Report, run_command
 from benchmarks.workspace import Workspace
 
@@ -75,7 +75,7 @@ def _theirs(program: Path, texts: list[Path], workspace: Workspace) -> list[tupl
 def _mine(texts: list[Path], workspace: Workspace) -> list[tuple[float, float]]:
     train, valid = texts
     target = workspace.folder / "mine.safetensors"
-    ran = ours.unrolled("train", "net", train, "--valid", valid, "-o", target, *_OURS)
+    ran = commands.unrolled("train", "net", train, "--valid", valid, "-o", target, *_OURS)
     lines = re.findall(r"\[ *([\d.]+) s\] epoch .*?valid ppl +([\d.]+)", ran.stderr)
     return [(float(clock) + _STARTING, float(perplexity)) for clock, perplexity in lines]
 
