@@ -9,13 +9,13 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check
 .PHONY: help install test test-slow test-matrix check format demo bench bench-quick results clean
 
 help:
-	@echo "make demo         train the ladder of n-gram models on the demo text and print the table"
+	@echo "make demo         compare models on the demo text and print the table"
 	@echo "make test         run the tests (about ten minutes at most)"
 	@echo "make test-slow    run the long tests too"
 	@echo "make test-matrix  run the tests as on other processors, hash seeds and Python 3.11 and 3.13"
 	@echo "make check        lint, format, types, and the floors that imports respect"
 	@echo "make format       apply the format"
-	@echo "make bench        measure against KenLM, print ratios, keep results/ (make bench-quick: a minute)"
+	@echo "make bench        measure against KenLM, print ratios, write results/ (make bench-quick: a minute)"
 	@echo "make results      docs/results.md from the experiments' files in results/"
 	@echo "make clean        remove the virtual environment and the caches"
 
