@@ -71,7 +71,7 @@ def setting(
         "maximum": maximum, "above": above, "below": below, "words": allowed, "check": check,
         "shown_default": shown_default, "former": former, "internal": internal,
     }  # fmt: skip
-    result: T = field(default=default, metadata={"setting": about})
+    result: T = field(default=default, metadata={"setting": about}, repr=not internal)
     return result
 
 

@@ -243,6 +243,33 @@ def test_limits_that_count_files_cannot_have_are_refused(
     assert err.startswith(f"unrolled: {limit[0]} does not go with --from-counts")
 
 
+def test_a_note_where_it_is_unknown_how_text_was_cut(
+    run: Run, folder: Path, tmp_path: Path
+) -> None:
+    arpa = tmp_path / "m.arpa"
+    assert run("convert", folder / "model.safetensors", arpa)[0] == 0
+    assert "note" not in run("evaluate", arpa, folder / "test.txt")[2]
+    arpa.write_text(arpa.read_text().split("\n", 1)[1])
+    for command in (("evaluate", arpa), ("score", arpa)):
+        _, _, err = run(*command, folder / "test.txt")
+        assert "note: the model does not tell how its text was cut into tokens" in err
+        assert "note" not in run(*command, folder / "test.txt", "--tokens", "word")[2]
+
+
+def test_unicode_forms_are_reported_and_normalised(run: Run, tmp_path: Path) -> None:
+    text, target = tmp_path / "t.txt", tmp_path / "m.safetensors"
+    text.write_text("na\u00efve nai\u0308ve\u00a0x nai\u0308ve\n" * 3)
+    train = ("train", "ngram", text, "-o", target, "--smoothing", "witten-bell")
+    code, _, err = run(*train)
+    assert code == 0
+    assert "note: 1 word (3 times) hold no-break spaces" in err
+    assert "(NFC, 3 times) and not (3 times)" in err
+    code, _, err = run(*train, "--normalise", "nfkc")
+    assert (code, "note" in err) == (0, False)
+    words = run("info", target, "--words")[1].splitlines()[3:]
+    assert words == ["3\tna\u00efve", "4\tx"]
+
+
 def test_count_files_are_merged(run: Run, folder: Path, tmp_path: Path) -> None:
     for name in ("train", "test"):
         code, _, err = run("count", folder / f"{name}.txt", "-o", tmp_path / name, "--order", 2)

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 import oracle
 from unrolled import MissingExtraError, SettingError, TextError, Vocabulary, read_corpus
-from unrolled.errors import UnrolledError
+from unrolled.errors import UnrolledError, UnrolledWarning
 from unrolled.text import sources as sources_module
 from unrolled.text.corpus import TextOptions, iter_sentences, read_blocks, source_bytes, tokenise
 from unrolled.text.tokens import _FIRST_INVALID
@@ -144,6 +144,7 @@ def test_settings_out_of_range_are_refused(write, setting):
     [
         ({"tokens": "words"}, "tokens is 'words', allowed are word, char, byte"),
         ({"invalid": "ignore"}, "invalid is 'ignore', allowed are error, replace"),
+        ({"normalise": "nfd"}, "normalise is 'nfd', allowed are none, nfc, nfkc"),
         ({"specials": "drop"}, "specials is 'drop', allowed are unknown, error, skip, keep"),
     ],
 )
@@ -155,10 +156,46 @@ def test_options_that_do_not_exist_are_refused(options, message):
 # Lines and separators
 
 
-def test_only_ascii_white_space_parts_words(write):
+def test_only_ascii_white_space_separates_words(write):
     path = write("a\u2028b c\u00a0d\u3000e\u0085f g\x0bh i\x0cj\0k\tl\r\n")
     expected = ["a\u2028b", "c\u00a0d\u3000e\u0085f", "g\x0bh", "i\x0cj", "k", "l"]
-    assert list(read_corpus(path).vocabulary)[3:] == expected
+    with pytest.warns(UnrolledWarning) as notes:
+        assert list(read_corpus(path).vocabulary)[3:] == expected
+    assert [str(note.message).split(",")[0] for note in notes] == [
+        "1 word (once) hold no-break spaces (U+00A0)",
+        "1 word (once) hold ideographic spaces (U+3000)",
+    ]
+
+
+# Forms of Unicode
+
+
+NFC, NFD = "na\u00efve", "nai\u0308ve"
+
+
+def test_words_in_two_forms_are_reported_and_normalised(write):
+    path = write(f"{NFC} {NFD} {NFD} e\u0301\n")
+    message = rf"1 word such as '{NFC}' are in .*\(NFC, once\) and not \(2 times\).*--normalise nfc"
+    with pytest.warns(UnrolledWarning, match=message):
+        assert len(read_corpus(path).vocabulary) == 3 + 3
+    corpus = read_corpus(path, options=TextOptions(normalise="nfc"))
+    assert list(corpus.vocabulary)[3:] == [NFC, "\u00e9"]
+    assert corpus.word_counts.tolist()[3:] == [3, 1]
+
+
+@pytest.mark.parametrize("text", [NFC, NFD, "plain", f"{NFD} e\u0302 {NFC} x", ""])
+def test_texts_of_one_form_are_not_reported(write, text):
+    if text.count(NFC) and text.count(NFD):
+        text = text.replace(NFD, "")
+    read_corpus(write(text))
+
+
+def test_nfkc_makes_spaces_of_other_spaces():
+    options = TextOptions(normalise="nfkc", lower=True)
+    assert tokenise("A\u00a0b\u3000\uff23 \ufb01n", options).decode() == "a b c fin"
+    assert tokenise(b"\xff A\xc2\xa0", TextOptions(tokens="byte", normalise="nfkc")).split() == [
+        b"<0xFF>", b"\xe2\x96\x81", b"A", b"\xe2\x96\x81",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

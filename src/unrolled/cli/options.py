@@ -35,6 +35,14 @@ Resume = Annotated[
 ]
 Tokens = Annotated[str, typer.Option(help="word, char, byte, or a SentencePiece .model file.")]
 Lower = Annotated[bool, typer.Option("--lower", help="Lower-case the text first.")]
+Normalise = Annotated[
+    str,
+    typer.Option(
+        "--normalise", "--normalize",
+        help="Unicode form that the text is brought to first: none, nfc (a letter and its accent "
+        "become one character) or nfkc (no-break spaces become plain ones too).",
+    ),
+]  # fmt: skip
 Invalid = Annotated[str, typer.Option(help="What is not UTF-8: error, or replace it by U+FFFD.")]
 Specials = Annotated[
     str,
@@ -80,6 +88,16 @@ def input_options(
 
     given = {"tokens": tokens, "lower": lower, "field": field}
     changed: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    if tokens is not None:
+        changed["sentencepiece"] = ""
+    elif lower is None and model.kind == "ngram" and "text" not in model.config:
+        import sys
+
+        print(
+            "note: the model does not tell how its text was cut into tokens; words in their own "
+            "case are assumed (--tokens, --lower)",
+            file=sys.stderr,
+        )
     return replace(model.text_options, **changed)
 
 

@@ -72,6 +72,7 @@ def ngram(
     weights: Weights = "",
     tokens: shared.Tokens = "word",
     lower: shared.Lower = False,
+    normalise: shared.Normalise = "none",
     invalid: shared.Invalid = "error",
     specials: shared.Specials = "unknown",
     field: shared.Field = None,
@@ -93,7 +94,12 @@ def ngram(
 
     check_output(output)
     options = shared.text_options(
-        tokens=tokens, lower=lower, invalid=invalid, specials=specials, field=field
+        tokens=tokens,
+        lower=lower,
+        normalise=normalise,
+        invalid=invalid,
+        specials=specials,
+        field=field,
     )
     fallback = shared.numbers(discount_fallback, float, "--discount-fallback")
     settings: dict[str, Any] = {
@@ -172,6 +178,7 @@ def count(
     weights: Weights = "",
     tokens: shared.Tokens = "word",
     lower: shared.Lower = False,
+    normalise: shared.Normalise = "none",
     invalid: shared.Invalid = "error",
     specials: shared.Specials = "unknown",
     field: shared.Field = None,
@@ -191,7 +198,12 @@ def count(
 
     _check_count_target(output)
     options = shared.text_options(
-        tokens=tokens, lower=lower, invalid=invalid, specials=specials, field=field
+        tokens=tokens,
+        lower=lower,
+        normalise=normalise,
+        invalid=invalid,
+        specials=specials,
+        field=field,
     )
     factors = shared.numbers(weights, int, "--weights") or None
     if factors and not from_counts:

@@ -15,7 +15,6 @@ poor model; mixed linearly with a good one it adds what the text is about.
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -67,7 +66,7 @@ class CacheModel(LanguageModel):
         config = {
             "half_life": self.half_life,
             "prior": self.prior,
-            "text": asdict(text_options or TextOptions()),
+            "text": (text_options or TextOptions()).stored(),
         }
         super().__init__(vocabulary, config, provenance, path)
         self._decay = 0.5 ** (1 / half_life)
@@ -134,7 +133,7 @@ class CacheModel(LanguageModel):
         Raises:
             FormatError: settings or a vocabulary that make no sense.
         """
-        from unrolled.text.corpus import TextOptions
+        from unrolled.text.options import stored_options
 
         where = str(file.path)
         vocabulary = Vocabulary.from_arrays(arrays_under("vocabulary.", file.arrays), where)
@@ -143,7 +142,7 @@ class CacheModel(LanguageModel):
                 vocabulary,
                 half_life=file.config["half_life"],
                 prior=file.config["prior"],
-                text_options=TextOptions(**file.config["text"]),
+                text_options=stored_options(file.config, where),
                 provenance=file.provenance,
                 path=where,
             )

@@ -125,7 +125,7 @@ class LanguageModel(StoredModel):
         Raises:
             FormatError: the file asks for options that this version does not know.
         """
-        from unrolled.text.tokens import stored_options
+        from unrolled.text.options import stored_options
 
         return stored_options(self.config, self.path)
 
@@ -134,7 +134,7 @@ class LanguageModel(StoredModel):
         return {
             **self.file_info(),
             "vocabulary": len(self.vocabulary),
-            "settings": self.config,
+            "settings": _without_content(self.config),
             "provenance": self.provenance,
         }
 
@@ -261,6 +261,14 @@ class LanguageModel(StoredModel):
                     hint="Check its file with unrolled info --verify, or train it again",
                 )
         return log_probs
+
+
+def _without_content(config: dict[str, Any]) -> dict[str, Any]:
+    """Settings to show: of a SentencePiece file only that it is there."""
+    text = config.get("text")
+    if not isinstance(text, dict) or "sentencepiece" not in text:
+        return config
+    return {**config, "text": {**text, "sentencepiece": "included"}}
 
 
 def require_normalised(model: LanguageModel, what: str) -> None:

@@ -224,7 +224,7 @@ class LanguageModelTask(Task):
                 "curve": [record.json() for record in curve],
             },
         }
-        settings = {"text": asdict(self.options)}
+        settings = {"text": self.options.stored()}
         return NeuralModel(self.net, self.corpus.vocabulary, settings, provenance)
 
     def _checksums(self) -> dict[str, str]:

@@ -156,7 +156,7 @@ def model_from_counts(
 ) -> NgramModel:
     """Estimate a model from counts, however they were made."""
     result = estimate(counts, config, threads=threads, report=report)
-    settings = {**asdict(config), "text": asdict(options or TextOptions())}
+    settings = {**asdict(config), "text": (options or TextOptions()).stored()}
     made = {**(provenance or {}), "discounts": result.discounts}
     return NgramModel(pack(result.table, consume=True), vocabulary, settings, made)
 

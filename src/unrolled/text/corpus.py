@@ -25,6 +25,7 @@ from unrolled.runtime.threads import run_ahead
 from unrolled.text.options import TextOptions
 from unrolled.text.sources import Block, Sources, source_bytes, text_blocks
 from unrolled.text.tokens import cut_blocks, iter_sentences, read_blocks, tokenise
+from unrolled.text.unicode_forms import report_unicode_forms
 from unrolled.text.vocabulary import BOS, EOS, UNK, Vocabulary
 
 if TYPE_CHECKING:
@@ -125,7 +126,10 @@ def read_corpus(
         vocabulary = Vocabulary.from_words(dict.fromkeys(words))
     if vocabulary is not None:
         return _with_vocabulary(blocks, vocabulary, options.specials, threads)
-    return _with_own_words(blocks, options.specials, (min_count, max_size), threads)
+    corpus = _with_own_words(blocks, options.specials, (min_count, max_size), threads)
+    if options.tokens == "word" and options.normalise != "nfkc":
+        report_unicode_forms(corpus.vocabulary, corpus.word_counts)
+    return corpus
 
 
 def _with_vocabulary(

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import base64
+import zlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
 
-from unrolled.settings import check_settings, setting
+from unrolled.errors import FormatError, SettingError, TextError
+from unrolled.settings import check_settings, configure, setting
 
 _TOKENS = ("word", "char", "byte")
 
@@ -48,8 +55,86 @@ class TextOptions:
         shown_default="text",
     )
 
+    normalise: str = setting(
+        "none",
+        "Unicode form that the text is brought to first: nfc (a letter and its accent become one "
+        "character) or nfkc (ligatures, full-width letters and no-break spaces become plain too).",
+        choices=("none", "nfc", "nfkc"),
+    )
+    sentencepiece: str = setting(
+        "", "The SentencePiece file itself, as `stored` packs it.", internal=True
+    )
+
     def __post_init__(self) -> None:
         check_settings(self)
+
+    def stored(self) -> dict[str, Any]:
+        """What a model file keeps of the options; a SentencePiece file is packed into it.
+
+        Raises:
+            TextError: the SentencePiece file cannot be read.
+        """
+        packed = self
+        if self.tokens not in _TOKENS:
+            content = base64.b64encode(zlib.compress(self.sentencepiece_content())).decode()
+            packed = replace(self, tokens=Path(self.tokens).name, sentencepiece=content)
+        optional = {"normalise": "none", "sentencepiece": ""}
+        return {
+            name: value
+            for name, value in asdict(packed).items()
+            if name not in optional or value != optional[name]
+        }
+
+    def sentencepiece_content(self) -> bytes:
+        """The SentencePiece file that ``tokens`` names, or the one that a model file brought along.
+
+        Raises:
+            TextError: it cannot be read.
+        """
+        if self.sentencepiece:
+            return _unpacked(self.sentencepiece)
+        return _file_content(self.tokens)
+
+
+def stored_options(config: Mapping[str, Any], where: str | None) -> TextOptions:
+    """How a model's training text was cut into tokens: the opposite of `TextOptions.stored`.
+
+    Args:
+        config: a model's settings, in which the options are ``text``.
+
+    Raises:
+        FormatError: the file asks for options that this version does not know.
+    """
+    try:
+        given = dict(config.get("text", {}))
+        packed = given.pop("sentencepiece", "")
+        options: TextOptions
+        (options,) = configure(given, TextOptions)
+        if packed:
+            options = replace(options, sentencepiece=packed)
+            options.sentencepiece_content()
+    except (TypeError, ValueError, zlib.error, SettingError) as error:
+        raise FormatError(
+            f"the model's text options are not understood: {error}", where=where
+        ) from None
+    return options
+
+
+@lru_cache(maxsize=4)
+def _unpacked(packed: str) -> bytes:
+    return zlib.decompress(base64.b64decode(packed))
+
+
+@lru_cache(maxsize=4)
+def _file_content(path: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except FileNotFoundError:
+        raise TextError(
+            "there is no such SentencePiece model", where=path, hint="Give its path with --tokens"
+        ) from None
+    except OSError as error:
+        raise TextError(f"the file cannot be read ({error.strerror})", where=path) from None
 
 
 @dataclass(frozen=True)
@@ -62,7 +147,7 @@ class VocabularyLimits:
     vocabulary_size: int | None = setting(
         None, "Keep only so many of the most frequent words.", minimum=1
     )
-    vocabulary: str = setting("", "Keep only the words of this file, one a line.")
+    vocabulary: str = setting("", "The vocabulary: the words of this file, one a line.")
 
     def __post_init__(self) -> None:
         check_settings(self)

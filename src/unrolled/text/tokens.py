@@ -1,25 +1,25 @@
-"""How text becomes tokens: what a word is, what a bad byte does, lower-casing."""
+"""How text becomes tokens: what a word is, what a bad byte does, lower-casing, Unicode forms."""
 
 from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
-from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from unrolled.errors import FormatError, MissingExtraError, SettingError, TextError
+from unrolled.errors import MissingExtraError, TextError
 from unrolled.runtime.cached_kernels import KeptKernel
-from unrolled.settings import configure
 from unrolled.text.options import TextOptions
 from unrolled.text.sources import Block, Sources, raw_blocks
 from unrolled.text.vocabulary import readonly
 
 _HIGH_RUNS = re.compile(rb"[\x80-\xff]+")
 _FIRST_INVALID = KeptKernel("unrolled.text.utf8_kernels", "first_invalid", "u1[]")
+_FORMS: dict[str, Literal["NFC", "NFKC"]] = {"nfc": "NFC", "nfkc": "NFKC"}
 _FINAL_SIGMA = "Σ".encode()
 
 
@@ -77,13 +77,17 @@ def iter_sentences(sources: Sources, options: TextOptions | None = None) -> Iter
 
 
 def _cut(data: bytes, options: TextOptions) -> bytes:
-    """Valid text with its tokens parted by white space."""
+    """Valid text with its tokens separated by white space."""
+    if options.normalise != "none" and not data.isascii():
+        text = data.decode(errors="surrogateescape")
+        text = unicodedata.normalize(_FORMS[options.normalise], text)
+        data = text.encode(errors="surrogateescape")
     if options.lower:
         data = _lowered(data)
     if options.tokens in ("char", "byte"):
         return _spelt(data, options.tokens == "char")
     if options.tokens != "word":
-        return _pieces(data, options.tokens)
+        return _pieces(data, options)
     return data
 
 
@@ -138,37 +142,21 @@ def _spelt(data: bytes, characters: bool) -> bytes:
     return out[:written].tobytes()
 
 
-def _pieces(data: bytes, model: str) -> bytes:
-    processor = _sentencepiece(model)
+def _pieces(data: bytes, options: TextOptions) -> bytes:
+    try:
+        import sentencepiece
+    except ImportError:
+        raise MissingExtraError("text", "sentencepiece") from None
+    processor = _processor(
+        sentencepiece.SentencePieceProcessor, options.sentencepiece_content(), options.tokens
+    )
     lines = data.decode().split("\n")
     return "\n".join(" ".join(pieces) for pieces in processor.encode(lines, out_type=str)).encode()
 
 
 @lru_cache(maxsize=4)
-def _sentencepiece(model: str) -> Any:
+def _processor(make: Callable[..., Any], content: bytes, where: str) -> Any:
     try:
-        import sentencepiece
-    except ImportError:
-        raise MissingExtraError("text", "sentencepiece") from None
-    if not Path(model).is_file():
-        raise TextError("there is no such SentencePiece model", where=model)
-    try:
-        return sentencepiece.SentencePieceProcessor(model_file=model)
+        return make(model_proto=content)
     except (RuntimeError, OSError):
-        raise TextError("the file is not a SentencePiece model", where=model) from None
-
-
-def stored_options(config: Mapping[str, Any], where: str | None) -> TextOptions:
-    """How a model's training text was cut into tokens, from the model file's settings.
-
-    Raises:
-        FormatError: the file asks for options that this version does not know.
-    """
-    try:
-        options: TextOptions
-        (options,) = configure({**config.get("text", {})}, TextOptions)
-    except (TypeError, SettingError) as error:
-        raise FormatError(
-            f"the model's text options are not understood: {error}", where=where
-        ) from None
-    return options
+        raise TextError("the file is not a SentencePiece model", where=where) from None

@@ -6,11 +6,13 @@ import gzip
 import random
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from tests.ngram.arpa_files import GOOD, LN10, SECTIONS, THE_CAT, changed, log10, read
 
+from unrolled import TextOptions, train_ngram
 from unrolled.errors import FormatError, NotNormalisedError
 from unrolled.ngram.arpa.files import read_arpa, write_arpa
 from unrolled.ngram.model import NgramModel
@@ -149,3 +151,40 @@ def test_kenlm_reads_what_we_write_and_scores_the_same(path: Path) -> None:
         assert [row[0] for row in again] == pytest.approx([row[0] for row in expected], abs=2e-6)
         assert scores.tolist() == pytest.approx([row[0] for row in expected], abs=2e-6)
         assert tokens.lengths[tokens.ids != 1].tolist() == [row[1] for row in expected]
+
+
+@pytest.mark.parametrize("options", [TextOptions(), TextOptions(tokens="char", lower=True)])
+def test_how_the_text_was_cut_travels_in_a_comment(path: Path, options: TextOptions) -> None:
+    settings: dict[str, Any] = {"order": 2, "smoothing": "witten-bell", "options": options}
+    model = train_ngram(texts=["The Cat", "the dog"], **settings)
+    write_arpa(model, path)
+    assert path.read_text().startswith(f'# unrolled text options: {{"tokens": "{options.tokens}"')
+    again = read_arpa(path)
+    assert again.text_options == options
+    assert again.score("The Dog") == model.score("The Dog")
+    first = path.read_bytes()
+    write_arpa(again, path)
+    assert path.read_bytes() == first
+    kenlm = pytest.importorskip("kenlm")
+    assert kenlm.Model(str(path)).order == 2
+
+
+def test_a_file_without_the_comment_stays_without(path: Path) -> None:
+    write_arpa(read(path, GOOD), path)
+    assert path.read_bytes().startswith(b"\\data\\\n")
+    assert "text" not in read_arpa(path).config
+
+
+@pytest.mark.parametrize(
+    ("comment", "message"),
+    [
+        ("{", r":1: '{' are no text options. Remove the line"),
+        ("[]", r":1: '\[\]' are no text options"),
+    ],
+)
+def test_a_broken_comment_is_named(path: Path, comment: str, message: str) -> None:
+    with pytest.raises(FormatError, match=message):
+        read(path, f"# unrolled text options: {comment}\n{GOOD}")
+    model = read(path, f'# unrolled text options: {{"tokens": "syllable"}}\n{GOOD}')
+    with pytest.raises(FormatError, match="text options are not understood: tokens is 'syllable'"):
+        model.score("the cat")

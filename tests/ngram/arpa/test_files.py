@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 from tests.ngram.arpa_files import CAT_THE, GOOD, LN10, SECTIONS, THE_CAT, changed, log10, read
 
+from unrolled import load
 from unrolled.errors import FormatError, UnrolledWarning
 from unrolled.ngram.arpa import text as arpa_text
-from unrolled.storage import model_file as storage
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def test_a_plain_file(path: Path) -> None:
 
 def test_load_and_pickle_take_it_too(path: Path) -> None:
     path.write_text(GOOD)
-    model = pickle.loads(pickle.dumps(storage.load(path)))
+    model = pickle.loads(pickle.dumps(load(path)))
     assert log10(model, "the cat") == pytest.approx(THE_CAT, abs=1e-6)
 
 

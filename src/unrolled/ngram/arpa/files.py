@@ -35,11 +35,16 @@ What other tools write is taken where it has one meaning:
 - ``<UNK>`` is ``<unk>``, unless both are there. No ``<unk>``: added with log10 -100, as KenLM does.
   No ``<s>`` or no ``</s>``: added too, the latter as likely as ``<unk>``. Both with a warning.
 
+How the text was cut into tokens is written as JSON in a comment before ``\data\``, which KenLM and
+SRILM skip, and read back: ``# unrolled text options: {"tokens": "char", "lower": true, ...}``. A
+SentencePiece file does not fit there: name it with ``--tokens`` when the ARPA file is used.
+
 Anything else is an error that names file and line; declared counts are compared and never trusted.
 """
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from typing import Any
@@ -49,7 +54,7 @@ import numpy as np
 from unrolled.errors import FormatError, SettingError
 from unrolled.language_models.protocol import require_normalised
 from unrolled.ngram.arpa.reader import ArpaReader
-from unrolled.ngram.arpa.text import MAX_LINE
+from unrolled.ngram.arpa.text import MAX_LINE, OPTIONS
 from unrolled.ngram.model import NgramModel
 from unrolled.ngram.trie.layout import inverse_spreader
 from unrolled.ngram.trie.lines import write_lines
@@ -145,6 +150,10 @@ def write_arpa(
         return filled, room
 
     with atomic_write(path) as file:
+        if "text" in model.config:
+            options = {**model.config["text"]}
+            options.pop("sentencepiece", None)  # too long for a line
+            file.write(OPTIONS + json.dumps(options).encode() + b"\n\n")
         file.write(b"\\data\\\n")
         for length in range(1, table.order + 1):
             file.write(b"ngram %d=%d\n" % (length, table.size(length)))

@@ -60,7 +60,9 @@ class ArpaReader:
         # Where weights do not fit, an n-gram that was added could get a probability above 1.
         np.minimum(table.log_probs, 0, out=table.log_probs)
         provenance = {"arpa": Path(self.path).name}
-        config = {"smoothing": SMOOTHING, "order": self.text.order}
+        config: dict[str, Any] = {"smoothing": SMOOTHING, "order": self.text.order}
+        if self.text.options is not None:
+            config["text"] = self.text.options
         return NgramModel(pack(table), words.vocabulary, config, provenance, self.path)
 
     def _read(self) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import json
 import re
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from unrolled.errors import FormatError
 from unrolled.ngram.trie.layout import MAX_ORDER
@@ -24,6 +26,7 @@ _MAGIC = {
     b"\xfd7zXZ\x00": ".xz",
     b"\x28\xb5\x2f\xfd": ".zst",
 }
+OPTIONS = b"# unrolled text options: "  # a comment: how the text was cut into tokens, as JSON
 _DATA, _COUNTS, _END = "\\data\\", "the counts", "\\end\\"
 _COUNT = re.compile(rb"\s*ngram\s+(\d{1,9})\s*=\s*(\d{1,20})\s*")
 _HEADING = re.compile(rb"\\(\d{1,9})-grams?:")
@@ -45,12 +48,14 @@ class ArpaText:
     Attributes:
         counts: what the header declares for each order, known when the first piece comes.
         headings: the line of each section's heading, as far as they were met.
+        options: how the text was cut into tokens, if a comment before the header says it.
     """
 
     def __init__(self, path: str, progress: Callable[[int], None] | None = None) -> None:
         self.path = path
         self.counts: dict[int, int] = {}
         self.headings: dict[int, int] = {}
+        self.options: dict[str, Any] | None = None
         self._progress = progress
         self._section: str | int = "before"
         self._line = 1
@@ -102,6 +107,8 @@ class ArpaText:
         if self._section == "before":
             if text == b"\\data\\":
                 self._section = _COUNTS
+            elif text.startswith(OPTIONS):
+                self._options(text.removeprefix(OPTIONS))
         elif self._section == _END:
             if text:
                 raise self._wrong(f"{shown(text)} stands after \\end\\")
@@ -109,6 +116,15 @@ class ArpaText:
             self._heading(text)
         elif text:
             self._count(text)
+
+    def _options(self, text: bytes) -> None:
+        try:
+            found = json.loads(text)
+        except ValueError:
+            found = None
+        if not isinstance(found, dict):
+            raise self._wrong(f"{shown(text)} are no text options", hint="Remove the line")
+        self.options = found
 
     def _heading(self, text: bytes) -> None:
         if not self.counts:

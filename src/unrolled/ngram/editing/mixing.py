@@ -210,11 +210,9 @@ def _united_vocabulary(
 def _mixture(
     models: Sequence[NgramModel], shares: Array, table: NgramTable, vocabulary: Vocabulary
 ) -> NgramModel:
-    config = {
-        "smoothing": "mixture",
-        "order": table.order,
-        "text": models[0].config.get("text", {}),
-    }
+    config: dict[str, Any] = {"smoothing": "mixture", "order": table.order}
+    if "text" in models[0].config:
+        config["text"] = models[0].config["text"]
     parts = [
         {"name": model.name, "weight": float(share), "config": model.config}
         for model, share in zip(models, shares, strict=True)
