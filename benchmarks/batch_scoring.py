@@ -18,7 +18,7 @@ def run(workspace: Workspace, report: Report) -> None:
     heldout, tokens = workspace.heldout()
     theirs = workspace.kenlm(text, "probing")
     threads = workspace.settings.threads
-    forms = {"plain": workspace.model(text), "8 bits": workspace.quantised(text)}
+    forms = {"plain": workspace.model(text), "8 bits": workspace.quantized(text)}
     for form, mine in forms.items():
         contenders = {
             "unrolled": partial(commands.evaluate, mine, heldout, threads=threads),

@@ -44,9 +44,9 @@ def train(
 def convert(
     model: Path, target: Path, *, bits: int | None = None, cache: Path | None = None
 ) -> Run:
-    """A model to ARPA (by the name of the target), to a quantised model, or back."""
-    quantise = ["--quantize", str(bits)] if bits else []
-    return unrolled("convert", model, target, *quantise, cache=cache)
+    """A model to ARPA (by the name of the target), to a quantized model, or back."""
+    quantize = ["--quantize", str(bits)] if bits else []
+    return unrolled("convert", model, target, *quantize, cache=cache)
 
 
 def evaluate(model: Path, text: Path, *, threads: int, cache: Path | None = None) -> Run:

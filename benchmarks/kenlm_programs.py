@@ -17,7 +17,7 @@ from pathlib import Path
 from benchmarks.measure import BenchmarkError, Run, run_command
 
 PROGRAMS = ("lmplz", "build_binary", "query")
-QUANTISED = ("-q", "8", "-b", "8", "-a", "255")
+QUANTIZED = ("-q", "8", "-b", "8", "-a", "255")
 
 
 def find(program: str) -> Path | None:

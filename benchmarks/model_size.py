@@ -31,10 +31,10 @@ def _compare(
     pruned = f", pruned {' '.join(map(str, prune))}" if prune else ""
     label = f"{name}{pruned}, {ngrams / 1e6:.3g} M n-grams"
     plain = workspace.kenlm(text, "trie", (), prune)
-    small = workspace.kenlm(text, "trie", kenlm_programs.QUANTISED, prune)
+    small = workspace.kenlm(text, "trie", kenlm_programs.QUANTIZED, prune)
     pairs = {
         "plain": (workspace.model(text, prune), plain, "trie"),
-        "8 bits": (workspace.quantised(text, prune), small, "trie -q 8 -b 8 -a 255"),
+        "8 bits": (workspace.quantized(text, prune), small, "trie -q 8 -b 8 -a 255"),
     }
     for form, (mine, theirs, peer) in pairs.items():
         sizes = [mine.stat().st_size], [theirs.stat().st_size]

@@ -85,12 +85,12 @@ def arpa_read(folder: Path, texts: Path, cores: int) -> Timed:
     return lambda: unrolled.read_arpa(folder / "model.arpa")
 
 
-def quantise(folder: Path, texts: Path, cores: int) -> Timed:
+def quantize(folder: Path, texts: Path, cores: int) -> Timed:
     """The model with 8 bits a value."""
     import unrolled
 
     model = _model(folder, texts, cores)
-    function = unrolled.quantise if "quantise" in dir(unrolled) else unrolled.quantize
+    function = unrolled.quantize if "quantize" in dir(unrolled) else unrolled.quantise
     return lambda: function(model)
 
 
@@ -145,7 +145,7 @@ TASKS = {
     task.__name__: task
     for task in (
         small_model, estimation, save, batch_scoring, token_scores, single_score, arpa_write,
-        arpa_read, quantise, train_lstm, train_elman, net_evaluation, train_tagger, tagging,
+        arpa_read, quantize, train_lstm, train_elman, net_evaluation, train_tagger, tagging,
         gradients,
     )
 }  # fmt: skip

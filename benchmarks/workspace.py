@@ -121,7 +121,7 @@ class Workspace:
             commands.train(text, path, order=settings.order, threads=settings.threads, prune=prune)
         return path
 
-    def quantised(self, text: Path, prune: Sequence[int] = ()) -> Path:
+    def quantized(self, text: Path, prune: Sequence[int] = ()) -> Path:
         """Our model of a text with 8 bits a value."""
         path = self.folder / f"{_name(text, prune)}.8bit.safetensors"
         if not path.exists():

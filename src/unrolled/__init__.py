@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from unrolled.ngram.editing.pruning import entropy_prune as entropy_prune
     from unrolled.ngram.editing.pruning import filter_vocabulary as filter_vocabulary
     from unrolled.ngram.editing.pruning import prune_to_size as prune_to_size
-    from unrolled.ngram.editing.quantisation import quantise as quantise
+    from unrolled.ngram.editing.quantization import quantize as quantize
     from unrolled.ngram.estimation.config import NgramConfig as NgramConfig
     from unrolled.ngram.model import NgramModel as NgramModel
     from unrolled.ngram.training import train_ngram as train_ngram
@@ -111,7 +111,7 @@ _HOMES = {
     "mix_models": "language_models.mixture_tuning",
     "predict": "language_models.generation",
     "prune_to_size": "ngram.editing.pruning",
-    "quantise": "ngram.editing.quantisation",
+    "quantize": "ngram.editing.quantization",
     "rank": "language_models.scoring",
     "read_arpa": "ngram.arpa.files",
     "read_columns": "tagging.data.columns",

@@ -158,12 +158,12 @@ def _score(text: Path) -> None:
 
 def _convert(arpa: Path, folder: Path) -> None:
     from unrolled.ngram.arpa.files import write_arpa
-    from unrolled.ngram.editing.quantisation import quantise
+    from unrolled.ngram.editing.quantization import quantize
     from unrolled.ngram.model import load_ngram
 
     model = load_ngram(arpa, "compiling")
     write_arpa(model, folder / "b.arpa")
-    quantise(model, threads=1)
+    quantize(model, threads=1)
 
 
 def _query(arpa: Path, text: Path) -> None:

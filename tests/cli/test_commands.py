@@ -110,7 +110,7 @@ def test_convert_there_and_back(run: Run, folder: Path, tmp_path: Path) -> None:
         assert theirs.score(line) == pytest.approx(ours.score(line), abs=1e-5)
     small = tmp_path / "small.safetensors"
     assert run("convert", folder / "model.safetensors", small, "--quantize", 8)[0] == 0
-    assert unrolled.load(small).trie.quantised
+    assert unrolled.load(small).trie.quantized
 
 
 def test_prune_takes_frequencies_of_contexts_from_another_model(

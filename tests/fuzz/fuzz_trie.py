@@ -6,7 +6,7 @@ Each round overwrites some arrays of a good model at random and asks it everythi
 compiled with checks of every index (their cache lies apart), so that one that leaves its arrays
 raises IndexError; ``--unchecked`` runs them as users do. What the checks of a model file refuse is
 refused with FormatError; any other exception, or a round that takes long, is printed with its seed,
-and the exit code is 1. The good models are trained and quantised here, under the same checks.
+and the exit code is 1. The good models are trained and quantized here, under the same checks.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from unrolled.ngram.arpa.files import write_arpa
 from unrolled.ngram.counts.counting import count_ngrams
 from unrolled.ngram.editing.mixing import mix
 from unrolled.ngram.editing.pruning import entropy_prune, filter_vocabulary
-from unrolled.ngram.editing.quantisation import quantise
+from unrolled.ngram.editing.quantization import quantize
 from unrolled.ngram.estimation.config import NgramConfig
 from unrolled.ngram.estimation.estimator import estimate
 from unrolled.ngram.model import NgramModel
@@ -56,7 +56,7 @@ FLOATS = [0.0, -0.0, 1.0, -1.0, 499.0, 3e38, -3e38, np.inf, -np.inf, np.nan, 1e-
 
 
 def good_models() -> list[NgramModel]:
-    """Models of several orders, sizes and smoothings, each plain and quantised."""
+    """Models of several orders, sizes and smoothings, each plain and quantized."""
     models = []
     for order, size, smoothing in [
         (1, 5, "witten-bell"),
@@ -76,7 +76,7 @@ def good_models() -> list[NgramModel]:
         table = estimate(count_ngrams(ids, order, size), config).table
         vocabulary = Vocabulary.from_words([f"w{number}" for number in range(3, size)])
         models.append(NgramModel(pack(table), vocabulary, asdict(config)))
-    return models + [quantise(model) for model in models]
+    return models + [quantize(model) for model in models]
 
 
 def _overwrite(array: Array, draw: random.Random) -> Array:
@@ -133,7 +133,8 @@ def question(model: NgramModel, good: NgramModel, draw: random.Random, folder: P
     ids = numbers.integers(-2, size + 3, 300).astype(np.int32)
     ids[numbers.random(300) < 0.1] = 1
     model.log_probs(ids)
-    model.token_scores([" ".join(good.vocabulary.words(np.abs(ids) % size))])
+    text = " ".join(good.vocabulary.words(np.abs(ids) % size))
+    _answer(lambda: model.token_scores([text]))
     states = [model.start(), model.start(bos=False)]
     states += [numbers.integers(-5, int(model.trie.levels[-1]) + 5, order) for _ in range(3)]
     states += [numbers.integers(-(2**63), 2**63 - 1, order)]
@@ -144,7 +145,7 @@ def question(model: NgramModel, good: NgramModel, draw: random.Random, folder: P
     _answer(lambda: _decode(model))
     _answer(lambda: predict(model, "w3 w4", 3))
     _answer(lambda: generate(model, seed=1, max_words=5))
-    _answer(lambda: quantise(model))
+    _answer(lambda: quantize(model))
     _answer(lambda: write_arpa(model, folder / "damaged.arpa"))
     _answer(lambda: entropy_prune(model, 1e-3))
     _answer(lambda: filter_vocabulary(model, ["w3", "w5"]))

@@ -12,7 +12,7 @@ from unrolled.errors import UnrolledWarning
 from unrolled.integrations import kenlm as mine
 from unrolled.ngram.arpa.files import write_arpa
 from unrolled.ngram.editing.pruning import entropy_prune
-from unrolled.ngram.editing.quantisation import quantise
+from unrolled.ngram.editing.quantization import quantize
 
 
 @pytest.fixture(scope="session")
@@ -24,7 +24,7 @@ def ngrams():
         warnings.simplefilter("ignore", UnrolledWarning)
         made = {name: train_ngram(texts=texts, **config) for name, config in MODELS.items()}
     made["pruned"] = entropy_prune(made["pruned"], 1e-5)
-    made["quantised"] = quantise(made["quantised"])
+    made["quantized"] = quantize(made["quantized"])
     return made
 
 

@@ -17,7 +17,7 @@ MODELS = {
     "6-gram": {"order": 6, "smoothing": "absolute"},
     "log zero": {"order": 3, "smoothing": "maximum-likelihood"},
     "pruned": {"order": 4},
-    "quantised": {"order": 4},
+    "quantized": {"order": 4},
 }
 
 

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corpora import model_of, words_in, zipf_sentences
-from unrolled import TextOptions, load, quantise, train_ngram
+from unrolled import TextOptions, load, quantize, train_ngram
 from unrolled.errors import FormatError, NotNormalisedError, SettingError
 from unrolled.language_models.generation import predict
 from unrolled.ngram.estimation.config import NgramConfig
@@ -119,19 +119,19 @@ def test_names_and_numbers(model: NgramModel) -> None:
     closed = train_ngram(texts=TEXTS, order=2, smoothing="witten-bell", closed=True)
     assert closed.vocabulary_predicted == len(closed.vocabulary) - 2
     assert model.parameters == sum(sizes) + model.trie.backoffs.size
-    assert quantise(model).parameters == model.parameters
+    assert quantize(model).parameters == model.parameters
 
 
 @pytest.mark.parametrize("coded", [False, True])
 def test_a_saved_model_is_the_same_model(tmp_path: Path, coded: bool) -> None:
     model = model_of(zipf_sentences(3000, 100, seed=1), 100, 3)
-    model = quantise(model) if coded else model
+    model = quantize(model) if coded else model
     path = tmp_path / "model.safetensors"
     model.save(path)
     again: Any = load(path)
     assert isinstance(again, NgramModel)
     assert _settings(again) == _settings(model)
-    assert again.trie.quantised == coded
+    assert again.trie.quantized == coded
     for name, array in model.trie.arrays().items():
         assert np.array_equal(again.trie.arrays()[name], array)
         assert not again.trie.arrays()[name].flags.writeable

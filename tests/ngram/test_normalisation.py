@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from unrolled import quantise, train_ngram
+from unrolled import quantize, train_ngram
 from unrolled.ngram.estimation.smoothing import SMOOTHINGS
 from unrolled.ngram.model import NgramModel
 from unrolled.text.vocabulary import BOS, EOS
@@ -72,8 +72,8 @@ def test_sums_to_one_under_other_settings(texts: list[str], settings: dict[str, 
 @pytest.mark.parametrize("prune", [(), (0, 0, 1)])
 @pytest.mark.parametrize("smoothing", NORMALISED)
 @pytest.mark.filterwarnings("ignore::unrolled.errors.UnrolledWarning")
-def test_quantised_sums_to_one(texts: list[str], smoothing: str, prune: tuple[int, ...]) -> None:
-    model = quantise(train_ngram(texts=texts, order=4, smoothing=smoothing, prune=prune))
+def test_quantized_sums_to_one(texts: list[str], smoothing: str, prune: tuple[int, ...]) -> None:
+    model = quantize(train_ngram(texts=texts, order=4, smoothing=smoothing, prune=prune))
     assert worst_sum(model) < 1e-3
 
 

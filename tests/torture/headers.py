@@ -26,7 +26,7 @@ from unrolled.errors import UnrolledError
 from unrolled.language_models.cache import CacheModel
 from unrolled.language_models.mixture import Mixture
 from unrolled.language_models.scoring import score_sentences
-from unrolled.ngram.editing.quantisation import quantise
+from unrolled.ngram.editing.quantization import quantize
 
 SECONDS = 5
 BYTES = 1 << 30
@@ -58,7 +58,7 @@ def write_models(folder: Path) -> list[Path]:
     """A small model of every kind, each in a file."""
     texts = ["the cat sat on the mat .", "the dog ran ."] * 3
     ngram = unrolled.train_ngram(texts=texts, order=3, smoothing="witten-bell")
-    models: dict[str, Any] = {"ngram": ngram, "quantised": quantise(ngram)}
+    models: dict[str, Any] = {"ngram": ngram, "quantized": quantize(ngram)}
     models["cache"] = CacheModel(ngram.vocabulary, half_life=10.0)
     models["mixture"] = Mixture([ngram, models["cache"]], [0.5, 0.5])
     models |= {name: small_model(**settings) for name, settings in NETS.items()}

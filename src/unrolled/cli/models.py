@@ -91,7 +91,7 @@ def convert(
     ] = None,
     threads: shared.Threads = 2,
 ) -> None:
-    """Convert a model: ARPA to binary, binary to ARPA, plain to quantised.
+    """Convert a model: ARPA to binary, binary to ARPA, plain to quantized.
 
     Examples:
 
@@ -104,7 +104,8 @@ def convert(
 
     check_output(target)
     with compiling_announced(), Stages() as stages:
-        from unrolled.ngram.editing.quantisation import check_bits, quantise
+        from unrolled.ngram.editing.quantization import check_bits
+        from unrolled.ngram.editing.quantization import quantize as quantized
         from unrolled.ngram.model import load_ngram
 
         check_bits(quantize)
@@ -112,8 +113,8 @@ def convert(
         model: StoredModel
         if quantize:
             ngram = load_ngram(source, "--quantize")
-            stages.stage("quantising")
-            model = quantise(ngram, threads=threads)
+            stages.stage("quantizing")
+            model = quantized(ngram, threads=threads)
         else:
             model = load(source)
         stages.stage(f"writing {target}")

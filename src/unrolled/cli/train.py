@@ -120,7 +120,8 @@ def ngram(
     }
     multipliers = shared.numbers(weights, int, "--weights")
     with compiling_announced(), Stages(source_bytes(texts) or 0) as stages:
-        from unrolled.ngram.editing.quantisation import check_bits, quantise
+        from unrolled.ngram.editing.quantization import check_bits
+        from unrolled.ngram.editing.quantization import quantize as quantized
 
         check_bits(quantize)
         if from_counts:
@@ -158,8 +159,8 @@ def ngram(
                 **settings,
             )
         if quantize:
-            stages.stage("quantising")
-            model = quantise(model, threads=threads)
+            stages.stage("quantizing")
+            model = quantized(model, threads=threads)
         stages.stage(f"writing {output}")
         save_model(model, output)
         stages.stage("done")

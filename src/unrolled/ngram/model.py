@@ -111,7 +111,7 @@ class NgramModel(LanguageModel):
     def info(self) -> dict[str, Any]:
         """What ``unrolled info`` prints, with n-grams by order."""
         sizes = [int(size) for size in np.diff(self.trie.levels)]
-        trie = {"order": self.order, "n-grams": sizes, "quantised": self.trie.quantised}
+        trie = {"order": self.order, "n-grams": sizes, "quantized": self.trie.quantized}
         return {**super().info(), **trie}
 
     def log_probs(self, ids: Array) -> Array:
@@ -266,7 +266,10 @@ class NgramModel(LanguageModel):
         where = str(file.path)
         trie = PackedTrie.from_arrays(arrays_under("trie.", file.arrays), where)
         vocabulary = Vocabulary.from_arrays(arrays_under("vocabulary.", file.arrays), where)
-        return cls(trie, vocabulary, file.config, file.provenance, where)
+        config = dict(file.config)
+        if "quantised" in config:  # an earlier version wrote it so
+            config["quantized"] = config.pop("quantised")
+        return cls(trie, vocabulary, config, file.provenance, where)
 
     def __repr__(self) -> str:
         sizes = [int(size) for size in np.diff(self.trie.levels)]

@@ -24,7 +24,7 @@ from unrolled import load, train_ngram
 from unrolled.errors import FormatError, NotNormalisedError, SettingError
 from unrolled.ngram.arpa.files import read_arpa, write_arpa
 from unrolled.ngram.editing.pruning import entropy_prune, filter_vocabulary, prune_to_size
-from unrolled.ngram.editing.quantisation import quantise
+from unrolled.ngram.editing.quantization import quantize
 from unrolled.ngram.model import NgramModel
 
 pytestmark = pytest.mark.filterwarnings("ignore::unrolled.errors.UnrolledWarning")
@@ -145,10 +145,10 @@ def test_begin_of_sentence_may_have_any_probability(tmp_path):
     assert worst_sum(pruned) < 1e-6
 
 
-def test_quantised_models_stay_quantised():
-    model = quantise(small_model(smoothing="absolute"))
+def test_quantized_models_stay_quantized():
+    model = quantize(small_model(smoothing="absolute"))
     pruned = entropy_prune(model, 0.003)
-    assert pruned.trie.quantised
+    assert pruned.trie.quantized
     assert pruned.trie.levels[-1] < model.trie.levels[-1]
     assert worst_sum(pruned) < 1e-3
 
@@ -205,11 +205,11 @@ def test_smaller_sizes_are_nested_and_agree_with_thresholds():
         assert ngrams(small) <= ngrams(entropy_prune(model, threshold))
 
 
-@pytest.mark.parametrize("quantised", [False, True])
-def test_files_have_at_most_the_megabytes_asked_for(tmp_path, quantised):
+@pytest.mark.parametrize("quantized", [False, True])
+def test_files_have_at_most_the_megabytes_asked_for(tmp_path, quantized):
     text = sentences(4, count=4000, words=300)
     model = train_ngram(texts=text, order=3, smoothing="witten-bell")
-    model = quantise(model) if quantised else model
+    model = quantize(model) if quantized else model
     model.save(tmp_path / "all.safetensors")
     whole = (tmp_path / "all.safetensors").stat().st_size
     for share in (0.4, 0.7):

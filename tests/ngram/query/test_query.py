@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from corpora import Sentences, corpora, histories, ids_of, model_of, orders, state_after, words_in
 from oracle import NgramOracle
-from unrolled.ngram.editing.quantisation import quantise
+from unrolled.ngram.editing.quantization import quantize
 from unrolled.ngram.estimation.smoothing import SMOOTHINGS
 from unrolled.ngram.model import NgramModel
 from unrolled.ngram.query.scoring_work import work_arrays
@@ -39,7 +39,7 @@ def test_text_scored_at_once_equals_steps_and_any_two_parts(
 ) -> None:
     sentences, size = corpus
     model = model_of(sentences, size, order, smoothing=smoothing)
-    model = quantise(model) if coded else model
+    model = quantize(model) if coded else model
     text = np.concatenate([ids_of(sentences), some_text(size, 200, seed)])
     whole, lengths = scored(model, text, end := model.start(bos=False))
     state, steps = model.start(bos=False), []
@@ -63,7 +63,7 @@ def test_scores_do_not_depend_on_how_many_words_are_sorted_at_a_time(
 ) -> None:
     sentences, size = corpus
     model = model_of(sentences, size, order, smoothing=smoothing)
-    model = quantise(model) if coded else model
+    model = quantize(model) if coded else model
     text = np.concatenate([ids_of(sentences), some_text(size, 300, seed)]).astype(np.int32)
     whole, lengths = scored(model, text, end := model.start(bos=False))
     for batch in (1, 2, 7, 63, 64, 65, 128, text.size - 1):
@@ -82,7 +82,7 @@ def test_the_next_distribution_holds_what_steps_give(
 ) -> None:
     sentences, size = corpus
     model = model_of(sentences, size, order, smoothing=smoothing)
-    model = quantise(model) if coded else model
+    model = quantize(model) if coded else model
     for history in histories(sentences, size)[:25]:
         state = state_after(model, history)
         before = state.copy()

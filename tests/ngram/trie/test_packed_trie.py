@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from corpora import Sentences, corpora, grams_of, model_of, orders, words_in, zipf_sentences
 from fuzz import fuzz_trie
 from unrolled.errors import FormatError
-from unrolled.ngram.editing.quantisation import quantise
+from unrolled.ngram.editing.quantization import quantize
 from unrolled.ngram.model import NgramModel
 from unrolled.ngram.trie import trie_kernels as kernels
 from unrolled.ngram.trie.assembly import assemble
@@ -214,7 +214,7 @@ def test_damaged_sizes_are_refused(model: NgramModel) -> None:
 
 
 def test_books_of_another_shape_are_refused(model: NgramModel) -> None:
-    coded = quantise(model)
+    coded = quantize(model)
     for name, shape in (("log_prob_book", (3, 256)), ("backoff_book", (511,))):
         with pytest.raises(FormatError, match=f"array '{name}' has the shape"):
             PackedTrie.from_arrays(changed(coded, name, np.zeros(shape, np.float32)), "here")

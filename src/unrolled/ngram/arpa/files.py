@@ -116,7 +116,7 @@ def write_arpa(
     in a fixed order that is not alphabetical. Equal models make equal files.
 
     Args:
-        model: an n-gram model; quantised ones are written as they score.
+        model: an n-gram model; quantized ones are written as they score.
         path: the file to make.
         progress: called with the n-grams written so far.
 

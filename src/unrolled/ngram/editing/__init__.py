@@ -1,1 +1,1 @@
-"""Models made from models: pruned, filtered, mixed, quantised."""
+"""Models made from models: pruned, filtered, mixed, quantized."""

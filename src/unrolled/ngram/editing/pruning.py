@@ -214,7 +214,7 @@ def _file_size(model: NgramModel, table: NgramTable, keep: Array) -> float:
     inner = int(np.count_nonzero(keep[: table.inner]))
     marked = int(np.count_nonzero(children))
     longer = total - len(model.vocabulary)
-    if model.trie.quantised:
+    if model.trie.quantized:
         numbers = longer + 8 * packed_size(marked, BACKOFF_BITS) + 1024 * (table.order + 1)
     else:
         numbers = 4 * longer + 4 * marked
@@ -222,7 +222,7 @@ def _file_size(model: NgramModel, table: NgramTable, keep: Array) -> float:
     tree += 4 * int(np.count_nonzero(children > 2))
     fixed = sum(array.nbytes for array in model.vocabulary.arrays().values())
     fixed += 4 * len(model.vocabulary) + len(json.dumps([model.config, model.provenance]))
-    header = 4500 if model.trie.quantised else 3800  # by the number of arrays, and some to spare
+    header = 4500 if model.trie.quantized else 3800  # by the number of arrays, and some to spare
     return numbers + tree + fixed + header
 
 

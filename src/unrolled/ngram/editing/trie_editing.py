@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from unrolled.ngram.editing.quantisation import quantise
+from unrolled.ngram.editing.quantization import quantize
 from unrolled.ngram.model import NgramModel
 from unrolled.ngram.trie.packed_trie import pack
 from unrolled.ngram.trie.table import NgramTable
@@ -33,13 +33,13 @@ def opened(model: NgramModel) -> NgramTable:
 def remade(
     model: NgramModel, table: NgramTable, vocabulary: Vocabulary, operation: dict[str, Any]
 ) -> NgramModel:
-    """What became of a model, quantised if that was; the operation joins its provenance."""
+    """What became of a model, quantized if that was; the operation joins its provenance."""
     table = _trimmed(table)
     config = {**model.config, "order": table.order}
-    config.pop("quantised", None)
+    config.pop("quantized", None)
     past = [*model.provenance.get("surgery", []), operation]
     result = NgramModel(pack(table), vocabulary, config, {**model.provenance, "surgery": past})
-    return quantise(result) if model.trie.quantised else result
+    return quantize(result) if model.trie.quantized else result
 
 
 def _trimmed(table: NgramTable) -> NgramTable:

@@ -24,7 +24,7 @@ from unrolled.text.vocabulary import readonly
 Array = np.ndarray[Any, Any]
 
 
-# Stored arrays: name -> (dtype, axes). The books exist in quantised models only.
+# Stored arrays: name -> (dtype, axes). The books exist in quantized models only.
 _PLAIN = {
     "levels": (np.int64, 1),
     "words": (np.uint64, 1),
@@ -34,7 +34,7 @@ _PLAIN = {
     "log_probs": (np.float32, 1),
     "backoffs": (np.float32, 1),
 }
-_QUANTISED = _PLAIN | {
+_QUANTIZED = _PLAIN | {
     "log_probs": (np.uint8, 1),
     "backoffs": (np.uint64, 1),
     "log_prob_book": (np.float32, 2),
@@ -73,14 +73,14 @@ class PackedTrie:
         return word_bits(self.vocabulary_size)
 
     @property
-    def quantised(self) -> bool:
+    def quantized(self) -> bool:
         """Whether probabilities are 8-bit codes."""
         return bool(self.log_probs.dtype == np.uint8)
 
     @property
     def backoff_count(self) -> int:
         """Nodes with a back-off weight of their own."""
-        if not self.quantised:
+        if not self.quantized:
             return int(self.backoffs.size)
         planes = self.directory.reshape(-1, 4)[:, :2]
         return int(np.bitwise_count(planes[:, 0] | planes[:, 1]).sum(dtype=np.int64))
@@ -94,7 +94,7 @@ class PackedTrie:
         """
         floats, codes = np.empty(0, np.float32), np.empty(0, np.uint8)
         log_probs, backoffs = (floats, self.log_probs), (floats, self.backoffs)
-        if not self.quantised:
+        if not self.quantized:
             log_probs, backoffs = (self.log_probs, codes), (self.backoffs, np.empty(0, np.uint64))
         arrays = (
             *(self.levels, self.words, self.directory),
@@ -105,7 +105,7 @@ class PackedTrie:
 
     def arrays(self) -> dict[str, Array]:
         """What a model file stores, by name."""
-        return {name: getattr(self, name) for name in (_QUANTISED if self.quantised else _PLAIN)}
+        return {name: getattr(self, name) for name in (_QUANTIZED if self.quantized else _PLAIN)}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, Array], where: str) -> PackedTrie:
@@ -114,7 +114,7 @@ class PackedTrie:
         Raises:
             FormatError: a missing array, a wrong type, or sizes that contradict each other.
         """
-        wanted = _QUANTISED if "log_prob_book" in arrays else _PLAIN
+        wanted = _QUANTIZED if "log_prob_book" in arrays else _PLAIN
         for name, (dtype, axes) in wanted.items():
             if name not in arrays:
                 raise FormatError(f"the model lacks its array '{name}'", where=where)
@@ -144,7 +144,7 @@ class PackedTrie:
             "log_probs": (total - self.vocabulary_size,),
         }
         most = inner
-        if self.quantised:
+        if self.quantized:
             shapes["log_prob_book"] = (self.order - 1, CODES)
             shapes["backoff_book"] = (1 << BACKOFF_BITS,)
             most = packed_size(inner, BACKOFF_BITS)
@@ -199,7 +199,7 @@ class PackedTrie:
         """Log-probabilities of orders 2 and up, decoded, an order an array."""
         borders = self.levels[1:] - self.levels[1]
         parts = [self.log_probs[low:high] for low, high in pairwise(borders)]
-        if self.quantised:
+        if self.quantized:
             return [book[codes] for book, codes in zip(self.log_prob_book, parts, strict=True)]
         return parts
 

@@ -158,7 +158,7 @@ def plain_backoff(backoffs: Array, rank: int) -> float:
 
 @inlined
 def coded_backoff(codes: Array, book: Array, rank: int) -> float:
-    """The same of a quantised model."""
+    """The same of a quantized model."""
     if rank < 0 or (rank * BACKOFF_BITS >> 6) + 1 >= codes.size:
         return np.float32(0.0)
     return book[field(codes, BACKOFF_BITS, rank)]

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from unrolled.errors import SettingError
-from unrolled.ngram.editing import quantisation_kernels as kernels
+from unrolled.ngram.editing import quantization_kernels as kernels
 from unrolled.ngram.model import NgramModel
 from unrolled.ngram.trie.layout import BACKOFF_BITS, CODES
 from unrolled.ngram.trie.packed_trie import PackedTrie, pack
@@ -39,22 +39,22 @@ def check_bits(bits: int | None) -> None:
         SettingError: another number of bits than 8.
     """
     if bits not in (None, 8):
-        raise SettingError(f"probabilities cannot be quantised to {bits} bits, only to 8")
+        raise SettingError(f"probabilities cannot be quantized to {bits} bits, only to 8")
 
 
-def quantise(model: NgramModel, *, threads: int = 2) -> NgramModel:
+def quantize(model: NgramModel, *, threads: int = 2) -> NgramModel:
     """The model with 8-bit probabilities and 9-bit back-off weights, about half the size.
 
     Every context still sums to one within 1e-3; the n-grams stay the same.
     """
-    if model.trie.quantised:
+    if model.trie.quantized:
         return model
-    trie = quantised_trie(model.trie.unpack(), threads=threads)
-    config = {**model.config, "quantised": True}
+    trie = quantized_trie(model.trie.unpack(), threads=threads)
+    config = {**model.config, "quantized": True}
     return NgramModel(trie, model.vocabulary, config, model.provenance)
 
 
-def quantised_trie(table: NgramTable, *, threads: int = 2) -> PackedTrie:
+def quantized_trie(table: NgramTable, *, threads: int = 2) -> PackedTrie:
     """Round a table, order by order, lowest first, each context given its rounded lower order."""
     suffixes = table.link_suffixes()
     size = int(table.levels[1])

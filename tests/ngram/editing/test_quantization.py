@@ -1,8 +1,9 @@
-"""Quantised models: every context keeps its sum, and little else moves."""
+"""Quantized models: every context keeps its sum, and little else moves."""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,14 @@ from corpora import Sentences, corpora, histories, ids_of, model_of, orders, sta
 from corpora import zipf_sentences as text_of
 from oracle import NgramOracle
 from unrolled.errors import SettingError
-from unrolled.ngram.editing.quantisation import check_bits, quantise
+from unrolled.ngram.editing.quantization import check_bits, quantize
 from unrolled.ngram.estimation.smoothing import SMOOTHINGS
 from unrolled.ngram.model import NgramModel
 from unrolled.ngram.trie.layout import BACKOFF_BITS, packed_size
 from unrolled.ngram.trie.packed_trie import CODES
 from unrolled.ngram.trie.table import NgramTable
+from unrolled.storage.loading import load
+from unrolled.storage.model_file import write_model
 
 NORMALISED = sorted(set(SMOOTHINGS) - {"stupid-backoff"})
 
@@ -48,7 +51,7 @@ def test_every_context_keeps_its_sum(
 ) -> None:
     chosen = {"smoothing": smoothing, "prune": prune[:order], "closed": closed}
     model = model_of(*corpus, order, **chosen)
-    sums, coded = (context_sums(each.trie.unpack()) for each in (model, quantise(model)))
+    sums, coded = (context_sums(each.trie.unpack()) for each in (model, quantize(model)))
     assert np.abs(coded - sums).max(initial=0) < 1e-3
     if model.normalised:
         assert np.abs(sums - 1).max(initial=0) < 1e-6
@@ -58,7 +61,7 @@ def test_every_context_keeps_its_sum(
 def test_larger_models_sum_to_one_after_every_context(smoothing: str) -> None:
     for prune in ((), (0, 0, 1)):
         model = model_of(text_of(30_000, 2000, seed=8), 2000, 4, smoothing=smoothing, prune=prune)
-        coded = quantise(model)
+        coded = quantize(model)
         assert np.abs(context_sums(coded.trie.unpack()) - 1).max() < 1e-3
         state = coded.start()
         for word in (3, 4, 3, 5):
@@ -72,7 +75,7 @@ def test_larger_models_sum_to_one_after_every_context(smoothing: str) -> None:
 def test_distributions_after_any_history_sum_to_one(
     corpus: tuple[Sentences, int], order: int, smoothing: str
 ) -> None:
-    model = quantise(model_of(*corpus, order, smoothing=smoothing))
+    model = quantize(model_of(*corpus, order, smoothing=smoothing))
     for history in histories(*corpus)[:20]:
         state = state_after(model, history)
         total = np.exp(model.next_log_probs(state).astype(np.float64)).sum()
@@ -82,7 +85,7 @@ def test_distributions_after_any_history_sum_to_one(
 @pytest.fixture(scope="module")
 def pair() -> tuple[NgramModel, NgramModel]:
     model = model_of(text_of(40_000, 3000, seed=2), 3000, 4)
-    return model, quantise(model)
+    return model, quantize(model)
 
 
 def test_n_grams_unigrams_and_nearly_the_perplexity_stay(
@@ -120,28 +123,40 @@ def test_the_last_weight_is_read_whatever_their_number(words: int) -> None:
     model = model_of(text, words + 3, 2, smoothing="witten-bell")
     marked = model.trie.backoffs.size
     assert marked == words + 1  # every word, and <s>
-    weights = [each.trie.unpack().backoffs for each in (model, quantise(model))]
+    weights = [each.trie.unpack().backoffs for each in (model, quantize(model))]
     assert weights[1] == pytest.approx(weights[0], abs=0.05)
 
 
 def test_threads_give_identical_codes() -> None:
     model = model_of(text_of(20_000, 800, seed=6), 800, 4, smoothing="katz")
-    one, *others = (quantise(model, threads=threads).trie.arrays() for threads in (1, 2, 3))
+    one, *others = (quantize(model, threads=threads).trie.arrays() for threads in (1, 2, 3))
     for other in others:
         assert all(np.array_equal(one[name], other[name]) for name in one)
 
 
-def test_a_quantised_model_is_left_alone(pair: tuple[NgramModel, NgramModel]) -> None:
+def test_files_with_the_former_spelling_load(
+    tmp_path: Path, pair: tuple[NgramModel, NgramModel]
+) -> None:
+    _, coded = pair
+    contents = coded.contents()
+    former = {**contents["config"], "quantised": True}
+    del former["quantized"]
+    write_model(tmp_path / "former", **{**contents, "config": former})
+    config = load(tmp_path / "former").config
+    assert (config["quantized"], "quantised" in config) == (True, False)
+
+
+def test_a_quantized_model_is_left_alone(pair: tuple[NgramModel, NgramModel]) -> None:
     plain, coded = pair
-    assert quantise(coded) is coded
-    assert coded.config == {**plain.config, "quantised": True}
-    assert "quantised" not in plain.config
+    assert quantize(coded) is coded
+    assert coded.config == {**plain.config, "quantized": True}
+    assert "quantized" not in plain.config
 
 
 def test_impossible_words_stay_impossible() -> None:
     sentences = text_of(3000, 80, seed=4)
     model = model_of(sentences, 80, 3, smoothing="maximum-likelihood")
-    coded = quantise(model)
+    coded = quantize(model)
     oracle = NgramOracle(sentences, 3, 80, smoothing="maximum-likelihood")
     assert oracle.probability(0, [1, 3]) == 0
     assert coded.step(state_after(coded, [1, 3]), 0)[1] == -np.inf
@@ -149,20 +164,20 @@ def test_impossible_words_stay_impossible() -> None:
 
 def test_stupid_back_off_keeps_its_factor() -> None:
     model = model_of(text_of(3000, 80, seed=4), 80, 3, smoothing="stupid-backoff", backoff=0.3)
-    weights = np.exp(quantise(model).trie.unpack().backoffs)
+    weights = np.exp(quantize(model).trie.unpack().backoffs)
     assert weights == pytest.approx(np.full(weights.size, 0.3), rel=0.05)
 
 
 def test_order_one_has_nothing_to_round() -> None:
     model = model_of([[1, 3, 2]], 5, 1)
     ids = ids_of([[1, 3, 4, 2]])
-    assert np.array_equal(quantise(model).log_probs(ids), model.log_probs(ids))
+    assert np.array_equal(quantize(model).log_probs(ids), model.log_probs(ids))
 
 
 def test_other_widths_are_refused() -> None:
     check_bits(8)
     check_bits(None)
     with pytest.raises(
-        SettingError, match=re.escape("probabilities cannot be quantised to 4 bits, only to 8")
+        SettingError, match=re.escape("probabilities cannot be quantized to 4 bits, only to 8")
     ):
         check_bits(4)
