@@ -51,7 +51,7 @@ def test_probabilities_are_the_sum(
     settings: dict[str, Any], window: int, theta: float, running: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(continuous_cache, "STRETCH", 16)
+    monkeypatch.setattr(continuous_cache, "CHUNK_STEPS", 16)
     model = small_model(**settings)
     cache = ContinuousCacheModel(model, window=window, weight=0.3, theta=theta)
     scores = cache.text_log_probs(IDS) if running else cache.log_probs(IDS)

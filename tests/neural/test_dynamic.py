@@ -1,4 +1,4 @@
-"""Dynamic evaluation: each stretch by the weights that all before it made, written out by hand."""
+"""Dynamic evaluation: each chunk by the weights that all before it made, written out by hand."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ NETS: list[dict[str, Any]] = [
 ]
 
 
-def by_hand(model: Any, stretch: int, rate: float, decay: float, clip: float) -> list[float]:
+def by_hand(model: Any, chunk_steps: int, rate: float, decay: float, clip: float) -> list[float]:
     """Word by word with a copy of the net: -log p by the whole distribution, and plain SGD."""
     net = copy.deepcopy(model.net)
     trained = [p.detach().clone() for p in net.parameters()]
@@ -47,7 +47,7 @@ def by_hand(model: Any, stretch: int, rate: float, decay: float, clip: float) ->
         scores.append(-float(loss.detach()))
         losses.append(loss)
         ends = number + 1 == len(pairs) or (apart and pairs[number + 1][0] == 1)
-        if len(losses) == stretch or ends:
+        if len(losses) == chunk_steps or ends:
             net.zero_grad()
             torch.stack(losses).mean().backward()
             given = [p.grad for p in net.parameters() if p.grad is not None]
@@ -62,15 +62,15 @@ def by_hand(model: Any, stretch: int, rate: float, decay: float, clip: float) ->
 
 
 @pytest.mark.parametrize("settings", NETS)
-@pytest.mark.parametrize(("stretch", "decay"), [(3, 0.0), (1, 0.1), (50, 0.0)])
+@pytest.mark.parametrize(("chunk_steps", "decay"), [(3, 0.0), (1, 0.1), (50, 0.0)])
 def test_scores_are_those_of_learning_by_hand(
-    settings: dict[str, Any], stretch: int, decay: float
+    settings: dict[str, Any], chunk_steps: int, decay: float
 ) -> None:
     model = small_model(**settings)
     before = [p.detach().clone() for p in model.net.parameters()]
-    dynamic = DynamicModel(model, rate=0.5, stretch=stretch, decay=decay, clip_norm=0.7)
+    dynamic = DynamicModel(model, rate=0.5, chunk_steps=chunk_steps, decay=decay, clip_norm=0.7)
     scores = dynamic.text_log_probs(IDS)
-    wanted = by_hand(model, stretch, 0.5, decay, 0.7)
+    wanted = by_hand(model, chunk_steps, 0.5, decay, 0.7)
     np.testing.assert_allclose(scores[IDS != 1], wanted, atol=2e-4)
     assert np.all(scores[IDS == 1] == 0)
     np.testing.assert_array_equal(dynamic.text_log_probs(IDS), scores)  # it begins anew
@@ -86,7 +86,7 @@ def test_a_text_that_repeats_itself_is_learned(tmp_path: Path) -> None:
     text = tmp_path / "new.txt"
     text.write_text("the mat sat on the cat .\n" * 60)
     plain = evaluate(model, text)
-    dynamic = evaluate(DynamicModel(model, rate=1.0, stretch=4), text)
+    dynamic = evaluate(DynamicModel(model, rate=1.0, chunk_steps=4), text)
     assert dynamic.tokens == plain.tokens
     assert dynamic.perplexity < 0.5 * plain.perplexity
     assert dynamic.name == "lstm-12-dynamic"
@@ -102,11 +102,11 @@ def test_files_are_one_text(tmp_path: Path) -> None:
         Path(names[-1]).write_text("the cat sat on the mat .\n" * 4)
     (tmp_path / "all.txt").write_text("the cat sat on the mat .\n" * 12)
     counts: list[int] = []
-    apart = evaluate(DynamicModel(model, stretch=8), names, progress=counts.append)
-    together = evaluate(DynamicModel(model, stretch=8), tmp_path / "all.txt")
+    apart = evaluate(DynamicModel(model, chunk_steps=8), names, progress=counts.append)
+    together = evaluate(DynamicModel(model, chunk_steps=8), tmp_path / "all.txt")
     assert sum(counts) == apart.tokens == together.tokens == 96
     assert apart.perplexity == pytest.approx(together.perplexity, rel=1e-5)
-    fresh = [evaluate(DynamicModel(model, stretch=8), name).log_prob for name in names]
+    fresh = [evaluate(DynamicModel(model, chunk_steps=8), name).log_prob for name in names]
     assert sum(fresh) < together.log_prob - 1  # each begins with the trained weights
 
 
@@ -114,7 +114,7 @@ def test_files_are_one_text(tmp_path: Path) -> None:
     ("settings", "message"),
     [
         ({"rate": 0}, "rate is 0, allowed are numbers above 0"),
-        ({"stretch": 0}, "stretch is 0, allowed are 1 and more"),
+        ({"chunk_steps": 0}, "chunk_steps is 0, allowed are 1 and more"),
         ({"clip_norm": -1}, "clip_norm is -1, allowed are 0 and more"),
         ({"decay": 1}, "decay is 1, allowed are 0 to below 1"),
     ],
@@ -127,7 +127,7 @@ def test_settings_that_are_not_allowed(settings: dict[str, Any], message: str) -
 @pytest.mark.parametrize("rate", [1e30, 1e15, 1e9])
 def test_weights_that_explode_are_an_error(rate: float) -> None:
     # Overflow gives NaN on one processor, a huge finite number on another, and is an error on all.
-    dynamic = DynamicModel(small_model(), rate=rate, clip_norm=0, stretch=2)
+    dynamic = DynamicModel(small_model(), rate=rate, clip_norm=0, chunk_steps=2)
     with pytest.raises(UnrolledError, match=r"beyond all bounds after \d+ words.* --dynamic-rate"):
         dynamic.text_log_probs(np.tile(IDS, 10))
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from unrolled.neural import elman
-from unrolled.neural.cells import NONLINEARITIES, Cell, _errors, _states
+from unrolled.neural.cells import NONLINEARITIES, Cell, _backward, _states
 
 
 def _given(steps: int, batch: int, hidden: int) -> tuple[torch.Tensor, ...]:
@@ -26,8 +26,8 @@ def test_states_and_errors_are_those_of_torch(
     wanted = _states(*(part.double() for part in (x, start, weight)), nonlinearity)
     torch.testing.assert_close(y.double(), wanted, rtol=1e-5, atol=1e-5)
     dy = torch.randn(x.shape)
-    found = elman.errors(y, dy, weight, nonlinearity)
-    exact = _errors(*(part.double() for part in (y, dy, weight)), nonlinearity)
+    found = elman.backward(y, dy, weight, nonlinearity)
+    exact = _backward(*(part.double() for part in (y, dy, weight)), nonlinearity)
     for one, other in zip(found, exact, strict=True):
         torch.testing.assert_close(one.double(), other, rtol=1e-4, atol=1e-4)
 
@@ -51,12 +51,12 @@ def test_threads_share_the_texts_without_a_change(monkeypatch: pytest.MonkeyPatc
     x, start, weight = _given(6, 22, 20)
     alone = elman.states(x, start, weight, "tanh")
     dy = torch.randn(x.shape)
-    back = elman.errors(alone, dy, weight, "tanh")
+    back = elman.backward(alone, dy, weight, "tanh")
     monkeypatch.setattr(elman, "_WORTH_A_THREAD", 1)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     assert len(elman._slices(x)) == 3
     assert torch.equal(elman.states(x, start, weight, "tanh"), alone)
-    for one, other in zip(elman.errors(alone, dy, weight, "tanh"), back, strict=True):
+    for one, other in zip(elman.backward(alone, dy, weight, "tanh"), back, strict=True):
         assert torch.equal(one, other)
 
 

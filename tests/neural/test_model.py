@@ -221,14 +221,14 @@ def test_dropped_words_are_dropped_wherever_they_come() -> None:
     net = small_model(dropout_words=0.5).net.train()
     words = torch.tensor([[4, 5, 6, 7], [7, 6, 5, 4], [4, 4, 5, 5]])
     for _ in range(20):
-        x = net._without_some(torch.ones(3, 4, 12), words)
+        x = net._word_dropout(torch.ones(3, 4, 12), words)
         values = {int(word): x[words == word].unique().tolist() for word in words.unique()}
         assert all(found in ([0.0], [2.0]) for found in values.values())
         if len({tuple(found) for found in values.values()}) == 2:
             break
     else:
         pytest.fail("all words were dropped, or none")
-    assert torch.equal(net.eval()._without_some(x, words), x)
+    assert torch.equal(net.eval()._word_dropout(x, words), x)
 
 
 def test_names_tell_cell_and_sizes() -> None:

@@ -13,8 +13,9 @@ import torch
 from torch import nn
 
 from unrolled.errors import FormatError, UnrolledError
-from unrolled.training.loop import BatchLoss, LoopSettings, Task, TrainingLoop
+from unrolled.training.loop import LoopSettings, TrainingLoop
 from unrolled.training.records import EpochRecord, Progress
+from unrolled.training.task import BatchLoss, Task
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """A net as an ONNX graph of one time step, to run where there is no Python and no torch.
 
-The graph reads one word of each of B texts, and says how likely every word is as the next:
+The graph reads one word of each of B texts, and gives the log-probabilities of the next word:
 
 inputs    ``word`` (batch,) int64 ids, ``<s>`` before the first word of a sentence;
           the state before it: ``h0``, ``h1``, ... (batch, hidden), one a layer, and ``c0``, ``c1``,
@@ -142,8 +142,8 @@ def _cell_step(graph: Graph, cell: Cell, x: str, state: list[str]) -> list[str]:
     total = add("Add", from_x, from_h)
     if cell.kind == "lstm":
         enter, forget, new, out = add("Split", total, outputs=4, axis=-1, num_outputs=4)
-        kept = add("Mul", add("Sigmoid", forget), state[1])
-        c = add("Add", kept, add("Mul", add("Sigmoid", enter), add("Tanh", new)))
+        remembered = add("Mul", add("Sigmoid", forget), state[1])
+        c = add("Add", remembered, add("Mul", add("Sigmoid", enter), add("Tanh", new)))
         return [add("Mul", add("Sigmoid", out), add("Tanh", c)), c]
     return [add(_operator(cell.nonlinearity), total)]
 
@@ -151,7 +151,7 @@ def _cell_step(graph: Graph, cell: Cell, x: str, state: list[str]) -> list[str]:
 def _feed_forward(
     graph: Graph, net: FeedForwardNet, x: str, word: str, before: list[str]
 ) -> tuple[str, list[str]]:
-    """`FeedForwardNet.body` for one step: (B, H), and the words that the next one wants."""
+    """`FeedForwardNet.body` for one step: (B, H), and the words before the next one."""
     add, context = graph.add, net.config.order - 2
     after: list[str] = []
     if before:

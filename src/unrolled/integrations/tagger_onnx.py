@@ -34,7 +34,7 @@ from unrolled.tagging.net.stack import Layer
 
 Array = np.ndarray[Any, Any]
 
-# The order of gates that ONNX wants, by their numbers in `Cell`: i, o, f, g and z, r, n.
+# The order of gates in ONNX, by their numbers in `Cell`: i, o, f, g and z, r, n.
 _GATES = {"lstm": (0, 3, 1, 2), "gru": (1, 0, 2), "elman": (0,), "irnn": (0,)}
 _OPERATORS = {"lstm": "LSTM", "gru": "GRU", "elman": "RNN", "irnn": "RNN"}
 
@@ -133,8 +133,8 @@ def _characters(graph: Graph, cnn: CharacterCNN) -> str:
     y = add("Conv", x, graph.constant(np.ascontiguousarray(weight)), bias)  # (T, F, L)
     mask = add("Unsqueeze", real, graph.constant(np.array([1])))
     lowest = graph.constant(np.array(np.finfo(np.float32).min))
-    kept = add("Where", mask, y, lowest)
-    result: str = add("ReduceMax", kept, graph.constant(np.array([2])), keepdims=0)
+    masked = add("Where", mask, y, lowest)
+    result: str = add("ReduceMax", masked, graph.constant(np.array([2])), keepdims=0)
     return result
 
 
@@ -179,8 +179,8 @@ def _gates(array: Array, kind: str) -> Array:
     """Rows (G H, ...) with the gates in ONNX's order; two biases end up end to end."""
     order = _GATES[kind]
     parts = np.split(array, len(order))
-    turned = np.concatenate([parts[number] for number in order])
-    return turned if array.shape[1] != 2 else np.ascontiguousarray(turned.T).reshape(-1)
+    ordered = np.concatenate([parts[number] for number in order])
+    return ordered if array.shape[1] != 2 else np.ascontiguousarray(ordered.T).reshape(-1)
 
 
 def _metadata(graph: Graph, tagger: Tagger) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """Recurrent cells, each run two ways on the same parameters.
 
-``run_fused`` takes a whole stretch of text at once, by torch's kernels for LSTM and GRU and by one
-backward pass of our own for Elman nets: that is for speed.
-``step`` computes one time step in the open: that is for gradients by lag, Jacobians, stepping
+``run_fused`` takes all time steps at once, by torch's kernels for LSTM and GRU and by one
+backward pass of its own for Elman nets: that is for speed.
+``step`` computes one time step: that is for gradients by lag, Jacobians, stepping
 through text, and for training by plain backpropagation. A test holds the two equal.
 
 Equations (x input, h state, ' of the step before; all gates have a bias each):
@@ -30,7 +30,7 @@ from unrolled.neural.config import CELLS, NONLINEARITIES
 
 GATES = {"elman": 1, "irnn": 1, "lstm": 4, "gru": 3}
 
-# Weights are kept by what they are for, not in one block; copying them together costs little.
+# Weights are stored by role, not in one block; copying them together costs little.
 warnings.filterwarnings("ignore", "RNN module weights are not part of single contiguous chunk")
 
 State = tuple[Tensor, ...]  # (h,) or, of an LSTM, (h, c), each (B, H)
@@ -163,7 +163,7 @@ class Cell(nn.Module):
     def run_local(
         self, x: Tensor, state: State, *, state_weight: Tensor | None = None
     ) -> tuple[Tensor, State]:
-        """The same values, but errors flow to the step they come from and no further back.
+        """The same values, but gradients flow to the inputs of their own step and no further back.
 
         This is plain backpropagation, BPTT of length 1: the states are computed first, without
         gradients, and then every step once more from its state before, all at once.
@@ -207,7 +207,7 @@ class _ElmanRun(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *given: Any) -> Any:
         y, start, weight = ctx.saved_tensors
-        find = elman.errors if elman.suits(y, start) else _errors
+        find = elman.backward if elman.suits(y, start) else _backward
         errors, total = find(y, given[0], weight, ctx.nonlinearity)
         states = torch.cat([start.unsqueeze(0), y[:-1]])
         dweight = errors.flatten(0, 1).t() @ states.flatten(0, 1)
@@ -217,15 +217,15 @@ class _ElmanRun(torch.autograd.Function):
 def _states(x: Tensor, start: Tensor, weight: Tensor, nonlinearity: str) -> Tensor:
     """As `elman.states`, on any device."""
     y = torch.empty_like(x)
-    h, turned = start, weight.t()
+    h, transposed = start, weight.t()
     for t in range(len(x)):
-        torch.addmm(x[t], h, turned, out=y[t])
+        torch.addmm(x[t], h, transposed, out=y[t])
         h = y[t] if nonlinearity == "linear" else getattr(y[t], nonlinearity + "_")()
     return y
 
 
-def _errors(y: Tensor, dy: Tensor, weight: Tensor, nonlinearity: str) -> tuple[Tensor, Tensor]:
-    """As `elman.errors`, on any device."""
+def _backward(y: Tensor, dy: Tensor, weight: Tensor, nonlinearity: str) -> tuple[Tensor, Tensor]:
+    """As `elman.backward`, on any device."""
     slope = slope_at(y, nonlinearity)
     errors = torch.empty_like(y)
     total = dy[-1]

@@ -36,7 +36,7 @@ def word_losses(
     dweight: Array,
     dbias: Array,
 ) -> None:
-    """-log p(w | c, h) of every token of some classes, and its gradients.
+    """-log p(w | c, h) of every token of a number of classes, and its gradients.
 
     Args:
         h: (N, H) outputs of the net.
@@ -46,7 +46,7 @@ def word_losses(
         members: (V,) int64 words sorted by class; class c has members[borders[c]:borders[c + 1]].
         places: (V,) int64 place of each word within its class.
         weight, bias: (V, H) and (V,) of the words; a bias of -inf rules a word out.
-        table, starts, offsets, errors: n-gram features, see `max_ent.Stretches`; starts (N, 0) has
+        table, starts, offsets, errors: n-gram features, see `FeatureSlices`; starts (N, 0) has
             none, and no errors are written where there is no room for any.
         scale: what the gradients are multiplied by, in the precision of h.
         losses: (N,) out. dh: (N, H) out. dweight: (V, H) out, the rows of these classes' words.

@@ -33,7 +33,7 @@ Array = np.ndarray[Any, Any]
 Cache = tuple[Tensor, Tensor]  # outputs (n, E), oldest first, and the words after them (n,) int64
 State = tuple[NetState, Cache]
 
-STRETCH = 64  # tokens that are scored at a time
+CHUNK_STEPS = 64  # tokens that are scored at a time
 
 
 class ContinuousCacheModel(LanguageModel):
@@ -98,7 +98,7 @@ class ContinuousCacheModel(LanguageModel):
         steps = steps_of(np.where((ids >= 0) & (ids < len(self.vocabulary)), ids, UNK))
         scores = np.zeros(ids.size, np.float32)
         cache = self._empty()
-        for batch in in_order(steps, STRETCH, apart or net.config.reset_state_per_sentence):
+        for batch in in_order(steps, CHUNK_STEPS, apart or net.config.reset_state_per_sentence):
             if batch.fresh:
                 state = net.begin(1)
                 cache = self._empty() if apart else cache
@@ -140,7 +140,7 @@ class ContinuousCacheModel(LanguageModel):
 
     def _key(self, h: Tensor) -> Tensor:
         """Outputs without the words that n-gram features beside a net go by."""
-        return self.model.net.output.parted(h)[0]
+        return self.model.net.output.split_context(h)[0]
 
     # -- word by word ------------------------------------------------------------------------------
 

@@ -1,13 +1,13 @@
-"""Dynamic evaluation: a net that goes on learning from the text that it is scored on.
+"""Dynamic evaluation: a net that continues to learn from the text that it is scored on.
 
-Each stretch of the text is scored first, and then learned from by one step of gradient descent, so
-that the next stretch is scored by a net that knows what the text is about (Mikolov et al. 2010;
+Each chunk of the text is scored first, and then learned from by one step of gradient descent, so
+that the next chunk is scored by a net that knows what the text is about (Mikolov et al. 2010;
 Krause et al. 2018):
 
 w <- w - rate * dL/dw + decay * (w0 - w)
 
-where L is the mean of -log p over the stretch's tokens, its gradient cut to a largest norm, and w0
-the trained weights. Only what was scored before is learned from, so that the result is the
+where L is the mean of -log p over the chunk's tokens, its gradient clipped to a largest norm, and
+w0 the trained weights. Only what was scored before is learned from, so that the result is the
 probability of the whole text. The order of the sentences matters, and the trained model stays as
 it is.
 """
@@ -37,7 +37,7 @@ from unrolled.text.vocabulary import UNK
 Array = np.ndarray[Any, Any]
 
 RATE = 0.3
-STRETCH = 20
+CHUNK_STEPS = 20
 
 
 class DynamicModel(LanguageModel):
@@ -49,7 +49,7 @@ class DynamicModel(LanguageModel):
     Args:
         model: a net, a `NeuralModel`.
         rate: of gradient descent, per mean gradient of a token.
-        stretch: tokens that are scored before they are learned from.
+        chunk_steps: tokens that are scored before they are learned from.
         clip_norm: largest norm of the gradient; 0 for any.
         decay: share of the way back to the trained weights that each step goes.
 
@@ -65,21 +65,22 @@ class DynamicModel(LanguageModel):
         model: LanguageModel,
         *,
         rate: float = RATE,
-        stretch: int = STRETCH,
+        chunk_steps: int = CHUNK_STEPS,
         clip_norm: float = 1.0,
         decay: float = 0.0,
     ) -> None:
         if not 0 < rate < math.inf:
             raise SettingError(f"rate is {rate}, allowed are numbers above 0")
-        if stretch < 1:
-            raise SettingError(f"stretch is {stretch}, allowed are 1 and more")
+        if chunk_steps < 1:
+            raise SettingError(f"chunk_steps is {chunk_steps}, allowed are 1 and more")
         if not 0 <= clip_norm < math.inf:
             raise SettingError(f"clip_norm is {clip_norm}, allowed are 0 and more")
         if not 0 <= decay < 1:
             raise SettingError(f"decay is {decay}, allowed are 0 to below 1")
         super().__init__(model.vocabulary, model.config, path=model.path)
         self.model = require_kind(model, NeuralModel, "dynamic evaluation")
-        self.rate, self.stretch, self.clip_norm, self.decay = rate, stretch, clip_norm, decay
+        self.rate, self.chunk_steps = rate, chunk_steps
+        self.clip_norm, self.decay = clip_norm, decay
 
     @property
     def name(self) -> str:
@@ -138,7 +139,7 @@ class _Learner:
         self._settings = settings
         self._trained = settings.model.net
         self._net = copy.deepcopy(settings.model.net).requires_grad_(True).eval()
-        self._net.output.threads = 1  # a stretch is too short to be shared out
+        self._net.output.threads = 1  # a chunk is too short to be shared among threads
         self._state: State = ()
         self._progress = progress or (lambda tokens: None)
         self._tokens = 0
@@ -149,7 +150,7 @@ class _Learner:
         steps = steps_of(np.where(known, ids, UNK))
         scores = np.zeros(ids.size, np.float32)
         apart = self._net.config.reset_state_per_sentence
-        for batch in in_order(steps, self._settings.stretch, apart):
+        for batch in in_order(steps, self._settings.chunk_steps, apart):
             if batch.fresh and apart:
                 self._state = ()
             numbers = batch.steps[:, 0]

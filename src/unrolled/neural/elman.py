@@ -1,4 +1,4 @@
-"""Elman nets' steps by kernels of our own, for tensors in the memory of CPUs."""
+"""All steps of an Elman net by Numba kernels, for tensors on the CPU."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def states(x: Tensor, start: Tensor, weight: Tensor, nonlinearity: str) -> Tenso
     return y
 
 
-def errors(y: Tensor, dy: Tensor, weight: Tensor, nonlinearity: str) -> tuple[Tensor, Tensor]:
+def backward(y: Tensor, dy: Tensor, weight: Tensor, nonlinearity: str) -> tuple[Tensor, Tensor]:
     """Gradients by x_t + U h_{t-1} of all steps, (T, B, H), and by h_0, (B, H).
 
     Args:

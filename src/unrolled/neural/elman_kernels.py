@@ -1,7 +1,7 @@
-"""All steps of an Elman net at once, for a few of the texts that run side by side.
+"""All steps of an Elman net at once, for a few texts of a batch.
 
 A step of small matrices takes tens of microseconds, about as long as threads take to meet after
-it. Texts do not need each other, so here each thread takes some of them through all steps.
+it. Texts are independent, so each thread takes a few of them through all steps.
 
 Arrays of states are (T B, H), step after step, in single precision.
 """
@@ -30,21 +30,23 @@ TANH, SIGMOID, RELU, LINEAR = range(4)
 
 
 @kernel
-def run(x: Array, start: Array, turned: Array, kind: int, low: int, high: int, y: Array) -> None:
+def run(
+    x: Array, start: Array, transposed: Array, kind: int, low: int, high: int, y: Array
+) -> None:
     """y_t = f(x_t + U y_{t-1}) of texts low to high.
 
     Args:
         x: (T B, H) with W x + b in it. start: (B, H) the state before.
-        turned: (H, H), U transposed. kind: f, one of the above.
+        transposed: (H, H), U transposed. kind: f, one of the above.
         y: (T B, H) out.
     """
     batch = start.shape[0]
     for begin in range(0, x.shape[0], batch):
         if begin == 0:
-            _multiply(x, low, start, low, turned, y, low, high - low)
+            _multiply(x, low, start, low, transposed, y, low, high - low)
         else:
             at = begin + low
-            _multiply(x, at, y, at - batch, turned, y, at, high - low)
+            _multiply(x, at, y, at - batch, transposed, y, at, high - low)
         for i in range(begin + low, begin + high):
             _activate(y, i, kind)
 

@@ -1,4 +1,4 @@
-"""Recurrent weights to start with, so that gradients neither vanish nor explode at first.
+"""Initial recurrent weights, so that gradients neither vanish nor explode at first.
 
 identity    Le, Jaitly, Hinton 2015, with ReLU: an error passes an active unit unchanged
 orthogonal  Saxe, McClelland, Ganguli 2014: all singular values are one
@@ -80,7 +80,7 @@ def spectral_radius(matrix: Tensor) -> float:
 
 @torch.no_grad()
 def set_forget_bias(cell: Cell, value: float) -> None:
-    """Set the bias of an LSTM's forget gate: at 1 and more the state is kept at first.
+    """Set the bias of an LSTM's forget gate: from 1 on the state is preserved at first.
 
     Raises:
         SettingError: a cell without a forget gate.

@@ -2,15 +2,15 @@
 
 The score of a word (or of a class) after a context gets the sum over k of an entry of a table, at
 a place that is a hash of the last k words, for k = 0 .. n - 1. The words of a class stand one
-behind another, and so do the classes, so that a context's entries are one stretch of memory. As in
+behind another, and so do the classes, so that a context's entries are contiguous in memory. As in
 an n-gram model no context reaches back beyond ``<s>``.
 
-The table has millions of entries, of which a batch concerns few: it is no parameter of the net's
-optimiser, but has `SparseAdagrad`.
+The table has millions of entries, of which a batch uses few: `SparseAdagrad` moves it, and not the
+net's optimiser.
 # Differs from his toolkit: Adagrad in place of plain SGD, as a batch holds many tokens at once.
 
-The words before have to reach the output layer. They travel as the last n - 1 columns of h, so
-that whoever carries, masks or cuts h does the same with them.
+The words before reach the output layer as the last n - 1 columns of h, so that they are masked and
+sliced with it.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ _CLASSES = -1  # the group whose members are the classes
 
 
 @dataclass(frozen=True)
-class Stretches:
-    """Rows of scores, where their features are, and the errors found for them.
+class FeatureSlices:
+    """Rows of scores, where their features are, and the gradients of the scores.
 
     Attributes:
         table: the weights. starts: (N, n) int64, see `max_ent_kernels`.
@@ -70,15 +70,15 @@ class MaxEnt(nn.Module):
             raise SettingError(f"maxent_order is {order}, allowed are 1 to 64")
         self.order = order
         self.table = nn.Parameter(torch.zeros(size), requires_grad=False)
-        self.pending: list[tuple[Stretches, float]] = []
+        self.pending: list[tuple[FeatureSlices, float]] = []
 
     @property
     def columns(self) -> int:
         """Columns of h that hold words: n - 1."""
         return self.order - 1
 
-    def part(self, h: Tensor) -> tuple[Tensor, Tensor]:
-        """Outputs proper (N, E), and the words before (N, n - 1) int64, the last one at the end."""
+    def split(self, h: Tensor) -> tuple[Tensor, Tensor]:
+        """Outputs (N, E), and the words before (N, n - 1) int64, the last one at the end."""
         width = h.shape[-1] - self.columns
         return h[..., :width].contiguous(), h[..., width:].detach().long()
 
@@ -107,14 +107,16 @@ class MaxEnt(nn.Module):
         result: Tensor = _Added.apply(scores, self, starts.numpy())
         return result
 
-    def of_words(self, context: Tensor, classes: Tensor, borders: Array, errors: bool) -> Stretches:
+    def of_words(
+        self, context: Tensor, classes: Tensor, borders: Array, errors: bool
+    ) -> FeatureSlices:
         """The features of the words of each row's class (N,), for `class_kernels`."""
         sizes = np.diff(borders)[classes.numpy()]
         starts = self.starts(context, classes, torch.from_numpy(sizes))
         offsets = np.concatenate([[0], np.cumsum(sizes)])
         table = self.table.numpy()
         room = np.empty(offsets[-1] if errors else 0, table.dtype)
-        return Stretches(table, starts.numpy(), offsets, room)
+        return FeatureSlices(table, starts.numpy(), offsets, room)
 
     def with_all_words(
         self, scores: Tensor, context: Tensor, class_of: Tensor, places: Tensor
@@ -132,14 +134,14 @@ class MaxEnt(nn.Module):
             scores = scores + torch.where(begin >= 0, values, 0)
         return scores
 
-    def record(self, stretches: Stretches, scale: float = 1.0) -> None:
-        """Keep errors until the next step, in training."""
+    def record(self, slices: FeatureSlices, scale: float = 1.0) -> None:
+        """Record gradients until the next step, in training."""
         if self.training:
-            self.pending.append((stretches, scale))
+            self.pending.append((slices, scale))
 
 
 class _Added(torch.autograd.Function):
-    """Scores plus features; backward keeps the errors for the table."""
+    """Scores plus features; backward records the gradients for the table."""
 
     @staticmethod
     def forward(ctx: Any, *given: Any) -> Tensor:
@@ -155,15 +157,15 @@ class _Added(torch.autograd.Function):
         offsets = np.arange(len(errors) + 1) * errors.shape[1]
         table = ctx.max_ent.table.numpy()
         flat = errors.detach().numpy().reshape(-1)
-        ctx.max_ent.record(Stretches(table, ctx.starts, offsets, flat))
+        ctx.max_ent.record(FeatureSlices(table, ctx.starts, offsets, flat))
         return errors, None, None
 
 
 class SparseAdagrad:
-    """Adagrad (Duchi et al. 2011) of a table, at the entries that a batch concerns.
+    """Adagrad (Duchi et al. 2011) of a table, at the entries that a batch uses.
 
     Gradients are sums over tokens, and the sums of squares begin at 1: so an entry that is seldom
-    concerned moves as under SGD, and an often concerned one slower and slower.
+    used moves as under SGD, and one that is often used moves slower and slower.
     """
 
     def __init__(self, max_ent: MaxEnt) -> None:
@@ -174,9 +176,9 @@ class SparseAdagrad:
     def gradient(self, scale: float = 1.0) -> Tensor:
         """Gradient of all that is pending, of the table's size."""
         gradient = self._gradient.numpy()
-        for some, factor in self.max_ent.pending:
+        for part, factor in self.max_ent.pending:
             factor = gradient.dtype.type(scale * factor)
-            collect(gradient, some.starts, some.offsets, some.errors, factor)
+            collect(gradient, part.starts, part.offsets, part.errors, factor)
         return self._gradient
 
     def step(self, rate: float, tokens: int, group: Any) -> None:
@@ -193,8 +195,8 @@ class SparseAdagrad:
             group.sum_tensor(self._gradient)
             adagrad(table, squares, gradient, np.int64(0), np.int64(len(table)), rate)
         else:
-            for some, _ in self.max_ent.pending:
-                adagrad_rows(table, squares, gradient, some.starts, some.offsets, rate)
+            for part, _ in self.max_ent.pending:
+                adagrad_rows(table, squares, gradient, part.starts, part.offsets, rate)
         self.forget()
 
     def forget(self) -> None:

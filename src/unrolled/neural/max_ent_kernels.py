@@ -1,4 +1,4 @@
-"""Kernels of the hashed n-gram features: rows of scores and stretches of a table.
+"""Kernels of the hashed n-gram features: rows of scores and slices of a table.
 
 ``starts`` (N, n) int64 says where each row's features begin in the table, -1 for none; a row's
 scores take so many entries from there on.

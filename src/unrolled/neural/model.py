@@ -25,9 +25,9 @@ from unrolled.text.vocabulary import BOS, UNK, Vocabulary
 Array = np.ndarray[Any, Any]
 AnyNet = TypeVar("AnyNet", bound=nn.Module)
 
-STRETCH = 64  # steps of text that are scored at a time
-PART = 2000  # steps that a text must have for each part of it scored side by side
-MOST_PARTS = 64
+CHUNK_STEPS = 64  # steps of text that are scored at a time
+MIN_PART_STEPS = 2000  # of each part of a text that is scored in parallel
+MAX_PARTS = 64
 
 
 class NeuralModel(LanguageModel):
@@ -77,7 +77,7 @@ class NeuralModel(LanguageModel):
     def text_log_probs(self, ids: Array) -> Array:
         """Log-probability of each of ids (T,) of a running text; (T,) float32.
 
-        A long text is cut into parts that are scored side by side; only the first words of a part
+        A long text is cut into parts that are scored in parallel; only the first words of a part
         do not know what was before. A net of independent sentences knows nothing before them.
         """
         return self.text_scorer()(ids)
@@ -89,8 +89,8 @@ class NeuralModel(LanguageModel):
             if not self.carries_context:
                 return self._apart(ids, progress)
             steps = self._steps(ids)
-            parts = min(max(steps.inputs.size // PART, 1), MOST_PARTS)
-            batches = contiguous_batches(steps, parts, STRETCH)
+            parts = min(max(steps.inputs.size // MIN_PART_STEPS, 1), MAX_PARTS)
+            batches = contiguous_batches(steps, parts, CHUNK_STEPS)
             return self._scored(ids.size, steps, batches, progress)
 
         return score
@@ -124,7 +124,7 @@ class NeuralModel(LanguageModel):
     def _apart(self, ids: Array, progress: Callable[[int], None] | None = None) -> Array:
         """Scores of sentences, of about equal length at a time."""
         steps = self._steps(ids)
-        return self._scored(ids.size, steps, by_sentence(steps, MOST_PARTS, STRETCH), progress)
+        return self._scored(ids.size, steps, by_sentence(steps, MAX_PARTS, CHUNK_STEPS), progress)
 
     def _steps(self, ids: Array) -> Steps:
         return steps_of(np.clip(ids, 0, None) * (ids < len(self.vocabulary)))

@@ -80,32 +80,32 @@ class Net(nn.Module):
         With n-gram features beside the net outputs have columns more, see `max_ent`.
 
         Args:
-            depth: 1: errors do not flow back through time (plain backpropagation); by default
-                they flow back over all T steps.
+            depth: 1: gradients do not flow back through time (plain backpropagation); by default
+                they flow back through all T steps.
         """
-        x = self._without_some(nn.functional.embedding(words, self.vectors), words)
-        x = self._dropped(x, self.config.dropout_input)
+        x = self._word_dropout(nn.functional.embedding(words, self.vectors), words)
+        x = self._dropout(x, self.config.dropout_input)
         own = state if self.output.max_ent is None else state[:-1]
         h, after = self.body(x, own, words, depth)
         if self.projection is not None:
             h = self.projection(h)
-        h = self._dropped(h, self.config.dropout_output)
+        h = self._dropout(h, self.config.dropout_output)
         if self.output.max_ent is None:
             return h, after
         context, recent = _words_before(words, state[-1])
         h = h.float() if h.dtype == torch.bfloat16 else h  # which has no room for numbers of words
         return torch.cat([h, context.to(h.dtype)], -1), (*after, recent)
 
-    def _without_some(self, x: Tensor, words: Tensor) -> Tensor:
-        """Vectors x (T, B, E) of words (T, B), those of some words of the vocabulary as 0."""
+    def _word_dropout(self, x: Tensor, words: Tensor) -> Tensor:
+        """Vectors x (T, B, E) of words (T, B), those of dropped words of the vocabulary as 0."""
         share = self.config.dropout_words
         if not self.training or share == 0:
             return x
         keep = x.new_empty(len(self.vectors), 1).bernoulli_(1 - share).div_(1 - share)
         return x * nn.functional.embedding(words, keep)
 
-    def _dropped(self, x: Tensor, share: float) -> Tensor:
-        """x (T, B, E) with units of each text set to 0, the same ones at all steps."""
+    def _dropout(self, x: Tensor, share: float) -> Tensor:
+        """x (T, B, E) with units of each text set to 0, one mask for all steps."""
         if not self.training or share == 0:
             return x
         keep = x.new_empty(1, *x.shape[1:]).bernoulli_(1 - share).div_(1 - share)
@@ -170,14 +170,14 @@ class RecurrentNet(Net):
             given = state[number * self.per_layer : (number + 1) * self.per_layer]
             weight = self._weight(cell)
             if number > 0:
-                x = self._dropped(x, self.config.dropout_layers)
+                x = self._dropout(x, self.config.dropout_layers)
             y, last = cell(x, given, state_weight=weight, depth=depth)
             x = x + y if self.config.residual and number > 0 else y
             after.extend(last)
         return x, tuple(after)
 
     def _weight(self, cell: Cell) -> Tensor | None:
-        """Recurrent weights with some set to 0, one choice a stretch."""
+        """Recurrent weights after dropout, one mask for all steps; None without dropout."""
         share = self.config.dropout_recurrent
         if not self.training or share == 0:
             return None

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from unrolled.errors import SettingError
 from unrolled.neural.class_kernels import word_losses
-from unrolled.neural.max_ent import MaxEnt, Stretches
+from unrolled.neural.max_ent import FeatureSlices, MaxEnt
 from unrolled.runtime.threads import run_short_slices
 from unrolled.text.vocabulary import BOS
 
@@ -28,7 +28,7 @@ class OutputLayer(nn.Module):
     Shapes: h (N, E) outputs of the net, targets (N,) int64 words.
 
     Attributes:
-        threads: of the kernels, where a layer has some.
+        threads: of the kernels, if a layer has kernels.
         max_ent: n-gram features beside h, which then has more columns, see `max_ent`; or None.
     """
 
@@ -38,9 +38,9 @@ class OutputLayer(nn.Module):
         super().__init__()
         self.max_ent: MaxEnt | None = None
 
-    def parted(self, h: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Outputs proper, and the words before if there are features of them."""
-        return (h, None) if self.max_ent is None else self.max_ent.part(h)
+    def split_context(self, h: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Outputs, and the words before if there are features of them."""
+        return (h, None) if self.max_ent is None else self.max_ent.split(h)
 
     def loss(self, h: Tensor, targets: Tensor) -> Tensor:
         """Mean of -log p(target | h) over the rows, a differentiable scalar."""
@@ -79,8 +79,8 @@ class FullSoftmax(OutputLayer):
         rows = self.rows if h.device.type == "cpu" else max(h.shape[0], 1)
         parts = zip(h.split(rows), targets.split(rows), strict=True)
         sums = [
-            nn.functional.cross_entropy(self._scores(some), words, reduction="sum")
-            for some, words in parts
+            nn.functional.cross_entropy(self._scores(part), words, reduction="sum")
+            for part, words in parts
         ]
         return torch.stack(sums).sum() / len(targets)
 
@@ -88,8 +88,8 @@ class FullSoftmax(OutputLayer):
     def log_probs(self, h: Tensor, targets: Tensor) -> Tensor:
         parts = zip(h.split(self.rows), targets.split(self.rows), strict=True)
         return torch.cat([
-            -nn.functional.cross_entropy(self._scores(some), words, reduction="none")
-            for some, words in parts
+            -nn.functional.cross_entropy(self._scores(part), words, reduction="none")
+            for part, words in parts
         ])  # fmt: skip
 
     def distribution(self, h: Tensor) -> Tensor:
@@ -99,7 +99,7 @@ class FullSoftmax(OutputLayer):
         _set_to_logarithms(self.bias, word_counts)
 
     def _scores(self, h: Tensor) -> Tensor:
-        h, context = self.parted(h)
+        h, context = self.split_context(h)
         scores = nn.functional.linear(h, self.weight, self.bias + self.forbidden)
         if self.max_ent is None or context is None:
             return scores
@@ -138,7 +138,7 @@ class ClassFactoredSoftmax(OutputLayer):
 
     def loss(self, h: Tensor, targets: Tensor) -> Tensor:
         classes = self.class_of[targets]
-        h, context = self.parted(h)
+        h, context = self.split_context(h)
         of_class = nn.functional.cross_entropy(self._class_scores(h, context), classes)
         bias = self.bias + self.forbidden
         if h.device.type != "cpu":
@@ -152,7 +152,7 @@ class ClassFactoredSoftmax(OutputLayer):
     @torch.no_grad()
     def log_probs(self, h: Tensor, targets: Tensor) -> Tensor:
         classes = self.class_of[targets]
-        h, context = self.parted(h)
+        h, context = self.split_context(h)
         scores = self._class_scores(h, context)
         of_class = nn.functional.cross_entropy(scores, classes, reduction="none")
         if h.device.type != "cpu":
@@ -172,7 +172,7 @@ class ClassFactoredSoftmax(OutputLayer):
 
     def _features(
         self, context: Tensor | None, classes: Tensor, errors: bool
-    ) -> tuple[MaxEnt, Stretches] | None:
+    ) -> tuple[MaxEnt, FeatureSlices] | None:
         """The n-gram features of the words of these classes, if there are any."""
         if self.max_ent is None or context is None:
             return None
@@ -186,13 +186,13 @@ class ClassFactoredSoftmax(OutputLayer):
         return nn.functional.cross_entropy(scores, targets, reduction=reduction)
 
     def distribution(self, h: Tensor) -> Tensor:
-        h, context = self.parted(h)
+        h, context = self.split_context(h)
         of_class = torch.log_softmax(self._class_scores(h, context), -1)
         words = nn.functional.linear(h, self.weight, self.bias + self.forbidden)
         if self.max_ent is not None and context is not None:
             places = torch.from_numpy(self.index.places)
             words = self.max_ent.with_all_words(words, context, self.class_of, places)
-        totals = [torch.logsumexp(words[:, some], -1) for some in self.index.words_of_classes]
+        totals = [torch.logsumexp(words[:, members], -1) for members in self.index.words_of_classes]
         return words + (of_class - torch.stack(totals, -1))[:, self.class_of]
 
     def init_unigram_bias(self, word_counts: Array) -> None:
@@ -201,7 +201,7 @@ class ClassFactoredSoftmax(OutputLayer):
 
 
 class ClassIndex:
-    """Words sorted by class, as `class_kernels` wants them."""
+    """Words sorted by class, as `class_kernels` takes them."""
 
     def __init__(self, class_of: Array) -> None:
         self.members = np.argsort(class_of, kind="stable")
@@ -215,31 +215,31 @@ class ClassIndex:
 
 
 class _WordLoss(torch.autograd.Function):
-    """Mean of -log p(w | c, h) for autograd; the gradients are made along with the losses."""
+    """Mean of -log p(w | c, h) for autograd; the gradients are computed along with the losses."""
 
     @staticmethod
     def forward(ctx: Any, *given: Any) -> Tensor:
         """From h, weight, bias, targets, classes, index and threads, as `_word_losses` has them,
-        and from the `MaxEnt` and its stretches, or None."""
+        and from the `MaxEnt` and its `FeatureSlices`, or None."""
         h, weight, bias, targets, classes, index, threads, ctx.features = given
         needed, of_weights = any(ctx.needs_input_grad[:3]), any(ctx.needs_input_grad[1:3])
-        stretches = ctx.features and ctx.features[1]
+        slices = ctx.features and ctx.features[1]
         losses, *gradients = _word_losses(
-            h.contiguous(), weight, bias, targets, classes, index, threads, stretches, needed,
+            h.contiguous(), weight, bias, targets, classes, index, threads, slices, needed,
             of_weights,
         )  # fmt: skip
         if needed:
-            wanted = (True, of_weights, of_weights)
-            pairs = zip(gradients, wanted, strict=True)
-            ctx.gradients = [torch.from_numpy(array) if want else None for array, want in pairs]
+            returned = (True, of_weights, of_weights)
+            pairs = zip(gradients, returned, strict=True)
+            ctx.gradients = [torch.from_numpy(array) if needed else None for array, needed in pairs]
         return torch.tensor(losses.mean(dtype=np.float64), dtype=h.dtype)
 
     @staticmethod
     def backward(ctx: Any, *given: Any) -> Any:
         gradients = ctx.gradients
         if ctx.features:
-            max_ent, stretches = ctx.features
-            max_ent.record(stretches, float(given[0]))
+            max_ent, slices = ctx.features
+            max_ent.record(slices, float(given[0]))
         if given[0] != 1:  # seldom; it takes a pass over (V, E)
             gradients = [part if part is None else part * given[0] for part in gradients]
         dh, dweight, dbias = gradients
@@ -248,7 +248,7 @@ class _WordLoss(torch.autograd.Function):
 
 def _word_losses(
     h: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, classes: Tensor, index: ClassIndex,
-    threads: int, features: Stretches | None, gradients: bool, of_weights: bool = False,
+    threads: int, features: FeatureSlices | None, gradients: bool, of_weights: bool = False,
 ) -> tuple[Array, Array, Array, Array]:  # fmt: skip
     """Sort tokens by class, share the classes out among threads, and run the kernel.
 
@@ -273,7 +273,7 @@ def _word_losses(
     layout = index.members, index.borders, index.places
     if features is None:
         none = np.zeros(0, np.int64)
-        features = Stretches(dbias[:0], np.zeros((words.size, 0), np.int64), none, dbias[:0])
+        features = FeatureSlices(dbias[:0], np.zeros((words.size, 0), np.int64), none, dbias[:0])
     beside = features.table, features.starts, features.offsets, features.errors
     scale = outputs.dtype.type(1 / max(words.size, 1))
     shares = [np.ascontiguousarray(order[k::threads]) for k in range(threads)]

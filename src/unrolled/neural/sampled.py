@@ -83,7 +83,7 @@ class SampledSoftmax(FullSoftmax):
         return (h * vectors).sum(-1) + self.bias[targets]
 
     def _word_scores(self, h: Tensor, words: Tensor) -> Tensor:
-        """Scores (N, S) of some words."""
+        """Scores (N, S) of the words (S,)."""
         return nn.functional.linear(
             h, nn.functional.embedding(words, self.weight), self.bias[words]
         )
@@ -101,15 +101,15 @@ class SampledSoftmax(FullSoftmax):
 
 
 class NoiseContrastive(SampledSoftmax):
-    """The full softmax, trained to tell words from noise (Mnih and Teh 2012, equation 8).
+    """The full softmax, trained to discriminate words from noise (Mnih and Teh 2012, equation 8).
 
     Scores s are taken as log-probabilities as they are (Z = 1). With k words w drawn from the
     unigram distribution q, the same for all tokens of a batch, the loss of target t is
 
         -log sigma(s_t - log k q_t) - sum over w of log sigma(log k q_w - s_w).
 
-    This loss is no log-probability, so the value told is `SampledSoftmax`'s estimate from the same
-    words, which learning curves can show; only the gradients are those of the loss above.
+    This loss is no log-probability, so the returned value is `SampledSoftmax`'s estimate from the
+    same words, which learning curves can show; only the gradients are those of the loss above.
 
     Args:
         weight: (V, E), perhaps shared with the input vectors.

@@ -1,4 +1,4 @@
-"""A text as what a net is fed: at each step one input word and the word to predict.
+"""A text as steps of a net: an input word and the word to predict.
 
 In ids, sentences stand as ``<s> words </s>``. A net reads ``<s>`` before the first word of each
 sentence and never needs to read ``</s>``, so the inputs are all but ``</s>`` and the targets all
@@ -47,7 +47,7 @@ def steps_of(ids: Array) -> Steps:
 
 @dataclass(frozen=True)
 class Batch:
-    """One stretch of B texts side by side.
+    """A number of steps of B texts in parallel.
 
     Attributes:
         inputs, targets: (T, B) int64; a target may be `IGNORED`.
@@ -61,17 +61,17 @@ class Batch:
     steps: Array
 
     def columns(self, part: slice) -> Batch:
-        """The same stretch of some of the texts."""
+        """The same steps of a part of the texts."""
         return Batch(self.inputs[:, part], self.targets[:, part], self.fresh, self.steps[:, part])
 
 
 def contiguous_batches(steps: Steps, batch: int, length: int, first: int = 0) -> Iterator[Batch]:
     """Cut a text into B parts and go through them in parallel, ``length`` steps at a time.
 
-    The state is to be carried from one stretch to the next; the parts differ by one step at most.
+    The state is to be carried from one batch to the next; the parts differ by one step at most.
 
     Args:
-        first: number of the step to begin at; the text's beginning then follows on its end.
+        first: number of the step to begin at; the text's beginning then follows its end.
     """
     size = steps.inputs.size
     if size == 0:
@@ -107,15 +107,15 @@ def by_sentence(
             yield _batch(steps, numbers[start : start + length], start == 0)
 
 
-def in_order(steps: Steps, length: int, apart: bool) -> Iterator[Batch]:
+def in_order(steps: Steps, length: int, sentences: bool) -> Iterator[Batch]:
     """A text from its beginning to its end, ``length`` steps at a time; B is 1.
 
     Args:
-        apart: whether sentences are kept apart: no stretch goes beyond one, and each is fresh.
+        sentences: whether no batch goes beyond a sentence, and each sentence begins fresh.
     """
     size = steps.inputs.size
     borders = np.array([0] if size else [], np.int64)
-    if apart:
+    if sentences:
         borders = np.flatnonzero(steps.inputs == BOS)  # the first step always is one
     for low, high in itertools.pairwise([*borders.tolist(), size]):
         for start in range(low, high, length):

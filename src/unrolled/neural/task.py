@@ -1,7 +1,7 @@
 """A neural language model and its text, as the training loop sees them.
 
-A batch is ``bptt`` steps of many stretches of the text; the state is carried from batch to batch,
-and one backward pass accumulates the gradients of all time steps (truncated backpropagation
+A batch is ``bptt`` steps of many contiguous parts of the text. The state is carried from batch to
+batch, and one backward pass accumulates the gradients of all time steps (truncated backpropagation
 through time).
 """
 
@@ -31,9 +31,9 @@ from unrolled.text.word_classes import word_classes
 from unrolled.text.word_vectors import start_at_vectors
 from unrolled.training.devices import uses_bfloat16
 from unrolled.training.distributed import Group
-from unrolled.training.loop import BatchLoss, Task, prepare
 from unrolled.training.optimisers import Groups
 from unrolled.training.records import PERPLEXITY, EpochRecord
+from unrolled.training.task import BatchLoss, Task, prepare
 
 Array = np.ndarray[Any, Any]
 

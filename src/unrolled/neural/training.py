@@ -12,8 +12,9 @@ from unrolled.neural.task import LanguageModelTask
 from unrolled.text.corpus import TextOptions, read_corpus
 from unrolled.training.devices import computing_on
 from unrolled.training.distributed import join, leave, refuse_standard_input
-from unrolled.training.loop import Monitor, TrainingLoop
+from unrolled.training.loop import TrainingLoop
 from unrolled.training.records import Progress
+from unrolled.training.task import Monitor
 
 if TYPE_CHECKING:
     import torch
@@ -47,8 +48,8 @@ def train_net(
 
     Args:
         sources: files, folders or "-".
-        valid: a text to choose the best epoch by, and to steer the rate; without one the last
-            epoch is kept.
+        valid: a text to choose the best epoch by, and to adapt the rate; without one the last
+            epoch is the result.
         options: how text becomes tokens; the model keeps them for later texts.
         vocabulary, min_count, max_size, words: limits of the vocabulary, see `read_corpus`.
         checkpoint: file to write every ``checkpoint_minutes`` and after each epoch.

@@ -240,7 +240,7 @@ class Tagger(StoredModel):
     # -- inputs ----------------------------------------------------------------------------------
 
     def forget(self) -> None:
-        """Drop what is kept about words from one call to the next: parameters have changed."""
+        """Drop cached values of words: parameters have changed."""
         self._known.forget()
 
     def _token_rows(self, words: list[str]) -> Array:

@@ -34,9 +34,9 @@ from unrolled.tagging.training_data import (
     unknown_chances,
 )
 from unrolled.training.devices import CPU
-from unrolled.training.loop import BatchLoss, Task, prepare
 from unrolled.training.optimisers import Groups
 from unrolled.training.records import EpochRecord
+from unrolled.training.task import BatchLoss, Task, prepare
 
 Array = np.ndarray[Any, Any]
 
@@ -241,7 +241,7 @@ class TaggerTask(Task):
 
 
 def _together(net: TaggerNet, table: Tensor) -> nn.Module:
-    """All that is trained as one module; the table of word vectors keeps its memory."""
+    """All that is trained as one module; the table of word vectors stays in its memory."""
     both = nn.ModuleDict({"net": net})
     both.register_parameter("vectors", nn.Parameter(table, requires_grad=False))
     return both

@@ -43,7 +43,7 @@ def train_tagger(
 
     Args:
         train: column files, folders, ``-``, sentences, or rows as `read_rows` takes them.
-        valid: the same, to choose the best epoch by; without it the last epoch is kept.
+        valid: the same, to choose the best epoch by; without it the last epoch is the result.
         layout: how column files are laid out. encoding: theirs.
         checkpoint: file to write every ``checkpoint_minutes`` and after each epoch.
         resume: continue from ``checkpoint`` if it is there: on the CPU to the same weights, bit
@@ -100,5 +100,5 @@ def sentences_of(
             return read_rows(given)  # type: ignore[arg-type]
     read = list(iter_columns(given, layout, encoding=encoding))  # type: ignore[arg-type]
     if not read:
-        return read_columns(given)  # type: ignore[arg-type]  # which says so
+        return read_columns(given)  # type: ignore[arg-type]  # which raises
     return read

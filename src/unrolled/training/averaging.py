@@ -50,12 +50,12 @@ class Averager:
         if not self.count:
             yield
             return
-        kept = {name: p.detach().clone() for name, p in self._net.named_parameters()}
+        before = {name: p.detach().clone() for name, p in self._net.named_parameters()}
         set_parameters(self._net, self.means)
         try:
             yield
         finally:
-            set_parameters(self._net, kept)
+            set_parameters(self._net, before)
 
 
 @torch.no_grad()

@@ -10,11 +10,11 @@ DEVICES = ("auto", "cpu", "cuda")
 CPU = torch.device("cpu")
 
 
-def device_of(wish: str | torch.device) -> torch.device:
-    """The device that a wish stands for.
+def device_of(name: str | torch.device) -> torch.device:
+    """The device of a name.
 
     Args:
-        wish: ``auto``: a GPU if torch finds one, else the CPU; ``cpu``; ``cuda``; or one of torch's
+        name: ``auto``: a GPU if torch finds one, else the CPU; ``cpu``; ``cuda``; or one of torch's
             own, which is taken as it is.
 
     Raises:
@@ -23,17 +23,17 @@ def device_of(wish: str | torch.device) -> torch.device:
     >>> device_of("cpu")
     device(type='cpu')
     """
-    if isinstance(wish, torch.device):
-        return wish
-    if wish not in DEVICES:
-        raise SettingError(f"the device is '{wish}', allowed are {', '.join(DEVICES)}")
+    if isinstance(name, torch.device):
+        return name
+    if name not in DEVICES:
+        raise SettingError(f"the device is '{name}', allowed are {', '.join(DEVICES)}")
     found = torch.cuda.is_available()
-    if wish == "cuda" and not found:
+    if name == "cuda" and not found:
         built = " and is built for CPUs only" if torch.version.cuda is None else ""
         raise SettingError(
             f"the device is 'cuda', and torch finds no GPU{built}", hint="Take auto or cpu"
         )
-    return torch.device("cuda") if found and wish != "cpu" else CPU
+    return torch.device("cuda") if found and name != "cpu" else CPU
 
 
 def computing_on(device: torch.device) -> str:

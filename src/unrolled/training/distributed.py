@@ -63,7 +63,7 @@ class Group:
     def sum_gradients(self, parameters: Sequence[nn.Parameter], flag: bool = False) -> bool:
         """Sum the gradients over all processes; whether any process raised its flag.
 
-        A parameter without a gradient in all processes keeps none.
+        A parameter without a gradient in any process gets none.
         """
         if self.size == 1:
             return flag
@@ -113,7 +113,7 @@ class Group:
         return [part[:size].to(tensor.device) for part, size in zip(found, sizes, strict=True)]
 
     def require_equal(self, number: int, what: str) -> None:
-        """Refuse to go on unless all processes have the same number.
+        """Check that all processes have the same number.
 
         Raises:
             UnrolledError: they have not, on every process.
@@ -193,5 +193,5 @@ def _others_may_end() -> Iterator[None]:
     except RuntimeError as error:
         raise UnrolledError(
             "another process of this training has ended, so this one ends too",
-            hint="Its own message says why; --resume goes on from the checkpoint",
+            hint="See its own message; --resume continues from the checkpoint",
         ) from error

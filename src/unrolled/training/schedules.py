@@ -1,4 +1,4 @@
-"""How the learning rate goes: after each epoch by the validation text, or step by step."""
+"""Schedules of the learning rate: after each epoch by the validation score, or step by step."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Schedule:
         return warm * self.factor
 
     def epoch_ended(self, loss: float) -> bool:
-        """Adapt to the validation loss, an entropy in nats for halving; whether to go on."""
+        """Adapt to the validation loss, in nats for halving; whether training continues."""
         improved = loss * 1.003 < self.best
         better = loss < self.best
         self.best = min(self.best, loss)
@@ -74,7 +74,7 @@ class Schedule:
         return {name: _plain(getattr(self, name)) for name in names}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from a `state`."""
+        """Continue from a `state`."""
         for name, value in state.items():
             setattr(self, name, math.inf if value is None else value)
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from unrolled.tagging.data.batches import Packing, by_length, shuffled
-from unrolled.tagging.net.stack import DeepStack, Layer, drop, run, run_openly
+from unrolled.tagging.net.stack import DeepStack, Layer, drop, run, run_unrolled
 
 E, H = 5, 6
 LENGTHS = np.array([3, 1, 7, 3, 2])
@@ -33,7 +33,7 @@ def test_kernels_and_open_steps_agree_in_values_and_gradients(kind: str, nonline
     weights = torch.randn(len(x), H)
     for cell, walk in ((layer.left, packing.forward), (layer.right, packing.backward)):
         results = []
-        for function in (run, run_openly):
+        for function in (run, run_unrolled):
             y = function(cell, x, walk)
             wanted = [x, *cell.parameters()]
             results.append((y, *torch.autograd.grad((y * weights).sum(), wanted)))

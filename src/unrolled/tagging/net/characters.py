@@ -1,4 +1,4 @@
-"""What the characters of a word tell: a convolution with a maximum, or a recurrent net.
+"""Features of the characters of a word: a convolution with a maximum, or a recurrent net.
 
 Words lie end to end in one array, so that no padding is computed. The convolution is one matrix
 product for each character of its window over shifted slices of that array; the maximum over each
@@ -81,7 +81,7 @@ class CharacterRNN(nn.Module):
 
 
 def segment_maximum_by_torch(values: Tensor, begins: Array, ends: Array) -> Tensor:
-    """The largest row values (U, F) within stretches of rows (M, F), on any device."""
+    """The largest row values (U, F) within slices of rows (M, F), on any device."""
     lengths = ends - begins
     rows = torch.from_numpy(ranges(begins, lengths)).to(values.device)
     word = torch.from_numpy(np.repeat(np.arange(lengths.size), lengths)).to(values.device)

@@ -1,4 +1,4 @@
-"""What a trained language model of this project makes of a sentence, as inputs of a tagger.
+"""States of a trained language model as inputs of a tagger.
 
 The model reads a sentence from its start; what it puts out after a word, from which it would
 predict the next one, goes along with that word. It is frozen: the tagger learns only what to do
@@ -26,7 +26,7 @@ class LanguageStates:
 
     Raises:
         SettingError: its outputs are no plain states: it has n-gram features beside the net, or
-            reads characters or pieces of words.
+            reads characters or subwords.
     """
 
     def __init__(self, model: NeuralModel) -> None:

@@ -4,7 +4,7 @@ h_f(l, t) = f(W_ff h_f(l-1, t) + W_bf h_b(l-1, t) + V_f h_f(l, t-1) + b_f) and h
 t + 1: every layer reads both directions of the layer below it, and the output reads the last layer,
 or all of them. Cells are those of `unrolled.neural.cells`, with the same parameters.
 
-On CPUs in float32 a run is one backward pass of our own: the matrix product of a step, then one
+On CPUs in float32 a run has one backward pass: the matrix product of a step, then one
 kernel for all that is not a product; torch's own takes a dozen small operations for each step of an
 LSTM. On other devices, and in other precisions, torch's packed runs compute the same.
 """
@@ -48,7 +48,7 @@ class Layer(nn.Module):
         left = self.left
         name = left.nonlinearity if left.kind in ("elman", "irnn") else left.kind
         if name not in _TORCH_RUNS:
-            return self._run_openly(x, packing)
+            return self._run_unrolled(x, packing)
         states = 2 if left.kind == "lstm" else 1
         zeros = x.new_zeros(2, packing.lengths.size, left.hidden)
         weights = [*_torch_weights(left), *_torch_weights(self.right)]
@@ -58,12 +58,12 @@ class Layer(nn.Module):
         y: Tensor = kernel(x, sizes, begin, weights, True, 1, 0.0, self.training, True)[0]
         return y
 
-    def _run_openly(self, x: Tensor, packing: Packing) -> Tensor:
+    def _run_unrolled(self, x: Tensor, packing: Packing) -> Tensor:
         """The same, a `Cell.step` at a time."""
         return torch.cat(
             [
-                run_openly(self.left, x, packing.forward),
-                run_openly(self.right, x, packing.backward),
+                run_unrolled(self.left, x, packing.forward),
+                run_unrolled(self.right, x, packing.backward),
             ],
             1,
         )
@@ -111,9 +111,9 @@ def drop(x: Tensor, packing: Packing, share: float) -> Tensor:
     """Rows with units of each sentence set to 0, the same ones at all its words."""
     if share == 0:
         return x
-    kept = x.new_empty(packing.lengths.size, x.shape[1]).bernoulli_(1 - share).div_(1 - share)
+    mask = x.new_empty(packing.lengths.size, x.shape[1]).bernoulli_(1 - share).div_(1 - share)
     sentence = torch.from_numpy(packing.sentence).to(x.device)
-    return x * kept.index_select(0, sentence)
+    return x * mask.index_select(0, sentence)
 
 
 def largest(rows: Tensor, owner: Tensor, owners: int) -> Tensor:
@@ -131,7 +131,7 @@ def run(cell: Cell, x: Tensor, walk: Walk) -> Tensor:
     return result
 
 
-def run_openly(cell: Cell, x: Tensor, walk: Walk) -> Tensor:
+def run_unrolled(cell: Cell, x: Tensor, walk: Walk) -> Tensor:
     """The same by `Cell.step`, slow and for all precisions."""
     states: list[Tensor] = [x.new_zeros(len(x), cell.hidden) for _ in range(cell.states)]
     for begin, end, before, count in walk.steps:
@@ -158,16 +158,16 @@ class _Run(torch.autograd.Function):
         x, input_weight, bias, weight, inner_bias, walk, arithmetic = given
         sums = torch.addmm(bias, x, input_weight.t())
         h: Tensor
-        h, kept = arithmetic.forward(sums, weight, inner_bias, walk)
-        ctx.save_for_backward(x, input_weight, weight, h, *kept)
+        h, saved = arithmetic.forward(sums, weight, inner_bias, walk)
+        ctx.save_for_backward(x, input_weight, weight, h, *saved)
         ctx.walk, ctx.arithmetic = walk, arithmetic
         return h
 
     @staticmethod
     def backward(ctx: Any, *given: Any) -> Any:
-        x, input_weight, weight, h, *kept = ctx.saved_tensors
+        x, input_weight, weight, h, *saved = ctx.saved_tensors
         dh = given[0].contiguous().clone()
-        errors, of_state, inner = ctx.arithmetic.backward(dh, weight, h, kept, ctx.walk)
+        errors, of_state, inner = ctx.arithmetic.backward(dh, weight, h, saved, ctx.walk)
         later, earlier = (torch.from_numpy(rows) for rows in ctx.walk[1:])
         dweight = of_state.index_select(0, later).t() @ h.index_select(0, earlier)
         dx = errors @ input_weight if ctx.needs_input_grad[0] else None
@@ -184,15 +184,15 @@ class _Elman:
         self, sums: Tensor, weight: Tensor, _bias: Tensor, walk: Walk
     ) -> tuple[Tensor, list[Tensor]]:
         """h (N, H) in place of the sums."""
-        turned, rows = weight.t(), sums.numpy()
+        transposed, rows = weight.t(), sums.numpy()
         for begin, end, before, count in walk.steps:
             if count:
-                sums[begin : begin + count].addmm_(sums[before : before + count], turned)
+                sums[begin : begin + count].addmm_(sums[before : before + count], transposed)
             stack_kernels.elman_step(rows, begin, end, self._number)
         return sums, []
 
     def backward(
-        self, dh: Tensor, weight: Tensor, h: Tensor, _kept: list[Tensor], walk: Walk
+        self, dh: Tensor, weight: Tensor, h: Tensor, _saved: list[Tensor], walk: Walk
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Errors of the sums, twice: they are those of W x + b and of U h'."""
         values, rows = h.numpy(), dh.numpy()
@@ -209,22 +209,22 @@ class _Lstm:
     def forward(
         self, sums: Tensor, weight: Tensor, _bias: Tensor, walk: Walk
     ) -> tuple[Tensor, list[Tensor]]:
-        """h (N, H); the gates and c are kept."""
-        turned = weight.t()
+        """h (N, H); saves the gates and c."""
+        transposed = weight.t()
         h = sums.new_empty(len(sums), weight.shape[1])
         c = torch.empty_like(h)
         arrays = sums.numpy(), c.numpy(), h.numpy()
         for begin, end, before, count in walk.steps:
             if count:
-                sums[begin : begin + count].addmm_(h[before : before + count], turned)
+                sums[begin : begin + count].addmm_(h[before : before + count], transposed)
             stack_kernels.lstm_step(*arrays, begin, end, before, count)
         return h, [sums, c]
 
     def backward(
-        self, dh: Tensor, weight: Tensor, h: Tensor, kept: list[Tensor], walk: Walk
+        self, dh: Tensor, weight: Tensor, h: Tensor, saved: list[Tensor], walk: Walk
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Errors of the gates' sums, twice."""
-        gates, c = kept[0].clone(), kept[1]
+        gates, c = saved[0].clone(), saved[1]
         dc = torch.zeros_like(c)
         arrays = gates.numpy(), c.numpy(), dh.numpy(), dc.numpy()
         for begin, end, before, count in reversed(walk.steps):
@@ -240,22 +240,22 @@ class _Gru:
     def forward(
         self, sums: Tensor, weight: Tensor, bias: Tensor, walk: Walk
     ) -> tuple[Tensor, list[Tensor]]:
-        """h (N, H); the gates and U h' are kept."""
-        turned = weight.t()
+        """h (N, H); saves the gates and U h'."""
+        transposed = weight.t()
         h = sums.new_empty(len(sums), weight.shape[1])
         from_h = torch.empty_like(sums)
         arrays = sums.numpy(), from_h.numpy(), bias.detach().numpy(), h.numpy()
         for begin, end, before, count in walk.steps:
             if count:
-                torch.mm(h[before : before + count], turned, out=from_h[begin : begin + count])
+                torch.mm(h[before : before + count], transposed, out=from_h[begin : begin + count])
             stack_kernels.gru_step(*arrays, begin, end, before, count)
         return h, [sums, from_h]
 
     def backward(
-        self, dh: Tensor, weight: Tensor, h: Tensor, kept: list[Tensor], walk: Walk
+        self, dh: Tensor, weight: Tensor, h: Tensor, saved: list[Tensor], walk: Walk
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Errors of W x + b, of U h', and of a."""
-        gates, from_h = kept[0].clone(), kept[1].clone()
+        gates, from_h = saved[0].clone(), saved[1].clone()
         arrays = gates.numpy(), from_h.numpy(), h.numpy(), dh.numpy()
         for begin, end, before, count in reversed(walk.steps):
             stack_kernels.gru_back(*arrays, begin, end, before, count)

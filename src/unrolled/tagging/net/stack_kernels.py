@@ -1,9 +1,9 @@
 """What a recurrent cell does between its matrix products, for a slice of packed rows.
 
 Arrays have a row for each word, see `batches`. A step computes the rows ``begin:end``; the first
-``count`` of them go on from the rows that begin at ``before``, the others from a state of 0. All is
-float32. exp is a polynomial that the compiler turns into vector instructions, which the C library's
-is not: within 2e-7 of it, and a cell's step takes a third of the time.
+``count`` of them continue from the rows that begin at ``before``, the others from a state of 0.
+All is float32. exp is a polynomial that the compiler turns into vector instructions, which the C
+library's is not: within 2e-7 of it, and a cell's step takes a third of the time.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def _power_of_two(_context: Any, _shifted: Any) -> Any:
 
 @inlined
 def _exp(x: float) -> float:
-    """exp(x) by its series about the nearest multiple of ln 2; x is kept within +-87."""
+    """exp(x) by its series about the nearest multiple of ln 2; x is clipped to +-87."""
     x = min(max(x, _LOWEST), _HIGHEST)
     shifted = x * _PER_LN2 + _ROUND
     k = shifted - _ROUND
