@@ -13,6 +13,7 @@ from unrolled.cli.export import export
 from unrolled.cli.gradients import gradients
 from unrolled.cli.rescore import rescore
 from unrolled.cli.tagging import tag
+from unrolled.version import __version__
 
 app = typer.Typer(
     name="unrolled",
@@ -53,7 +54,5 @@ def version(
 ) -> None:
     """Language models from counts to recurrent nets: train, evaluate, compare, convert."""
     if show:
-        import unrolled
-
-        typer.echo(f"unrolled {unrolled.__version__}")
+        typer.echo(f"unrolled {__version__}")
         raise typer.Exit

@@ -127,7 +127,7 @@ class EchoStateNetwork:
             SettingError: a setting out of range, or shapes that do not go together.
         """
         x, several = _sequences(x)
-        if not hasattr(self, "reservoir_"):
+        if "reservoir_" not in vars(self):
             self._begin(x.shape[2])
         y = self._targets(y, x, several)
         state, seen = (np.zeros((len(x), self.units)), 0) if several else self._stream

@@ -57,7 +57,7 @@ class _Counter:
         norms, of_cells = self.norms[seen.number], self.of_cells[seen.number]
         torch.linalg.vector_norm(seen.errors[0], dim=-1, out=norms[where])
         if of_cells is not None:
-            to_cell = seen.tangent.output_to_cell(seen.step)
+            to_cell = seen.tangent.to_cell[seen.step]
             total = torch.addcmul(seen.errors[1], seen.errors[0], to_cell)
             torch.linalg.vector_norm(total, dim=-1, out=of_cells[where])
         if self.weights:

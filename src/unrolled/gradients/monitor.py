@@ -341,8 +341,8 @@ def _omega(entering: Entering, tangent: Tangent, number: int) -> float:
     if error is not None:
         sentences = torch.arange(len(error), device=error.device)
         immediate[entering.ends(number), sentences] += error
-    errors = total_errors(immediate, tangent.slopes(), tangent.weight)
-    return float(omega(tangent.weight, tangent.slopes(), errors))
+    errors = total_errors(immediate, tangent.slopes, tangent.weight)
+    return float(omega(tangent.weight, tangent.slopes, errors))
 
 
 def _last_states(module: nn.Module, output: Any) -> tuple[Tensor, ...]:

@@ -44,14 +44,29 @@ class Tangent:
         cell: the layer. states: (T, B, H) outputs. before: (T, B, H) the output before each step.
         weight, input_weight: (G H, H) and (G H, E).
         parts: tensors in a state: 2 for an LSTM, else 1.
+        slopes: (T, B, H) by what an error of the output is multiplied where it enters the layer.
+        largest: possible slope.
+        gates: values of the gates by name, (T, B, H).
+        to_cell: dh/dc (T, B, H) of an LSTM: by what errors of c come from h.
     """
 
     parts = 1
-    largest = 1.0  # of the slope by which an error of the output enters the layer
+    largest = 1.0
+    slopes: Tensor
+    gates: dict[str, Tensor]
+    to_cell: Tensor
 
-    def __init__(self, states: Tensor, before: Tensor, weight: Tensor, cell: Cell) -> None:
+    def __init__(
+        self, x: Tensor, states: Tensor, before: Tensor, start: State, cell: Cell, weight: Tensor
+    ) -> None:
         self.cell, self.states, self.before = cell, states, before
         self.weight, self.input_weight = weight, cell.input_weight.detach()
+        self.gates = {}
+        self._prepare(x, start)
+
+    def _prepare(self, x: Tensor, start: State) -> None:
+        """Compute the factors of the maps of all steps."""
+        raise NotImplementedError
 
     def back(
         self, step: int, errors: State, out: State, *, inputs: bool = False, recurrent: bool = True
@@ -64,10 +79,6 @@ class Tangent:
             inputs: whether the errors of the input are wished.
             recurrent: False leaves out what the recurrent weights carry.
         """
-        raise NotImplementedError
-
-    def output_to_cell(self, step: int) -> Tensor:
-        """dh/dc (B, H) of an LSTM at a step: by what its cell state's errors come from h."""
         raise NotImplementedError
 
     def jacobians(self) -> Tensor:
@@ -87,14 +98,6 @@ class Tangent:
             self.back(step, errors, tuple(part[step] for part in found))
         return torch.cat(found, -1).transpose(1, 2)
 
-    def slopes(self) -> Tensor:
-        """(T, B, H) by what an error of the output is multiplied where it enters the layer."""
-        raise NotImplementedError
-
-    def gates(self) -> dict[str, Tensor]:
-        """Values of the gates by name, (T, B, H)."""
-        return {}
-
     def gate_weights(self) -> dict[str, Tensor]:
         """The recurrent weights (H, H) of each gate, and of the new value."""
         blocks = self.weight.split(self.cell.hidden)
@@ -105,45 +108,37 @@ class Tangent:
 
         ``state`` is the output's nonlinearity; of gates are counted those near 0 and near 1.
         """
-        shares = {"state": _share(self.slopes() < DEAD * self.largest)}
-        for name, gate in self.gates().items():
+        shares = {"state": _share(self.slopes < DEAD * self.largest)}
+        for name, gate in self.gates.items():
             shares[name] = _share(gate * (1 - gate) < DEAD / 4)
         return shares
 
     def dead(self) -> float:
         """Share of units that are saturated, or at 0, at every step of every sentence."""
-        return _share((self.slopes() < DEAD * self.largest).flatten(0, 1).all(0))
+        return _share((self.slopes < DEAD * self.largest).flatten(0, 1).all(0))
 
 
 class _ElmanTangent(Tangent):
-    def __init__(
-        self, x: Tensor, states: Tensor, before: Tensor, start: State, cell: Cell, weight: Tensor
-    ) -> None:
-        super().__init__(states, before, weight, cell)
-        self.slope = slope_at(states, cell.nonlinearity)
-        self.largest = 0.25 if cell.nonlinearity == "sigmoid" else 1.0
+    def _prepare(self, x: Tensor, start: State) -> None:
+        nonlinearity = self.cell.nonlinearity
+        self.slopes = slope_at(self.states, nonlinearity)
+        self.largest = 0.25 if nonlinearity == "sigmoid" else 1.0
 
     def back(
         self, step: int, errors: State, out: State, *, inputs: bool = False, recurrent: bool = True
     ) -> Back:
-        delta = errors[0] * self.slope[step]
+        delta = errors[0] * self.slopes[step]
         found = delta @ self.input_weight if inputs else None
         _through(delta, self.weight, out[0], recurrent)
         return Back(delta, found)
-
-    def slopes(self) -> Tensor:
-        return self.slope
 
 
 class _LstmTangent(Tangent):
     parts = 2
 
-    def __init__(
-        self, x: Tensor, states: Tensor, before: Tensor, start: State, cell: Cell, weight: Tensor
-    ) -> None:
-        super().__init__(states, before, weight, cell)
-        total = nn.functional.linear(x, self.input_weight, cell.bias)
-        total = total + nn.functional.linear(before, weight)
+    def _prepare(self, x: Tensor, start: State) -> None:
+        total = nn.functional.linear(x, self.input_weight, self.cell.bias)
+        total = total + nn.functional.linear(self.before, self.weight)
         enter, forget, new, out = total.chunk(4, -1)
         enter, forget, new, out = enter.sigmoid(), forget.sigmoid(), new.tanh(), out.sigmoid()
         cells = torch.empty_like(out)
@@ -152,10 +147,10 @@ class _LstmTangent(Tangent):
             last = torch.addcmul(enter[t] * new[t], forget[t], last, out=cells[t])
         cells_before = torch.cat([start[1].unsqueeze(0), cells[:-1]])
         squashed = cells.tanh()
-        self._gates = {"enter": enter, "forget": forget, "out": out}
+        self.gates = {"enter": enter, "forget": forget, "out": out}
         self.forget = forget
-        self.to_cell = out * (1 - squashed**2)
-        self.squashed_slope = 1 - squashed**2
+        self.slopes = 1 - squashed**2
+        self.to_cell = out * self.slopes
         self.of_cell = torch.stack([
             new * enter * (1 - enter), cells_before * forget * (1 - forget), enter * (1 - new**2)
         ], -2)  # (T, B, 3, H)  # fmt: skip
@@ -175,33 +170,21 @@ class _LstmTangent(Tangent):
         torch.mul(of_c, self.forget[step], out=out[1])
         return Back(delta, found)
 
-    def output_to_cell(self, step: int) -> Tensor:
-        return self.to_cell[step]
-
-    def slopes(self) -> Tensor:
-        return self.squashed_slope
-
-    def gates(self) -> dict[str, Tensor]:
-        return self._gates
-
 
 class _GruTangent(Tangent):
-    def __init__(
-        self, x: Tensor, states: Tensor, before: Tensor, start: State, cell: Cell, weight: Tensor
-    ) -> None:
-        super().__init__(states, before, weight, cell)
-        assert cell.state_bias is not None
-        from_x = nn.functional.linear(x, self.input_weight, cell.bias).chunk(3, -1)
-        from_h = nn.functional.linear(before, weight).chunk(3, -1)
+    def _prepare(self, x: Tensor, start: State) -> None:
+        assert self.cell.state_bias is not None
+        from_x = nn.functional.linear(x, self.input_weight, self.cell.bias).chunk(3, -1)
+        from_h = nn.functional.linear(self.before, self.weight).chunk(3, -1)
         reset = (from_x[0] + from_h[0]).sigmoid()
         update = (from_x[1] + from_h[1]).sigmoid()
-        inner = from_h[2] + cell.state_bias
+        inner = from_h[2] + self.cell.state_bias
         new = (from_x[2] + reset * inner).tanh()
-        self._gates = {"reset": reset, "update": update}
+        self.gates = {"reset": reset, "update": update}
         self.update = update
-        self.new_slope = 1 - new**2
-        into_new = (1 - update) * self.new_slope
-        into_update = (before - new) * update * (1 - update)
+        self.slopes = 1 - new**2
+        into_new = (1 - update) * self.slopes
+        into_update = (self.before - new) * update * (1 - update)
         into_reset = into_new * inner * reset * (1 - reset)
         # The reset gate stands between the state and the new value, not between it and the input.
         self.of_state = torch.stack([into_reset, into_update, into_new * reset], -2)
@@ -219,14 +202,8 @@ class _GruTangent(Tangent):
         out[0].addcmul_(errors[0], self.update[step])
         return Back(delta, found)
 
-    def slopes(self) -> Tensor:
-        return self.new_slope
 
-    def gates(self) -> dict[str, Tensor]:
-        return self._gates
-
-
-_KINDS: dict[str, type[_ElmanTangent] | type[_LstmTangent] | type[_GruTangent]] = {
+_KINDS: dict[str, type[Tangent]] = {
     "elman": _ElmanTangent, "irnn": _ElmanTangent, "lstm": _LstmTangent, "gru": _GruTangent,
 }  # fmt: skip
 
@@ -261,7 +238,7 @@ def zero_state(cell: Cell, batch: int) -> State:
 
 
 def _through(delta: Tensor, weight: Tensor, out: Tensor, recurrent: bool) -> None:
-    """Errors of the gates (N, B, G H) carried through recurrent weights, if they are to be."""
+    """Errors of the gates (N, B, G H) multiplied by the recurrent weights, or zeros."""
     if recurrent:
         torch.mm(delta.flatten(0, 1), weight, out=out.view(-1, out.shape[-1]))
     else:
