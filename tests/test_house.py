@@ -19,8 +19,7 @@ SRC = Path(__file__).parents[1] / "src" / "unrolled"
 LOADER = {"storage/loading.py"}
 
 # Being mended: file -> how many such tests it still has.
-KNOWN_KIND_TESTS = {
-}
+KNOWN_KIND_TESTS = {}
 KNOWN_ROOT_IMPORTS = {"unrolled.compilation"}
 KNOWN_BACK_IMPORTS = [
     ("unrolled.runtime.compiler", "unrolled.compilation"),

@@ -26,7 +26,7 @@ def test_a_trained_net_is_shown_on_a_text(run: Run, tmp_path: Path) -> None:
         "singular-values.svg",
     ]  # fmt: skip
     record = json.loads((folder / "gradients.json").read_text())
-    assert list(record["beside"]) == ["elman-12, untrained"]
+    assert list(record["others"]) == ["elman-12, untrained"]
     code, out, _ = run("gradients", net, text, "--steps", 8, "--batch", 4, "--json")
     assert json.loads(out)["layers"] == record["layers"]
 
@@ -42,7 +42,7 @@ def test_fresh_cells_need_no_model(run: Run) -> None:
 REFUSED = [
     ((), "a model and a text are needed, or --cell"),
     (("net.safetensors",), "a model and a text are needed, or --cell"),
-    (("net.safetensors", "--cell", "gru"), "a model and --cell gru cannot be had together"),
+    (("net.safetensors", "--cell", "gru"), "a model and --cell gru exclude each other"),
     (("--cell", "rnn"), "the cell 'rnn' is unknown"),
     (("no.safetensors", "no.txt"), "no.safetensors"),
 ]

@@ -29,8 +29,8 @@ def experiment(
     jobs: Annotated[
         int | None,
         typer.Option(
-            help="Runs at a time, of experiments on taggers, which make many; by default one for "
-            "each core, on a GPU 16 at most.",
+            help="Runs in parallel, of experiments on taggers; by default one for each core, on a "
+            "GPU 16 at most.",
             min=1,
             show_default=False,
         ),
@@ -43,7 +43,7 @@ def experiment(
         ),
     ] = None,
 ) -> None:
-    """Run a published experiment, and report its numbers beside the published ones.
+    """Run a published experiment, and compare its numbers with the published ones.
 
     Examples:
 

@@ -45,7 +45,7 @@ def export(
 
     check_output(output)
     opened = load(model)
-    if opened.kind not in _EXPORTERS:  # the exporters need torch, and to say this does not
+    if opened.kind not in _EXPORTERS:  # checked first, as the exporters need torch
         raise SettingError(
             f"only nets and taggers can be written as ONNX, and {opened.name} is "
             f"{opened.kind_name}",

@@ -19,7 +19,7 @@ def gradients(
         list[str] | None,
         typer.Argument(
             metavar="MODEL TEXT...",
-            help="A trained net and the text to look at it on; or nothing, with --cell.",
+            help="A trained net and a text; or nothing, with --cell.",
             show_default=False,
         ),
     ] = None,
@@ -35,15 +35,15 @@ def gradients(
     start: Annotated[
         str,
         typer.Option(
-            help="How a fresh cell's recurrent weights begin: identity, orthogonal, radius or "
+            help="Initial recurrent weights of a fresh cell: identity, orthogonal, radius or "
             "sparse.",
             show_default="the cell's own way",
         ),
     ] = "",
     forget_bias: Annotated[float, typer.Option(help="Of a fresh lstm's forget gate.")] = 1.0,
     steps: Annotated[int, typer.Option(help="Steps that errors may flow back.", min=2)] = 35,
-    batch: Annotated[int, typer.Option(help="Parts of the text side by side.", min=1)] = 32,
-    batches: Annotated[int, typer.Option(help="Batches of the text to look at.", min=1)] = 4,
+    batch: Annotated[int, typer.Option(help="Sequences in a batch.", min=1)] = 32,
+    batches: Annotated[int, typer.Option(help="Batches of the text to use.", min=1)] = 4,
     weights: Annotated[
         bool, typer.Option("--weights", help="Also each lag's share of dE/dU.")
     ] = False,
@@ -59,9 +59,9 @@ def gradients(
 
     Prints, for each lag k, the mean norm of dE(t)/dh(t-k), its share of the total, the spectral
     norm of k steps' Jacobians and its bound (beta_W beta_h)^k; of an LSTM also the cell state's
-    norm, and what ran along the cell state only. With -o it writes pictures (extra `report`): norm
-    by lag, lag by time, singular values; a trained net beside itself before training, a fresh cell
-    beside the cures.
+    norm, and the part that passed through the cell state only. With -o it writes pictures (extra
+    `report`): norm by lag, by lag and time, singular values, and a comparison of a trained net with
+    its untrained state, or of a fresh cell with other cells.
 
     Examples:
 
@@ -86,15 +86,15 @@ def gradients(
             )  # fmt: skip
         else:
             model, *texts = inputs or []
-            looked: Any = {"steps": steps, "batch": batch, "batches": batches, "threads": threads}
-            report = measure_gradients(model, texts, weights=weights, **looked)
+            given: Any = {"steps": steps, "batch": batch, "batches": batches, "threads": threads}
+            report = measure_gradients(model, texts, weights=weights, **given)
         if output is not None:
-            stages.stage("what to compare it with")
+            stages.stage("gradients to compare with")
             if cell is not None:
                 others = compare_cells(**fresh)
             else:
-                began = measure_gradients(model, texts, fresh=seed, **looked)
-                others = {began.name: began}
+                untrained = measure_gradients(model, texts, fresh=seed, **given)
+                others = {untrained.name: untrained}
             _write(output, report, others)
     typer.echo(json.dumps(report.record()) if json_ else _text(report))
 
@@ -103,9 +103,7 @@ def _check(inputs: list[str] | None, cell: str | None) -> None:
     from unrolled.errors import SettingError
 
     if (inputs or []) and cell is not None:
-        raise SettingError(
-            f"a model and --cell {cell} cannot be had together", hint="Name one of them"
-        )
+        raise SettingError(f"a model and --cell {cell} exclude each other", hint="Name one of them")
     if cell is None and len(inputs or []) < 2:
         raise SettingError(
             "a model and a text are needed, or --cell",
@@ -121,7 +119,7 @@ def _write(folder: Path, report: GradientReport, others: dict[str, GradientRepor
     write_pictures(folder, report, others)
     record = {
         **report.record(),
-        "beside": {name: other.record()["layers"] for name, other in others.items()},
+        "others": {name: other.record()["layers"] for name, other in others.items()},
     }
     with atomic_write(folder / "gradients.json") as file:
         file.write(json.dumps(record).encode() + b"\n")

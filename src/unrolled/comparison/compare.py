@@ -60,7 +60,7 @@ class Row:
 
 @dataclass(frozen=True)
 class ModelJob:
-    """What a row depends on beside the texts.
+    """What a row depends on, apart from the texts.
 
     Attributes:
         output: the model's file. name: the model's. settings: by name, its own and those of the
@@ -106,7 +106,7 @@ def compare_models(
     this under ``if __name__ == "__main__":``, as Python asks of all that starts processes.
 
     Args:
-        output: folder for the models and results.json; by default nothing is kept.
+        output: folder for the models and results.json; by default none is written.
         min_count: words that occur fewer times in the training text are <unk>.
         only: names of models; all by default. The models that a mixture needs are trained too.
         models: what to compare; nets are left out where torch is not installed.

@@ -46,7 +46,7 @@ def train_demo_tagger(
 
     Args:
         path: where the tagger goes; ``unrolled tag PATH`` then restores what a user types.
-        folder: where the text lies; see `demo.cased_demo_text`.
+        folder: of the text; see `demo.cased_demo_text`.
         threads, report, progress, settings: see `train_tagger`; settings go before SETTINGS.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What a result is kept with: the files it came from, the machine, and the memory it took."""
+"""The provenance of a result: the files it came from, the machine, and the memory it took."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def file_facts(path: str) -> dict[str, Any]:
     checksum, size = 0, 0
     try:
         with Path(path).open("rb") as file:
-            while piece := file.read(1 << 20):
-                checksum, size = zlib.crc32(piece, checksum), size + len(piece)
+            while block := file.read(1 << 20):
+                checksum, size = zlib.crc32(block, checksum), size + len(block)
     except OSError as error:
         raise SettingError(f"cannot be read: {error.strerror}", where=path) from None
     return {"name": Path(path).name, "bytes": size, "crc32": f"{checksum:08x}"}

@@ -36,7 +36,7 @@ class Experiment(Protocol):
     ``PUBLISHED`` and the ``table`` of the results have the same rows and columns by name, so that
     the results page can show them in one cell. A module may also set:
 
-    ``REMEMBERED = True``: the published numbers are quoted from memory, and every page says so.
+    ``REMEMBERED = True``: the published numbers are quoted from memory, and every page notes it.
     ``PARALLEL = True``: it makes many runs, and takes ``jobs`` and ``device``.
     ``PICTURES = True``: it draws with matplotlib.
     """

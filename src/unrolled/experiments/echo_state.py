@@ -51,7 +51,7 @@ SETTINGS = {
 
 
 def narma10(steps: int, random: np.random.Generator) -> tuple[Array, Array]:
-    """Inputs u (T, 1) and outputs y (T,), y_t to be told from u up to t - 1.
+    """Inputs u (T, 1) and outputs y (T,), y_t to be predicted from u up to t - 1.
 
     The recursion can run away; inputs with which it does are drawn again.
     """
@@ -65,12 +65,12 @@ def narma10(steps: int, random: np.random.Generator) -> tuple[Array, Array]:
             if y[t + 1] > 1:
                 break
         else:
-            # u is moved on by one, so that its last value is the last one that y_t depends on.
+            # u is shifted by one, so that its last value is the last one that y_t depends on.
             return u[49:-1, None], y[50:]
 
 
 def mackey_glass(steps: int, random: np.random.Generator) -> Array:
-    """x (T, 1) at whole units of time, as tanh(x - 1), which lies within [-0.6, 0.4]."""
+    """x (T, 1) at whole units of time, as tanh(x - 1), which is within [-0.6, 0.4]."""
     lag, skip = _DELAY * _EULER, 1000 * _EULER
     x = np.empty(lag + skip + steps * _EULER)
     x[:lag] = 1.2 + random.uniform(-0.1, 0.1, lag)
@@ -124,7 +124,7 @@ def narma_error(settings: Settings, seed: int) -> float:
 
 
 def mackey_error(settings: Settings, seed: int) -> tuple[float, dict[str, Any]]:
-    """Normalised error 84 steps on, over many starts; and one forecast beside the truth."""
+    """Normalised error after 84 steps, over many starts; and one forecast with the truth."""
     random = np.random.default_rng(seed)
     series = mackey_glass(settings.mackey_steps + 1, random)
     net = EchoStateNetwork(

@@ -1,7 +1,7 @@
-"""The wall in the error surface of one hidden unit, and who is thrown off it.
+"""The wall in the error surface of one hidden unit, and descent with and without clipping.
 
 x_t = w sigmoid(x_{t-1}) + b, x_0 = 0.5, E = (sigmoid(x_50) - 0.7)^2, over w and b. Where the unit
-has two stable states and the start lies between them, 50 steps make a cliff of the smallest change.
+has two stable states and the start is between them, 50 steps turn a tiny change into a cliff.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def run(setup: Setup) -> Results:
 
 
 def _facts(path: Array) -> dict[str, float]:
-    """What a table tells of a path."""
+    """A path in numbers, for the table."""
     moves = np.hypot(*np.diff(path, axis=0).T)
     stays = inside((float(path[-1, 0]), float(path[-1, 1])))
     return {

@@ -1,4 +1,4 @@
-"""What recurrent nets are measured against: a CRF of indicator features, on the same folds."""
+"""The baseline of recurrent nets: a CRF of indicator features, on the same folds."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _SIZES: dict[str, dict[str, Any]] = {
 
 
 def with_features(sentence: TaggedSentence) -> TaggedSentence:
-    """The sentence with columns of lower-case words, parts of speech, ends, and looks.
+    """The sentence with columns of lower-case words, parts of speech, suffixes, and shapes.
 
     >>> from unrolled.tagging.data.columns import TaggedSentence
     >>> with_features(TaggedSentence(("Saying", "so"), ("B", "O"), (("VBG", "RB"),))).columns
@@ -54,9 +54,9 @@ def with_features(sentence: TaggedSentence) -> TaggedSentence:
     from unrolled.tagging.data.features import shape_of
 
     lower = tuple(word.lower() for word in sentence.words)
-    ends = tuple(word[-3:] for word in lower)
-    looks = tuple(str(shape_of(word)) for word in sentence.words)
-    return replace(sentence, columns=(lower, sentence.columns[0], ends, looks))
+    suffixes = tuple(word[-3:] for word in lower)
+    shapes = tuple(str(shape_of(word)) for word in sentence.words)
+    return replace(sentence, columns=(lower, sentence.columns[0], suffixes, shapes))
 
 
 def train_and_test(run: TaggerRun) -> dict[str, float]:

@@ -64,7 +64,7 @@ def width_of(parameters: int, layers: int, inputs: int, tags: int = 3) -> int:
     """Units of a layer and direction with which an Elman stack has about so many parameters.
 
     The first layer has 2 (E H + H^2 + H), the others 2 (2 H H + H^2 + H) each, the output
-    (2 H + 1) K. For the paper's E = 300 this is within one unit of the widths that it tells.
+    (2 H + 1) K. For the paper's E = 300 this is within one unit of its widths.
 
     >>> [width_of(24_000, layers, 300) for layers in (1, 2, 3, 4, 5)]
     [35, 29, 25, 23, 21]

@@ -24,8 +24,8 @@ PUBLISHED = {
 # The nets have tanh or ReLU for the paper's sigmoid, more units than its 200, as dropout wants
 # them, and classes of words; they are trained by Adam in few passes. Recurrent weights begin near
 # the identity, as a memory that fades slowly: with tanh, valid perplexity after four passes was 128
-# for 133. ReLU keeps more and overfits less: 114 at the end where tanh has 124, and by BP, which
-# cannot learn to keep what lies steps back, 135 for 144. Settings were chosen on the validation
+# instead of 133. ReLU remembers more and overfits less: 114 at the end where tanh has 124, and by
+# BP, which cannot learn to remember, 135 instead of 144. Settings were chosen on the validation
 # text.
 _NET = {
     "hidden": 400, "classes": 400, "classes_by": "bigrams", "batch": 64, "rate": 0.006,

@@ -36,7 +36,7 @@ class Digits:
         )
 
     def held_out(self, last: int) -> Digits:
-        """Training images alone: the last ones stand in for the test set."""
+        """Training images alone, of which the last ones are the test set."""
         images, labels = self.train_images, self.train_labels
         return Digits(images[:, :-last], labels[:-last], images[:, -last:], labels[-last:])
 

@@ -39,8 +39,8 @@ def run_in_parallel(
         run: a function of a module, which other processes can import.
         workers: processes; by default one for each core; 1 starts no process.
         done: called when a job is done.
-        finished: results of earlier runs; new ones are saved there. They come back as JSON holds
-            them, tuples as lists.
+        finished: results of earlier runs; new ones are saved there. Results are
+            then as JSON holds them, tuples as lists.
         report: called with the progress of all runs.
 
     Raises:

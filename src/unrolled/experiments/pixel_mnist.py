@@ -30,7 +30,7 @@ CELLS: dict[str, dict[str, Any]] = {
     "IRNN": {"kind": "irnn"},
 }
 _HELD_OUT = 5000  # images at the end of the training set by which rates are chosen
-_PART = 1000  # images that are read side by side in tests
+_PART = 1000  # images in a batch of tests
 
 
 @dataclass(frozen=True)
@@ -41,12 +41,12 @@ class Settings:
         side: pixels of an image's side; 14 means the mean of each 2 x 2 pixels.
         units: of the state.
         batch: images an update.
-        updates: of the nets that are shown.
+        updates: of the final nets.
         rates: of Adam; each cell takes the one with which it did best, after `trial` updates, on
-            images held out of the training set, in plain order. The test set has no say.
+            images held out of the training set, in plain order, and never on the test set.
         trial: updates of each trial.
-        points: tests on the way.
-        shown: test images of each of those; the last test takes all.
+        points: tests during training.
+        shown: test images of each of those; the last test uses all.
     """
 
     side: int = 14

@@ -1,8 +1,8 @@
-"""Many small Elman nets trained side by side, each with clipping and Omega of its own.
+"""Many small Elman nets trained as one batch, each with its own clipping and Omega.
 
 Published success rates need dozens of nets of 50 units. One such net leaves a core idle between its
 small products; a population makes them in one batched product each. Every net has its own random
-numbers and its own batch, so that its training is the same whoever trains beside it.
+numbers and its own batch, so that its training does not depend on the other nets.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ class Population:
         drawn: list[list[Tensor]] = [[], [], []]
         for seed in seeds:
             random = torch.Generator().manual_seed(seed)
-            for kept, shape in zip(drawn, shapes, strict=True):
-                kept.append(spread * torch.randn(shape, generator=random))
+            for weights, shape in zip(drawn, shapes, strict=True):
+                weights.append(spread * torch.randn(shape, generator=random))
         # W by symbol (M, S, H), U (M, H, H), V (M, A, H), b (M, 1, H), c (M, 1, A)
         self.inputs, self.state, self.outputs = map(torch.stack, drawn)
         self.bias = torch.zeros(len(seeds), 1, hidden)
@@ -76,7 +76,7 @@ class Population:
         return [self.inputs, self.state, self.outputs, self.bias, self.output_bias]
 
     def keep(self, nets: list[int]) -> None:
-        """Go on with these nets alone."""
+        """Drop all other nets."""
         self.names = [self.names[net] for net in nets]
         for name in ("clip", "omega", "rate", "inputs", "state", "outputs", "bias", "output_bias"):
             setattr(self, name, getattr(self, name)[nets])
@@ -132,7 +132,7 @@ class Population:
         """One step of each net on its batch; gives losses (M,) and norms of gradients (M,)."""
         gradients, losses, _ = self.gradients(sequences, targets)
         norms = sum(gradient.square().flatten(1).sum(1) for gradient in gradients).sqrt()  # type: ignore[union-attr]
-        # A norm that is no number moves nothing, so that a clipped net outlives one bad batch.
+        # An infinite or NaN norm moves nothing, so that a clipped net survives one bad batch.
         scale = torch.where(norms > self.clip, self.clip / norms, 1.0)
         scale = torch.where(self.clip.isfinite() & ~norms.isfinite(), 0.0, scale)
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
@@ -148,12 +148,12 @@ def _omega(errors: Tensor) -> tuple[Tensor, Tensor]:
     """
     norms = errors.square().sum(-1)  # (T + 1, M, B)
     before, after = norms[:-1], norms[1:]
-    kept = after >= FLOOR
-    kept[0] = False  # h_0 is no result of the recurrent weights
-    count = kept.sum((0, 2)).clamp(min=1)[:, None]
-    safe = torch.where(kept, after, 1.0)
-    excess = torch.where(kept, before / safe - 1, 0.0)
-    factors = torch.where(kept, 4 * excess / (safe * count), 0.0)
+    used = after >= FLOOR
+    used[0] = False  # h_0 does not depend on the recurrent weights
+    count = used.sum((0, 2)).clamp(min=1)[:, None]
+    safe = torch.where(used, after, 1.0)
+    excess = torch.where(used, before / safe - 1, 0.0)
+    factors = torch.where(used, 4 * excess / (safe * count), 0.0)
     return excess.square().sum((0, 2)) / count[:, 0], factors
 
 

@@ -1,4 +1,4 @@
-"""``docs/results.md``: what the experiments found, beside what was published.
+"""``docs/results.md``: the results of the experiments and the published numbers.
 
 python -m unrolled.experiments.results_page results/ docs/results.md
 """
@@ -42,38 +42,21 @@ def _section(record: dict[str, Any]) -> str:
         theirs = published.get(name, {})
         cells = [_cell(row.get(column), theirs.get(column)) for column in columns]
         lines.append(f"| {name} | {' | '.join(cells)} |")
-    machine = record["machine"]
     if record.get("remembered"):
         lines += ["", "The published numbers are quoted from memory, not checked in the paper."]
+    machine, vectors = record["machine"], record["results"].get("vectors")
+    gpu = f" and one {machine['gpu']}" if "gpu" in machine else ""
+    sessions = "in the last of several sessions" if record.get("resumed") else "in all"
+    files = [*record["data"], *([vectors] if vectors else [])]
+    data = ", ".join(f"{file['name']} (CRC-32 {file['crc32']})" for file in files)
     lines += [
         "",
-        f"{_time(record['seconds'])} {_of_what(record)} on {machine['cores']} cores "
-        f"({machine['processor']}){_gpu(machine)}.{_data(_read(record))}",
+        f"{_time(record['seconds'])} {sessions} on {machine['cores']} cores "
+        f"({machine['processor']}){gpu}." + (f" Data: {data}." if data else ""),
     ]
     for picture in record["results"].get("pictures", []):
         lines += ["", f"![{record['experiment']}]({picture})"]
     return "\n".join([*lines, ""])
-
-
-def _of_what(record: dict[str, Any]) -> str:
-    """What the seconds count: an experiment that was ended and went on tells of its last part."""
-    return "in the last of several sessions" if record.get("resumed") else "in all"
-
-
-def _gpu(machine: dict[str, Any]) -> str:
-    return f" and one {machine['gpu']}" if "gpu" in machine else ""
-
-
-def _read(record: dict[str, Any]) -> list[dict[str, Any]]:
-    """What was read: the data, and word vectors if there were any."""
-    vectors = record["results"].get("vectors")
-    return [*record["data"], *([vectors] if vectors else [])]
-
-
-def _data(files: list[dict[str, Any]]) -> str:
-    if not files:
-        return ""
-    return " Data: " + ", ".join(f"{file['name']} (CRC-32 {file['crc32']})" for file in files) + "."
 
 
 def _cell(ours: float | None, theirs: float | None) -> str:

@@ -1,7 +1,7 @@
 """The lecture's notebook: how much gradient reaches each layer of a small net, sigmoid and ReLU.
 
-The net is NumPy alone, with backpropagation by hand. ``notebooks/vanishing_gradient.ipynb`` tells
-the same step by step and trains the same nets; a test holds the two equal.
+The net is NumPy alone, with backpropagation by hand. ``notebooks/vanishing_gradient.ipynb``
+explains it step by step and trains the same nets; a test holds the two equal.
 """
 
 from __future__ import annotations

@@ -124,8 +124,8 @@ class GradientLags:
     def weight_shares(self) -> list[Array]:
         """Of each layer (K,) the share of dE/dU that comes from each lag.
 
-        <g_k, g> / <g, g>, g_k what comes from lag k, g their sum: shares add up to one, and a lag
-        that works against the others has a negative one.
+        <g_k, g> / <g, g>, g_k the part of lag k, g their sum: shares add up to one, and may be
+        negative.
         """
         found = []
         for parts in self.weights:

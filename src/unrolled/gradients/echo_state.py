@@ -57,7 +57,7 @@ class EchoStateNetwork:
     0.5
     """
 
-    _stream: tuple[Array, int]  # the state where a stream stands, and how many steps led there
+    _stream: tuple[Array, int]  # the last state of a stream, and its number of steps
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class EchoStateNetwork:
         last: bool = False,
         seed: int = 0,
     ) -> None:
-        # As scikit-learn asks, kept as they come; `fit` checks them.
+        # Stored unchanged, as scikit-learn requires; `fit` checks them.
         self.units = units
         self.spectral_radius = spectral_radius
         self.leak = leak
@@ -118,7 +118,7 @@ class EchoStateNetwork:
         return self.partial_fit(x, y)
 
     def partial_fit(self, x: Array, y: Array) -> EchoStateNetwork:
-        """Learn from more, as a stream: (T, E) goes on where the last call ended.
+        """Learn from more data; a sequence (T, E) continues that of the last call.
 
         The read-out is what `fit` would learn from all at once; memory does not grow with T. Many
         steps a call are faster than few.
@@ -147,7 +147,7 @@ class EchoStateNetwork:
         return self
 
     def predict(self, x: Array) -> Array:
-        """What the read-out says at each step, or of each sequence, from a state of zeros.
+        """The read-out at each step, or of each sequence, from a state of zeros.
 
         Raises:
             SettingError: it was not fitted, or x has another width than in fitting.
@@ -179,11 +179,11 @@ class EchoStateNetwork:
     # -- sequences that feed themselves ----------------------------------------------------------
 
     def generate(self, x: Array, steps: int) -> Array:
-        """Go on with sequences, each prediction the next input; for nets fitted to the next value.
+        """Continue sequences, each prediction the next input; for nets fitted to the next value.
 
         Args:
-            x: what came before, (T, E) or (B, T, E).
-            steps: K, how many to make.
+            x: the sequences so far, (T, E) or (B, T, E).
+            steps: K, to generate.
 
         Returns:
             (K, E) or (B, K, E).
@@ -212,7 +212,7 @@ class EchoStateNetwork:
     # -- reservoir -------------------------------------------------------------------------------
 
     def _begin(self, width: int) -> None:
-        """Draw the reservoir and forget what was learnt."""
+        """Draw the reservoir and reset the read-out."""
         self._check()
         random = np.random.default_rng(self.seed)
         if self.reservoir == "cycle":
@@ -231,7 +231,7 @@ class EchoStateNetwork:
         self.bias_ = random.uniform(-1, 1, self.units) * self.bias_scale
         self._stream = (np.zeros((1, self.units)), 0)
         # Sums of products would square the condition of the states; a triangle of their QR
-        # decomposition, with the answers beside it, loses no digits. It is (F, F + O).
+        # decomposition, with the targets as further columns, loses no digits. It is (F, F + O).
         self.triangle_: Array | None = None
         self._readout: Array | None = None
 
@@ -258,7 +258,7 @@ class EchoStateNetwork:
         return mixed
 
     def _blocks(self, x: Array, state: Array) -> Any:
-        """Step number, states (B, t, H) and inputs (B, t, E) of stretches of x (B, T, E)."""
+        """Step number, states (B, t, H) and inputs (B, t, E) of blocks of x (B, T, E)."""
         for begin in range(0, x.shape[1], _BLOCK):
             inputs = x[:, begin : begin + _BLOCK]
             states = np.empty((*inputs.shape[:2], self.units))

@@ -41,7 +41,7 @@ LossOf = Callable[[Tensor], Tensor]
 # structural damping is wanted.
 Closure = Callable[[], tuple[Tensor, LossOf] | tuple[Tensor, LossOf, Tensor]]
 
-_GROWTH = 1.3  # iterates of CG are kept at steps that grow by this factor
+_GROWTH = 1.3  # iterates of CG are stored at steps that grow by this factor
 _SUFFICIENT = 1e-2  # share of the predicted fall that the line search asks for
 _HALVINGS = 30
 
@@ -50,8 +50,8 @@ class HessianFree(torch.optim.Optimizer):
     """An optimiser for all parameters of one module.
 
     It follows torch.optim's conventions, as far as a Newton method can: ``step(closure)`` computes,
-    moves the parameters and gives back the loss before; ``state_dict`` holds damping and direction.
-    As it must push tangents through the net, it takes the module and not only its parameters.
+    moves the parameters and returns the loss before; ``state_dict`` holds damping and direction.
+    Forward-mode products need the module, not only its parameters.
 
     Args:
         model: its parameters that want a gradient are trained.
@@ -98,18 +98,18 @@ class HessianFree(torch.optim.Optimizer):
         }  # fmt: skip
         super().__init__(self._named.values(), settings)
         flat = self._flat()
-        # As torch's LBFGS does, what belongs to all parameters is kept with the first.
-        self._kept.update(damping=float(damping), direction=torch.zeros_like(flat), cg_steps=0)
+        # As torch's LBFGS does, the state of all parameters is stored with the first.
+        self._shared.update(damping=float(damping), direction=torch.zeros_like(flat), cg_steps=0)
 
     @property
-    def _kept(self) -> dict[str, Any]:
-        kept: dict[str, Any] = self.state[self.param_groups[0]["params"][0]]
-        return kept
+    def _shared(self) -> dict[str, Any]:
+        shared: dict[str, Any] = self.state[self.param_groups[0]["params"][0]]
+        return shared
 
     @property
     def damping(self) -> float:
         """Lambda now."""
-        return float(self._kept["damping"])
+        return float(self._shared["damping"])
 
     def step(self, closure: Closure, curvature: Closure | None = None) -> Tensor:  # type: ignore[override]
         """Move the parameters once.
@@ -143,11 +143,11 @@ class HessianFree(torch.optim.Optimizer):
             return bound.product(vector, self.damping, settings["structural"])
 
         candidates = conjugate_gradient(
-            damped, -gradient, settings["decay"] * self._kept["direction"],
+            damped, -gradient, settings["decay"] * self._shared["direction"],
             steps=settings["cg_steps"], tolerance=settings["tolerance"],
         )  # fmt: skip
-        self._kept["cg_steps"] = candidates[-1][0]
-        self._kept["direction"] = candidates[-1][1]
+        self._shared["cg_steps"] = candidates[-1][0]
+        self._shared["direction"] = candidates[-1][1]
 
         def loss_at(vector: Tensor) -> float:
             with torch.no_grad():
@@ -168,9 +168,9 @@ class HessianFree(torch.optim.Optimizer):
         predicted = float(gradient @ move + move @ bound.product(move) / 2)
         ratio = change / predicted if predicted < 0 else -math.inf
         if not ratio >= 0.25:  # NaN is no good sign either
-            self._kept["damping"] *= 1.5
+            self._shared["damping"] *= 1.5
         elif ratio > 0.75:
-            self._kept["damping"] /= 1.5
+            self._shared["damping"] /= 1.5
 
     def _functional(
         self, closure: Closure, structural: bool
@@ -178,14 +178,14 @@ class HessianFree(torch.optim.Optimizer):
         """A closure as a function of flat parameters, and its loss."""
         wrapped = _Wrapped(self._model, closure)
 
-        def pieces(flat: Tensor) -> tuple[Any, ...]:
+        def outputs(flat: Tensor) -> tuple[Any, ...]:
             names = (f"model.{name}" for name in self._named)
             named = dict(zip(names, self._split(flat), strict=True))
             result: tuple[Any, ...] = functional_call(wrapped, named, ())
             return result
 
         with torch.no_grad():
-            given = pieces(self._flat())
+            given = outputs(self._flat())
         if structural and len(given) < 3:
             raise SettingError(
                 "structural damping needs the hidden states, and the closure gave none",
@@ -193,7 +193,7 @@ class HessianFree(torch.optim.Optimizer):
             )
 
         def run(flat: Tensor) -> tuple[Tensor, ...]:
-            given = pieces(flat)
+            given = outputs(flat)
             return (given[0], given[2]) if structural else (given[0],)
 
         return run, given[1]
@@ -286,7 +286,7 @@ def conjugate_gradient(
     steps: int,
     tolerance: float,
 ) -> list[tuple[int, Tensor]]:
-    """Minimise x'Ax/2 - b'x from a start, keeping iterates on the way.
+    """Minimise x'Ax/2 - b'x from a start, storing some iterates.
 
     It ends by Martens' rule: the mean relative progress of the last max(10, k/10) steps is below a
     tolerance.
@@ -304,29 +304,29 @@ def conjugate_gradient(
     x = start.clone()
     residual = right - product(x)
     direction, power = residual.clone(), float(residual @ residual)
-    values, kept, keep_at = [_model_value(x, right, residual)], [], 1.0
+    values, stored, store_at = [_model_value(x, right, residual)], [], 1.0
     number = 0
     while number < steps and power > 0:
         number += 1
         moved = product(direction)
         curve = float(direction @ moved)
-        if not curve > 0:  # no descent is left along it, or rounding has the word
+        if not curve > 0:  # no descent is left, or rounding dominates
             break
         x = x + power / curve * direction
         residual = residual - power / curve * moved
         before, power = power, float(residual @ residual)
         direction = residual + power / before * direction
         values.append(_model_value(x, right, residual))
-        if number >= keep_at:
-            kept.append((number, x))
-            keep_at = max(keep_at * _GROWTH, number + 1)
+        if number >= store_at:
+            stored.append((number, x))
+            store_at = max(store_at * _GROWTH, number + 1)
         span = max(10, number // 10)
         progress = values[-1] - values[max(number - span, 0)]
         if number > span and values[-1] < 0 and progress / values[-1] < span * tolerance:
             break
-    if not kept or kept[-1][0] != number:
-        kept.append((number, x))
-    return kept
+    if not stored or stored[-1][0] != number:
+        stored.append((number, x))
+    return stored
 
 
 def _model_value(x: Tensor, right: Tensor, residual: Tensor) -> float:

@@ -173,13 +173,13 @@ def _number(value: float) -> float | None:
 
 @torch.no_grad()
 def growth(weight: Tensor, vector: Tensor | None = None, steps: int = 60) -> tuple[float, Tensor]:
-    """The spectral radius of a matrix (H, H), about: how fast its powers make a vector grow.
+    """The approximate spectral radius of a matrix (H, H): the growth of a vector by its powers.
 
-    Errors are some percent; each step is one product with a vector, where eigenvalues take hundreds
-    of them. A vector from an earlier call makes it better.
+    Errors are a few percent; each step is one product with a vector, where eigenvalues take
+    hundreds of them. A vector from an earlier call makes it more accurate.
 
     Returns:
-        The radius, and the vector to go on with.
+        The radius, and the vector for the next call.
     """
     if vector is None or not bool(torch.isfinite(vector).all()):
         generator = torch.Generator().manual_seed(1)

@@ -159,7 +159,7 @@ def lags_of_module(
 
     Args:
         module: torch.nn.RNN, LSTM or GRU, of any number of layers and both directions, or a `Cell`.
-        x: what it is called with, (T, B, E), or as its ``batch_first`` says, or packed.
+        x: its input, (T, B, E), or (B, T, E) with ``batch_first``, or packed.
         loss: from the module's outputs, of the shape that it gives them, to a scalar: the sum of
             E_t over steps and sentences. The error of step t is the one that enters by output t.
         state: to begin from, as the module takes it; zeros by default.

@@ -181,10 +181,9 @@ def measure_gradients(
     Args:
         model: a net, or its file.
         sources: files, folders or "-".
-        steps: T that errors may flow back. batch: parts of the text (or sentences, of a net of
-            independent ones) side by side. batches: how many to look at, spread over the text.
-        weights: also what each lag gives to the gradient of the recurrent weights.
-        fresh: a seed: the same net as it may have begun, with fresh parameters, instead.
+        steps: T that errors may flow back. batch: sequences in a batch. batches: how many to use.
+        weights: also the share of each lag in the gradient of the recurrent weights.
+        fresh: a seed: measure the same net with untrained parameters instead.
 
     Raises:
         SettingError: a model that is no recurrent net, or numbers below 1 (steps: below 2).
@@ -195,9 +194,9 @@ def measure_gradients(
     torch.set_num_threads(threads)
     net = opened.net if fresh is None else _fresh(opened.net, len(opened.vocabulary), fresh)
     found, losses, state = [], [], None
-    for piece in _batches(opened, sources, threads, (steps, batch, batches)):
-        words, targets = (torch.from_numpy(part) for part in (piece.inputs, piece.targets))
-        trace = trace_net(net, words, targets, None if piece.fresh else state)
+    for item in _batches(opened, sources, threads, (steps, batch, batches)):
+        words, targets = (torch.from_numpy(part) for part in (item.inputs, item.targets))
+        trace = trace_net(net, words, targets, None if item.fresh else state)
         state = trace.after
         losses.append(trace.loss)
         found.append(trace.lags(weights=weights))
@@ -235,11 +234,11 @@ def _recurrent(model: NeuralModel | str) -> Any:
 
 
 def _fresh(net: RecurrentNet, size: int, seed: int) -> RecurrentNet:
-    """A net of the same make, with parameters as training begins with them."""
+    """A net of the same configuration with untrained parameters."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         found = build_net(net.config, size, net.class_of)
-    # The output's biases begin at the words' frequencies, which the trained ones stand for.
+    # Training starts the output's biases at the words' frequencies: the trained ones are close.
     own = dict(net.output.named_parameters())
     with torch.no_grad():
         for name, parameter in found.output.named_parameters():
@@ -266,7 +265,7 @@ def _batches(
     if model.net.config.reset_state_per_sentence:
         random = np.random.default_rng(1)
         return list(islice(by_sentence(found, batch, steps, random), batches))
-    # A short text is cut into fewer parts, so that each is long enough to look back.
+    # A short text is cut into fewer sequences, so that each is long enough.
     parts = max(min(batch, found.inputs.size // steps), 1)
     return list(islice(contiguous_batches(found, parts, steps), batches))
 
@@ -291,14 +290,14 @@ def measure_cell(
     """Gradients by lag and Jacobians of fresh cells.
 
     The inputs are Gaussian, H wide, and an error of random direction and length one enters at every
-    step, so that norms say what one step's error is worth k steps before.
+    step, so that norms are those of one step's error k steps before.
 
     Args:
         cell, nonlinearity, forget_bias: as of `Cell`.
         hidden: H. layers: cells one above the other.
-        start: how recurrent weights begin, see `initialisation`; empty for the cell's own way.
+        start: initial recurrent weights, see `initialisation`; empty for the cell's default.
         steps: T. batch: B. seed: of all random numbers; torch's own are left alone.
-        weights: also what each lag gives to the gradient of the recurrent weights.
+        weights: also the share of each lag in the gradient of the recurrent weights.
 
     Raises:
         SettingError: an unknown name, or numbers below 1 (steps: below 2).

@@ -138,7 +138,7 @@ class GradientMonitor:
         self._least, self._sentences, self._sources = every, sentences, sources
         self._watch = watch
         self._calls: dict[str, _Call] = {}
-        self._vectors: dict[str, Tensor] = {}  # that `growth` goes on with
+        self._vectors: dict[str, Tensor] = {}  # of earlier calls of `growth`
         self._norms: list[float | Tensor] = []
         self._first = self._step = self._next = step
         self._began = self._measured = time.perf_counter()

@@ -3,7 +3,7 @@
 Omega = mean over k of (|dE/dh_{k+1} dh_{k+1}/dh_k| / |dE/dh_{k+1}| - 1)^2 (Pascanu, Mikolov, Bengio
 2013, equation 9). Only its immediate derivative with respect to the recurrent weights counts: the
 states and the errors are taken as they are. Then Omega's gradient costs one product more, for the
-vectors inside the norms are what backpropagation through time has at hand anyway.
+vectors inside the norms are those of backpropagation through time.
 
 >>> import torch
 >>> from unrolled.neural.cells import Cell
@@ -21,7 +21,7 @@ from torch import Tensor
 from unrolled.errors import SettingError
 from unrolled.neural.cells import Cell, slope_at
 
-FLOOR = 1e-20  # squared norms below it are no errors, but what rounding has left
+FLOOR = 1e-20  # squared norms below it are rounding errors
 
 
 def omega_of(
@@ -30,7 +30,7 @@ def omega_of(
     """Omega of an Elman cell (also an IRNN) for a loss, to be added to it with a weight.
 
     Args:
-        loss: a scalar that depends on the states; its graph is kept.
+        loss: a scalar that depends on the states; its graph is retained.
         states: (T, B, H) as ``run_fused`` or ``run_unrolled`` gave them.
         squared, floor: as of `omega`.
 
@@ -59,7 +59,7 @@ def omega(
     squared: bool = False,
     floor: float = FLOOR,
 ) -> Tensor:
-    """Omega from what backpropagation through time knows.
+    """Omega from the results of backpropagation through time.
 
     Args:
         weight: (H, H) recurrent weights U of h_t = f(W x_t + U h_{t-1} + b).
@@ -76,13 +76,13 @@ def omega(
     slopes, errors = slopes[1:].detach(), errors[1:].detach()
     before = ((slopes * errors) @ weight).square().sum(-1)  # |dE/dh_k|^2 through step k+1 alone
     after = errors.square().sum(-1)
-    kept = after >= floor
-    # Where nothing is kept the quotient is 1, and neither value nor gradient is touched.
-    ratio = torch.where(kept, before, 1.0) / torch.where(kept, after, 1.0)
+    used = after >= floor
+    # Elsewhere the quotient is 1, which changes neither value nor gradient.
+    ratio = torch.where(used, before, 1.0) / torch.where(used, after, 1.0)
     if not squared:
         # A state whose units are all dead has a ratio of 0, where the root has no derivative.
         ratio = torch.where(ratio > 0, ratio, 1e-30).sqrt()
-    return (ratio - 1).square().sum() / kept.sum().clamp(min=1)
+    return (ratio - 1).square().sum() / used.sum().clamp(min=1)
 
 
 def total_errors(immediate: Tensor, slopes: Tensor, weight: Tensor) -> Tensor:

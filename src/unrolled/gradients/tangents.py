@@ -71,13 +71,13 @@ class Tangent:
     def back(
         self, step: int, errors: State, out: State, *, inputs: bool = False, recurrent: bool = True
     ) -> Back:
-        """Carry errors of the state at a step to the input and to the state before.
+        """Propagate errors of the state at a step to the input and to the state before.
 
         Args:
             errors: of each part of the state, (N, B, H).
             out: where to put the errors of the state before, contiguous, apart from ``errors``.
-            inputs: whether the errors of the input are wished.
-            recurrent: False leaves out what the recurrent weights carry.
+            inputs: whether the errors of the input are wanted.
+            recurrent: False leaves out the paths through recurrent weights.
         """
         raise NotImplementedError
 
@@ -186,7 +186,7 @@ class _GruTangent(Tangent):
         into_new = (1 - update) * self.slopes
         into_update = (self.before - new) * update * (1 - update)
         into_reset = into_new * inner * reset * (1 - reset)
-        # The reset gate stands between the state and the new value, not between it and the input.
+        # The reset gate scales the state, not the input, in the new value.
         self.of_state = torch.stack([into_reset, into_update, into_new * reset], -2)
         self.of_input = torch.stack([into_reset, into_update, into_new], -2)  # (T, B, 3, H)
 

@@ -25,7 +25,7 @@ def line_panels(
     log_y: bool = False,
     markers: bool = False,
 ) -> str:
-    """Panels side by side with one y axis and one legend, as SVG.
+    """Panels in a row with one y axis and one legend, as SVG.
 
     Args:
         panels: title -> name of a line -> its points; a name has one colour in all panels.

@@ -38,7 +38,7 @@ _SVG_HEAD = (
     r'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" \1>'
 )
 _MARKERS = ("o", "s", "D")
-# Where a label may stand beside its point, in points: (right, up, alignment).
+# Offsets of a label from its point, in points: (right, up, alignment).
 _PLACES = [
     (7, -3.5, "left"), (7, 6, "left"), (7, -13, "left"), (-7, -3.5, "right"), (-7, 6, "right"),
     (-7, -13, "right"), (0, 9, "center"), (0, -17, "center"), (7, 17, "left"), (7, -25, "left"),
@@ -138,17 +138,17 @@ def _trade_off(
 
 def _front(rows: Sequence[Row], x: Callable[[Row], float], sign: int) -> list[Row]:
     """The rows that none beats in both perplexity and x, best perplexity first."""
-    kept: list[Row] = []
+    front: list[Row] = []
     for row in sorted(rows, key=lambda row: (_perplexity(row), -sign * x(row))):
-        if not kept or sign * x(row) > sign * x(kept[-1]):
-            kept.append(row)
-    return kept
+        if not front or sign * x(row) > sign * x(front[-1]):
+            front.append(row)
+    return front
 
 
 def _place_names(figure: Any, axes: Any, points: list[tuple[float, float, str]]) -> None:
-    """Names beside points, each at the first place where it covers no point and no other name.
+    """Names of points, each at the first offset where it covers no point and no other name.
 
-    A name without such a place is left out; the point still tells it on hover.
+    A name without such an offset is left out; it is still shown on hover.
     """
     from matplotlib.transforms import Bbox
 

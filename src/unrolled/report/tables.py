@@ -1,4 +1,4 @@
-"""What the report says in words, numbers and coloured cells, as plain values for its template."""
+"""The sentences, numbers and coloured cells of the report, as plain values for its template."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def _test(row: Row) -> float:
 def lines(rows: Sequence[Row]) -> list[Line]:
     """The table, in the order in which the models were trained.
 
-    A bar tells how far a perplexity lies above the best, on a logarithmic scale that ends at four
+    A bar shows how far a perplexity is above the best, on a logarithmic scale that ends at four
     times the best.
     """
     order = measured(rows)
@@ -120,23 +120,23 @@ def _bar(times_best: float) -> float:
 
 
 def summary(rows: Sequence[Row]) -> list[str]:
-    """The sentences that stand on top: the best model, and what comes close for less."""
+    """The sentences on top: the best model, and a smaller one that is nearly as good."""
     order = measured(rows)
     if not order:
         return []
     best = order[0]
-    told = [f"{best.name} is best, with a test perplexity of {_test(best):.2f}."]
+    found = [f"{best.name} is best, with a test perplexity of {_test(best):.2f}."]
     if len(order) > 1:
         gain = 100 * (1 - _test(best) / _test(order[1]))
-        told[0] = f"{told[0][:-1]}, {gain:.1f} % below the next, {order[1].name}."
+        found[0] = f"{found[0][:-1]}, {gain:.1f} % below the next, {order[1].name}."
     close = [row for row in order if _test(row) <= _CLOSE * _test(best)]
     small = min(close, key=lambda row: row.file_bytes)
     if small is not best:
-        told.append(
+        found.append(
             f"{small.name} comes within {100 * (_test(small) / _test(best) - 1):.1f} % of it in "
             f"{100 * small.file_bytes / best.file_bytes:.0f} % of its size."
         )
-    return told
+    return found
 
 
 def family(row: Row) -> str:
@@ -202,18 +202,18 @@ def mixes(rows: Sequence[Row]) -> list[Mix]:
 
 
 def facts(result: Comparison) -> list[tuple[str, str]]:
-    """What it was measured on: texts, settings, machine."""
-    told = [
+    """Texts, settings and machine."""
+    found = [
         (f"{name} text", f"{text['name']}, {text['bytes']:,} bytes, CRC-32 {text['crc32']}")
         for name, text in result.texts.items()
     ]
     for name, values in (("settings", result.settings), ("machine", result.machine)):
-        told.append((name, ", ".join(f"{key} {value}" for key, value in values.items())))
-    return told
+        found.append((name, ", ".join(f"{key} {value}" for key, value in values.items())))
+    return found
 
 
 def seconds(value: float) -> str:
-    """A time as people say it.
+    """A time in readable units.
 
     >>> seconds(0.61), seconds(75), seconds(7400)
     ('0.6 s', '1 min 15 s', '2 h 3 min')
