@@ -40,6 +40,7 @@ $(STAMP): pyproject.toml constraints.txt
 PYTEST := GOMP_SPINCOUNT=0 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 test: $(STAMP)
+	$(BIN)/unrolled compile
 	$(PYTEST)
 
 test-slow: $(STAMP)
@@ -70,6 +71,7 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 
 demo: $(STAMP)
+	$(BIN)/unrolled compile
 	$(BIN)/unrolled demo
 
 bench: $(STAMP)

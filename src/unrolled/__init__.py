@@ -18,6 +18,7 @@ from unrolled.version import __version__ as __version__
 if TYPE_CHECKING:
     import os
 
+    from unrolled.compilation import compile_kernels as compile_kernels
     from unrolled.errors import FormatError as FormatError
     from unrolled.errors import MissingExtraError as MissingExtraError
     from unrolled.errors import NotNormalisedError as NotNormalisedError
@@ -99,6 +100,7 @@ _HOMES = {
     "UnrolledError": "errors",
     "UnrolledWarning": "errors",
     "Vocabulary": "text.vocabulary",
+    "compile_kernels": "compilation",
     "count_ngrams": "ngram.counts.counting",
     "entropy_prune": "ngram.editing.pruning",
     "evaluate": "language_models.evaluation",

@@ -1,8 +1,7 @@
-"""What happens when kernels have to be compiled: a note, and all others on a second core.
+"""Compiling all kernels ahead of their first use: ``unrolled compile`` and `compile_kernels`.
 
-Numba compiles a kernel when it is first called, and keeps it. Compiling all of them takes one core
-some twenty seconds, most of it in Python, where threads do not help. So the first command that has
-to compile starts this module as a process of its own, which calls every kernel on a few words.
+A kernel is compiled when it is first called with arguments of its types. So here every kernel is
+called, through the functions that users call, on a few words.
 """
 
 from __future__ import annotations
@@ -12,13 +11,22 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+
+from unrolled.errors import UnrolledError
+from unrolled.runtime import code_cache
+from unrolled.runtime.threads import usable_cores
+
+Progress = Callable[[int, int, str], None]
 
 ARPA = """\\data\\
-ngram 1=4
+ngram 1=5
 ngram 2=3
 ngram 3=1
 
@@ -27,6 +35,7 @@ ngram 3=1
 -99\t<s>\t-0.3
 -1\t</s>\t0
 -0.4\ta\t-0.2
+-0.9\tb\t0
 
 \\2-grams:
 -0.4\t<s> a\t-0.1
@@ -38,58 +47,6 @@ ngram 3=1
 
 \\end\\
 """
-
-_say: Callable[[str], None] | None = None  # how the running command tells of compiling
-
-
-@contextmanager
-def compiling_announced(say: Callable[[str], None]) -> Iterator[None]:
-    """Say so, once, when kernels have to be compiled, and compile the others on a second core."""
-    global _say
-    _say = say
-    try:
-        yield
-    finally:
-        _say = None
-
-
-def before_numba() -> None:
-    """Import Numba without SciPy, if a command runs.
-
-    Where there is SciPy, Numba imports it for the linear algebra of kernels, of which ours have
-    none: that is a sixth of the time a command takes to start. Who needs SciPy later, gets it.
-    """
-    if _say is None or "scipy" in sys.modules:
-        return
-    sys.modules["scipy"] = None  # type: ignore[assignment]
-    try:
-        import numba.np.arraymath  # noqa: F401
-    finally:
-        sys.modules.pop("scipy", None)
-
-
-def kernel_compiles() -> None:
-    """To be called when the compiler begins with a kernel."""
-    global _say
-    if _say is not None:
-        say, _say = _say, None
-        say("note: compiling kernels, once after installation (some seconds) ...\n")
-        compile_in_background()
-
-
-def compile_in_background() -> None:
-    """Start compiling what the running command will not need but the next ones will."""
-    environment = {**os.environ, "UNROLLED_COMPILING": "1"}
-    if os.environ.get("UNROLLED_COMPILING") or (os.cpu_count() or 1) < 2:
-        return
-    subprocess.Popen(
-        [sys.executable, "-m", "unrolled.compilation"],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env=environment,
-        start_new_session=True,
-    )
 
 
 @contextmanager
@@ -103,32 +60,99 @@ def rare_collections() -> Iterator[None]:
         gc.set_threshold(*before)
 
 
-def compile_all() -> None:
-    """Call every kernel that the command line uses.
+def compile_kernels(*, processes: int | None = None, progress: Progress | None = None) -> Path:
+    """Compile all kernels, those of nets and taggers where torch is installed, and cache the code.
 
-    The command that runs meanwhile is most likely `train`, which compiles all that it needs itself.
-    So this begins with what other commands need, and comes to reading, counting and estimating when
-    those are compiled: else both would compile the same.
+    What is in the cache already is not compiled again.
+
+    Args:
+        processes: 1 or 2, which share the work; by default 2 where there are two cores.
+        progress: called after each step with the number of steps done, their total, and its name.
+
+    Returns:
+        The folder in which the code is cached.
+
+    Raises:
+        UnrolledError: no folder for it can be written to, or the other process failed.
     """
-    import warnings
+    folder = code_cache.folder()
+    if folder is None:
+        raise UnrolledError(f"compiling ahead is of no use: {code_cache.NO_FOLDER}")
+    names = [name for name in STEPS if name not in NEURAL or find_spec("torch")]
+    if processes is None:
+        processes = min(2, usable_cores())
+    steps = _Counter(len(names), progress)
+    if processes < 2 or not sys.executable:
+        _run(names, steps.done)
+    else:
+        with _other_process(names[1::2], steps.done):
+            _run(names[::2], steps.done)
+    return folder
 
-    warnings.simplefilter("ignore")
-    with rare_collections(), tempfile.TemporaryDirectory() as folder:
+
+class _Counter:
+    """Counts the steps that are done, in whichever process."""
+
+    def __init__(self, total: int, progress: Progress | None) -> None:
+        self._count, self._total, self._progress = 0, total, progress
+        self._lock = threading.Lock()
+
+    def done(self, name: str) -> None:
+        with self._lock:
+            self._count += 1
+            if self._progress is not None:
+                self._progress(self._count, self._total, name)
+
+
+@contextmanager
+def _other_process(names: Sequence[str], done: Callable[[str], None]) -> Iterator[None]:
+    """Run steps in a second process, which ends before this does."""
+    paths = [str(code_cache.PACKAGE.parent), os.environ.get("PYTHONPATH", "")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    with tempfile.TemporaryFile("w+") as errors:
+        other = subprocess.Popen(
+            [sys.executable, "-m", "unrolled.compilation", *names],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, env=environment,
+            text=True,
+        )  # fmt: skip
+        assert other.stdout is not None
+        reader = threading.Thread(target=_report_lines, args=(other.stdout, done))
+        reader.start()
+        try:
+            yield
+            other.wait()
+        finally:
+            other.kill()
+            other.wait()
+            reader.join()
+            other.stdout.close()
+        if other.returncode:
+            errors.seek(0)
+            reason = errors.read().strip().rpartition("\n")[2]
+            raise UnrolledError(f"a process that compiled kernels failed: {reason}")
+
+
+def _report_lines(lines: IO[str], done: Callable[[str], None]) -> None:
+    for line in lines:
+        done(line.strip())
+
+
+def _run(names: Sequence[str], done: Callable[[str], None]) -> None:
+    with rare_collections(), tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         arpa, text = Path(folder, "a.arpa"), Path(folder, "a.txt")
         arpa.write_text(ARPA, encoding="utf-8")
-        text.write_text("a a\na b\n" * 3, encoding="utf-8")
-        _score(text)
-        _convert(arpa, Path(folder))
-        _rescore()
-        _query(arpa, text)
-        _train(text, Path(folder))
+        text.write_text("a a\na b\n" * 12, encoding="utf-8")
+        for name in names:
+            STEPS[name](Path(folder))
+            done(name)
 
 
-def _score(text: Path) -> None:
+def _score(folder: Path) -> None:
     """Score with a model of single words, which no other kernel is needed for."""
     import numpy as np
 
-    import unrolled
+    from unrolled.language_models.evaluation import evaluate
     from unrolled.ngram.model import NgramModel
     from unrolled.ngram.trie.layout import packed_size, word_bits
     from unrolled.ngram.trie.packed_trie import PackedTrie
@@ -152,50 +176,59 @@ def _score(text: Path) -> None:
     )
     model = NgramModel(trie, Vocabulary.from_arrays(words, "first use"))
     model.log_probs(np.array([1, 3, 2], np.int32))
-    unrolled.evaluate(model, str(text), threads=1)
+    evaluate(model, str(folder / "a.txt"), threads=1)
     tokenise("\u00e9".encode() * 40_000)  # so much is checked by a kernel
 
 
-def _convert(arpa: Path, folder: Path) -> None:
+def _convert(folder: Path) -> None:
     from unrolled.ngram.arpa.files import write_arpa
     from unrolled.ngram.editing.quantization import quantize
     from unrolled.ngram.model import load_ngram
 
-    model = load_ngram(arpa, "compiling")
+    model = load_ngram(folder / "a.arpa", "compiling")
     write_arpa(model, folder / "b.arpa")
     quantize(model, threads=1)
 
 
-def _query(arpa: Path, text: Path) -> None:
-    import unrolled
+def _edit(folder: Path) -> None:
+    from unrolled.language_models.generation import predict
     from unrolled.ngram.editing.mixing import mix, tune_weights
-    from unrolled.ngram.editing.pruning import entropy_prune
+    from unrolled.ngram.editing.pruning import entropy_prune, filter_vocabulary
     from unrolled.ngram.model import load_ngram
 
-    model = load_ngram(arpa, "compiling")
-    unrolled.predict(model, "a", 1)
-    model.score("a")
+    model = load_ngram(folder / "a.arpa", "compiling")
+    predict(model, "a", 1)
     entropy_prune(model, 1e-9, threads=1)
-    tune_weights([model, model], str(text), threads=1)
+    filter_vocabulary(model, ["a"], threads=1)
+    tune_weights([model, model], str(folder / "a.txt"), threads=1)
     mix([model, model], [0.5, 0.5], threads=1)
 
 
-def _rescore() -> None:
+def _rescore(folder: Path) -> None:
     import numpy as np
 
+    from unrolled.integrations import kenlm
+    from unrolled.language_models.cache import CacheModel
     from unrolled.rescoring.nbest import NbestLists
     from unrolled.rescoring.rescore import tune_rescoring
+    from unrolled.text.vocabulary import Vocabulary
 
+    model = kenlm.Model(str(folder / "a.arpa"))
+    model.score("a")
+    assert "a" in model
+    model.BaseScore(kenlm.State(), "a", kenlm.State())
+    CacheModel(Vocabulary.from_words(["a"])).log_probs(np.array([1, 3, 2], np.int32))
     lists = NbestLists("rnnlm", ["u"], np.array([0, 2]), ["a", "b"], np.zeros(2), None)
     tune_rescoring(lists, np.array([-1.0, -2.0]), ["a"], restarts=0)
 
 
-def _train(text: Path, folder: Path) -> None:
+def _train_ngrams(folder: Path) -> None:
     from unrolled.ngram.counts.count_files import write_counts
     from unrolled.ngram.counts.counting import count_ngrams
     from unrolled.ngram.training import train_ngram, train_on_counts
     from unrolled.text.corpus import TextOptions, read_corpus
 
+    text = folder / "a.txt"
     train_ngram(text, order=3, threads=1)
     train_ngram(text, order=2, smoothing="katz", threads=1)
     train_ngram(text, order=2, options=TextOptions(tokens="char"), threads=1)
@@ -205,5 +238,40 @@ def _train(text: Path, folder: Path) -> None:
     train_on_counts(folder / "counts", threads=1)
 
 
+def _train_nets(folder: Path) -> None:
+    from unrolled.neural.training import train_net
+
+    text = folder / "a.txt"
+    common: dict[str, Any] = {"epochs": 1, "batch": 4, "hidden": 8, "classes": 2, "threads": 1}
+    train_net(text, **common)
+    train_net(text, cell="elman", tied=False, maxent_size=100, **common)
+
+
+def _train_taggers(folder: Path) -> None:
+    from unrolled.tagging.data.columns import TaggedSentence
+    from unrolled.tagging.training import train_tagger
+
+    sentence = TaggedSentence(("Ann", "ran"), ("B-PER", "O"))
+    for cell in ("elman", "lstm", "gru"):
+        tagger = train_tagger(
+            [sentence, sentence], cell=cell, hidden=8, embedding=8, epochs=1, threads=1
+        )
+    tagger.predict([["Ann", "ran"]])
+    tagger.n_best(["Ann", "ran"], 2)
+
+
+# In an order in which every other one takes about half of the time.
+STEPS: dict[str, Callable[[Path], None]] = {
+    "scoring with n-grams": _score,
+    "conversion of n-grams": _convert,
+    "pruning and mixing": _edit,
+    "rescoring": _rescore,
+    "training of n-grams": _train_ngrams,
+    "nets": _train_nets,
+    "taggers": _train_taggers,
+}
+NEURAL = ("nets", "taggers")
+
+
 if __name__ == "__main__":
-    compile_all()
+    _run(sys.argv[1:], lambda name: print(name, flush=True))

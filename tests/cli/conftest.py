@@ -32,7 +32,6 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         captured = capsys.readouterr()
         return code, captured.out, captured.err
 
-    monkeypatch.setenv("UNROLLED_COMPILING", "1")  # no background process from tests
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     yield call
     for number, handler in before.items():

@@ -23,7 +23,6 @@ def files(tmp_path):
 
 def run(monkeypatch, capsys, *words):
     monkeypatch.setattr(sys, "argv", ["unrolled", *map(str, words)])
-    monkeypatch.setenv("UNROLLED_COMPILING", "1")
     code = 0
     try:
         main()

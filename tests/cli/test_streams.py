@@ -32,7 +32,7 @@ def _shell(
     folder: Path, words: str, redirections: str = "", **variables: str
 ) -> subprocess.CompletedProcess[str]:
     command = f"'{sys.executable}' -c '{MAIN}' {words} {redirections}"
-    environment = {**os.environ, "UNROLLED_COMPILING": "1", **variables}
+    environment = {**os.environ, **variables}
     done = subprocess.run(
         ["bash", "-o", "pipefail", "-c", command],
         cwd=folder, env=environment, capture_output=True, text=True, input="the cat\n",
@@ -128,7 +128,7 @@ def test_results_in_a_pipe_are_exact_in_any_locale(folder: Path, variables: dict
 def _on_terminal(folder: Path, words: Sequence[str], **variables: str) -> bytes:
     """What a terminal gets."""
     ours, theirs = pty.openpty()
-    environment = {**os.environ, "UNROLLED_COMPILING": "1", "TERM": "xterm", **variables}
+    environment = {**os.environ, "TERM": "xterm", **variables}
     process = subprocess.Popen(
         [sys.executable, "-c", MAIN, *words], cwd=folder, env=environment, stdin=theirs,
         stdout=theirs, stderr=theirs,

@@ -153,7 +153,6 @@ def test_without_the_extra_the_command_is_told(monkeypatch: pytest.MonkeyPatch) 
 def test_the_command_writes_the_file_and_refuses_other_models(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("UNROLLED_COMPILING", "1")
     model = small_model()
     model.save(tmp_path / "net.safetensors")
     counts = unrolled.train_ngram(texts=["a b", "b c"], order=2, smoothing="witten-bell")

@@ -105,7 +105,6 @@ def test_settings_that_are_not_allowed(settings: dict[str, Any], message: str) -
 def test_the_command_takes_nets_only_and_repeated_words_gain(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("UNROLLED_COMPILING", "1")
     model = small_model()
     model.save(tmp_path / "net")
     counts = unrolled.train_ngram(texts=["a b", "b c"], order=2, smoothing="witten-bell")

@@ -142,7 +142,6 @@ def test_a_loss_that_no_model_has_is_an_error(loss: float, monkeypatch: pytest.M
 def test_the_command_takes_nets_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("UNROLLED_COMPILING", "1")
     small_model().save(tmp_path / "net")
     counts = unrolled.train_ngram(texts=["a b", "b c"], order=2, smoothing="witten-bell")
     counts.save(tmp_path / "ngram")

@@ -1,20 +1,20 @@
-"""Kernels that run without Numba once their code is kept."""
+"""Kernels that run without Numba once their code is cached."""
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import unrolled
-from unrolled.runtime import cached_kernels as kept_kernels
-from unrolled.runtime.cached_kernels import KeptKernel
+from unrolled.runtime import cached_kernels, code_cache
+from unrolled.runtime.cached_kernels import CachedKernel
 from unrolled.text.vocabulary import readonly
 
 TEXT = readonly(np.frombuffer("naïve ".encode() + b"\xff", np.uint8))
@@ -29,65 +29,37 @@ print("numba" in sys.modules, "torch" in sys.modules)
 """
 
 
-def a_kernel() -> KeptKernel:
-    return KeptKernel("unrolled.text.utf8_kernels", "first_invalid", "u1[]")
+def a_kernel() -> CachedKernel:
+    return CachedKernel("unrolled.text.utf8_kernels", "first_invalid", "u1[]")
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "cache"))
-    return tmp_path / "cache"
+    return tmp_path / "cache" / "unrolled"
 
 
 @pytest.fixture
-def compilings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def compilations(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     done: list[str] = []
-    compiled: Callable[..., object] = KeptKernel._compiled
+    compiled: Callable[..., Any] = CachedKernel._compiled
 
-    def noted(self: KeptKernel) -> object:
+    def noted(self: CachedKernel) -> Any:
         done.append(self.name)
         return compiled(self)
 
-    monkeypatch.setattr(KeptKernel, "_compiled", noted)
+    monkeypatch.setattr(CachedKernel, "_compiled", noted)
     return done
 
 
-def test_code_is_compiled_once_and_kept(folder: Path, compilings: list[str]) -> None:
+def test_code_is_compiled_once_and_cached(folder: Path, compilations: list[str]) -> None:
     assert [a_kernel()(TEXT), a_kernel()(TEXT)] == [7, 7]
-    assert compilings == ["first_invalid"]
+    assert compilations == ["first_invalid"]
     assert len(list(folder.iterdir())) == 1
-
-
-def test_code_is_compiled_anew_when_a_source_of_it_changes(
-    folder: Path, compilings: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    a_kernel()(TEXT)
-    facts = json.loads(next(folder.iterdir()).read_bytes().split(b"\n")[1])
-    changed = "runtime/intrinsics.py"
-    assert {"text/utf8_kernels.py", "runtime/kernels.py", changed} <= set(facts["sources"])
-    stamps = kept_kernels._stamps
-    monkeypatch.setattr(kept_kernels, "_stamps", lambda names: {**stamps(names), changed: [0, 0]})
-    assert a_kernel()(TEXT) == 7
-    assert len(compilings) == 2
-
-
-def test_a_process_that_outlives_a_change_keeps_and_loads_nothing(
-    folder: Path, compilings: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    began = kept_kernels._began
-    monkeypatch.setattr(kept_kernels, "_began", 0)  # all files have changed since
-    assert a_kernel()(TEXT) == 7
-    assert not folder.exists()
-    monkeypatch.setattr(kept_kernels, "_began", began)
-    a_kernel()(TEXT)
-    assert len(list(folder.iterdir())) == 1
-    monkeypatch.setattr(kept_kernels, "_began", 0)
-    a_kernel()(TEXT)
-    assert len(compilings) == 3
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "header flipped", "empty", "no header"])
-def test_damaged_code_is_compiled_anew(folder: Path, compilings: list[str], damage: str) -> None:
+def test_damaged_code_is_compiled_anew(folder: Path, compilations: list[str], damage: str) -> None:
     a_kernel()(TEXT)
     path = next(folder.iterdir())
     content = path.read_bytes()
@@ -101,16 +73,58 @@ def test_damaged_code_is_compiled_anew(folder: Path, compilings: list[str], dama
         }[damage]
     )
     assert a_kernel()(TEXT) == 7
-    assert len(compilings) == 2
+    assert len(compilations) == 2
     assert path.read_bytes() == content
 
 
-def test_without_a_folder_to_keep_code_in_kernels_still_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def _raise(*_: Any) -> Any:
+    raise RuntimeError("a fault of the test")
+
+
+FAULTS: dict[str, tuple[Any, str, Any]] = {
+    "the code does not load": (cached_kernels, "_address", _raise),
+    "the code cannot be emitted": (cached_kernels, "_object_code", _raise),
+    "a type is unknown": (cached_kernels, "_numba_type", _raise),
+    "the result is of an unknown type": (cached_kernels, "_results", _raise),
+    "other arguments are expected": (cached_kernels, "_llvm_types", lambda *_: ["i64"]),
+    "the processor is unknown": (cached_kernels, "_target_machine", _raise),
+    "the cache cannot be read": (code_cache, "read", _raise),
+    "the cache cannot be written": (code_cache, "write", _raise),
+    "the versions are unknown": (code_cache, "_versions", _raise),
+    "the header has no symbol": (code_cache, "read", lambda *_: ({"results": [1, True]}, b"")),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_numba_calls_the_kernel_where_its_code_cannot_run_alone(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
-    (tmp_path / "file").touch()
-    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "file" / "below"))
-    assert a_kernel()(TEXT) == 7
+    monkeypatch.setattr(*FAULTS[fault])
+    kernel, bound = a_kernel(), a_kernel().bind(TEXT)
+    for _ in range(2):
+        assert kernel(TEXT) == bound() == 7
+    assert isinstance(kernel._function, cached_kernels._NumbaFunction)
+
+
+def test_kernels_that_need_numba_at_run_time_fall_back_to_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the options that Numba does not document: its entry for Python calls Python."""
+    from unrolled.runtime import kernels
+    from unrolled.text import utf8_kernels
+
+    plain = kernels._decorator(nogil=True)(utf8_kernels.first_invalid.py_func)
+    monkeypatch.setattr(utf8_kernels, "first_invalid", plain)
+    kernel = a_kernel()
+    assert kernel(TEXT) == 7
+    assert isinstance(kernel._function, cached_kernels._NumbaFunction)
+
+
+def test_options_that_numba_does_not_know_are_left_out() -> None:
+    from unrolled.runtime import kernels
+
+    assert kernels._if_known(no_such_option=True) == {}
+    assert kernels._if_known(no_cfunc_wrapper=True)
 
 
 def test_arguments_of_another_kind_are_refused(folder: Path) -> None:

@@ -50,7 +50,10 @@ def main() -> None:
 def _run() -> None:
     """Run the command and see to it that all results have been written."""
     from unrolled.cli.app import app
+    from unrolled.cli.progress import announce_compilation
+    from unrolled.runtime.listeners import compilation_listeners
 
+    compilation_listeners[:] = [announce_compilation]
     try:
         try:
             app()

@@ -8,6 +8,7 @@ import typer
 
 from unrolled.cli import models, query, train
 from unrolled.cli.compare import compare, demo
+from unrolled.cli.compile import compile_kernels
 from unrolled.cli.experiment import experiment
 from unrolled.cli.export import export
 from unrolled.cli.gradients import gradients
@@ -46,6 +47,7 @@ for command in (
 ):
     app.command()(command)
 app.command("filter")(models.filter_words)
+app.command("compile")(compile_kernels)
 
 
 @app.callback(invoke_without_command=True)

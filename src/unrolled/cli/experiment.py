@@ -55,12 +55,10 @@ def experiment(
 
     An interrupted experiment continues after the models that it has finished.
     """
-    from unrolled.cli.progress import compiling_announced
     from unrolled.experiments import run_experiment
 
-    with compiling_announced():
-        run_experiment(
-            name, data, size=size, output=output, jobs=jobs, device=device,
-            report=lambda line: print(line, file=sys.stderr, flush=True),
-        )  # fmt: skip
+    run_experiment(
+        name, data, size=size, output=output, jobs=jobs, device=device,
+        report=lambda line: print(line, file=sys.stderr, flush=True),
+    )  # fmt: skip
     typer.echo(str(output / f"{name}-{size}.json"))

@@ -71,11 +71,11 @@ def gradients(
 
         unrolled gradients --cell elman --start orthogonal -o pictures/
     """
-    from unrolled.cli.progress import Stages, compiling_announced
+    from unrolled.cli.progress import Stages
     from unrolled.gradients.measure import compare_cells, measure_cell, measure_gradients
 
     _check(inputs, cell)
-    with compiling_announced(), Stages() as stages:
+    with Stages() as stages:
         stages.stage("gradients by lag and Jacobians")
         if cell is not None:
             fresh: Any = {"hidden": hidden, "layers": layers, "steps": steps, "batch": batch,

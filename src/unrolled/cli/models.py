@@ -99,11 +99,11 @@ def convert(
 
         unrolled convert lm.safetensors small.safetensors --quantize 8
     """
-    from unrolled.cli.progress import Stages, compiling_announced
+    from unrolled.cli.progress import Stages
     from unrolled.storage.loading import load
 
     check_output(target)
-    with compiling_announced(), Stages() as stages:
+    with Stages() as stages:
         from unrolled.ngram.editing.quantization import check_bits
         from unrolled.ngram.editing.quantization import quantize as quantized
         from unrolled.ngram.model import load_ngram
@@ -147,14 +147,14 @@ def prune(
 
         unrolled prune big.arpa small.arpa --ngrams 1000000
     """
-    from unrolled.cli.progress import Stages, compiling_announced
+    from unrolled.cli.progress import Stages
     from unrolled.errors import SettingError
 
     given = [value for value in (threshold, ngrams, megabytes) if value is not None]
     if len(given) != 1:
         raise SettingError("give one of --threshold, --ngrams and --megabytes")
     check_output(target)
-    with compiling_announced(), Stages() as stages:
+    with Stages() as stages:
         from unrolled.ngram.editing.pruning import entropy_prune, prune_to_size
         from unrolled.ngram.model import load_ngram
 
@@ -194,10 +194,10 @@ def filter_words(
 
         unrolled filter lm.safetensors medical.safetensors --words terms.txt
     """
-    from unrolled.cli.progress import Stages, compiling_announced
+    from unrolled.cli.progress import Stages
 
     check_output(target)
-    with compiling_announced(), Stages() as stages:
+    with Stages() as stages:
         from unrolled.ngram.editing.pruning import filter_vocabulary
         from unrolled.ngram.model import load_ngram
 
@@ -254,7 +254,7 @@ def mix(
 
         unrolled mix kn5.safetensors --cache 100 -o adaptive.safetensors --tune dev.txt
     """
-    from unrolled.cli.progress import Stages, compiling_announced
+    from unrolled.cli.progress import Stages
     from unrolled.errors import SettingError
     from unrolled.language_models.protocol import LanguageModel
     from unrolled.storage.loading import load_as
@@ -262,7 +262,7 @@ def mix(
     if tune and weights:
         raise SettingError("give --tune or --weights, not both")
     check_output(output)
-    with compiling_announced(), Stages() as stages:
+    with Stages() as stages:
         opened = [load_as(source, LanguageModel, "mix") for source in sources]
         given = shared.numbers(weights, float, "--weights") or None
         if cache is not None:

@@ -142,7 +142,7 @@ def net(
         -o lstm.safetensors
     """
     from unrolled.cli.models import check_output
-    from unrolled.cli.progress import Stages, compiling_announced
+    from unrolled.cli.progress import Stages
 
     check_output(output)
     kept = checkpoint or output.with_name(output.name + ".checkpoint")
@@ -150,7 +150,7 @@ def net(
     options = shared.text_options(
         tokens=tokens, lower=lower, invalid=invalid, specials=specials, field=field
     )
-    with compiling_announced(), Stages() as stages:
+    with Stages() as stages:
         from unrolled.neural.training import train_net
         from unrolled.training.distributed import is_first
 

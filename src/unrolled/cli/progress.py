@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
-from contextlib import AbstractContextManager
 from types import TracebackType
+
+from unrolled.runtime.listeners import compilation_listeners
 
 QUIET_SECONDS = 2.0
 
@@ -37,6 +38,15 @@ class Stages:
         """A stage begins."""
         self._close()
         self._say(f"{self._clock()} {name}")
+
+    def steps_done(self, done: int, total: int, name: str) -> None:
+        """A step of known work is done: a bar."""
+        bar = "#" * (20 * done // total)
+        text = f"{self._clock()} [{bar:20}] {done} of {total}: {name}"
+        if self.terminal:
+            self._draw(text)
+        else:
+            self._say(text)
 
     def bytes_read(self, count: int) -> None:
         """So many more bytes of the input were read."""
@@ -96,8 +106,7 @@ def _print(text: str) -> None:
     sys.stderr.flush()
 
 
-def compiling_announced() -> AbstractContextManager[None]:
-    """Say so, once, when kernels have to be compiled: the first use after installation."""
-    from unrolled import compilation as first_use
-
-    return first_use.compiling_announced(_print)
+def announce_compilation() -> None:
+    """Say once that kernels are being compiled, and what would spare it."""
+    compilation_listeners.remove(announce_compilation)
+    _print("note: compiling kernels, once; `unrolled compile` compiles all of them ahead of use\n")

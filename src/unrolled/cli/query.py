@@ -87,7 +87,7 @@ def evaluate(
 
         unrolled evaluate names.safetensors test.conll
     """
-    from unrolled.cli.progress import Stages, compiling_announced
+    from unrolled.cli.progress import Stages
     from unrolled.errors import SettingError
     from unrolled.language_models.evaluation import evaluate as measure
     from unrolled.language_models.protocol import LanguageModel
@@ -95,7 +95,7 @@ def evaluate(
 
     if dynamic and cache:
         raise SettingError("--dynamic and --cache cannot be had together", hint="Name one of them")
-    with compiling_announced(), Stages() as stages:
+    with Stages() as stages:
         opened = load(model)
         if opened.kind == "tagger":
             layout = tagging.column_format(
@@ -165,25 +165,23 @@ def score(
 
         unrolled score news.safetensors story.txt --by word --unit bits > surprisal.tsv
     """
-    from unrolled.cli.progress import compiling_announced
 
     shared.check_choice("--by", by, ("sentence", "word"))
     shared.check_choice("--unit", unit, tuple(_UNITS))
     shared.check_choice("--format", format, ("tsv", "jsonl"))
-    with compiling_announced():
-        opened = _load(model, "score")
-        options = shared.input_options(opened, tokens, lower, field)
-        given: dict[str, Any] = {"options": options, "threads": threads}
-        lines = _lines(texts or "-", options)
-        if by == "word":
-            rows = _word_rows(opened, lines, unit, totals, given)
-        else:
-            rows = _sentence_rows(opened, lines, unit, given)
-        columns = ["sentence", "word", unit, "oov", "order"] if by == "word" else [unit, "sentence"]
-        if format == "tsv":
-            print("\t".join(columns))
-        for row in rows:
-            print(_tsv(row) if format == "tsv" else _json(row, unit))
+    opened = _load(model, "score")
+    options = shared.input_options(opened, tokens, lower, field)
+    given: dict[str, Any] = {"options": options, "threads": threads}
+    lines = _lines(texts or "-", options)
+    if by == "word":
+        rows = _word_rows(opened, lines, unit, totals, given)
+    else:
+        rows = _sentence_rows(opened, lines, unit, given)
+    columns = ["sentence", "word", unit, "oov", "order"] if by == "word" else [unit, "sentence"]
+    if format == "tsv":
+        print("\t".join(columns))
+    for row in rows:
+        print(_tsv(row) if format == "tsv" else _json(row, unit))
 
 
 def _sentence_rows(
@@ -246,16 +244,14 @@ def rank(
 
         unrolled rank news.safetensors "the cat is small" "small the is cat"
     """
-    from unrolled.cli.progress import compiling_announced
     from unrolled.language_models.scoring import rank as order
 
-    with compiling_announced():
-        opened = _load(model, "rank")
-        options = shared.input_options(opened, tokens, lower)
-        given = sentences or list(_lines("-", options))
-        print("log10\tsentence")
-        for log_prob, sentence in order(opened, given, options=options):
-            print(f"{log_prob * _UNITS['log10']:.4f}\t{sentence}")
+    opened = _load(model, "rank")
+    options = shared.input_options(opened, tokens, lower)
+    given = sentences or list(_lines("-", options))
+    print("log10\tsentence")
+    for log_prob, sentence in order(opened, given, options=options):
+        print(f"{log_prob * _UNITS['log10']:.4f}\t{sentence}")
 
 
 def predict(
@@ -274,17 +270,15 @@ def predict(
 
         unrolled predict news.safetensors "in the united"
     """
-    from unrolled.cli.progress import compiling_announced
     from unrolled.language_models.generation import predict as likeliest
 
-    with compiling_announced():
-        opened = _load(model, "predict")
-        contexts = _lines("-", opened.text_options) if context == "-" else [context]
-        print("line\tprobability\tword" if context == "-" else "probability\tword")
-        for number, words in enumerate(contexts, 1):
-            line = f"{number}\t" if context == "-" else ""
-            for word, probability in likeliest(opened, words, count):
-                print(f"{line}{probability:.6f}\t{word}")
+    opened = _load(model, "predict")
+    contexts = _lines("-", opened.text_options) if context == "-" else [context]
+    print("line\tprobability\tword" if context == "-" else "probability\tword")
+    for number, words in enumerate(contexts, 1):
+        line = f"{number}\t" if context == "-" else ""
+        for word, probability in likeliest(opened, words, count):
+            print(f"{line}{probability:.6f}\t{word}")
 
 
 def generate(
@@ -304,19 +298,17 @@ def generate(
 
         unrolled generate news.safetensors -n 5 --seed 1
     """
-    from unrolled.cli.progress import compiling_announced
     from unrolled.language_models.generation import generate as draw
 
-    with compiling_announced():
-        opened = _load(model, "generate")
-        for number in range(count):
-            sentence = draw(
-                opened,
-                context=context,
-                max_words=max_words,
-                temperature=temperature,
-                top_k=top_k,
-                seed=None if seed is None else seed + number,
-            )
-            print(sentence)
-            sys.stdout.flush()
+    opened = _load(model, "generate")
+    for number in range(count):
+        sentence = draw(
+            opened,
+            context=context,
+            max_words=max_words,
+            temperature=temperature,
+            top_k=top_k,
+            seed=None if seed is None else seed + number,
+        )
+        print(sentence)
+        sys.stdout.flush()

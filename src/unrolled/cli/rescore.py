@@ -52,7 +52,6 @@ def rescore(
         unrolled rescore lm.safetensors test.nbest --format moses --lm-scale 0.4 --mix 1 --best
     """
     from unrolled.cli.models import check_output
-    from unrolled.cli.progress import compiling_announced
     from unrolled.errors import SettingError
     from unrolled.language_models.protocol import LanguageModel
     from unrolled.rescoring import rescore as rescoring
@@ -65,25 +64,24 @@ def rescore(
         if target is not None:
             check_output(target)
     weights = rescoring.RescoringWeights(lm_scale, mix, word_penalty)
-    with compiling_announced():
-        lists = read_nbest(nbest, format, acoustic=acoustic, old_lm=old_lm, lm_label=lm_label)
-        said = read_references(references, lists) if references is not None else None
-        new = rescoring.new_scores(lists, load_as(model, LanguageModel, "rescore"))
-        if said is not None and tune:
-            weights = rescoring.tune_rescoring(lists, new, said, start=weights)
-            print(f"tuned: {weights.line()}", file=sys.stderr)
-        totals = rescoring.totals(lists, new, weights)
-        if said is not None:
-            for name, found in (
-                ("first", rescoring.errors_of_best(lists, -1.0 * lists.owners, said)),
-                ("rescored", rescoring.errors_of_best(lists, totals, said)),
-                ("oracle", rescoring.oracle_errors(lists, said)),
-            ):
-                print(f"{name + ':':10}{found.line()}", file=sys.stderr)
-        order = rescoring.ranked(lists, totals)
-        _write(output, nbest_lines(lists, order, totals, new, best=best))
-        if scores is not None:
-            _write(scores, score_lines(lists, order, totals, new))
+    lists = read_nbest(nbest, format, acoustic=acoustic, old_lm=old_lm, lm_label=lm_label)
+    said = read_references(references, lists) if references is not None else None
+    new = rescoring.new_scores(lists, load_as(model, LanguageModel, "rescore"))
+    if said is not None and tune:
+        weights = rescoring.tune_rescoring(lists, new, said, start=weights)
+        print(f"tuned: {weights.line()}", file=sys.stderr)
+    totals = rescoring.totals(lists, new, weights)
+    if said is not None:
+        for name, found in (
+            ("first", rescoring.errors_of_best(lists, -1.0 * lists.owners, said)),
+            ("rescored", rescoring.errors_of_best(lists, totals, said)),
+            ("oracle", rescoring.oracle_errors(lists, said)),
+        ):
+            print(f"{name + ':':10}{found.line()}", file=sys.stderr)
+    order = rescoring.ranked(lists, totals)
+    _write(output, nbest_lines(lists, order, totals, new, best=best))
+    if scores is not None:
+        _write(scores, score_lines(lists, order, totals, new))
 
 
 def _write(path: Path | None, lines: Iterable[str]) -> None:

@@ -149,7 +149,7 @@ def tagger(
         unrolled train tagger book.txt --task punctuation -o punctuation.safetensors
     """
     from unrolled.cli.models import check_output
-    from unrolled.cli.progress import Stages, compiling_announced
+    from unrolled.cli.progress import Stages
 
     check_output(output)
     kept = checkpoint or output.with_name(output.name + ".checkpoint")
@@ -171,7 +171,7 @@ def tagger(
         "freeze_vectors": freeze_vectors, "vector_words": vector_words, "seed": seed,
     }  # fmt: skip
     layout = column_format(word_column, tag_column, separator, comment=comment, names=tag_names)
-    with compiling_announced(), Stages() as stages:
+    with Stages() as stages:
         from unrolled.tagging.training import train_tagger
 
         train, held_out = _task_data(task, files, valid, encoding)

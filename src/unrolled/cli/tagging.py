@@ -119,27 +119,25 @@ def tag(
 
         unrolled tag names.safetensors news.txt --format jsonl > tagged.jsonl
     """
-    from unrolled.cli.progress import compiling_announced
     from unrolled.tagging.punctuation import bare_words, restore_text
 
     shared.check_choice("--input", input, ("text", "words", "columns"))
     shared.check_choice("--format", format, ("auto", "columns", "jsonl", "inline", "text"))
     shared.check_choice("--marks", marks, ("keep", "renew"))
     size = 1 if not files and sys.stdin.isatty() else batch
-    with compiling_announced():
-        opened = _tagger(model, threads).to(device)
-        layout = column_format(word_column, None, separator, comment=comment, tagged=False)
-        format, kind = _settled(opened, format, input)
-        lines = _Lines(files or "-", encoding, invalid)
-        for some in _batches(_inputs(lines, kind, layout), size):
-            given = [bare_words(line)[0] for line in some] if kind == "bare" else some
-            results = opened.tag(given, confidences=format == "jsonl")
-            for source, result in zip(some, results, strict=True):
-                if (kind, format) == ("bare", "text"):
-                    sys.stdout.write(restore_text(source, result.tags, marks=marks) + "\n")
-                else:
-                    sys.stdout.write(_written(result, format))
-            sys.stdout.flush()
+    opened = _tagger(model, threads).to(device)
+    layout = column_format(word_column, None, separator, comment=comment, tagged=False)
+    format, kind = _settled(opened, format, input)
+    lines = _Lines(files or "-", encoding, invalid)
+    for some in _batches(_inputs(lines, kind, layout), size):
+        given = [bare_words(line)[0] for line in some] if kind == "bare" else some
+        results = opened.tag(given, confidences=format == "jsonl")
+        for source, result in zip(some, results, strict=True):
+            if (kind, format) == ("bare", "text"):
+                sys.stdout.write(restore_text(source, result.tags, marks=marks) + "\n")
+            else:
+                sys.stdout.write(_written(result, format))
+        sys.stdout.flush()
 
 
 def _tagger(path: str, threads: int) -> Tagger:

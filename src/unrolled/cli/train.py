@@ -89,7 +89,7 @@ def ngram(
         zcat big.gz | unrolled train ngram - -o big.arpa --vocabulary-size 200000
     """
     from unrolled.cli.models import check_output, save_model
-    from unrolled.cli.progress import Stages, compiling_announced
+    from unrolled.cli.progress import Stages
     from unrolled.text.corpus import source_bytes
 
     check_output(output)
@@ -119,7 +119,7 @@ def ngram(
         "words": shared.read_words(vocabulary),
     }
     multipliers = shared.numbers(weights, int, "--weights")
-    with compiling_announced(), Stages(source_bytes(texts) or 0) as stages:
+    with Stages(source_bytes(texts) or 0) as stages:
         from unrolled.ngram.editing.quantization import check_bits
         from unrolled.ngram.editing.quantization import quantize as quantized
 
@@ -193,7 +193,7 @@ def count(
 
         unrolled count monday.gz tuesday.gz --from-counts -o both.gz
     """
-    from unrolled.cli.progress import Stages, compiling_announced
+    from unrolled.cli.progress import Stages
     from unrolled.errors import SettingError
     from unrolled.text.corpus import read_corpus, source_bytes
 
@@ -209,7 +209,7 @@ def count(
     factors = shared.numbers(weights, int, "--weights") or None
     if factors and not from_counts:
         raise SettingError("--weights goes with --from-counts")
-    with compiling_announced(), Stages(source_bytes(texts) or 0) as stages:
+    with Stages(source_bytes(texts) or 0) as stages:
         from unrolled.ngram.counts.count_files import read_counts, write_counts
         from unrolled.ngram.counts.counting import count_ngrams
 

@@ -22,7 +22,7 @@ from unrolled.language_models.sentences import encode_sentences, sentence_starts
 from unrolled.ngram.query.scoring_work import work_arrays
 from unrolled.ngram.trie.layout import inverse_spreader
 from unrolled.ngram.trie.packed_trie import PackedTrie
-from unrolled.runtime.cached_kernels import KeptKernel
+from unrolled.runtime.cached_kernels import CachedKernel
 from unrolled.runtime.threads import run_slices
 from unrolled.storage.loading import load_as
 from unrolled.storage.model_file import ModelFile, arrays_under, prefixed
@@ -36,12 +36,12 @@ Array = np.ndarray[Any, Any]
 NEARLY_ZERO = -98.0  # log10; the quick way to score writes -99 for log 0
 
 _MODEL = "i8[] u8[] u8[] u4[] f4[] f4[] u1[] f4[][] f4[] u8[] f4[] i8"  # PackedTrie.query_arrays
-_SCORE = KeptKernel(
+_SCORE = CachedKernel(
     "unrolled.ngram.query.scoring_kernels",
     "score",
     f"{_MODEL} f8 i4[] i8[]! f4[]! u1[]! i8[]! u4[]! f8[]!",
 )
-_NEXT_DISTRIBUTION = KeptKernel(
+_NEXT_DISTRIBUTION = CachedKernel(
     "unrolled.ngram.query.query_kernels", "next_distribution", f"{_MODEL} i8 i8[] f4[]!"
 )
 

@@ -1,25 +1,27 @@
-"""What we take from Numba, imported here and nowhere else, so that a command is told of it.
+"""What this package takes from Numba. Nothing else imports Numba, which takes half a second.
 
-Most commands on models that exist need no compiler (`kept_kernels`), and to import it takes longer
-than many of them do.
+Commands that only read a model run without it: see `cached_kernels`.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from unrolled.compilation import before_numba, kernel_compiles
+from llvmlite import ir
+from numba import extending, njit, types
+from numba.core import caching, cgutils, errors, event
+from numba.core.compiler import CompileResult
+from numba.core.serialize import dumps
+from numba.np.arrayobj import populate_array
+from numba.np.numpy_support import from_dtype
 
-before_numba()
-
-from llvmlite import ir  # noqa: E402
-from numba import extending, njit, types  # noqa: E402
-from numba.core import cgutils, errors, event  # noqa: E402
-from numba.np.arrayobj import populate_array  # noqa: E402
-from numba.np.numpy_support import from_dtype  # noqa: E402
+from unrolled.runtime.listeners import notify_compilation
 
 __all__ = [
+    "CompileResult",
+    "caching",
     "cgutils",
+    "dumps",
     "errors",
     "extending",
     "from_dtype",
@@ -30,12 +32,12 @@ __all__ = [
 ]
 
 
-class _Announcer(event.Listener):
+class _Notifier(event.Listener):
     def on_start(self, event: Any) -> None:
-        kernel_compiles()
+        notify_compilation()
 
     def on_end(self, event: Any) -> None:
         pass
 
 
-event.register("numba:compile", _Announcer())  # type: ignore[no-untyped-call]
+event.register("numba:compile", _Notifier())  # type: ignore[no-untyped-call]

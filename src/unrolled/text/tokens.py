@@ -12,13 +12,13 @@ from typing import Any, Literal
 import numpy as np
 
 from unrolled.errors import MissingExtraError, TextError
-from unrolled.runtime.cached_kernels import KeptKernel
+from unrolled.runtime.cached_kernels import CachedKernel
 from unrolled.text.options import TextOptions
 from unrolled.text.sources import Block, Sources, raw_blocks
 from unrolled.text.vocabulary import readonly
 
 _HIGH_RUNS = re.compile(rb"[\x80-\xff]+")
-_FIRST_INVALID = KeptKernel("unrolled.text.utf8_kernels", "first_invalid", "u1[]")
+_FIRST_INVALID = CachedKernel("unrolled.text.utf8_kernels", "first_invalid", "u1[]")
 _FORMS: dict[str, Literal["NFC", "NFKC"]] = {"nfc": "NFC", "nfkc": "NFKC"}
 _FINAL_SIGMA = "Σ".encode()
 

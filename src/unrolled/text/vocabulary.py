@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unrolled.errors import FormatError, SettingError, TextError
-from unrolled.runtime.cached_kernels import KeptKernel
+from unrolled.runtime.cached_kernels import CachedKernel
 from unrolled.text.hashing import MAX_PROBES, RECENT, SCANNED, hash_word
 from unrolled.text.specials import (
     ALL_KEPT,
@@ -30,7 +30,7 @@ from unrolled.text.specials import (
 
 __all__ = ["BOS", "EOS", "SPECIALS", "UNK", "EncodedBlock", "Vocabulary", "readonly"]
 
-_ENCODE_LINES = KeptKernel(
+_ENCODE_LINES = CachedKernel(
     "unrolled.text.encoding_kernels",
     "encode_lines",
     "u1[] u1[] u4[] u8[] u8[]! i8 i8 i4[]! i8[][]! u8[]!",

@@ -26,11 +26,11 @@ from unrolled.ngram.trie.layout import packed_size, spread_words, word_bits
 from unrolled.ngram.trie.packed_trie import PackedTrie, pack
 from unrolled.ngram.trie.packing import pack_fields, pack_words, unpack_words
 from unrolled.ngram.trie.table import NgramTable
-from unrolled.runtime.cached_kernels import KeptKernel
+from unrolled.runtime.cached_kernels import CachedKernel
 from unrolled.storage.loading import load
 from unrolled.text.vocabulary import BOS, EOS
 
-_find_child = KeptKernel("unrolled.ngram.trie.trie_kernels", "find_child", "u8[] i8 i8 i8 i8")
+_find_child = CachedKernel("unrolled.ngram.trie.trie_kernels", "find_child", "u8[] i8 i8 i8 i8")
 
 
 @numba.njit
