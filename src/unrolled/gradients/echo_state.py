@@ -18,18 +18,20 @@ True
 
 from __future__ import annotations
 
-import inspect
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
 import numpy as np
 
 from unrolled.errors import SettingError
+from unrolled.settings import check_names, check_settings, setting, settings_of
 
 Array = np.ndarray[Any, Any]
 
 _BLOCK = 512  # steps whose states are held at a time
 
 
+@dataclass(eq=False)
 class EchoStateNetwork:
     """A regressor of sequences.
 
@@ -37,63 +39,44 @@ class EchoStateNetwork:
     Targets are (T,), (T, O), (B, T) or (B, T, O), one a step; or, with ``last=True``, (B,) or
     (B, O), one for each whole sequence.
 
-    Args:
-        units: H, size of the reservoir.
-        spectral_radius: of the recurrent weights; below 1 the state forgets its start.
-        leak: a, share of a state that is new.
-        input_scale: input weights are uniform within it, of both signs.
-        bias_scale: the same of b.
-        reservoir: "sparse", a few random weights into each unit, or "cycle", each unit into the
-            next (Rodan, Tino 2011), whose linear memory is the longest: all singular values are
-            equal.
-        connections: recurrent weights into each unit of a sparse reservoir.
-        ridge: penalty on the read-out's squared weights, but its constant's.
-        washout: first steps of a sequence that the read-out does not learn from.
-        squares: read from squared states too.
-        last: read only the last state of each sequence.
-        seed: of the reservoir.
+    As in scikit-learn, settings are stored unchanged, and `fit` checks them.
 
     >>> EchoStateNetwork(50).set_params(leak=0.5).get_params()["leak"]
     0.5
     """
 
-    _stream: tuple[Array, int]  # the last state of a stream, and its number of steps
-
-    def __init__(
-        self,
-        units: int = 300,
-        *,
-        spectral_radius: float = 0.9,
-        leak: float = 1.0,
-        input_scale: float = 0.5,
-        bias_scale: float = 0.1,
-        reservoir: str = "sparse",
-        connections: int = 10,
-        ridge: float = 1e-8,
-        washout: int = 100,
-        squares: bool = False,
-        last: bool = False,
-        seed: int = 0,
-    ) -> None:
-        # Stored unchanged, as scikit-learn requires; `fit` checks them.
-        self.units = units
-        self.spectral_radius = spectral_radius
-        self.leak = leak
-        self.input_scale = input_scale
-        self.bias_scale = bias_scale
-        self.reservoir = reservoir
-        self.connections = connections
-        self.ridge = ridge
-        self.washout = washout
-        self.squares = squares
-        self.last = last
-        self.seed = seed
-
-    # -- scikit-learn's conventions --------------------------------------------------------------
+    units: int = setting(300, "H, size of the reservoir.", minimum=1)
+    _: KW_ONLY
+    spectral_radius: float = setting(
+        0.9, "Of the recurrent weights; below 1 the state forgets its start.", above=0
+    )
+    leak: float = setting(1.0, "a, share of a state that is new.", above=0, maximum=1)
+    input_scale: float = setting(0.5, "Input weights are uniform within it, of both signs.")
+    bias_scale: float = setting(0.1, "The same of b.")
+    reservoir: str = setting(
+        "sparse",
+        "sparse, a few random weights into each unit, or cycle, each unit into the next (Rodan, "
+        "Tino 2011), whose linear memory is the longest: all singular values are equal.",
+        choices=("sparse", "cycle"),
+    )
+    connections: int = setting(
+        10, "Recurrent weights into each unit of a sparse reservoir.", minimum=1
+    )
+    ridge: float = setting(
+        1e-8, "Penalty on the read-out's squared weights, but its constant's.", minimum=0
+    )
+    washout: int = setting(
+        100, "First steps of a sequence that the read-out does not learn from.", minimum=0
+    )
+    squares: bool = setting(False, "Read from squared states too.")
+    last: bool = setting(False, "Read only the last state of each sequence.")
+    seed: int = setting(0, "Of the reservoir.")
+    # The last state of a stream, and its number of steps.
+    _stream: tuple[Array, int] = field(init=False, repr=False)
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Settings by name."""
-        return {name: getattr(self, name) for name in _settings()}
+        """Settings by name, as scikit-learn asks for them."""
+        return {name: getattr(self, name) for name in settings_of(type(self))}
 
     def set_params(self, **settings: Any) -> EchoStateNetwork:
         """Change settings; they count from the next `fit` on.
@@ -101,10 +84,8 @@ class EchoStateNetwork:
         Raises:
             SettingError: an unknown name.
         """
+        check_names(settings, type(self))
         for name, value in settings.items():
-            if name not in _settings():
-                allowed = ", ".join(_settings())
-                raise SettingError(f"the setting '{name}' is unknown, allowed are {allowed}")
             setattr(self, name, value)
         return self
 
@@ -130,7 +111,9 @@ class EchoStateNetwork:
         if "reservoir_" not in vars(self):
             self._begin(x.shape[2])
         y = self._targets(y, x, several)
-        state, seen = (np.zeros((len(x), self.units)), 0) if several else self._stream
+        state, seen = self._stream
+        if several:
+            state, seen = np.zeros((len(x), self.units)), 0
         for begin, states, inputs in self._blocks(x, state):
             first = max(self.washout - seen - begin, 0)
             if self.last:
@@ -213,7 +196,7 @@ class EchoStateNetwork:
 
     def _begin(self, width: int) -> None:
         """Draw the reservoir and reset the read-out."""
-        self._check()
+        check_settings(self)
         random = np.random.default_rng(self.seed)
         if self.reservoir == "cycle":
             self._sources = np.roll(np.arange(self.units), 1)[:, None]
@@ -234,17 +217,6 @@ class EchoStateNetwork:
         # decomposition, with the targets as further columns, loses no digits. It is (F, F + O).
         self.triangle_: Array | None = None
         self._readout: Array | None = None
-
-    def _check(self) -> None:
-        allowed = {
-            "units": self.units >= 1, "spectral_radius": self.spectral_radius > 0,
-            "leak": 0 < self.leak <= 1, "reservoir": self.reservoir in ("sparse", "cycle"),
-            "connections": self.connections >= 1, "ridge": self.ridge >= 0,
-            "washout": self.washout >= 0,
-        }  # fmt: skip
-        for name, fits in allowed.items():
-            if not fits:
-                raise SettingError(f"{name} is {getattr(self, name)}, allowed are {_ALLOWED[name]}")
 
     def _step(self, x: Array, state: Array) -> Array:
         """The next states (B, H) of inputs (B, E)."""
@@ -327,17 +299,6 @@ class EchoStateNetwork:
         y = y[..., None] if self._flat else y
         return y if several or self.last else y[None]
 
-    def __repr__(self) -> str:
-        settings = ", ".join(f"{name}={value!r}" for name, value in self.get_params().items())
-        return f"EchoStateNetwork({settings})"
-
-
-_ALLOWED = {
-    "units": "1 and more", "spectral_radius": "numbers above 0", "leak": "above 0 to 1",
-    "reservoir": "sparse and cycle", "connections": "1 and more", "ridge": "0 and more",
-    "washout": "0 and more",
-}  # fmt: skip
-
 
 def nrmse(y: Array, predicted: Array) -> float:
     """Root mean squared error over the standard deviation of y: 0 is perfect, 1 a constant guess.
@@ -355,7 +316,3 @@ def _sequences(x: Array) -> tuple[Array, bool]:
     if x.ndim not in (2, 3) or 0 in x.shape:
         raise SettingError(f"inputs have the shape {x.shape}, allowed are (T, E) and (B, T, E)")
     return (x, True) if x.ndim == 3 else (x[None], False)
-
-
-def _settings() -> list[str]:
-    return list(inspect.signature(EchoStateNetwork.__init__).parameters)[1:]
