@@ -14,7 +14,7 @@ import numpy as np
 
 from unrolled.errors import SettingError, TextError, UnrolledWarning
 from unrolled.language_models.protocol import LanguageModel, require_normalised
-from unrolled.language_models.sentences import joined_lines, line_slices
+from unrolled.language_models.sentences import line_slices
 from unrolled.runtime.threads import run_ahead
 from unrolled.text.vocabulary import UNK
 from unrolled.version import __version__
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 
 CHUNK_BYTES = 1 << 20  # of text scored at a time: few, so that all threads end at about one time
-BLOCK_BYTES = 8 << 20  # of texts= that are joined, as files are read
 MANY_UNKNOWN = 0.2  # share of unknown words above which text and model may not fit
 FEW_WORDS = 50  # that are too few to judge by
 
@@ -159,7 +158,7 @@ def evaluate(
         totals = sum(results, np.zeros(5))
     known_log_prob, tokens, sentences, oov, oov_log_prob = totals.tolist()
     if sentences == 0:
-        raise TextError("the text is empty", where=None if sources is None else _shown(sources))
+        raise TextError("the text is empty: it has no perplexity")
     result = Perplexity(
         known_log_prob,
         int(tokens),
@@ -205,31 +204,16 @@ def _scoring(
 def _blocks(
     sources: Sources | None, texts: Iterable[str] | None, options: TextOptions
 ) -> Iterator[Block]:
-    from unrolled.text.corpus import read_blocks
+    from unrolled.text.sources import text_blocks
+    from unrolled.text.tokens import cut_blocks, read_blocks
 
     if (sources is None) == (texts is None):
-        raise SettingError("evaluate takes sources or texts, one of the two")
+        raise SettingError("evaluate takes either sources or texts")
     if sources is not None:
         return read_blocks(sources, options)
     if isinstance(texts, str):
         raise SettingError("texts is one text", hint="Give a list of them")
-    return _joined(texts or (), options)
-
-
-def _joined(texts: Iterable[str], options: TextOptions) -> Iterator[Block]:
-    """Blocks of the lines of many texts."""
-    from unrolled.text.corpus import Block, tokenise
-
-    batch: list[str] = []
-    first, size = 1, 0
-    for text in texts:
-        batch.append(text)
-        size += len(text)
-        if size >= BLOCK_BYTES:
-            yield Block(tokenise(joined_lines(batch), options), "texts", first)
-            first, size, batch = first + len(batch), 0, []
-    if batch:
-        yield Block(tokenise(joined_lines(batch), options), "texts", first)
+    return cut_blocks(text_blocks(texts or ()), options)
 
 
 def _chunks(block: Block, size: int) -> Iterator[Lines]:
@@ -241,10 +225,6 @@ def _chunks(block: Block, size: int) -> Iterator[Lines]:
             return block.place(data.count(b"\n", 0, start) + line)
 
         yield memoryview(data)[start:stop], place
-
-
-def _shown(sources: Sources) -> str:
-    return str(sources[0] if isinstance(sources, list | tuple) and len(sources) == 1 else sources)
 
 
 def _warn_of_unknown_words(result: Perplexity, model: LanguageModel, options: TextOptions) -> None:

@@ -33,7 +33,10 @@ def encode_sentences(
         raise SettingError("sentences is one text", hint="Give a list of them, or use score")
     if not sentences:
         return np.zeros(0, np.int32)
-    data = tokenise(joined_lines(sentences), options)
+    text = "\n".join([*sentences, ""])
+    if text.count("\n") != len(sentences):
+        text = "\n".join([*(sentence.replace("\n", " ") for sentence in sentences), ""])
+    data = tokenise(text, options)
 
     def ids_of(start: int, stop: int) -> Array:
         ids: Array = vocabulary.encode_block(memoryview(data)[start:stop], specials="keep").ids
@@ -41,14 +44,6 @@ def encode_sentences(
 
     parts = run_slices(ids_of, line_slices(data, -(-len(data) // threads)), threads)
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
-
-
-def joined_lines(sentences: Sequence[str]) -> str:
-    """Sentences as lines of one text; a newline in one is a space."""
-    text = "\n".join([*sentences, ""])
-    if text.count("\n") != len(sentences):
-        text = "\n".join([*(sentence.replace("\n", " ") for sentence in sentences), ""])
-    return text
 
 
 def line_slices(data: bytes, size: int) -> Iterator[tuple[int, int]]:
