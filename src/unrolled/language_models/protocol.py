@@ -170,13 +170,12 @@ class LanguageModel(StoredModel):
 
         return score
 
-    @contextlib.contextmanager
-    def use_threads(self, threads: int) -> Iterator[int]:
+    def use_threads(self, threads: int) -> contextlib.AbstractContextManager[int]:
         """Limit the threads of the model's own arithmetic; gives how many texts to score at once.
 
         A model whose arithmetic is threaded itself, such as a net, is given one text at a time.
         """
-        yield threads
+        return contextlib.nullcontext(threads)
 
     @abstractmethod
     def start(self) -> State:

@@ -12,9 +12,7 @@ Nothing is trained: the cache works with any net.
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -24,9 +22,8 @@ from torch import Tensor
 from unrolled.errors import SettingError
 from unrolled.language_models.protocol import LanguageModel
 from unrolled.neural.cells import State as NetState
-from unrolled.neural.model import NeuralModel
+from unrolled.neural.model import AdaptedNet
 from unrolled.neural.streams import in_order, steps_of
-from unrolled.storage.loading import require_kind
 from unrolled.text.vocabulary import BOS, EOS, UNK
 
 Array = np.ndarray[Any, Any]
@@ -36,7 +33,7 @@ State = tuple[NetState, Cache]
 CHUNK_STEPS = 64  # tokens that are scored at a time
 
 
-class ContinuousCacheModel(LanguageModel):
+class ContinuousCacheModel(AdaptedNet):
     """A net with a cache over its outputs, as a language model; </s> is a word like others.
 
     In a running text the cache is kept from sentence to sentence; sentences that are scored apart
@@ -53,7 +50,6 @@ class ContinuousCacheModel(LanguageModel):
     """
 
     kind, kind_name = "continuous-cache", "a net with a continuous cache"
-    carries_context = True
 
     def __init__(
         self, model: LanguageModel, *, window: int = 500, weight: float = 0.1, theta: float = 0.5
@@ -64,25 +60,13 @@ class ContinuousCacheModel(LanguageModel):
             raise SettingError(f"the cache's weight is {weight}, allowed are 0 to below 1")
         if not 0 <= theta < math.inf:
             raise SettingError(f"the cache's theta is {theta}, allowed are 0 and more")
-        super().__init__(model.vocabulary, model.config, path=model.path)
-        self.model = require_kind(model, NeuralModel, "a cache over outputs")
+        super().__init__(model, "a cache over outputs")
         self.window, self.weight, self.theta = window, weight, theta
 
     @property
     def name(self) -> str:
         """The net's with ``-cache-`` and the window."""
         return f"{self.model.name}-cache-{self.window}"
-
-    @property
-    def parameters(self) -> int:
-        """Those of the net."""
-        return self.model.parameters
-
-    @contextlib.contextmanager
-    def use_threads(self, threads: int) -> Iterator[int]:
-        """Limit the net's threads."""
-        with self.model.use_threads(threads) as at_once:
-            yield at_once
 
     def log_probs(self, ids: Array) -> Array:
         """Log-probability of each of ids (T,), each sentence with a cache of its own; float32."""

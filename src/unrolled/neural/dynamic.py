@@ -14,10 +14,9 @@ it is.
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -27,11 +26,10 @@ from torch import Tensor, nn
 from unrolled.errors import SettingError, UnrolledError
 from unrolled.language_models.protocol import LOWEST, LanguageModel, TextScorer
 from unrolled.neural.cells import State
-from unrolled.neural.model import NeuralModel
+from unrolled.neural.model import AdaptedNet
 from unrolled.neural.output_layers import FullSoftmax, OutputLayer
 from unrolled.neural.streams import Batch, in_order, steps_of
 from unrolled.runtime.memory import keep_freed_memory
-from unrolled.storage.loading import require_kind
 from unrolled.text.vocabulary import UNK
 
 Array = np.ndarray[Any, Any]
@@ -40,7 +38,7 @@ RATE = 0.3
 CHUNK_STEPS = 20
 
 
-class DynamicModel(LanguageModel):
+class DynamicModel(AdaptedNet):
     """A net under dynamic evaluation, as a language model.
 
     Only a running text is learned from. Sentences that are scored apart, and words one by one, have
@@ -58,7 +56,6 @@ class DynamicModel(LanguageModel):
     """
 
     kind, kind_name = "dynamic", "a net under dynamic evaluation"
-    carries_context = True
 
     def __init__(
         self,
@@ -77,8 +74,7 @@ class DynamicModel(LanguageModel):
             raise SettingError(f"clip_norm is {clip_norm}, allowed are 0 and more")
         if not 0 <= decay < 1:
             raise SettingError(f"decay is {decay}, allowed are 0 to below 1")
-        super().__init__(model.vocabulary, model.config, path=model.path)
-        self.model = require_kind(model, NeuralModel, "dynamic evaluation")
+        super().__init__(model, "dynamic evaluation")
         self.rate, self.chunk_steps = rate, chunk_steps
         self.clip_norm, self.decay = clip_norm, decay
 
@@ -86,11 +82,6 @@ class DynamicModel(LanguageModel):
     def name(self) -> str:
         """The net's with ``-dynamic``."""
         return f"{self.model.name}-dynamic"
-
-    @property
-    def parameters(self) -> int:
-        """Those of the net."""
-        return self.model.parameters
 
     def text_log_probs(self, ids: Array) -> Array:
         """Log-probability of each of ids (T,) of a running text, learned from on the way; float32.
@@ -105,28 +96,6 @@ class DynamicModel(LanguageModel):
     def text_scorer(self, progress: Callable[[int], None] | None = None) -> TextScorer:
         """Scores the parts of one text; each part goes on with what was learned before it."""
         return _Learner(self, progress).score
-
-    @contextlib.contextmanager
-    def use_threads(self, threads: int) -> Iterator[int]:
-        """Limit the net's threads."""
-        with self.model.use_threads(threads) as at_once:
-            yield at_once
-
-    def log_probs(self, ids: Array) -> Array:
-        """Log-probability of each of ids (T,), every sentence by itself, by the trained weights."""
-        return self.model.log_probs(ids)
-
-    def start(self) -> State:
-        """The state after <s>."""
-        return self.model.start()
-
-    def advance(self, state: State, word: int) -> State:
-        """The state after one more word."""
-        return self.model.advance(state, word)
-
-    def next_log_probs(self, state: State) -> Array:
-        """Log-probability of every word as the next, (V,) float32, by the trained weights."""
-        return self.model.next_log_probs(state)
 
 
 class _Learner:

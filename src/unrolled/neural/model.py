@@ -19,6 +19,7 @@ from unrolled.neural.config import NetConfig
 from unrolled.neural.net import Net, build_net
 from unrolled.neural.streams import Batch, Steps, by_sentence, contiguous_batches, steps_of
 from unrolled.settings import stored_config, with_current_names
+from unrolled.storage.loading import require_kind
 from unrolled.storage.model_file import ModelFile, arrays_under, prefixed
 from unrolled.text.vocabulary import BOS, UNK, Vocabulary
 
@@ -209,6 +210,45 @@ class NeuralModel(LanguageModel):
 
     def __repr__(self) -> str:
         return f"NeuralModel({self.name}, {self.parameters:,} parameters, path={self.path!r})"
+
+
+class AdaptedNet(LanguageModel):
+    """A net that adapts to a running text; sentences by themselves it scores as the net does.
+
+    Raises:
+        SettingError: the model is no net; ``purpose`` is what needs one.
+    """
+
+    carries_context = True
+
+    def __init__(self, model: LanguageModel, purpose: str) -> None:
+        super().__init__(model.vocabulary, model.config, path=model.path)
+        self.model = require_kind(model, NeuralModel, purpose)
+
+    @property
+    def parameters(self) -> int:
+        """Those of the net."""
+        return self.model.parameters
+
+    def use_threads(self, threads: int) -> contextlib.AbstractContextManager[int]:
+        """Limit the net's threads."""
+        return self.model.use_threads(threads)
+
+    def log_probs(self, ids: Array) -> Array:
+        """Log-probability of each of ids (T,), every sentence by itself; (T,) float32."""
+        return self.model.log_probs(ids)
+
+    def start(self) -> Any:
+        """The state after <s>."""
+        return self.model.start()
+
+    def advance(self, state: Any, word: int) -> Any:
+        """The state after one more word."""
+        return self.model.advance(state, word)
+
+    def next_log_probs(self, state: Any) -> Array:
+        """Log-probability of every word as the next one, (V,) float32."""
+        return self.model.next_log_probs(state)
 
 
 def _checked_classes(class_of: Array, size: int, where: str) -> Array:
