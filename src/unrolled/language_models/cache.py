@@ -117,14 +117,9 @@ class CacheModel(LanguageModel):
         result[BOS] = -np.inf
         return result
 
-    def contents(self) -> dict[str, Any]:
-        """The arguments of `write_model`."""
-        return {
-            "kind": self.kind,
-            "config": self.config,
-            "arrays": prefixed("vocabulary.", self.vocabulary.arrays()),
-            "provenance": self.provenance,
-        }
+    def arrays(self) -> dict[str, Any]:
+        """The arrays of its file by name."""
+        return prefixed("vocabulary.", self.vocabulary.arrays())
 
     @classmethod
     def from_file(cls, file: ModelFile) -> CacheModel:

@@ -232,15 +232,14 @@ class Mixture(LanguageModel):
         Raises:
             SettingError: a model that cannot be stored.
         """
+        inner = [model.contents() for model in self.models]
         arrays: dict[str, Array] = {}
-        stored = []
-        for number, model in enumerate(self.models):
-            parts = model.contents()
-            arrays |= prefixed(f"{number}/", parts.pop("arrays"))
-            stored.append(parts)
+        for number, stored in enumerate(inner):
+            arrays |= prefixed(f"{number}/", stored.pop("arrays"))
+        config = {**self.config, "models": inner}
         return {
             "kind": self.kind,
-            "config": {**self.config, "models": stored},
+            "config": config,
             "arrays": arrays,
             "provenance": self.provenance,
         }

@@ -138,6 +138,23 @@ class LanguageModel(StoredModel):
             "provenance": self.provenance,
         }
 
+    def contents(self) -> dict[str, Any]:
+        """The arguments of `write_model` that store it."""
+        return {
+            "kind": self.kind,
+            "config": self.config,
+            "arrays": self.arrays(),
+            "provenance": self.provenance,
+        }
+
+    def arrays(self) -> dict[str, Any]:
+        """The arrays of its file by name, not copied.
+
+        Raises:
+            SettingError: this model cannot be stored.
+        """
+        raise SettingError(f"{self.name} cannot be stored in a file")
+
     # -- probabilities ---------------------------------------------------------------------------
 
     @abstractmethod

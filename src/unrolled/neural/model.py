@@ -176,18 +176,12 @@ class NeuralModel(LanguageModel):
 
     # -- storage ---------------------------------------------------------------------------------
 
-    def contents(self) -> dict[str, Any]:
-        """The arguments of `write_model`."""
-        arrays = parameter_arrays(self.net)
-        arrays |= prefixed("vocabulary.", self.vocabulary.arrays())
+    def arrays(self) -> dict[str, Any]:
+        """The arrays of its file by name."""
+        arrays = parameter_arrays(self.net) | prefixed("vocabulary.", self.vocabulary.arrays())
         if self.net.class_of is not None:
             arrays["class_of"] = self.net.class_of
-        return {
-            "kind": self.kind,
-            "config": self.config,
-            "arrays": arrays,
-            "provenance": self.provenance,
-        }
+        return arrays
 
     @classmethod
     def from_file(cls, file: ModelFile) -> NeuralModel:

@@ -245,16 +245,10 @@ class NgramModel(LanguageModel):
 
     # -- storage ---------------------------------------------------------------------------------
 
-    def contents(self) -> dict[str, Any]:
-        """The arguments of `write_model`; arrays are not copied."""
-        arrays = prefixed("trie.", self.trie.arrays())
-        arrays |= prefixed("vocabulary.", self.vocabulary.arrays())
-        return {
-            "kind": self.kind,
-            "config": self.config,
-            "arrays": arrays,
-            "provenance": self.provenance,
-        }
+    def arrays(self) -> dict[str, Any]:
+        """The arrays of its file by name, not copied."""
+        words = prefixed("vocabulary.", self.vocabulary.arrays())
+        return prefixed("trie.", self.trie.arrays()) | words
 
     @classmethod
     def from_file(cls, file: ModelFile) -> NgramModel:

@@ -74,13 +74,9 @@ class StoredModel(ABC):
         size = Path(self.path).stat().st_size if self.path else None
         return {"name": self.name, "parameters": self.parameters, "bytes": size}
 
+    @abstractmethod
     def contents(self) -> dict[str, Any]:
-        """The arguments of `write_model` that store it; arrays are not copied.
-
-        Raises:
-            SettingError: this model cannot be stored.
-        """
-        raise SettingError(f"{self.name} cannot be stored in a file")
+        """The arguments of `write_model` that store it; arrays are not copied."""
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write one ``.safetensors`` file; nothing is left behind when that fails."""
