@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from unrolled.errors import FormatError, NotNormalisedError
+from unrolled.errors import FormatError, NotNormalisedError, SettingError
 from unrolled.language_models.sentences import encode_sentences, sentence_starts
 from unrolled.storage.loading import StoredModel
 from unrolled.text.vocabulary import BOS, EOS, UNK, Vocabulary
@@ -92,7 +92,7 @@ class LanguageModel(StoredModel):
         path: its file.
     """
 
-    kind_name = "a language model"
+    kind, kind_name = "language-model", "a language model"
     vocabulary: Vocabulary
 
     def __init__(
