@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from unrolled.errors import MissingExtraError, SettingError, TextError
@@ -102,3 +104,74 @@ def test_mistakes_are_refused():
         TaggerEstimator().fit(X, y[:3])
     with pytest.raises(TextError, match="sentence 1: 1 tags for 3 words"):
         TaggerEstimator().fit(X[:1], [["O"]])
+
+
+def test_probabilities_of_all_tags():
+    X, y = data()
+    estimator = TaggerEstimator(**SMALL).fit(X, y)
+    assert estimator.classes_.tolist() == ["B-PER", "I-PER", "O"]
+    found = estimator.predict_proba([*X[:3], []])
+    assert [rows.shape for rows in found] == [(3, 3)] * 3 + [(0, 3)]
+    for rows, tags in zip(found[:3], estimator.predict(X[:3]), strict=True):
+        np.testing.assert_allclose(rows.sum(axis=1), 1)
+        assert estimator.classes_[rows.argmax(axis=1)].tolist() == tags
+    single = estimator.tagger_.tag(X[:1])[0]  # the chain's own marginals of the tags it chose
+    assert single.confidences == pytest.approx(found[0].max(axis=1), abs=0.05)
+    softmax = TaggerEstimator(**SMALL, output_layer="softmax").fit(X, y)
+    np.testing.assert_allclose(softmax.predict_proba(X[:1])[0].sum(axis=1), 1)
+    assert not hasattr(TaggerEstimator(), "classes_")
+
+
+def test_a_pickle_holds_the_tagger(tmp_path):
+    joblib = pytest.importorskip("joblib")
+    X, y = data()
+    estimator = TaggerEstimator(**SMALL).fit(X, y)
+    joblib.dump(estimator, tmp_path / "e.joblib")
+    again = joblib.load(tmp_path / "e.joblib")
+    assert again.predict(X) == estimator.predict(X)
+    assert again.get_params() == estimator.get_params()
+    assert pickle.loads(pickle.dumps(TaggerEstimator(hidden=4))).get_params()["hidden"] == 4
+    code = (
+        "import joblib, sys; e = joblib.load(sys.argv[1])\n"
+        "assert e.predict([['Ann', 'saw', 'it']]) == [['B-PER', 'O', 'O']]"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "e.joblib")], check=True)
+
+
+def test_a_trained_estimator_is_cross_validated_by_several_processes():
+    selection = pytest.importorskip("sklearn.model_selection")
+    from sklearn.utils.validation import check_is_fitted
+
+    X, y = data()
+    estimator = TaggerEstimator(**SMALL).fit(X, y)
+    check_is_fitted(estimator)
+    two = selection.cross_val_score(estimator, X, y, cv=2, n_jobs=2)
+    assert two.tolist() == selection.cross_val_score(estimator, X, y, cv=2).tolist()
+
+
+def test_numpy_tags_are_strings_or_refused():
+    X, y = data(8)
+    settings = {**SMALL, "epochs": 1}
+    expected = TaggerEstimator(**settings).fit(X, y).predict(X)
+    arrays = [np.array(sentence) for sentence in X], [np.array(tags) for tags in y]
+    assert TaggerEstimator(**settings).fit(*arrays).predict(arrays[0]) == expected
+    objects = np.empty(8, object), np.empty(8, object)
+    for array, given in zip(objects, (X, y), strict=True):
+        array[:] = given
+    assert TaggerEstimator(**settings).fit(*objects).predict(X) == expected
+    for wrong, message in (
+        ([[1, 0, 0]] * 8, "sentence 1: tags are strings, not int 1. Give their names"),
+        (np.zeros((8, 3)), "sentence 1: tags are strings, not float64"),
+        (np.zeros(8), "sentence 1: the tags are 0.0, and a list of tags is needed"),
+    ):
+        with pytest.raises(TextError, match=message):
+            TaggerEstimator().fit(X, wrong)
+    for features, message in (
+        (
+            [[{"word": "Ann"}]],
+            "sentence 1: words are strings, not dict {'word': 'Ann'}. Give",
+        ),
+        ([{"word": "Ann"}], "sentence 1: the words are {'word': 'Ann'}, and a list of words is"),
+    ):
+        with pytest.raises(TextError, match=message):
+            TaggerEstimator().fit(features, [["O"]])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from unrolled.errors import MissingExtraError, SettingError, TextError
 from unrolled.settings import check_names
@@ -32,6 +34,10 @@ class TaggerEstimator:
 
     Attributes:
         tagger_: after `fit`, the `Tagger`: save it, ask it for spans and confidences.
+        classes_: its tags, sorted.
+
+    A pickle of a trained estimator (``joblib.dump``) holds the whole tagger, as the bytes of its
+    model file.
 
     >>> X = [["Ann", "ran"], ["we", "ran"]] * 8
     >>> y = [["B-PER", "O"], ["O", "O"]] * 8
@@ -68,7 +74,7 @@ class TaggerEstimator:
             y: as many tags for each.
 
         Raises:
-            TextError: sentences and tags are not as many.
+            TextError: sentences and tags are not as many, or are something else than strings.
             SettingError: a setting has a value that is not allowed.
         """
         from unrolled.tagging.training import train_tagger
@@ -88,13 +94,28 @@ class TaggerEstimator:
         )
         return self
 
+    @property
+    def classes_(self) -> np.ndarray[Any, Any]:
+        """(K,) the tags, sorted; columns of `predict_proba`."""
+        if "tagger_" not in self.__dict__:
+            raise AttributeError("the estimator was not trained: call fit first")
+        return np.array(self.tagger_.tags.output_names)
+
     def predict(self, X: Iterable[Sequence[str]]) -> list[list[str]]:  # noqa: N803
         """The tags of each sentence.
 
         Raises:
             SettingError: `fit` was not called.
         """
-        return self._fitted().predict(_words(X))
+        return self._fitted().predict(_words(X, "words"))
+
+    def predict_proba(self, X: Iterable[Sequence[str]]) -> list[np.ndarray[Any, Any]]:  # noqa: N803
+        """(T, K) of each sentence: the probability of each tag of `classes_` for each word.
+
+        Raises:
+            SettingError: `fit` was not called.
+        """
+        return self._fitted().probabilities(_words(X, "words"))
 
     def score(self, X: Iterable[Sequence[str]], y: Iterable[Sequence[str]]) -> float:  # noqa: N803
         """F1 or accuracy of predicting tags, between 0 and 1; see `metric_for_score`.
@@ -107,10 +128,29 @@ class TaggerEstimator:
         tagger = self._fitted()
         sentences = _tagged(X, y)
         gold = [sentence.tags for sentence in sentences]
-        scores = score_spans(gold, tagger.predict([sentence.words for sentence in sentences]))
+        predicted = tagger.predict([sentence.words for sentence in sentences])
+        scheme = None if tagger.tags.has_spans else "none"
+        scores = score_spans(gold, predicted, scheme=scheme)
         wanted = self._settings["metric_for_score"]
         by_spans = tagger.tags.has_spans if wanted == "auto" else wanted == "f1"
         return scores.f1 if by_spans else scores.accuracy
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return "tagger_" in self.__dict__
+
+    def __getstate__(self) -> dict[str, Any]:
+        if "tagger_" not in self.__dict__:
+            return dict(self.__dict__)
+        from unrolled.integrations.model_bytes import model_bytes
+
+        return {**self.__dict__, "tagger_": model_bytes(self.tagger_)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        from unrolled.integrations.model_bytes import model_of_bytes
+
+        self.__dict__.update(state)
+        if "tagger_" in state:
+            self.__dict__["tagger_"] = model_of_bytes(state["tagger_"])
 
     def _fitted(self) -> Tagger:
         tagger: Tagger | None = getattr(self, "tagger_", None)
@@ -135,21 +175,29 @@ class TaggerEstimator:
         return f"TaggerEstimator({', '.join(f'{name}={value!r}' for name, value in given.items())})"
 
 
-def _words(sentences: Iterable[Sequence[str]]) -> list[tuple[str, ...]]:
-    words = []
+def _words(sentences: Iterable[Any], what: str) -> list[tuple[str, ...]]:
+    """Sentences as tuples of strings, NumPy's included; what says words or tags."""
+    found = []
     for number, sentence in enumerate(sentences, 1):
+        where = f"sentence {number}"
         if isinstance(sentence, str):
-            raise TextError(
-                "this is a text, and a list of words is needed",
-                where=f"sentence {number}",
-                hint="Cut it with unrolled.tagging.data.tokeniser.tokenise",
-            )
-        words.append(tuple(sentence))
-    return words
+            hint = "Cut it with unrolled.tagging.data.tokeniser.tokenise"
+            text = f"this is a text, and a list of {what} is needed"
+            raise TextError(text, where=where, hint=hint)
+        if isinstance(sentence, Mapping) or not isinstance(sentence, Iterable):
+            text = f"the {what} are {str(sentence)[:60]}, and a list of {what} is needed"
+            raise TextError(text, where=where, hint="Give a list of lists")
+        for item in sentence:
+            if not isinstance(item, str):
+                shown = f"{type(item).__name__} {item!r}"[:80]
+                hint = "Give their names" if what == "tags" else "Give the words themselves"
+                raise TextError(f"{what} are strings, not {shown}", where=where, hint=hint)
+        found.append(tuple(map(str, sentence)))
+    return found
 
 
 def _tagged(X: Iterable[Sequence[str]], y: Iterable[Sequence[str]]) -> list[TaggedSentence]:  # noqa: N803
-    words, tags = _words(X), _words(y)
+    words, tags = _words(X, "words"), _words(y, "tags")
     if len(words) != len(tags):
         raise TextError(f"there are {len(words)} sentences and tags for {len(tags)}")
     return [

@@ -65,6 +65,7 @@ class Tagger(StoredModel):
         self.config, self.language = net.config, language
         self.settings = dict(settings or {})
         self._known = KnownWords(net.token_width)
+        self._process = os.getpid()
 
     @property
     def name(self) -> str:
@@ -130,6 +131,27 @@ class Tagger(StoredModel):
         found = self.find(_as_sentences(sentences)[0])
         return self.tags.decode(found.ids, found.offsets)
 
+    def probabilities(self, sentences: Sequence[Sequence[str] | TaggedSentence]) -> list[Array]:
+        """(T, K) float64 of each sentence: the probability of each of `tags.output_names`.
+
+        Under a CRF they are marginals; where the tagger's own tags are finer than those of the
+        data, such as S and B of IOBES than B of BIO, they are added up.
+        """
+        given = _as_sentences(sentences)[0]
+        names = self.tags.output_names
+        of_tag = [names.index(name) for name in self.tags.output_of_each]
+        found = [np.zeros((0, len(names)))] * len(given)
+        for batch, scores, packing in self._scored(given):
+            if self.net.crf is None:
+                own = scores.double().softmax(1).cpu().numpy()
+            else:
+                own = self.net.crf.marginals(scores, packing.offsets)[0].numpy()
+            summed = np.zeros((len(own), len(names)))
+            np.add.at(summed.T, of_tag, own.T)
+            for rank, number in enumerate(batch.tolist()):
+                found[number] = summed[packing.offsets[rank] : packing.offsets[rank + 1]]
+        return found
+
     def n_best(
         self, words: Sequence[str] | TaggedSentence, count: int
     ) -> list[tuple[float, list[str]]]:
@@ -188,6 +210,10 @@ class Tagger(StoredModel):
         self, sentences: Sequence[TaggedSentence]
     ) -> Iterator[tuple[Array, Tensor, Packing]]:
         """Batches: which sentences, scores (N, K) of their tags, and how they lie."""
+        if self._process != os.getpid():
+            # Threads do not survive a fork: a second one of OpenMP would be waited for for ever.
+            torch.set_num_threads(1)
+            self._process, self._known = os.getpid(), KnownWords(self.net.token_width)
         lengths = np.array([len(sentence.words) for sentence in sentences], np.int64)
         for batch in by_length(lengths, BATCH_TOKENS):
             chosen = [sentences[number] for number in batch.tolist()]

@@ -199,11 +199,15 @@ def sentences_of_doc(doc: Any) -> list[list[Any]]:
     sentences: list[list[Any]] = []
     for part in parts:
         sentences.append([])
+        newlines = 0
         for token in part:
-            if not token.text.isspace():
-                sentences[-1].append(token)
-            elif token.text.count("\n") > 1:
+            if token.text.isspace():
+                newlines += token.text.count("\n")
+                continue
+            if newlines > 1:
                 sentences.append([])
+            newlines = 0
+            sentences[-1].append(token)
     return [tokens for tokens in sentences if tokens]
 
 

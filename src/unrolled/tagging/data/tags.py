@@ -88,6 +88,23 @@ class TagSet:
         """Whether tags stand for spans, rather than each for itself."""
         return self.scheme != "none"
 
+    @property
+    def output_of_each(self) -> list[str]:
+        """(K,) what each tag is in the output scheme, standing alone."""
+        base = self._output.base
+        if self.scheme == base:
+            return list(self._written)
+        begin = "B" if base in ("BIO", "IOBES") else "I"
+        names = {"O": "O", "B": begin, "S": "S" if base == "IOBES" else begin, "I": "I"}
+        names["E"] = "E" if base == "IOBES" else "I"
+        parts = map(split_tag, self.names)
+        return self._output.written(join_tag(names[prefix], label) for prefix, label in parts)
+
+    @property
+    def output_names(self) -> list[str]:
+        """The tags of the output scheme, sorted."""
+        return sorted(set(self.output_of_each))
+
     def encode(self, sentences: Iterable[Sequence[str]]) -> Array:
         """Ids (N,) int64 of the tags of sentences of the output scheme, end to end."""
         ids = [
