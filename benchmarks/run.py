@@ -36,7 +36,7 @@ BENCHMARKS = (
     "model_size",
     "batch_scoring",
     "python_scoring",
-    "first_use",
+    "compilation",
     "class_softmax_speed",
     "class_softmax_perplexity",
     "time_to_perplexity",
