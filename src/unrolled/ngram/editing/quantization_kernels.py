@@ -13,6 +13,9 @@ Array = np.ndarray[Any, Any]
 CLOSE = 5e-4  # a context whose sum is so nearly right is left as it is
 BALANCED = 0.02  # share of a back-off weight's mass that its children may be off together
 PAIRS = 16  # children of a context that are moved together with another
+# Beyond these a context is no distribution, and no rounding would balance it.
+MOST_SUM = 1.05
+LEAST_ROOM = -1e-3
 
 
 @kernel
@@ -141,9 +144,8 @@ def _settle(
     Returns the back-off code and the excess.
     """
     code, excess = _weigh(book, least, missing, room)
-    for attempt in range(16):
-        if abs(excess) <= CLOSE:
-            break
+    attempt = 0
+    while attempt < 16 and abs(excess) > CLOSE:
         if attempt == 12:
             missing = _move_two(codes, values, book, least, missing, room, np.int64(24))
         reach = 4 if attempt < 6 else 40
@@ -152,6 +154,9 @@ def _settle(
             missing -= values[child_code] - values[codes[child]]
             codes[child] = child_code
             code, excess = _weigh(book, least, missing, room)
+            attempt += 1
+        else:  # the same search would find nothing again
+            attempt = 6 if attempt < 6 else 12 if attempt < 12 else 16
     return code, excess
 
 
@@ -210,14 +215,14 @@ def round_contexts(
             mass += values[code]
             target += probability
         least = 0 if backoffs[context] == -np.inf else 1
-        if low == high:
+        if low == high or exact_room < LEAST_ROOM or target > MOST_SUM:
             backoff_code = _nearest(backoff_book, np.float64(backoffs[context]))
-            excess = np.exp(np.float64(backoff_book[backoff_code])) * room - target
+            excess = np.exp(np.float64(backoff_book[backoff_code])) * room + mass - target
         else:
             room = max(room, 1e-7)
             backoff_code, excess = _settle(here, values, backoff_book, least, target - mass, room)
-            for child in range(low, high):
-                rounded[child] = book[here[child - low]]
+        for child in range(low, high):
+            rounded[child] = book[here[child - low]]
         backoff_codes[context] = backoff_code
         sums[context, 0] = target
         sums[context, 1] = target + excess
