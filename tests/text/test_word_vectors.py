@@ -1,4 +1,4 @@
-"""Word vectors: every format gives the same rows, and broken files are told with their place."""
+"""Word vectors: every format gives the same rows, and broken files are named with their place."""
 
 from __future__ import annotations
 
@@ -138,14 +138,29 @@ BROKEN = [
 
 
 @pytest.mark.parametrize(("data", "message"), BROKEN)
-def test_broken_files_are_told_with_their_place(data: bytes, message: str, tmp_path: Path) -> None:
+def test_broken_files_are_named_with_their_place(data: bytes, message: str, tmp_path: Path) -> None:
     path = tmp_path / "vectors"
     path.write_bytes(data)
     with pytest.raises(TextError, match="^" + message.format(path)):
         read_word_vectors(path, ["the", "cat", "</s>"])
 
 
-def test_files_that_cannot_be_read_are_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize("start", [b"", b"the 1 2\n", b"5 2\n"])
+def test_a_line_that_never_ends_is_refused_before_it_fills_the_memory(
+    start: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "v.gz"
+    path.write_bytes(gzip.compress(start + b"a" * 20_000_000))
+    line = start.count(b"\n") + 1
+    reads = []
+    fill = word_vectors._Input._fill
+    monkeypatch.setattr(word_vectors._Input, "_fill", lambda self: reads.append(1) or fill(self))
+    with pytest.raises(TextError, match=rf"v.gz:{line}: the line has more than 3265536 bytes"):
+        read_word_vectors(path, ["the"])
+    assert len(reads) < 8
+
+
+def test_files_that_cannot_be_read_are_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(TextError, match="no-file.txt: the file cannot be read"):
         read_word_vectors(tmp_path / "no-file.txt", ["the"])
     (tmp_path / "cut.txt.gz").write_bytes(FORMATS["glove.txt.gz"][:-12])

@@ -28,7 +28,7 @@ from unrolled.neural.streams import Batch, by_sentence, contiguous_batches, step
 from unrolled.text.corpus import Corpus, TextOptions
 from unrolled.text.vocabulary import BOS, UNK
 from unrolled.text.word_classes import word_classes
-from unrolled.text.word_vectors import start_at_vectors
+from unrolled.text.word_vectors import read_word_vectors
 from unrolled.training.devices import uses_bfloat16
 from unrolled.training.distributed import Group
 from unrolled.training.optimisers import Groups
@@ -117,10 +117,17 @@ class LanguageModelTask(Task):
                 "the vectors cannot be frozen, for they are the output's too, which are trained",
                 hint="Give the output its own with --no-tied",
             )
-        words, seed = self.corpus.vocabulary, self.config.seed
-        return start_at_vectors(
-            vectors, self.config.vectors, words, frozen=frozen, seed=seed
-        ).line()
+        read = read_word_vectors(self.config.vectors, self.corpus.vocabulary, seed=self.config.seed)
+        if read.width != vectors.shape[1]:
+            raise SettingError(
+                f"the vectors have {read.width} numbers and the net's have {vectors.shape[1]}",
+                where=self.config.vectors,
+                hint=f"Give the net that width with --embedding {read.width}",
+            )
+        with torch.no_grad():
+            vectors.copy_(torch.from_numpy(read.vectors))
+        vectors.requires_grad_(not frozen)
+        return read.line()
 
     def groups(self) -> Groups:
         """Recurrent weights are a group of their own."""

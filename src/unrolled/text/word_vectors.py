@@ -24,10 +24,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import nn
 
-from unrolled.errors import SettingError, TextError
+from unrolled.errors import TextError
 from unrolled.storage.file_kinds import HEAD_BYTES, TEXT, recognise
 from unrolled.text.sources import DAMAGE, damaged, open_reader
 
@@ -36,6 +34,7 @@ Array = np.ndarray[Any, Any]
 READ_BYTES = 1 << 20
 MOST_NUMBERS = 100_000  # of one vector; more is a sign that the file is something else
 LONGEST_WORD = 1 << 16  # bytes
+LONGEST_LINE = LONGEST_WORD + 32 * MOST_NUMBERS  # bytes
 _SUFFIXES = (".gz", ".bz2", ".xz", ".zst")
 _CONTROLS = bytes(n for n in range(32) if n not in b"\t\n\r")
 
@@ -78,13 +77,24 @@ def read_word_vectors(
     Raises:
         TextError: the file cannot be read or is broken, with its place.
     """
-    search = _Search(words)
+    forms = [
+        (word.encode(errors="replace"), word.lower().encode(errors="replace")) for word in words
+    ]
+    wanted = {form for both in forms for form in both}
+    known: dict[bytes, Array] = {}
     with _Input(path) as source:
         records, parse = _records(source)
         for word, data in records:
-            if word in search.wanted and (rows := search.rows(word)):
-                search.take(rows, word, parse(source, data))
-    return search.result(source.width, seed)
+            if word in wanted and word not in known:
+                known[word] = parse(source, data)
+    rows = [known.get(word, known.get(lower)) for word, lower in forms]
+    found = np.array([row is not None for row in rows], bool)
+    given = np.array([row for row in rows if row is not None], np.float32)
+    spread = float(np.sqrt(np.mean(given.astype(np.float64) ** 2))) if given.size else 0.1
+    random = np.random.default_rng(seed)
+    vectors = random.normal(0, spread, (found.size, source.width)).astype(np.float32)
+    vectors[found] = given.reshape(-1, source.width)
+    return WordVectors(vectors, found)
 
 
 def read_vectors(
@@ -117,76 +127,6 @@ def read_vectors(
         if not words:
             raise TextError("the file has no words that can be used", where=source.name)
     return list(words), np.array(list(words.values()), np.float32)
-
-
-def start_at_vectors(
-    vectors: nn.Parameter,
-    path: str | os.PathLike[str],
-    words: Iterable[str],
-    *,
-    frozen: bool = False,
-    seed: int = 1,
-) -> WordVectors:
-    """Set the word vectors (V, E) of a net to those of a file, as `read_word_vectors` reads it.
-
-    Args:
-        frozen: whether they stay as they are in training.
-
-    Raises:
-        TextError: as in `read_word_vectors`. SettingError: vectors of another width.
-    """
-    read = read_word_vectors(path, words, seed=seed)
-    if read.width != vectors.shape[1]:
-        raise SettingError(
-            f"the vectors have {read.width} numbers and the net's have {vectors.shape[1]}",
-            where=os.fspath(path),
-            hint=f"Give the net that width with --embedding {read.width}",
-        )
-    with torch.no_grad():
-        vectors.copy_(torch.from_numpy(read.vectors))
-    vectors.requires_grad_(not frozen)
-    return read
-
-
-class _Search:
-    """The words that are looked for, and what was found."""
-
-    def __init__(self, words: Iterable[str]) -> None:
-        self._exact: dict[bytes, list[int]] = {}
-        self._lower: dict[bytes, list[int]] = {}
-        self._size = 0
-        for number, word in enumerate(words):
-            self._exact.setdefault(word.encode(errors="replace"), []).append(number)
-            if word.lower() != word:
-                lower = word.lower().encode(errors="replace")
-                self._lower.setdefault(lower, []).append(number)
-            self._size += 1
-        self.wanted = self._exact.keys() | self._lower.keys()
-        self._rank = np.zeros(self._size, np.int8)  # 2: found as it is, 1: in lower case
-        self._vectors: dict[int, Array] = {}
-
-    def rows(self, word: bytes) -> list[int]:
-        """The words that a word of the file is wanted for."""
-        rank = self._rank
-        exact = [row for row in self._exact.get(word, ()) if rank[row] < 2]
-        return exact + [row for row in self._lower.get(word, ()) if rank[row] < 1]
-
-    def take(self, rows: list[int], word: bytes, vector: Array) -> None:
-        """Keep a vector for them."""
-        exact = self._exact.get(word, ())
-        for row in rows:
-            self._vectors[row] = vector
-            self._rank[row] = 2 if row in exact else 1
-
-    def result(self, width: int, seed: int) -> WordVectors:
-        """The vectors found, and random ones for the other words."""
-        found = self._rank > 0
-        known = np.array([self._vectors[int(row)] for row in np.flatnonzero(found)], np.float32)
-        spread = float(np.sqrt(np.mean(known.astype(np.float64) ** 2))) if known.size else 0.1
-        random = np.random.default_rng(seed)
-        vectors = random.normal(0, spread, (self._size, width)).astype(np.float32)
-        vectors[found] = known.reshape(-1, width)
-        return WordVectors(vectors, found)
 
 
 # -- the formats -------------------------------------------------------------------------------
@@ -322,7 +262,7 @@ def _shown(text: bytes) -> str:
 
 
 class _Input:
-    """A file, unpacked, as lines and as bytes; damage to it is told as a `TextError`.
+    """A file, unpacked, as lines and as bytes; damage to it is a `TextError`.
 
     Attributes:
         width: E. word: number of the record, for the place of an error in a binary file.
@@ -363,8 +303,18 @@ class _Input:
         return bool(data)
 
     def line(self) -> bytes | None:
-        """The next line without its newline, None at the end."""
+        """The next line without its newline, None at the end.
+
+        Raises:
+            TextError: a line so long that the file must be something else.
+        """
         while (end := self._buffer.find(b"\n", self._at)) < 0:
+            if len(self._buffer) - self._at > LONGEST_LINE:
+                raise TextError(
+                    f"the line has more than {LONGEST_LINE} bytes, which no word vector takes",
+                    where=f"{self.name}:{self._line + 1}",
+                    hint="Give a file of word2vec or GloVe",
+                )
             if not self._fill():
                 end = len(self._buffer)
                 break

@@ -19,7 +19,7 @@ from unrolled.ngram.editing.quantization import check_bits, quantize
 from unrolled.ngram.estimation.smoothing import SMOOTHINGS
 from unrolled.ngram.model import NgramModel
 from unrolled.ngram.trie.layout import BACKOFF_BITS, packed_size
-from unrolled.ngram.trie.packed_trie import CODES
+from unrolled.ngram.trie.packed_trie import CODES, pack
 from unrolled.ngram.trie.table import NgramTable
 from unrolled.storage.loading import load
 from unrolled.storage.model_file import write_model
@@ -166,6 +166,26 @@ def test_stupid_back_off_keeps_its_factor() -> None:
     model = model_of(text_of(3000, 80, seed=4), 80, 3, smoothing="stupid-backoff", backoff=0.3)
     weights = np.exp(quantize(model).trie.unpack().backoffs)
     assert weights == pytest.approx(np.full(weights.size, 0.3), rel=0.05)
+
+
+def test_contexts_that_are_no_distribution_are_rounded_to_the_nearest_codes() -> None:
+    """Where single words sum to more than one no rounding can balance a context: none is sought."""
+    model = model_of(text_of(8_000, 200, seed=2), 200, 3, smoothing="witten-bell")
+    table = model.trie.unpack()
+    table.log_probs[[5, 9]] = -1e-38
+    coded = quantise(NgramModel(pack(table), model.vocabulary, model.config)).trie.unpack()
+    suffixes = table.link_suffixes()
+    for length in (2, 3):
+        here = table.level(length)
+        broken = np.zeros(table.inner, bool)
+        likely = np.isin(suffixes[here] if length == 2 else suffixes[suffixes[here]], [5, 9])
+        broken[table.parents(length)[likely]] = True
+        children = here.start + np.flatnonzero(broken[table.parents(length)])
+        assert children.size > 20
+        book = np.unique(coded.log_probs[here])
+        off = np.abs(coded.log_probs[children] - table.log_probs[children])
+        nearest = np.abs(book[:, None] - table.log_probs[children]).min(axis=0)
+        assert (off <= nearest * 1.001 + 0.2).all()
 
 
 def test_order_one_has_nothing_to_round() -> None:
