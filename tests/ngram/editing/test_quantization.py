@@ -173,7 +173,7 @@ def test_contexts_that_are_no_distribution_are_rounded_to_the_nearest_codes() ->
     model = model_of(text_of(8_000, 200, seed=2), 200, 3, smoothing="witten-bell")
     table = model.trie.unpack()
     table.log_probs[[5, 9]] = -1e-38
-    coded = quantise(NgramModel(pack(table), model.vocabulary, model.config)).trie.unpack()
+    coded = quantize(NgramModel(pack(table), model.vocabulary, model.config)).trie.unpack()
     suffixes = table.link_suffixes()
     for length in (2, 3):
         here = table.level(length)
