@@ -75,3 +75,23 @@ def test_bad_input_is_one_sentence(files, monkeypatch, capsys, words, message):
     assert (code, out) == (2, "")
     assert message in err
     assert err.strip().count("\n") == 0
+
+
+def test_a_folder_of_lists_becomes_a_folder(files, monkeypatch, capsys):
+    lists, out = files / "lists", files / "new" / "lists"
+    lists.mkdir()
+    (lists / "u1.nbest").write_text("-1 -9 3 sat cat the\n-1 -9 3 the cat sat\n")
+    (lists / "u2.nbest").write_text("-1 -9 3 a cat ran\n")
+    words = ("rescore", files / "m.safetensors", lists, "--format", "srilm", "--mix", 1)
+    code, named, err = run(monkeypatch, capsys, *words)
+    assert code == 0, err
+    assert [line.split()[0] for line in named.splitlines()] == ["u1", "u1", "u2"]
+    assert run(monkeypatch, capsys, *words, "-o", out)[0] == 0
+    assert sorted(file.name for file in out.iterdir()) == ["u1.nbest", "u2.nbest"]
+    lines = (out / "u1.nbest").read_text().splitlines()
+    assert [" ".join(line.split()[3:]) for line in lines] == ["the cat sat", "sat cat the"]
+    assert [f"u1 {line}" for line in lines] == named.splitlines()[:2]
+    code, _, err = run(monkeypatch, capsys, *words, "-o", files / "text")
+    assert (code, "text: this is a file. The lists of a folder" in err) == (2, True)
+    best = run(monkeypatch, capsys, *words, "--best")[1]
+    assert best.splitlines() == ["u1 the cat sat", "u2 a cat ran"]

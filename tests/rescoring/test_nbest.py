@@ -8,8 +8,14 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from unrolled.errors import SettingError, TextError
-from unrolled.rescoring.nbest import nbest_lines, read_nbest, read_references, score_lines
+from unrolled.errors import SettingError, TextError, UnrolledWarning
+from unrolled.rescoring.nbest import (
+    nbest_lines,
+    read_nbest,
+    read_references,
+    score_lines,
+    srilm_files,
+)
 
 MOSES = """\
 0 ||| the cat ||| LM0= -5.5 2.0 TM0= -1 -2 ||| -3.25 ||| 0-0 1-1
@@ -93,12 +99,47 @@ def test_srilm_a_folder_of_lists(write, tmp_path):
     np.testing.assert_allclose(lists.acoustic, np.array([-100, -110, -1]) * math.log(10))
     np.testing.assert_allclose(lists.old, np.array([-5, -4, -2]) * math.log(10))
     lines, order, new = rewritten(lists)
-    assert lines[0] == f"-110.000000 {-1 / math.log(10):.6f} 2 a cat"
-    for name, part in (("u1", lines[:2]), ("u2", lines[2:])):
-        write(f"again/{name}.nbest", "\n".join(part))
-    again = read_nbest(str(tmp_path / "again"), "srilm")
-    np.testing.assert_allclose(again.acoustic, lists.acoustic[order], atol=1e-5)
-    np.testing.assert_allclose(again.old, new[order], atol=1e-5)
+    assert lines[0] == f"u1 -110.000000 {-1 / math.log(10):.6f} 2 a cat"
+    named = read_nbest(write("named", "\n".join(lines)), "srilm")
+    numbers = read_nbest(write("named", "\n".join(line[1:] for line in lines)), "srilm")
+    assert (numbers.utterances, numbers.texts) == (["1", "2"], named.texts)
+    plain = read_nbest(write("u", "-1.5 -2 1 3\n-1 -2 4 1 2 3 4\n"), "srilm")
+    assert (plain.utterances, plain.texts) == (["u"], ["3", "1 2 3 4"])
+    for name, part in srilm_files(lists, order, new):
+        write(f"again/{name}", "\n".join(part))
+    for again in (named, read_nbest(str(tmp_path / "again"), "srilm")):
+        assert again.utterances == ["u1", "u2"]
+        assert again.texts == ["a cat", "the cat", ""]
+        np.testing.assert_allclose(again.acoustic, lists.acoustic[order], atol=1e-5)
+        np.testing.assert_allclose(again.old, new[order], atol=1e-5)
+    single = read_nbest(str(tmp_path / "lists" / "u2.nbest"), "srilm")
+    assert rewritten(single)[0] == ["-1.000000 -0.000000 0"]
+
+
+DECIPHER = """NBestList2.0
+(-13) <s> ( st: 0 et: 5 g: 0 a: -1 ) the ( st: 6 et: 20 g: -30 a: -100 ) \
+dh ( st: 6 et: 10 g: 0 a: -40 ) ax ( st: 11 et: 20 g: 0 a: -60 ) cat ( st: 21 et: 40 g: -50 a: -7 )
+(-14) -pau- ( st: 0 et: 5 g: 0 a: -1 ) a ( st: 6 et: 20 g: -30 a: -100 )
+"""
+
+
+def test_lists_of_decipher(write):
+    byte = 1024 * math.log(1.0001)
+    first = read_nbest(write("u1.nbest", "NBestList1.0\n(-1234) the cat\n(-1300) a cat\n"), "srilm")
+    assert (first.utterances, first.texts, first.old) == (["u1"], ["the cat", "a cat"], None)
+    np.testing.assert_allclose(first.acoustic, np.array([-1234, -1300]) * byte)
+    second = read_nbest(write("u2.nbest", DECIPHER.replace("\\\n", "")), "srilm")
+    assert second.texts == ["the cat", "a"]  # without phones, pauses and borders
+    np.testing.assert_allclose(second.acoustic, np.array([-108, -101]) * byte)
+    np.testing.assert_allclose(second.old, np.array([-80, -30]) * byte)
+
+
+def test_lists_without_names_are_noticed(write):
+    for text in ("the cat sat\nthe cat sit\n", "a cat\nthe hat\n"):
+        with pytest.warns(UnrolledWarning, match=r"n: the names of utterances are taken from"):
+            read_nbest(write("n", text), "rnnlm")
+    with pytest.raises(TextError, match="comes again after others. .* or put names there"):
+        read_nbest(write("n", "the cat\na cat\nthe hat\n"), "rnnlm")
 
 
 BAD = [
@@ -115,6 +156,8 @@ BAD = [
     ("rnnlm", "u a\nv b\nu c\n", "n:3: utterance 'u' comes again"),
     ("srilm", "-1 -2\n", "n:1: has 2 fields, not acoustic"),
     ("srilm", "-1 x 1 a\n", "n:1: the language model's score is 'x'"),
+    ("srilm", "NBestList1.0\n-1 a\n", "n:2: begins with '-1', not with a score such as (-1234)"),
+    ("srilm", "NBestList2.0\n(-1) a b\n", "n:2: 'a' is followed by 'b', not by ( st: 1 et: 2"),
     ("srilm", "-inf -1 1 a\n", "n:1: the acoustic score is '-inf'"),
     ("xml", "", "the format is 'xml', allowed are kaldi, moses, rnnlm, srilm"),
 ]

@@ -19,7 +19,12 @@ def rescore(
     ],
     format: Annotated[str, typer.Option(help="kaldi, moses, rnnlm or srilm.", show_default=False)],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Where to write; else standard output.")
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Where to write, for a folder of srilm a folder; else standard output.",
+        ),
     ] = None,
     acoustic: Annotated[str | None, typer.Option(help="Kaldi: archive of acoustic costs.")] = None,
     old_lm: Annotated[
@@ -55,12 +60,22 @@ def rescore(
     from unrolled.errors import SettingError
     from unrolled.language_models.protocol import LanguageModel
     from unrolled.rescoring import rescore as rescoring
-    from unrolled.rescoring.nbest import nbest_lines, read_nbest, read_references, score_lines
+    from unrolled.rescoring.nbest import (
+        nbest_lines,
+        read_nbest,
+        read_references,
+        score_lines,
+        srilm_files,
+    )
     from unrolled.storage.loading import load_as
 
     if tune and references is None:
         raise SettingError("--tune needs --references")
-    for target in (output, scores):
+    many = output is not None and format == "srilm" and Path(nbest).is_dir() and not best
+    if output is not None and many and output.exists() and not output.is_dir():
+        hint = "The lists of a folder are written into a folder"
+        raise SettingError("this is a file", where=str(output), hint=hint)
+    for target in (None if many else output, scores):
         if target is not None:
             check_output(target)
     weights = rescoring.RescoringWeights(lm_scale, mix, word_penalty)
@@ -79,7 +94,12 @@ def rescore(
         ):
             print(f"{name + ':':10}{found.line()}", file=sys.stderr)
     order = rescoring.ranked(lists, totals)
-    _write(output, nbest_lines(lists, order, totals, new, best=best))
+    if output is not None and many and lists.files is not None:
+        output.mkdir(parents=True, exist_ok=True)
+        for name, lines in srilm_files(lists, order, new):
+            _write(output / name, lines)
+    else:
+        _write(output, nbest_lines(lists, order, totals, new, best=best))
     if scores is not None:
         _write(scores, score_lines(lists, order, totals, new))
 

@@ -9,8 +9,9 @@ moses    ``0 ||| some words ||| LM0= -36.1 TM0= ... ||| -9.2``, perhaps more fie
          its label among the features.
 rnnlm    ``utt some words``, lines of one utterance together, as ``rnnlm -nbest`` reads them; no
          scores.
-srilm    ``acoustic lm words some words``, two logarithms to base 10 and the number of words, as
-         RNNLM's rescoring scripts take them from SRILM: one file for each utterance, named by it.
+srilm    ``acoustic lm words some words``, two logarithms to base 10 and the number of words: one
+         file for each utterance, named by it, or the utterance's name before each line. Also
+         NBestList1.0 and NBestList2.0, whose scores are bytelogs (nbest-format(5) of SRILM).
 =======  ===========================================================================================
 
 Scores here are natural logarithms, so that more is better.
@@ -20,14 +21,15 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from unrolled.errors import SettingError, TextError
+from unrolled.errors import SettingError, TextError, UnrolledWarning
 from unrolled.text.corpus import iter_sentences
 from unrolled.text.sources import files_of
 
@@ -35,6 +37,8 @@ Array = np.ndarray[Any, Any]
 
 FORMATS = ("kaldi", "moses", "rnnlm", "srilm")
 _LN10 = math.log(10)
+_BYTELOG = 1024 * math.log(1.0001)
+_NO_WORDS = ("<s>", "</s>", "-pau-")
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,7 @@ class NbestLists:
         acoustic: (H,) float64, all that was said for it but the language model; 0 if unknown.
         old: (H,) float64, the language model's score so far; None if unknown.
         fields: (H,) for Moses what else a line holds.
+        files: (N,) for SRILM the name of each utterance's file; None if lines name utterances.
     """
 
     format: str
@@ -58,6 +63,7 @@ class NbestLists:
     acoustic: Array
     old: Array | None
     fields: list[list[str]] | None = None
+    files: list[str] | None = None
 
     @property
     def owners(self) -> Array:
@@ -118,7 +124,8 @@ class _Gathered:
                 raise TextError(
                     f"utterance {utterance!r} comes again after others",
                     where=place,
-                    hint="Lines of one utterance stand together; sort them",
+                    hint="Lines of one utterance stand together, each with its name first; sort "
+                    "them, or put names there",
                 )
             self._known.add(utterance)
             self.utterances.append(utterance)
@@ -229,26 +236,97 @@ def _read_rnnlm(path: str) -> NbestLists:
     for place, line in _lines(path):
         utterance, _, text = line.strip().partition(" ")
         gathered.add(utterance, text, place, (0.0, None))
-    return gathered.lists("rnnlm", path)
+    lists = gathered.lists("rnnlm", path)
+    names = lists.utterances
+    if not any(letter in "0123456789_-./" for name in names for letter in name):
+        few = ", ".join(map(repr, names[:3]))
+        what = (
+            f"{path}: the names of utterances are taken from the first word of each line ({few}, "
+            "...): if these are words that were said, put a name such as utt1 before each line"
+        )
+        warnings.warn(what, UnrolledWarning, stacklevel=3)
+    return lists
 
 
 def _read_srilm(path: str) -> NbestLists:
     gathered = _Gathered()
+    files: list[str] | None = []
     for file in files_of(path):
         name = "-" if file is None else str(file)
+        header = ""
         for place, line in _lines(name):
             parts = line.split()
-            if len(parts) < 3:
-                raise TextError(
-                    f"has {len(parts)} fields, not acoustic, lm, number of words, words",
-                    where=place,
-                )
-            acoustic = _number(parts[0], "the acoustic score", place) * _LN10
-            old = _number(parts[1], "the language model's score", place) * _LN10
-            _number(parts[2], "the number of words", place)
-            words = [word for word in parts[3:] if word not in ("<s>", "</s>")]
-            gathered.add(Path(name).name.split(".")[0], " ".join(words), place, (acoustic, old))
-    return gathered.lists("srilm", path)
+            if parts[0] in ("NBestList1.0", "NBestList2.0") and len(parts) == 1:
+                header = parts[0]
+                continue
+            utterance = Path(name).name.split(".")[0]
+            if header:
+                words, score = _decipher(parts, header, place)
+            else:
+                if _has_name(parts):
+                    utterance, files, parts = parts[0], None, parts[1:]
+                words, score = _srilm_fields(parts, place)
+            if files is not None and gathered.utterances[-1:] != [utterance]:
+                files.append(Path(name).name)
+            text = " ".join(word for word in words if word not in _NO_WORDS)
+            gathered.add(utterance, text, place, score)
+    return replace(gathered.lists("srilm", path), files=files)
+
+
+def _srilm_fields(parts: list[str], place: str) -> tuple[list[str], tuple[float, float]]:
+    """Words and scores of ``acoustic lm number words``."""
+    if len(parts) < 3:
+        raise TextError(
+            f"has {len(parts)} fields, not acoustic, lm, number of words, words", where=place
+        )
+    acoustic = _number(parts[0], "the acoustic score", place) * _LN10
+    old = _number(parts[1], "the language model's score", place) * _LN10
+    _number(parts[2], "the number of words", place)
+    return parts[3:], (acoustic, old)
+
+
+def _decipher(
+    parts: list[str], header: str, place: str
+) -> tuple[list[str], tuple[float, float | None]]:
+    """Words and scores of ``(score) words``; in version 2 each word has its times and scores.
+
+    Units below words, such as phones, lie within the time of the word before them.
+    """
+    if not (parts[0].startswith("(") and parts[0].endswith(")")):
+        raise TextError(f"begins with {parts[0]!r}, not with a score such as (-1234)", where=place)
+    total = _number(parts[0][1:-1], "the score", place) * _BYTELOG
+    if header == "NBestList1.0":
+        return parts[1:], (total, None)
+    words, acoustic, old, last = [], 0.0, 0.0, -math.inf
+    for at in range(1, len(parts), 11):
+        word, *given = parts[at : at + 11]
+        if given[::9] != ["(", ")"] or given[1:9:2] != ["st:", "et:", "g:", "a:"]:
+            shown = " ".join(given)
+            what = f"{word!r} is followed by {shown!r}, not by ( st: 1 et: 2 g: 3 a: 4 )"
+            raise TextError(what, where=place)
+        start, end, language, sound = (
+            _number(value, f"{name} of {word!r}", place)
+            for name, value in zip(given[1:9:2], given[2:9:2], strict=True)
+        )
+        if start < last and end <= last:
+            continue
+        words.append(word)
+        last, acoustic, old = end, acoustic + sound, old + language
+    return words, (acoustic * _BYTELOG, old * _BYTELOG)
+
+
+def _has_name(parts: list[str]) -> bool:
+    """Whether three numbers follow a name, which may be a number too."""
+    if len(parts) < 4 or not all(map(_is_number, parts[1:4])):
+        return False
+    return not _is_number(parts[0]) or (parts[3].isdecimal() and not parts[2].isdecimal())
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def read_references(path: str, lists: NbestLists) -> list[str]:
@@ -277,7 +355,8 @@ def nbest_lines(
 ) -> Iterator[str]:
     """The lists in their format and in a new order.
 
-    Kaldi's numbers are given anew, Moses's lines get the feature ``unrolled=`` and the new total.
+    Kaldi's numbers are given anew, Moses's lines get the feature ``unrolled=`` and the new total,
+    SRILM's of several utterances begin with the utterance.
 
     Args:
         order: (H,) hypotheses, best first within each utterance, utterances as they came.
@@ -288,8 +367,10 @@ def nbest_lines(
         "kaldi": lambda at, rank, utterance: f"{utterance}-{rank} {lists.texts[at]}",
         "rnnlm": lambda at, _, utterance: f"{utterance} {lists.texts[at]}",
         "moses": lambda at, *_: _moses_line(lists, at, totals[at], new[at]),
-        "srilm": lambda at, *_: _srilm_line(lists, at, new[at]),
+        "srilm": lambda at, _, utterance: f"{utterance} {_srilm_line(lists, at, new[at])}",
     }
+    if lists.files is not None and len(lists.utterances) == 1:
+        write["srilm"] = lambda at, *_: _srilm_line(lists, at, new[at])
     for number, utterance in enumerate(lists.utterances):
         places = order[lists.starts[number] : lists.starts[number + 1]].tolist()
         if best:
@@ -298,6 +379,13 @@ def nbest_lines(
             continue
         for rank, at in enumerate(places, 1):
             yield write[lists.format](at, rank, utterance).rstrip()
+
+
+def srilm_files(lists: NbestLists, order: Array, new: Array) -> Iterator[tuple[str, Sequence[str]]]:
+    """The name and the lines of each utterance's file, in a new order as for `nbest_lines`."""
+    for number, name in enumerate(lists.files or []):
+        places = order[lists.starts[number] : lists.starts[number + 1]].tolist()
+        yield name, [_srilm_line(lists, at, new[at]).rstrip() for at in places]
 
 
 def score_lines(lists: NbestLists, order: Array, totals: Array, new: Array) -> Iterator[str]:
