@@ -73,9 +73,10 @@ def _mine(workspace: Workspace) -> tuple[float, float]:
     dropout = str(_DROPOUT)
     commands.unrolled(
         "train", "net", workspace.ptb("train"), "--valid", workspace.ptb("valid"), "-o", target,
-        "--layers", "2", "--hidden", str(_HIDDEN), "--batch", str(_BATCH), "--optimiser", "sgd",
-        "--rate", str(_CLASS_RATE), "--schedule", "constant", "--warmup", "0", "--clip-norm",
-        str(_CLIP), "--classes", str(_CLASSES), "--dropout", dropout, "--epochs", str(_EPOCHS),
+        "--layers", "2", "--hidden", str(_HIDDEN), "--batch", str(_BATCH), "--rate",
+        str(_CLASS_RATE), "--dropout", dropout, "--epochs", str(_EPOCHS), "--set", "optimiser=sgd",
+        "--set", "schedule=constant", "--set", "warmup=0", "--set", f"clip_norm={_CLIP}",
+        "--set", f"classes={_CLASSES}",
     )  # fmt: skip
     from unrolled.storage.model_file import read_model
 

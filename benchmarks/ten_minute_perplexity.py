@@ -43,7 +43,7 @@ def run(workspace: Workspace, report: Report) -> None:
 
 def _train(train: Path, valid: Path, model: Path, seed: int) -> Run:
     return commands.unrolled(
-        "train", "net", train, "--valid", valid, "-o", model, "--seed", str(seed)
+        "train", "net", train, "--valid", valid, "-o", model, "--set", f"seed={seed}"
     )
 
 

@@ -105,17 +105,27 @@ class Setting:
         """The values allowed, in words."""
         if self.words or self.choices:
             return self.words or ", ".join(self.choices)
+        of_type, limits = _type_name(self.type), self._limits()
+        if limits and get_origin(_plain(self.type)[0]):
+            return f"{of_type}, {limits}"
+        return limits or of_type
+
+    def _limits(self) -> str:
         low, high = self.minimum, self.maximum
         if self.above is not None:
             return f"numbers above {self.above}" + (f", up to {high}" if high is not None else "")
         if low is None:
-            return _type_name(self.type)
+            return ""
         if self.below is not None:
             return f"{low} to below {self.below}"
         return f"{low} and more" if high is None else f"{low} to {high}"
 
-    def checked(self, value: Any, where: str | None = None) -> Any:
+    def checked(self, value: Any, name: str = "", where: str | None = None) -> Any:
         """The value as its type says.
+
+        Args:
+            name: what the error calls the setting; its name if empty.
+            where: the file that the error is about.
 
         Raises:
             SettingError: it is of another type, or not allowed.
@@ -123,14 +133,15 @@ class Setting:
         try:
             found = _typed(value, self.type)
         except TypeError:
-            name = _type_name(self.type)
-            expected = self.allowed if name in ("text", self.allowed) else f"{name}, {self.allowed}"
+            of_type = _type_name(self.type)
+            exact = of_type == "text" or self.allowed.startswith(of_type)
+            expected = self.allowed if exact else f"{of_type}, {self.allowed}"
         else:
             if self._allows(found):
                 return found
             expected = self.allowed
         shown = f"'{value}'" if isinstance(value, str) else value
-        raise SettingError(f"{self.name} is {shown}, allowed are {expected}", where=where)
+        raise SettingError(f"{name or self.name} is {shown}, allowed are {expected}", where=where)
 
     def _allows(self, value: Any) -> bool:
         if value is None:
@@ -152,7 +163,7 @@ class Setting:
             and (self.below is None or number < self.below)
         )
 
-    def parsed(self, text: str, where: str | None = None) -> Any:
+    def parsed(self, text: str, name: str = "") -> Any:
         """The value that a text of the command line stands for.
 
         Raises:
@@ -162,7 +173,7 @@ class Setting:
             value = _parsed(text, self.type)
         except ValueError:
             value = text
-        return self.checked(value, where)
+        return self.checked(value, name)
 
     @property
     def default_text(self) -> str:
@@ -191,7 +202,7 @@ def _type_name(kind: Any) -> str:
         number = "" if rest == [...] else f"{1 + len(rest)} "
         return f"{number}{_TYPES[of]}"
     if get_origin(kind) is dict:
-        return "numbers by name"
+        return "pairs such as 'O=0.6 B=1'"
     return _TYPES[kind]
 
 
@@ -226,7 +237,10 @@ def _parsed(text: str, kind: Any) -> Any:
     if get_origin(kind) is tuple:
         return tuple(get_args(kind)[0](part) for part in parts)
     if get_origin(kind) is dict:
-        return {name: float(number) for name, _, number in (part.rpartition("=") for part in parts)}
+        pairs = [part.rpartition("=") for part in parts]
+        if not all(name for name, _, _ in pairs):
+            raise ValueError
+        return {name: float(number) for name, _, number in pairs}
     if kind is bool:
         return _TRUTH.get(text.strip().lower(), text)
     return kind(text)
@@ -288,17 +302,31 @@ def check_names(
             raise SettingError(f"there is no setting '{name}'", where=where, hint=hint)
 
 
+def divide(settings: Mapping[str, Any], *kinds: type) -> list[dict[str, Any]]:
+    """Settings by name, sorted into those of some dataclasses, which share no name.
+
+    Raises:
+        SettingError: a name that none of them has.
+    """
+    check_names(settings, *kinds)
+    return [
+        {name: settings[name] for name in settings_of(kind) if name in settings} for kind in kinds
+    ]
+
+
 def configure(settings: Mapping[str, Any], *kinds: type) -> list[Any]:
     """Configurations of some dataclasses, which share no name, from settings by name.
 
     Raises:
         SettingError: a name that none of them has, or a value that is not allowed.
     """
-    check_names(settings, *kinds)
-    return [
-        kind(**{name: settings[name] for name in settings_of(kind) if name in settings})
-        for kind in kinds
-    ]
+    given = divide(settings, *kinds)
+    return [kind(**own) for kind, own in zip(kinds, given, strict=True)]
+
+
+def record_of(*configs: Any) -> dict[str, Any]:
+    """The settings of configurations by name, as they are stored to train a model again."""
+    return {name: getattr(config, name) for config in configs for name in settings_of(type(config))}
 
 
 def with_current_names(stored: Mapping[str, Any], kind: type) -> dict[str, Any]:

@@ -69,8 +69,9 @@ def test_counts_have_no_gradients(run: Run, tmp_path: Path) -> None:
 def test_training_is_watched(run: Run, tmp_path: Path) -> None:
     text, net = write_text(tmp_path, 60), tmp_path / "net.safetensors"
     code, out, err = run(
-        "train", "net", text, "-o", net, "--hidden", 12, "--classes", 4, "--batch", 4, "--bptt", 6,
-        "--epochs", 1, "--monitor", "--monitor-every", 4,
+        "train", "net", text, "-o", net, "--hidden", 12, "--set", "classes=4", "--batch", 4,
+        "--set", "bptt=6",
+        "--epochs", 1, "--set", "monitor=true", "--set", "monitor_every=4",
     )  # fmt: skip
     assert (code, out) == (0, ""), err
     assert "step 0, gradient norm" in err

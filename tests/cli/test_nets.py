@@ -12,7 +12,8 @@ import pytest
 from small_nets import write_text
 
 Run = Callable[..., tuple[int, str, str]]
-QUICK = ("--hidden", 12, "--classes", 4, "--batch", 4, "--bptt", 6, "--epochs", 2, "--dropout", 0)
+QUICK = ("--hidden", 12, "--set", "classes=4", "--batch", 4, "--set", "bptt=6", "--epochs", 2,
+         "--dropout", 0)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -76,16 +77,16 @@ def test_an_interrupted_training_goes_on(run: Run, texts: tuple[str, str], tmp_p
 
 REFUSED = [
     (("--cell", "rnn"), "cell is 'rnn', allowed are elman, irnn, lstm, gru, feed-forward"),
-    (("--dropout", "1 2 3 4"), "--dropout is '1 2 3 4' and must be one to three numbers"),
-    (("--dropout", "a"), "--dropout is 'a' and must be float numbers"),
-    (("--optimiser", "lion"), "optimiser is 'lion'"),
-    (("--output-layer", "softmax"), "output_layer is 'softmax'"),
-    (("--classes-by", "brown"), "classes_by is 'brown'"),
+    (("--dropout", "1 2 3 4"), "--dropout is '1 2 3 4', allowed are one number or 3"),
+    (("--dropout", "a"), "--dropout is 'a', allowed are numbers, 0 to below 1"),
+    (("--set", "optimiser=lion"), "optimiser is 'lion'"),
+    (("--set", "output_layer=softmax"), "output_layer is 'softmax'"),
+    (("--set", "classes_by=brown"), "classes_by is 'brown'"),
     (("--rate", "-1"), "rate is -1.0"),
-    (("--recurrent-init", "zeros"), "recurrent_init is 'zeros', allowed are identity"),
-    (("--recurrent-init-scale", "0.9"), "but the cell's own weights are not scaled"),
+    (("--set", "recurrent_init=zeros"), "recurrent_init is 'zeros', allowed are identity"),
+    (("--set", "recurrent_init_scale=0.9"), "but the cell's own weights are not scaled"),
     (
-        ("--recurrent-init", "identity", "--recurrent-init-scale", "0"),
+        ("--set", "recurrent_init=identity", "--set", "recurrent_init_scale=0"),
         "recurrent_init_scale is 0.0",
     ),
 ]
@@ -114,8 +115,10 @@ def test_vectors_are_taken_and_stay(run: Run, texts: tuple[str, str], tmp_path: 
     file, net = tmp_path / "vectors.txt", tmp_path / "net.safetensors"
     file.write_text("the 0.5 -0.5 1\ncat 1 2 0.25\ndog 3 -1 0\nsat 0 0 1\n")
     code, _, err = run(
-        "train", "net", texts[0], "-o", net, "--vectors", file, "--freeze-vectors", "--no-tied",
-        "--embedding", 3, "--hidden", 4, "--classes", 3, "--epochs", 1,
+        "train", "net", texts[0], "-o", net, "--set", f"vectors={file}",
+        "--set", "freeze_vectors=yes",
+        "--set", "tied=no", "--set", "embedding=3", "--hidden", 4, "--set", "classes=3",
+        "--epochs", 1,
     )  # fmt: skip
     assert code == 0, err
     model = load(net)

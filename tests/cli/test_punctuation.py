@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 
 TEXT = "So it is. Is it so? Ann said, no.\n\n" * 60
-SMALL = ["--hidden", 16, "--embedding", 16, "--characters", "none", "--epochs", 40, "--batch", 8,
-         "--rate", 0.02, "--output-layer", "softmax", "--dropout", "0 0 0"]  # fmt: skip
+SMALL = ["--hidden", 16, "--set", "embedding=16", "--set", "characters=none",
+         "--set", "batch=8", "--set", "output_layer=softmax", "--epochs", 40,
+         "--rate", 0.02, "--dropout", "0 0 0"]  # fmt: skip
 
 
 def test_bare_text_gets_its_punctuation_back(run, tmp_path):
@@ -31,7 +32,7 @@ def test_other_tasks_and_formats_are_refused(run, tmp_path):
     data, model = tmp_path / "names.txt", tmp_path / "m.safetensors"
     data.write_text("Ann B-PER\nran O\n\n" * 4)
     code, _, error = run("train", "tagger", "--task", "x", data, "-o", model)
-    assert (code, "the task is 'x', allowed are tags and punctuation" in error) == (2, True)
+    assert (code, "--task is 'x', allowed are tags, punctuation" in error) == (2, True)
     assert run("train", "tagger", data, "-o", model, *SMALL, "--epochs", 1)[0] == 0
     code, _, error = run("tag", model, data, "--marks", "drop")
     assert (code, "--marks is 'drop'" in error) == (2, True)

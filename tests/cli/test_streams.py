@@ -152,7 +152,3 @@ def test_words_do_not_command_a_terminal(folder: Path) -> None:
         plain = _on_terminal(folder, words, PYTHONIOENCODING="ascii").decode("ascii")
         assert "na?ve" in plain
         assert "\x1b" not in plain
-
-
-def test_help_on_a_terminal_has_colours(folder: Path) -> None:
-    assert b"\x1b[1m" in _on_terminal(folder, ["--help"])

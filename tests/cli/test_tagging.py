@@ -36,9 +36,10 @@ def test_train_then_evaluate(run: Run, tmp_path: Path) -> None:
     write_columns(sentences(60), train)
     write_columns(sentences(20, seed=2), valid)
     code, _, err = run(
-        "train", "tagger", train, "--valid", valid, "-o", output, "--hidden", 12, "--embedding", 12,
-        "--epochs", 10, "--rate", 0.02, "--batch", 8, "--dropout", "0", "--columns", "0",
-        "--averaging", 0.5, "--pooling", "max",
+        "train", "tagger", train, "--valid", valid, "-o", output, "--hidden", 12,
+        "--set", "embedding=12",
+        "--epochs", 10, "--rate", 0.02, "--set", "batch=8", "--dropout", "0", "--set", "columns=0",
+        "--set", "averaging=0.5", "--set", "pooling=max",
     )  # fmt: skip
     assert code == 0, err
     settings = Tagger.load(output).settings["training"]
@@ -60,7 +61,9 @@ def test_an_interrupted_training_resumes(run: Run, tmp_path: Path) -> None:
     train, whole, output = (tmp_path / name for name in ("train.txt", "w.safetensors", "m"))
     output = output.with_suffix(".safetensors")
     write_columns(sentences(30), train)
-    options = ("--hidden", 8, "--embedding", 8, "--epochs", 2, "--dropout", "0.1", "--threads", 1)
+    options = (
+        "--hidden", 8, "--set", "embedding=8", "--epochs", 2, "--dropout", "0.1", "--threads", 1
+    )  # fmt: skip
     assert run("train", "tagger", train, "-o", whole, *options)[0] == 0
     settings = {"hidden": 8, "embedding": 8, "epochs": 2}
     dropout = {f"dropout_{place}": 0.1 for place in ("input", "layers", "output")}
@@ -76,7 +79,7 @@ def test_an_interrupted_training_resumes(run: Run, tmp_path: Path) -> None:
     assert np.array_equal(one.vectors.trained, other.vectors.trained)
     assert len(other.settings["curve"]) == 2
     assert not (tmp_path / "m.safetensors.checkpoint").exists()
-    options = (*options, "--resume", "--checkpoint", train)
+    options = (*options, "--resume", "--set", f"checkpoint={train}")
     code, _, err = run("train", "tagger", train, "-o", output, *options)
     assert code == 2
     assert "train.txt" in err
@@ -133,9 +136,12 @@ def test_a_tagger_is_described(run: Run, model: str) -> None:
         (("tag", "MODEL", "--format", "xml"), "--format is 'xml'"),
         (("tag", "MODEL", "--input", "xml"), "--input is 'xml'"),
         (("tag", "nowhere.safetensors"), "there is no such file"),
-        (("train", "tagger", "FILE", "-o", "m.safetensors", "--label-weights", "O"), "O=0.6"),
+        (("train", "tagger", "FILE", "-o", "m.safetensors", "--set", "label_weights=O"), "O=0.6"),
         (("train", "tagger", "FILE", "-o", "m.safetensors", "--task", "cooking"), "task"),
-        (("train", "tagger", "FILE", "-o", "m.safetensors", "--cell", "tube"), "cell is 'tube'"),
+        (
+            ("train", "tagger", "FILE", "-o", "m.safetensors", "--set", "cell=tube"),
+            "cell is 'tube'",
+        ),
         (("train", "tagger", "ONE", "-o", "m.safetensors"), "both in column 0"),
         (("train", "tagger", "FILE", "-o", "m.safetensors", "--device", "tpu"), "device is 'tpu'"),
         (("tag", "MODEL", "FILE", "--device", "tpu"), "the device is 'tpu', allowed are auto, cpu"),
@@ -234,10 +240,15 @@ def test_rows_of_hugging_face_and_bilou_train_and_test(run: Run, tmp_path: Path)
     write_columns(
         [replace(one, tags=tuple(convert(one.tags, "BIO", "BILOU B_X"))) for one in given], bilou
     )
-    model, small = tmp_path / "m.safetensors", ("--hidden", 8, "--embedding", 8, "--epochs", 1)
+    model, small = (
+        tmp_path / "m.safetensors",
+        ("--hidden", 8, "--set", "embedding=8", "--epochs", 1),
+    )
     code, _, err = run("train", "tagger", rows, "-o", model, *small)
     assert (code, "--tag-names" in err) == (2, True)
-    code, _, err = run("train", "tagger", rows, "-o", model, *small, "--tag-names", " ".join(names))
+    code, _, err = run(
+        "train", "tagger", rows, "-o", model, *small, "--set", f"tag_names={' '.join(names)}"
+    )
     assert code == 0, err
     out = run("evaluate", model, bilou)[1]
     assert out.startswith("processed ")

@@ -251,7 +251,7 @@ def test_bytes_that_are_not_utf8_are_refused_or_replaced(write, monkeypatch):
         read_corpus(write(large + b"\xff"))
     monkeypatch.setattr(sources_module, "BLOCK_BYTES", 64)
     path = write(b"ok line\n" * 50 + b"caf\xe9 au lait\n")
-    message = r"text.txt:51: byte 0xe9 at offset 403 is not UTF-8. Convert it, .*--invalid replace"
+    message = r"text.txt:51: byte 0xe9 at offset 403 is not UTF-8. Convert it, .*invalid=replace"
     with pytest.raises(TextError, match=message):
         read_corpus(path)
     replaced = read_corpus(path, options=TextOptions(invalid="replace"))

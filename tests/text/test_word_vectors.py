@@ -215,8 +215,8 @@ def test_a_frozen_training_resumes_to_the_same_bits(tmp_path: Path) -> None:
     ("settings", "message"),
     [
         ({"hidden": 4}, "vectors.txt: the vectors have 3 numbers and the net's have 4. "
-                        "Give the net that width with --embedding 3"),
-        ({"freeze_vectors": True}, "they are the output's too.*with --no-tied"),
+                        "Give the net that width with embedding=3"),
+        ({"freeze_vectors": True}, "they are the output's too.*with tied=false"),
         ({"freeze_vectors": True, "vectors": ""}, "no vectors to freeze. Name a file"),
     ],
 )  # fmt: skip

@@ -39,14 +39,10 @@ def test_torchrun_trains_what_one_process_does(tmp_path: Path) -> None:
     }
     alone = train_net(text, valid=valid, **settings)
     output = tmp_path / "net.safetensors"
-    options = [
-        f"--{name.replace('_', '-')} {value}"
-        for name, value in settings.items()
-        if "dropout" not in name
-    ]
+    options = [f"--set {name}={value}" for name, value in settings.items()]
     done = subprocess.run(
         [*TORCHRUN, "-m", "unrolled", "train", "net", text, "--valid", valid, "-o", str(output),
-         *" ".join(options).split(), "--dropout", "0 0 0"],
+         *" ".join(options).split()],
         env=ENVIRONMENT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

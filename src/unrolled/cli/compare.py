@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
 from unrolled.cli import options as shared
-
-if TYPE_CHECKING:
-    from unrolled.text.corpus import TextOptions
+from unrolled.cli.settings_options import with_settings
+from unrolled.settings import settings_of
+from unrolled.text.options import TextOptions
 
 Text = Annotated[str, typer.Argument(show_default=False)]
 Folder = Annotated[
@@ -19,10 +19,12 @@ Folder = Annotated[
 ]
 
 
+@with_settings(None, (TextOptions,), settings_of(TextOptions))
 def compare(
     train: Text,
     valid: Text,
     test: Text,
+    settings: dict[str, Any],
     output: Folder = None,
     min_count: Annotated[
         int,
@@ -34,11 +36,6 @@ def compare(
     only: Annotated[
         str, typer.Option(help="Train only these models, by name, separated by commas.")
     ] = "",
-    tokens: shared.Tokens = "word",
-    lower: shared.Lower = False,
-    invalid: shared.Invalid = "error",
-    specials: shared.Specials = "unknown",
-    field: shared.Field = None,
     threads: shared.Threads = 2,
 ) -> None:
     """Train several models on one text and print the table of their perplexities.
@@ -49,10 +46,7 @@ def compare(
 
         unrolled compare train.txt valid.txt test.txt --output comparison/
     """
-    options = shared.text_options(
-        tokens=tokens, lower=lower, invalid=invalid, specials=specials, field=field
-    )
-    _compare((train, valid, test), output, options, min_count, only, threads)
+    _compare((train, valid, test), output, TextOptions(**settings), min_count, only, threads)
 
 
 def demo(output: Folder = None, threads: shared.Threads = 2) -> None:
@@ -71,7 +65,7 @@ def demo(output: Folder = None, threads: shared.Threads = 2) -> None:
     with tempfile.TemporaryDirectory() as folder:
         place = output or Path(folder)
         train, valid, test = (str(path) for path in demo_text(place / "text"))
-        _compare((train, valid, test), output, shared.text_options(), 2, "", threads)
+        _compare((train, valid, test), output, TextOptions(), 2, "", threads)
         _show_tagger(place, output is not None, threads)
 
 

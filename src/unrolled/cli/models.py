@@ -58,16 +58,27 @@ def info(
         bool, typer.Option("--verify", help="Read all of the file and compare checksums.")
     ] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+    config: Annotated[
+        bool,
+        typer.Option("--config", help="Print the TOML file that `unrolled train` made it with."),
+    ] = False,
 ) -> None:
     """Describe a model: settings, sizes, where it comes from.
 
     Example:
 
         unrolled info news.safetensors --verify
+
+        unrolled info news.safetensors --config > news.toml
     """
     from unrolled.storage.loading import load
 
     opened = load(model, verify=verify)
+    if config:
+        from unrolled.cli.settings import training_config
+
+        print(training_config(opened, model))
+        return
     if words:
         for number, word in enumerate(opened.vocabulary):
             print(f"{number}\t{word}")

@@ -9,7 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from unrolled.language_models.protocol import LanguageModel
-    from unrolled.text.corpus import TextOptions
+    from unrolled.text.options import TextOptions
 
 Texts = Annotated[
     list[str],
@@ -26,34 +26,10 @@ Threads = Annotated[int, typer.Option(help="Threads.", min=1)]
 Device = Annotated[
     str, typer.Option(help="Where nets compute: auto (a GPU if there is one), cpu or cuda.")
 ]
-Checkpoint = Annotated[
-    Path | None,
-    typer.Option(help="Where to save training's state.", show_default="OUTPUT.checkpoint"),
-]
 Resume = Annotated[
     bool, typer.Option("--resume", help="Continue from the checkpoint, if there is one.")
 ]
-Tokens = Annotated[str, typer.Option(help="word, char, byte, or a SentencePiece .model file.")]
-Lower = Annotated[bool, typer.Option("--lower", help="Lower-case the text first.")]
-Normalise = Annotated[
-    str,
-    typer.Option(
-        "--normalise", "--normalize",
-        help="Unicode form that the text is brought to first: none, nfc (a letter and its accent "
-        "become one character) or nfkc (no-break spaces become plain ones too).",
-    ),
-]  # fmt: skip
 Invalid = Annotated[str, typer.Option(help="What is not UTF-8: error, or replace it by U+FFFD.")]
-Specials = Annotated[
-    str,
-    typer.Option(
-        help="Literal <unk> <s> </s> in the text: unknown (<unk> is the unknown word, the others "
-        "are refused), error, skip, or keep."
-    ),
-]
-Field = Annotated[
-    str | None, typer.Option(help="Field of JSONL or column of Parquet.", show_default="text")
-]
 # How a trained model's input is read: by default as its training text was.
 InputTokens = Annotated[
     str | None, typer.Option("--tokens", help="word, char, byte, or a SentencePiece .model file.")
@@ -64,20 +40,11 @@ InputLower = Annotated[
 InputField = Annotated[
     str | None, typer.Option("--field", help="Field of JSONL or column of Parquet.")
 ]
-MinCount = Annotated[int, typer.Option(help="Words that come fewer times become <unk>.", min=0)]
-VocabularySize = Annotated[
-    int | None, typer.Option(help="Keep only so many of the most frequent words.", min=1)
-]
-Vocabulary = Annotated[
-    Path | None, typer.Option(help="The vocabulary: the words of this file, one a line.")
-]
 
 
-def text_options(**given: Any) -> TextOptions:
-    """Text options from the command line."""
-    from unrolled.text.corpus import TextOptions
-
-    return TextOptions(**given)
+def checkpoint_path(given: str, output: Path) -> Path:
+    """Where training's state is saved: beside the model, unless a file was named."""
+    return Path(given) if given else output.with_name(output.name + ".checkpoint")
 
 
 def input_options(
@@ -113,13 +80,13 @@ def check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
         raise SettingError(f"{name} is '{value}', allowed are {', '.join(allowed)}")
 
 
-def read_words(path: Path | None) -> list[str] | None:
-    """Words of a list, one a line.
+def read_words(path: str | Path) -> list[str] | None:
+    """Words of a list, one a line; None without a file.
 
     Raises:
         TextError: the file cannot be read.
     """
-    if path is None:
+    if not path:
         return None
     from unrolled.text.corpus import iter_sentences
 
@@ -140,18 +107,3 @@ def numbers(text: str | None, kind: type[int] | type[float], option: str) -> tup
         raise SettingError(
             f"{option} is '{text}' and must be {kind.__name__} numbers such as '0 0 1'"
         ) from None
-
-
-def three_numbers(text: str, option: str) -> tuple[float, float, float]:
-    """Three numbers; fewer than three are filled up with the last.
-
-    Raises:
-        SettingError: none, more, or something that is no number.
-    """
-    from unrolled.errors import SettingError
-
-    found = numbers(text, float, option)
-    if not 1 <= len(found) <= 3:
-        raise SettingError(f"{option} is '{text}' and must be one to three numbers")
-    first, second, third = (found + found[-1:] * 2)[:3]
-    return first, second, third

@@ -9,6 +9,7 @@ from types import TracebackType
 from unrolled.runtime.listeners import compilation_listeners
 
 QUIET_SECONDS = 2.0
+quiet = False  # set by the option --quiet
 
 
 class Stages:
@@ -102,8 +103,9 @@ class Stages:
 
 
 def _print(text: str) -> None:
-    sys.stderr.write(text)
-    sys.stderr.flush()
+    if not quiet:
+        sys.stderr.write(text)
+        sys.stderr.flush()
 
 
 def announce_compilation() -> None:

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
 
 from unrolled.cli import options as shared
-from unrolled.cli.nets import net
-from unrolled.cli.taggers import tagger
+from unrolled.cli.settings_options import with_settings
+from unrolled.errors import MissingExtraError, SettingError
+from unrolled.ngram.estimation.config import NgramConfig
+from unrolled.settings import check_settings, divide, record_of, setting, settings_of
+from unrolled.text.options import TextOptions, VocabularyLimits
 
-app = typer.Typer(help="Train a model.", no_args_is_help=True, rich_markup_mode="markdown")
-
-FromCounts = Annotated[
-    bool, typer.Option("--from-counts", help="The inputs are count files, not text.")
-]
-Weights = Annotated[
-    str, typer.Option(help="Whole numbers by which each input's counts are multiplied.")
-]
+app = typer.Typer(help="Train a model.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.callback()
@@ -26,56 +22,37 @@ def train() -> None:
     """Train a model."""
 
 
-app.command()(net)
-app.command()(tagger)
+@dataclass(frozen=True)
+class NgramRun:
+    """What counts, and how it is stored."""
+
+    from_counts: bool = setting(False, "The inputs are count files, not text.", group="Counts")
+    weights: tuple[int, ...] = setting(
+        (), "Whole numbers by which each input's counts are multiplied: '2 1'.", minimum=1
+    )
+    quantize: int | None = setting(
+        None, "Store probabilities in 8 bits.", allowed="8", check=lambda bits: bits == 8
+    )
+
+    def __post_init__(self) -> None:
+        check_settings(self)
 
 
-@app.command()
+KINDS = (NgramConfig, VocabularyLimits, TextOptions, NgramRun)
+
+
+@with_settings(
+    "ngram",
+    KINDS,
+    (
+        "order", "smoothing", "prune", "min_count", "vocabulary_size", "vocabulary", "tokens",
+        "lower", "from_counts", "quantize",
+    ),
+)  # fmt: skip
 def ngram(
     texts: shared.Texts,
     output: shared.Output,
-    order: Annotated[int, typer.Option(help="Longest n-gram.", min=1)] = 5,
-    smoothing: Annotated[
-        str,
-        typer.Option(
-            help="modified-kneser-ney, kneser-ney, absolute, witten-bell, katz, additive, "
-            "maximum-likelihood, or stupid-backoff."
-        ),
-    ] = "modified-kneser-ney",
-    prune: Annotated[
-        str,
-        typer.Option(help="Cut-offs by order: '0 0 1' drops trigrams and up that come once."),
-    ] = "",
-    min_count: shared.MinCount = 0,
-    vocabulary_size: shared.VocabularySize = None,
-    vocabulary: shared.Vocabulary = None,
-    vocabulary_pad: Annotated[
-        int, typer.Option(help="Count the vocabulary as at least this large.", min=0)
-    ] = 0,
-    closed: Annotated[
-        bool, typer.Option("--closed", help="No probability for words outside the text.")
-    ] = False,
-    interpolate_unigrams: Annotated[
-        bool, typer.Option(help="Mix unigrams with the uniform distribution.")
-    ] = True,
-    discount_fallback: Annotated[
-        str, typer.Option(help="Discounts where the text is too small for the formula.")
-    ] = "0.5 1 1.5",
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Fail instead of using the fallback discounts.")
-    ] = False,
-    delta: Annotated[float, typer.Option(help="What additive smoothing adds.")] = 1.0,
-    quantize: Annotated[
-        int | None, typer.Option(help="8: store probabilities in 8 bits.", show_default=False)
-    ] = None,
-    from_counts: FromCounts = False,
-    weights: Weights = "",
-    tokens: shared.Tokens = "word",
-    lower: shared.Lower = False,
-    normalise: shared.Normalise = "none",
-    invalid: shared.Invalid = "error",
-    specials: shared.Specials = "unknown",
-    field: shared.Field = None,
+    settings: dict[str, Any],
     threads: shared.Threads = 2,
 ) -> None:
     """Train an n-gram model on text.
@@ -93,96 +70,58 @@ def ngram(
     from unrolled.text.corpus import source_bytes
 
     check_output(output)
-    options = shared.text_options(
-        tokens=tokens,
-        lower=lower,
-        normalise=normalise,
-        invalid=invalid,
-        specials=specials,
-        field=field,
-    )
-    fallback = shared.numbers(discount_fallback, float, "--discount-fallback")
-    settings: dict[str, Any] = {
-        "order": order,
-        "smoothing": smoothing,
-        "prune": shared.numbers(prune, int, "--prune"),
-        "vocabulary_pad": vocabulary_pad,
-        "closed": closed,
-        "interpolate_unigrams": interpolate_unigrams,
-        "discount_fallback": (fallback + fallback[-1:] * 3)[:3],
-        "strict": strict,
-        "delta": delta,
-    }
-    limits: dict[str, Any] = {
-        "min_count": min_count,
-        "max_size": vocabulary_size,
-        "words": shared.read_words(vocabulary),
-    }
-    multipliers = shared.numbers(weights, int, "--weights")
+    chosen, of_vocabulary, of_text, of_run = divide(settings, *KINDS)
+    NgramConfig(**chosen)  # refuses wrong settings before hours of reading
+    options, limits = TextOptions(**of_text), VocabularyLimits(**of_vocabulary)
+    run = NgramRun(**of_run)
+    for name in ("min_count", "vocabulary_size"):
+        if run.from_counts and of_vocabulary.get(name):
+            raise SettingError(
+                f"--{name.replace('_', '-')} does not go with --from-counts",
+                hint="Give a list: --vocabulary",
+            )
     with Stages(source_bytes(texts) or 0) as stages:
-        from unrolled.ngram.editing.quantization import check_bits
-        from unrolled.ngram.editing.quantization import quantize as quantized
-
-        check_bits(quantize)
-        if from_counts:
-            from unrolled.errors import SettingError
+        chosen |= {
+            "weights": run.weights or None, "threads": threads, "report": stages.stage,
+            "progress": stages.bytes_read,
+        }  # fmt: skip
+        if run.from_counts:
             from unrolled.ngram.training import train_on_counts
             from unrolled.text.vocabulary import Vocabulary
 
-            for name, value in (("--min-count", min_count), ("--vocabulary-size", vocabulary_size)):
-                if value:
-                    raise SettingError(
-                        f"{name} does not go with --from-counts", hint="Give a list: --vocabulary"
-                    )
-            words = limits["words"]
-            model = train_on_counts(
-                texts,
-                vocabulary=None if words is None else Vocabulary.from_words(dict.fromkeys(words)),
-                options=options,
-                weights=multipliers or None,
-                threads=threads,
-                report=stages.stage,
-                progress=stages.bytes_read,
-                **settings,
-            )
+            words = shared.read_words(limits.vocabulary)
+            given = None if words is None else Vocabulary.from_words(dict.fromkeys(words))
+            model = train_on_counts(texts, vocabulary=given, options=options, **chosen)
         else:
             from unrolled.ngram.training import train_ngram
 
             model = train_ngram(
-                texts,
-                weights=multipliers or None,
-                options=options,
-                threads=threads,
-                report=stages.stage,
-                progress=stages.bytes_read,
-                **limits,
-                **settings,
-            )
-        if quantize:
+                texts, options=options, min_count=limits.min_count,
+                max_size=limits.vocabulary_size, words=shared.read_words(limits.vocabulary),
+                **chosen,
+            )  # fmt: skip
+        if run.quantize:
+            from unrolled.ngram.editing.quantization import quantize
+
             stages.stage("quantizing")
-            model = quantized(model, threads=threads)
+            model = quantize(model, threads=threads)
+        model.provenance["settings"] |= {"vocabulary": limits.vocabulary, **record_of(run)}
         stages.stage(f"writing {output}")
         save_model(model, output)
         stages.stage("done")
 
 
+@with_settings(None, KINDS, (*settings_of(TextOptions), "from_counts", "weights"))
 def count(
     texts: shared.Texts,
     output: shared.Output,
+    settings: dict[str, Any],
     order: Annotated[
         int | None,
         typer.Option(
-            help="Longest n-gram; that of the files with --from-counts.", min=1, show_default="5"
+            help="Longest n-gram; by default 5, and with --from-counts that of the files.", min=1
         ),
     ] = None,
-    from_counts: FromCounts = False,
-    weights: Weights = "",
-    tokens: shared.Tokens = "word",
-    lower: shared.Lower = False,
-    normalise: shared.Normalise = "none",
-    invalid: shared.Invalid = "error",
-    specials: shared.Specials = "unknown",
-    field: shared.Field = None,
     threads: shared.Threads = 2,
 ) -> None:
     """Count n-grams and write them as lines of words, a tab and the count; or merge such files.
@@ -194,29 +133,22 @@ def count(
         unrolled count monday.gz tuesday.gz --from-counts -o both.gz
     """
     from unrolled.cli.progress import Stages
-    from unrolled.errors import SettingError
+    from unrolled.storage.atomic import check_target
     from unrolled.text.corpus import read_corpus, source_bytes
 
-    _check_count_target(output)
-    options = shared.text_options(
-        tokens=tokens,
-        lower=lower,
-        normalise=normalise,
-        invalid=invalid,
-        specials=specials,
-        field=field,
-    )
-    factors = shared.numbers(weights, int, "--weights") or None
-    if factors and not from_counts:
+    check_target(str(output))
+    *_, of_text, of_run = divide(settings, *KINDS)
+    options, run = TextOptions(**of_text), NgramRun(**of_run)
+    if run.weights and not run.from_counts:
         raise SettingError("--weights goes with --from-counts")
     with Stages(source_bytes(texts) or 0) as stages:
         from unrolled.ngram.counts.count_files import read_counts, write_counts
         from unrolled.ngram.counts.counting import count_ngrams
 
-        if from_counts:
+        if run.from_counts:
             counts, vocabulary = read_counts(
-                texts, order=order, weights=factors, threads=threads, report=stages.stage,
-                progress=stages.bytes_read,
+                texts, order=order, weights=run.weights or None, threads=threads,
+                report=stages.stage, progress=stages.bytes_read,
             )  # fmt: skip
         else:
             stages.stage("reading text")
@@ -231,7 +163,25 @@ def count(
         write_counts(counts, vocabulary, output)
 
 
-def _check_count_target(output: Path) -> None:
-    from unrolled.storage.atomic import check_target
+def _register() -> None:
+    """Add the commands of nets and taggers, or without torch commands that name the extra."""
+    app.command()(ngram)
+    try:
+        from unrolled.cli.nets import net
+        from unrolled.cli.taggers import tagger
+    except MissingExtraError as error:
+        missing = error
 
-    check_target(str(output))
+        def install_extra(words: Annotated[list[str] | None, typer.Argument()] = None) -> None:
+            raise missing
+
+        for name in ("net", "tagger"):
+            about = f"Train a {name}: {missing}"
+            open_ended = {"ignore_unknown_options": True}
+            app.command(name, help=about, context_settings=open_ended)(install_extra)
+    else:
+        app.command()(net)
+        app.command()(tagger)
+
+
+_register()

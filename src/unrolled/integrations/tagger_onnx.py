@@ -66,7 +66,7 @@ def _write(graph: Graph, tagger: Tagger) -> None:
         if not isinstance(net.characters, CharacterCNN):
             raise SettingError(
                 "a tagger with an RNN of characters cannot be written as ONNX",
-                hint="Train it with --characters cnn",
+                hint="Train it with characters=cnn",
             )
         parts.append(_characters(graph, net.characters))
     if net.shapes is not None:

@@ -305,7 +305,7 @@ def _own_ids(own: Vocabulary, first: Vocabulary) -> Array | None:
         raise SettingError(
             f"the models' vocabularies differ: they have {len(first):,} and {len(own):,} words, "
             f"and {word!r} is in the {which} only",
-            hint="Train all on the same words, with --vocabulary or the same text and --min-count",
+            hint="Train all on the same words: one list as vocabulary, or one text and min_count",
         )
     return ids
 

@@ -115,14 +115,14 @@ class LanguageModelTask(Task):
         if frozen and any(weight is vectors for weight in self.net.output.parameters()):
             raise SettingError(
                 "the vectors cannot be frozen, for they are the output's too, which are trained",
-                hint="Give the output its own with --no-tied",
+                hint="Give the output its own with tied=false",
             )
         read = read_word_vectors(self.config.vectors, self.corpus.vocabulary, seed=self.config.seed)
         if read.width != vectors.shape[1]:
             raise SettingError(
                 f"the vectors have {read.width} numbers and the net's have {vectors.shape[1]}",
                 where=self.config.vectors,
-                hint=f"Give the net that width with --embedding {read.width}",
+                hint=f"Give the net that width with embedding={read.width}",
             )
         with torch.no_grad():
             vectors.copy_(torch.from_numpy(read.vectors))

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from unrolled.neural.config import split_settings
 from unrolled.neural.model import NeuralModel
 from unrolled.neural.task import LanguageModelTask
-from unrolled.text.corpus import TextOptions, read_corpus
+from unrolled.text.corpus import read_corpus
+from unrolled.text.options import TextOptions, VocabularyLimits, training_record
 from unrolled.training.devices import computing_on
 from unrolled.training.distributed import join, leave, refuse_standard_input
 from unrolled.training.loop import TrainingLoop
@@ -101,4 +102,10 @@ def train_net(
         loop.monitor = monitor(task.net, clip_norm=clip_norm, step=loop.step, append=resume)
     loop.run(report=say, progress=progress)
     leave(group)
-    return task.model(loop.curve)
+    model = task.model(loop.curve)
+    limits = VocabularyLimits(min_count, max_size)
+    model.provenance |= training_record(
+        net_config, training_config, options or TextOptions(), limits, texts=sources, valid=valid,
+        threads=threads,
+    )  # fmt: skip
+    return model

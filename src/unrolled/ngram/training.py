@@ -19,7 +19,8 @@ from unrolled.ngram.model import NgramModel
 from unrolled.ngram.trie.packed_trie import pack
 from unrolled.runtime.threads import return_memory
 from unrolled.settings import configure
-from unrolled.text.corpus import Corpus, TextOptions, read_corpus
+from unrolled.text.corpus import Corpus, read_corpus
+from unrolled.text.options import TextOptions, VocabularyLimits, training_record
 from unrolled.text.vocabulary import EOS, UNK
 
 if TYPE_CHECKING:
@@ -82,7 +83,12 @@ def train_ngram(
         threads=threads,
         progress=progress,
     )
-    return train_on_corpus(corpus, config, options=options, threads=threads, report=report)
+    model = train_on_corpus(corpus, config, options=options, threads=threads, report=report)
+    limits = VocabularyLimits(min_count, max_size)
+    model.provenance |= training_record(
+        config, options or TextOptions(), limits, texts=sources, threads=threads
+    )
+    return model
 
 
 def _repeated(sources: Any, weights: Sequence[int] | None) -> Any:
@@ -197,10 +203,14 @@ def train_on_counts(
     provenance = {
         "counts": {"tokens": tokens, "sentences": int(counts.counts(1)[EOS])},
     }
-    return model_from_counts(
+    model = model_from_counts(
         counts, words, config, options=options, provenance=provenance, threads=threads,
         report=report,
     )  # fmt: skip
+    model.provenance |= training_record(
+        config, options or TextOptions(), VocabularyLimits(), texts=sources, threads=threads
+    )
+    return model
 
 
 def _checksum(ids: Any) -> str:

@@ -12,6 +12,7 @@ from unrolled.tagging.data.column_reader import ColumnFormat
 from unrolled.tagging.data.columns import TaggedSentence, iter_columns, read_columns, read_rows
 from unrolled.tagging.model import Tagger
 from unrolled.tagging.task import TaggerTask
+from unrolled.text.options import training_record
 from unrolled.training.devices import computing_on, device_of
 from unrolled.training.loop import TrainingLoop
 from unrolled.training.records import Progress
@@ -81,7 +82,11 @@ def train_tagger(
     if checkpoint is not None:
         loop.enable_checkpoints(Path(checkpoint), checkpoint_minutes, resume)
     loop.run(report=say, progress=progress)
-    return task.finished(loop.curve)
+    tagger = task.finished(loop.curve)
+    tagger.provenance |= training_record(
+        config, training, texts=train, valid=valid, threads=threads
+    )
+    return tagger
 
 
 def sentences_of(

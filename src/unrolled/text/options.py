@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from unrolled.errors import FormatError, SettingError, TextError
-from unrolled.settings import check_settings, configure, setting
+from unrolled.settings import check_settings, configure, record_of, setting
 
 _TOKENS = ("word", "char", "byte")
 
@@ -135,6 +136,23 @@ def _file_content(path: str) -> bytes:
         ) from None
     except OSError as error:
         raise TextError(f"the file cannot be read ({error.strerror})", where=path) from None
+
+
+def training_record(*configs: Any, texts: Any, valid: Any = None, threads: int) -> dict[str, Any]:
+    """What a model file keeps of its training, so that it can be repeated.
+
+    Args:
+        configs: all settings.
+        texts, valid: what the model was trained on; files are named.
+    """
+    run = {"texts": _file_names(texts), "valid": _file_names(valid), "threads": threads}
+    return {"settings": record_of(*configs), "run": run}
+
+
+def _file_names(sources: Any) -> list[str]:
+    if sources is None or isinstance(sources, (str, os.PathLike)):
+        sources = [] if sources is None else [sources]
+    return [os.fspath(one) for one in sources if isinstance(one, (str, os.PathLike))]
 
 
 @dataclass(frozen=True)

@@ -283,7 +283,9 @@ def _json_field(line: bytes, field: str, block: Block, rank: int) -> str:
         found = ", ".join(sorted(map(repr, record))[:8]) or "none"
         what = "is not a string" if field in record else f"is missing among the fields {found}"
         raise TextError(
-            f"the field {field!r} {what}", where=block.place(rank), hint="Name it with --field"
+            f"the field {field!r} {what}",
+            where=block.place(rank),
+            hint="Set field to its name",
         )
     return value
 
@@ -303,7 +305,7 @@ def _parquet_blocks(path: Path, column: str) -> Iterator[Block]:
                 raise TextError(
                     f"the column {column!r} is missing among {found}",
                     where=name,
-                    hint="Name it with --field",
+                    hint="Set field to its name",
                 )
             kind = schema.field(column).type
             if not (pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind)):

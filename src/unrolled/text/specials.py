@@ -51,7 +51,7 @@ def reserved_token_error(
     return TextError(
         f"the text holds {name}, which marks sentences and unknown words",
         where=place(line) if place is not None else f"line {line + 1}",
-        hint="Remove it, or skip such marks with --specials skip",
+        hint="Remove it, or skip such marks with specials=skip",
     )
 
 

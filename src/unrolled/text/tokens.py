@@ -106,7 +106,7 @@ def _checked(block: Block, options: TextOptions) -> bytes:
         if options.invalid == "replace":
             return data.decode(errors="replace").encode()
         line = data.count(b"\n", 0, error.start)
-        hint = "Convert it, or replace what is wrong with --invalid replace"
+        hint = "Convert it, or replace what is wrong with invalid=replace"
         if block.first_line == 1 and data.startswith((b"\xff\xfe", b"\xfe\xff")):
             hint = "It looks like UTF-16: convert it to UTF-8"
         raise TextError(

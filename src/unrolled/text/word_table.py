@@ -102,7 +102,7 @@ class WordTable:
             if self._filled + needed > MAX_TEXT:
                 raise TextError(
                     f"the distinct words of the text have more than {MAX_TEXT} bytes in all",
-                    hint="Check that it has spaces, or use --tokens char",
+                    hint="Check that it has spaces, or set tokens=char",
                 )
             self._text = _longer(self._text, min(size, MAX_TEXT))
         if self.words + 1 >= min(self._offsets.size, self._counts.size):

@@ -203,7 +203,7 @@ class TrainingLoop:
     def _diverged(self, what: str) -> None:
         raise UnrolledError(
             f"training has diverged: {what} at step {self.step + 1} of epoch {self.epoch + 1}",
-            hint="Try a lower --rate, a smaller --clip-norm, or another cell",
+            hint="Try a lower rate, a smaller clip_norm, or another cell",
         )
 
     # -- the end of an epoch ---------------------------------------------------------------------

@@ -205,7 +205,7 @@ def test_a_lacking_discount_is_told_once_an_order_or_refused(
         TextError,
         match=re.escape(
             f"order 1: {first}, so {title} has no closed form there. "
-            "Use more text, or drop --strict"
+            "Use more text, or leave out strict"
         ),
     ):
         estimate(counts, NgramConfig(order=2, smoothing=smoothing, strict=True))
@@ -228,7 +228,7 @@ def test_the_fallback_can_be_chosen() -> None:
     [
         ({"smoothing": "kneser"}, "smoothing is 'kneser', allowed are modified-kneser-ney, "),
         ({"prune": (0, 2, 1)}, "prune is [0, 2, 1], and must not fall"),
-        ({"prune": (-1,)}, "prune is (-1,), allowed are 0 and more"),
+        ({"prune": (-1,)}, "prune is (-1,), allowed are whole numbers, 0 and more"),
         ({"prune": (0, 0, 1), "order": 2}, "prune has 3 cut-offs, which are more than the order 2"),
         ({"prune": (1,)}, "but single words cannot be pruned. limit the vocabulary with min_count"),
         ({"delta": 0}, "delta is 0, allowed are numbers above 0"),

@@ -232,7 +232,7 @@ class Unigrams:
 
     def _backoffs(self, rows: Array, parts: list[Rows]) -> Array:
         values = np.concatenate([*(part.backoffs for part in parts), np.zeros(3, np.float32)])
-        if values.size < rows.size:  # the file has no order but 1
+        if values.size < self._given + 3:  # the file has no order but 1
             values = np.zeros(self._given + 3, np.float32)
         return values[rows]
 

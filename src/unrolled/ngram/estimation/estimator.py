@@ -169,7 +169,7 @@ class _Estimator:
     def _fall_back(self, length: int, lack: NoClosedFormError, instead: str) -> None:
         message = f"order {length}: {lack}, so {self.smoothing.title} has no closed form there"
         if self.config.strict:
-            raise TextError(message, hint="Use more text, or drop --strict")
+            raise TextError(message, hint="Use more text, or leave out strict")
         warnings.warn(f"{message}; using {instead}", UnrolledWarning, stacklevel=4)
 
     def _interpolate(self, length: int, cutoff: int) -> None:

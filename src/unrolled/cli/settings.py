@@ -1,0 +1,122 @@
+"""``unrolled settings``, and what a model's file tells of its training."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import textwrap
+from collections.abc import Iterator
+from itertools import groupby
+from typing import Annotated, Any
+
+import typer
+
+from unrolled.errors import FormatError, SettingError
+from unrolled.settings import Setting, settings_of, to_toml
+
+MODELS = ("net", "tagger", "ngram")
+_INTRODUCTION = """# Settings
+
+Made by `unrolled settings --format markdown`. Each setting is given by `--set NAME=VALUE`, by a
+line of the TOML file of `--config`, or by name in Python (`train_net(text, hidden=100)`).
+"""
+
+
+def settings_of_model(model: str) -> dict[str, Setting]:
+    """The settings of `unrolled train MODEL`."""
+    if model == "net":
+        from unrolled.cli import nets
+
+        return settings_of(*nets.KINDS)
+    if model == "tagger":
+        from unrolled.cli import taggers
+
+        return settings_of(*taggers.KINDS)
+    from unrolled.cli import train
+
+    return settings_of(*train.KINDS)
+
+
+def settings(
+    model: Annotated[
+        str, typer.Argument(help="net, tagger or ngram; all if none is given.", show_default=False)
+    ] = "",
+    format: Annotated[str, typer.Option(help="text, markdown or json.")] = "text",
+) -> None:
+    """List what can be set when a model is trained: name, default, values allowed, meaning.
+
+    Each is set with --set NAME=VALUE, or in the file of --config.
+
+    Example:
+
+        unrolled settings ngram
+    """
+    if model and model not in MODELS:
+        raise SettingError(f"the model is '{model}', allowed are {', '.join(MODELS)}")
+    if format not in ("text", "markdown", "json"):
+        raise SettingError(f"--format is '{format}', allowed are text, markdown, json")
+    chosen = {name: settings_of_model(name) for name in ([model] if model else MODELS)}
+    if format == "json":
+        print(json.dumps({name: list(map(_facts, of.values())) for name, of in chosen.items()}))
+        return
+    lines = _markdown if format == "markdown" else _text
+    if format == "markdown" and not model:
+        print(_INTRODUCTION)
+    for name, of in chosen.items():
+        print("\n".join(lines(name, of)))
+
+
+def _facts(one: Setting) -> dict[str, Any]:
+    return {"name": one.name, "group": one.group, "default": one.default,
+            "allowed": one.allowed, "help": one.help}  # fmt: skip
+
+
+def _text(model: str, known: dict[str, Setting]) -> Iterator[str]:
+    width = min(shutil.get_terminal_size((100, 24)).columns, 100)
+    yield f"unrolled train {model}"
+    for group, members in groupby(known.values(), lambda one: one.group):
+        yield f"\n{group}"
+        for one in members:
+            yield f"  {one.name} = {one.default_text}"
+            about = f"{one.help} Allowed: {one.allowed}."
+            yield textwrap.fill(about, width, initial_indent=" " * 6, subsequent_indent=" " * 6)
+    yield ""
+
+
+def _markdown(model: str, known: dict[str, Setting]) -> Iterator[str]:
+    yield f"## `unrolled train {model}`\n"
+    for group, members in groupby(known.values(), lambda one: one.group):
+        yield f"### {group}\n\n| setting | default | allowed | meaning |\n| --- | --- | --- | --- |"
+        for one in members:
+            cells = (f"`{one.name}`", one.default_text, one.allowed, one.help)
+            yield "| " + " | ".join(_escaped(cell) for cell in cells) + " |"
+        yield ""
+
+
+def _escaped(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;")
+
+
+def training_config(model: Any, path: str) -> str:
+    """The TOML file with which `unrolled train` makes a model again.
+
+    Raises:
+        FormatError: the model's file does not say how it was trained.
+    """
+    found, run = (model.provenance.get(name) for name in ("settings", "run"))
+    if not isinstance(found, dict) or not isinstance(run, dict) or model.kind not in MODELS:
+        raise FormatError(
+            "the file does not hold the settings of a training run",
+            where=path,
+            hint="`unrolled train` writes them into the models that it trains",
+        )
+    texts = " ".join(run.get("texts") or ["TEXT"])
+    valid = "".join(f" --valid {one}" for one in run.get("valid") or [])
+    edits = [f"# Edited since: {json.dumps(one)}" for one in model.provenance.get("edits", [])]
+    return "\n".join([
+        f"# {path}: {model.name}. To train it again:",
+        f"# unrolled train {model.kind} {texts}{valid} -o MODEL --threads {run.get('threads', 2)} "
+        "--config THIS_FILE",
+        *edits,
+        to_toml({name: value for name, value in found.items() if value not in (None, "")}),
+    ])  # fmt: skip
