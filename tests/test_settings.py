@@ -71,7 +71,7 @@ def test_every_default_is_allowed_and_values_outside_are_refused_by_name(
 
 def test_every_field_is_a_setting() -> None:
     for kind in KINDS:
-        internal = {"language_model_dim"} & {item.name for item in fields(kind)}
+        internal = {"language_model_dim", "sentencepiece"} & {item.name for item in fields(kind)}
         assert {item.name for item in fields(kind)} == {*settings_of(kind), *internal}
 
 

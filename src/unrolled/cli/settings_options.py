@@ -24,12 +24,13 @@ def option_for(known: Setting) -> Any:
     default = "" if unset else f" [default: {known.default_text}]"
     choices = f" One of {', '.join(known.choices)}." if known.choices else ""
     about: dict[str, Any] = {"help": known.help + choices + default, "show_default": False}
+    names = dict.fromkeys((known.option, known.option.replace("normalise", "normalize")))
     if known.type is bool:
-        return Annotated[bool | None, typer.Option(known.option, **about)]
+        return Annotated[bool | None, typer.Option(*names, **about)]
     if known.choices:
         about["autocompletion"] = lambda: list(known.choices)
     placeholder = _PLACEHOLDERS.get(known.type, "<str>")
-    return Annotated[str | None, typer.Option(known.option, metavar=placeholder, **about)]
+    return Annotated[str | None, typer.Option(*names, metavar=placeholder, **about)]
 
 
 def with_settings(

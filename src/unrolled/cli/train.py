@@ -46,7 +46,7 @@ KINDS = (NgramConfig, VocabularyLimits, TextOptions, NgramRun)
     KINDS,
     (
         "order", "smoothing", "prune", "min_count", "vocabulary_size", "vocabulary", "tokens",
-        "lower", "from_counts", "quantize",
+        "lower", "normalise", "field", "from_counts", "quantize",
     ),
 )  # fmt: skip
 def ngram(
