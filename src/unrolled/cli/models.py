@@ -75,9 +75,7 @@ def info(
 
     opened = load(model, verify=verify)
     if config:
-        from unrolled.cli.settings import training_config
-
-        print(training_config(opened, model))
+        print(_training_config(opened, model))
         return
     if words:
         for number, word in enumerate(opened.vocabulary):
@@ -92,6 +90,34 @@ def info(
     for name, value in facts.items():
         shown = json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list)) else value
         print(f"{name:12} {shown}")
+
+
+def _training_config(model: StoredModel, path: str) -> str:
+    """The TOML file with which `unrolled train` makes a model again.
+
+    Raises:
+        FormatError: the model's file does not say how it was trained.
+    """
+    from unrolled.errors import FormatError
+    from unrolled.settings import to_toml
+
+    found, run = (model.provenance.get(name) for name in ("settings", "run"))
+    if not isinstance(found, dict) or not isinstance(run, dict):
+        raise FormatError(
+            "the file does not hold the settings of a training run",
+            where=path,
+            hint="`unrolled train` writes them into the models that it trains",
+        )
+    texts = " ".join(run.get("texts") or ["TEXT"])
+    valid = "".join(f" --valid {one}" for one in run.get("valid") or [])
+    edits = [f"# Edited since: {json.dumps(one)}" for one in model.provenance.get("edits", [])]
+    return "\n".join([
+        f"# {path}: {model.name}. To train it again:",
+        f"# unrolled train {model.kind} {texts}{valid} -o MODEL --threads {run.get('threads', 2)} "
+        "--config THIS_FILE",
+        *edits,
+        to_toml({name: value for name, value in found.items() if value not in (None, "")}),
+    ])  # fmt: skip
 
 
 def convert(

@@ -1,4 +1,4 @@
-"""``unrolled settings``, and what a model's file tells of its training."""
+"""``unrolled settings``."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
-from unrolled.errors import FormatError, SettingError
-from unrolled.settings import Setting, settings_of, to_toml
+from unrolled.errors import SettingError
+from unrolled.settings import Setting, settings_of
 
 MODELS = ("net", "tagger", "ngram")
 _INTRODUCTION = """# Settings
@@ -95,28 +95,3 @@ def _markdown(model: str, known: dict[str, Setting]) -> Iterator[str]:
 
 def _escaped(text: str) -> str:
     return text.replace("|", "\\|").replace("<", "&lt;")
-
-
-def training_config(model: Any, path: str) -> str:
-    """The TOML file with which `unrolled train` makes a model again.
-
-    Raises:
-        FormatError: the model's file does not say how it was trained.
-    """
-    found, run = (model.provenance.get(name) for name in ("settings", "run"))
-    if not isinstance(found, dict) or not isinstance(run, dict) or model.kind not in MODELS:
-        raise FormatError(
-            "the file does not hold the settings of a training run",
-            where=path,
-            hint="`unrolled train` writes them into the models that it trains",
-        )
-    texts = " ".join(run.get("texts") or ["TEXT"])
-    valid = "".join(f" --valid {one}" for one in run.get("valid") or [])
-    edits = [f"# Edited since: {json.dumps(one)}" for one in model.provenance.get("edits", [])]
-    return "\n".join([
-        f"# {path}: {model.name}. To train it again:",
-        f"# unrolled train {model.kind} {texts}{valid} -o MODEL --threads {run.get('threads', 2)} "
-        "--config THIS_FILE",
-        *edits,
-        to_toml({name: value for name, value in found.items() if value not in (None, "")}),
-    ])  # fmt: skip
