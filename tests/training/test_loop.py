@@ -123,6 +123,11 @@ def test_divergence_in_the_last_step_is_found() -> None:
         TrainingLoop(Last(epochs=1)).run()
 
 
+def test_a_score_that_is_no_number_is_divergence() -> None:
+    with pytest.raises(UnrolledError, match="the validation score is nan at step 5 of epoch 2"):
+        TrainingLoop(Three([0.5, math.nan])).run()
+
+
 def test_an_infinite_gradient_is_divergence() -> None:
     class Steep(Three):
         def backward(self, batch: int) -> BatchLoss:

@@ -68,7 +68,6 @@ class TaggerTask(Task):
     ) -> None:
         train = [sentence for sentence in train if sentence.words]
         check_tagged(train, valid)
-        prepare(training.seed, threads)
         self.config, self._train, self._device = training, train, device
         self.valid = [sentence for sentence in valid if sentence.words]
         tags = tag_set(train, config)
@@ -81,6 +80,7 @@ class TaggerTask(Task):
         config = replace(config, language_model_dim=language.width if language is not None else 0)
         columns = columns_of(train, config)
         characters = character_ids(counts) if config.characters != "none" else {}
+        prepare(training.seed, threads)
         net = TaggerNet(
             config, characters=len(characters) + 2, columns=columns.sizes, tags=len(tags),
             allowed=tags.allowed(),
@@ -234,10 +234,10 @@ class TaggerTask(Task):
         }
 
     def tensors(self) -> dict[str, Tensor]:
-        return self._vectors.state()
+        return self._vectors.optimiser.state()
 
     def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
-        self._vectors.load_state(tensors)
+        self._vectors.optimiser.load_state(tensors)
 
 
 def _together(net: TaggerNet, table: Tensor) -> nn.Module:

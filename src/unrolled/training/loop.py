@@ -217,6 +217,8 @@ class TrainingLoop:
             self._diverged("a weight is no longer a finite number")
         with self.averager.in_place():
             score = self.task.score()
+            if score is not None and not math.isfinite(score):
+                self._diverged(f"the validation score is {score}")
             if score is not None and self._cost(score) < self._best_cost(len(self.curve)):
                 self.best = {n: p.detach().clone() for n, p in self.task.module.named_parameters()}
         if self.settings.optimiser == "asgd" and not self.averager.count and self._stalls(score):

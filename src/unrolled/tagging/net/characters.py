@@ -1,8 +1,8 @@
 """Features of the characters of a word: a convolution with a maximum, or a recurrent net.
 
 Words lie end to end in one array, so that no padding is computed. The convolution is one matrix
-product for each character of its window over shifted slices of that array; the maximum over each
-word is a kernel on the CPU. Convolution: Ma and Hovy 2016; recurrent net: Lample et al. 2016.
+product for each character of its window over shifted slices of that array. Convolution: Ma and Hovy
+2016; recurrent net: Lample et al. 2016.
 """
 
 from __future__ import annotations
@@ -13,10 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from unrolled.runtime.kernels import kernel
-from unrolled.tagging.data.batches import Packing, ranges
+from unrolled.tagging.data.batches import Packing
 from unrolled.tagging.data.features import Letters
-from unrolled.tagging.net.stack import Layer, largest
+from unrolled.tagging.net.stack import Layer
 
 Array = np.ndarray[Any, Any]
 
@@ -48,11 +47,7 @@ class CharacterCNN(nn.Module):
         total = self.bias.expand(places, self.width)
         for number, weight in enumerate(self.weight):
             total = torch.addmm(total, x[number : number + places], weight)
-        begins, ends = letters.starts - self.borders, letters.ends - self.borders
-        if device.type != "cpu":
-            return segment_maximum_by_torch(total, begins, ends)
-        best: Tensor = _SegmentMaximum.apply(total, begins, ends)
-        return best
+        return segment_maximum(total, letters.starts - self.borders, letters.ends - self.borders)
 
 
 class CharacterRNN(nn.Module):
@@ -80,45 +75,15 @@ class CharacterRNN(nn.Module):
         return torch.cat([y[:, :half].index_select(0, last), y[:, half:].index_select(0, first)], 1)
 
 
-def segment_maximum_by_torch(values: Tensor, begins: Array, ends: Array) -> Tensor:
-    """The largest row values (U, F) within slices of rows (M, F), on any device."""
-    lengths = ends - begins
-    rows = torch.from_numpy(ranges(begins, lengths)).to(values.device)
-    word = torch.from_numpy(np.repeat(np.arange(lengths.size), lengths)).to(values.device)
-    return largest(values.index_select(0, rows), word, lengths.size)
+def segment_maximum(rows: Tensor, begins: Array, ends: Array) -> Tensor:
+    """(U, F) the largest values within slices of rows (M, F), none of them empty.
 
-
-class _SegmentMaximum(torch.autograd.Function):
-    """The same on the CPU."""
-
-    @staticmethod
-    def forward(ctx: Any, *given: Any) -> Tensor:
-        """From values, begins (U,) and ends (U,)."""
-        values, begins, ends = given
-        rows = values.detach().cpu().float().contiguous().numpy()
-        best = np.empty((begins.size, rows.shape[1]), np.float32)
-        places = np.empty(best.shape, np.int64)
-        segment_maximum(rows, begins, ends, best, places)
-        ctx.shape = values.shape
-        ctx.save_for_backward(torch.from_numpy(places).to(values.device))
-        return torch.from_numpy(best).to(values)
-
-    @staticmethod
-    def backward(ctx: Any, *errors: Any) -> Any:
-        (places,) = ctx.saved_tensors
-        return errors[0].new_zeros(ctx.shape).scatter_(0, places, errors[0]), None, None
-
-
-@kernel
-def segment_maximum(rows: Array, begins: Array, ends: Array, best: Array, places: Array) -> None:
-    """best[u, f] is the largest of rows[begins[u]:ends[u], f], and places where; none is empty."""
-    for u in range(begins.size):
-        begin = begins[u]
-        for f in range(rows.shape[1]):
-            best[u, f] = rows[begin, f]
-            places[u, f] = begin
-        for r in range(begin + 1, ends[u]):
-            for f in range(rows.shape[1]):
-                if rows[r, f] > best[u, f]:
-                    best[u, f] = rows[r, f]
-                    places[u, f] = r
+    >>> rows = torch.tensor([[1.0], [5.0], [9.0], [2.0]])
+    >>> segment_maximum(rows, np.array([0, 3]), np.array([2, 4])).tolist()
+    [[5.0], [2.0]]
+    """
+    # Slices of words and the gaps between them take turns.
+    borders = np.append(np.stack([begins, ends], 1), len(rows))
+    offsets = torch.from_numpy(borders).to(rows.device)
+    result: Tensor = torch.segment_reduce(rows, "max", offsets=offsets, unsafe=True)
+    return result[::2]

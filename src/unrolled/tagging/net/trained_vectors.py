@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -32,7 +31,7 @@ class TrainedVectors:
         self._vectors = vectors
         self._home = torch.from_numpy(vectors.trained)
         self.table = self._home.to(device)
-        self._rows = RowOptimiser(self.table, training.optimiser, training.momentum)
+        self.optimiser = RowOptimiser(self.table, training.optimiser, training.momentum)
 
     def take(self, ids: Array) -> Tensor:
         """Rows (U, E) of words (U,), those of words that are not trained among them."""
@@ -51,17 +50,9 @@ class TrainedVectors:
     def step(self, ids: Array, gradient: Tensor, rate: float) -> None:
         """Move the rows of the trained words among these against their gradient."""
         own = torch.from_numpy(ids[ids < len(self.table)])
-        self._rows.step(own.to(self.table.device), gradient, rate)
+        self.optimiser.step(own.to(self.table.device), gradient, rate)
 
     def copy_to_host(self) -> None:
         """Update the tagger's own memory from another device."""
         if self.table is not self._home:
             self._home.copy_(self.table)
-
-    def state(self) -> dict[str, Tensor]:
-        """What the optimiser remembers of each word, for a checkpoint."""
-        return self._rows.state()
-
-    def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Continue from what `state` returned."""
-        self._rows.load_state(state)
