@@ -81,3 +81,18 @@ def test_little_address_space(tmp_path: Path, megabytes: int) -> None:
     if done.returncode == 2:
         assert done.stderr.startswith("unrolled: ")
         assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OSError(errno.EIO, "Input/output error", "/disk"), ImportError("x.so:\nundefined symbol")],
+)
+def test_a_failing_system_is_one_sentence(
+    run: Run, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    app = types.SimpleNamespace(app=_raising(error))
+    monkeypatch.setitem(sys.modules, "unrolled.cli.app", app)  # type: ignore[arg-type]
+    code, out, err = run()
+    assert (code, out) == (2, "")
+    problem = " ".join(str(error).split())
+    assert err == f"unrolled: the system or an installed package fails: {problem}\n"

@@ -29,3 +29,8 @@ class Figures:
         for what, tried in self.tried.items():
             lines.append(f"{tried:8,} {self._failed[what]:8,}  {what}")
         return "\n".join(lines)
+
+    def as_dict(self) -> dict[str, object]:
+        """The same for a file."""
+        tried = {what: [count, self._failed[what]] for what, count in self.tried.items()}
+        return {"tried, failed": tried, "failures": self.failures}

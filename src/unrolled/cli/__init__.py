@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import gc
 import re
 import sys
 import warnings
+from typing import NoReturn
 
 BAD_INPUT = 2
 CLOSED_PIPE = 141  # as a shell shows it when SIGPIPE ends a process
@@ -18,47 +20,44 @@ _MEMORY = re.compile(
 
 def main() -> None:
     """Run ``unrolled``: one line on stderr and exit code 2 for what a user can mend."""
-    import gc
-
-    from unrolled.cli.signals import signals_obeyed
-    from unrolled.cli.streams import open_streams
-    from unrolled.errors import UnrolledError
-
     # Importing makes a million objects and no garbage; looking for it takes a tenth of the start.
     gc.set_threshold(100_000, 50, 50)
     warnings.showwarning = _show_warning
-    if sys.stdout is sys.__stdout__:  # else somebody reads it within this process
-        open_streams()
     try:
-        with signals_obeyed():
-            _run()
-    except UnrolledError as error:
-        _fail(f"unrolled: {error}", BAD_INPUT)
+        _run()
     except Exception as error:
-        if not _lacks_memory(error):
-            raise
+        from unrolled.errors import UnrolledError
+
         problem = " ".join(str(error).split()) or type(error).__name__
-        _fail(
-            f"unrolled: out of memory: {problem[:300]}. Use less text, a lower order or a smaller "
-            "model, or allow this process more memory (ulimit -v)",
-            BAD_INPUT,
-        )
+        if isinstance(error, UnrolledError):
+            _fail(problem)
+        elif _lacks_memory(error):
+            _fail(
+                f"out of memory: {problem[:300]}. Use less text, a lower order or a smaller model, "
+                "or allow this process more memory (ulimit -v)"
+            )
+        elif isinstance(error, (ImportError, OSError)):
+            _fail(f"the system or an installed package fails: {problem[:300]}")
+        raise
     finally:
         gc.freeze()  # at the end nobody needs to look for garbage, which takes a tenth of a second
 
 
 def _run() -> None:
     """Run the command and see to it that all results have been written."""
-    from unrolled.cli.app import app
-    from unrolled.cli.progress import announce_compilation
-    from unrolled.runtime.listeners import compilation_listeners
+    from unrolled.cli.signals import signals_obeyed
+    from unrolled.cli.streams import open_streams
 
-    compilation_listeners[:] = [announce_compilation]
+    if sys.stdout is sys.__stdout__:  # else somebody reads it within this process
+        open_streams()
     try:
-        try:
-            app()
-        finally:
-            sys.stdout.flush()
+        with signals_obeyed():
+            from unrolled.cli.app import app
+
+            try:
+                app()
+            finally:
+                sys.stdout.flush()
     except BrokenPipeError:
         raise SystemExit(CLOSED_PIPE) from None  # the reader has gone (`| head`)
     except SystemExit as ending:
@@ -82,11 +81,11 @@ def _lacks_memory(error: BaseException | None) -> bool:
     return resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
 
 
-def _fail(message: str, code: int) -> None:
+def _fail(message: str) -> NoReturn:
     from unrolled.cli.streams import printable
 
-    print(printable(message), file=sys.stderr)
-    raise SystemExit(code)
+    print(f"unrolled: {printable(message)}", file=sys.stderr)
+    raise SystemExit(BAD_INPUT)
 
 
 def _show_warning(

@@ -8,8 +8,6 @@ import re
 import sys
 from typing import TYPE_CHECKING
 
-from unrolled.storage.atomic import OutputFile
-
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
@@ -49,6 +47,8 @@ def open_streams() -> None:
 
 
 def _results() -> io.TextIOWrapper:
+    from unrolled.storage.atomic import OutputFile
+
     buffer = io.BufferedWriter(OutputFile(1, "w", "/dev/stdout"))
     if not buffer.isatty():
         return io.TextIOWrapper(buffer, "utf-8", "surrogateescape")
