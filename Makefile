@@ -6,13 +6,14 @@ STAMP  := $(VENV)/.installed
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install test test-slow test-matrix check format demo bench bench-quick results clean
+.PHONY: help install test test-slow test-matrix torture check format demo bench bench-quick results clean
 
 help:
 	@echo "make demo         compare models on the demo text and print the table"
 	@echo "make test         run the tests (about ten minutes at most)"
 	@echo "make test-slow    run the long tests too"
 	@echo "make test-matrix  run the tests as on other processors, hash seeds and Python 3.11 and 3.13"
+	@echo "make torture      try to break the commands for an hour, print how often (MINUTES=5: shorter)"
 	@echo "make check        lint, format, types, and the floors that imports respect"
 	@echo "make format       apply the format"
 	@echo "make bench        measure against KenLM, print ratios, write results/ (make bench-quick: a minute)"
@@ -59,6 +60,11 @@ test-matrix:
 	done; for python in $(PYTHONS); do \
 	  echo "== $$python"; $(MAKE) test PYTHON=$$python VENV=.venv-$$python; \
 	done
+
+MINUTES := 60
+
+torture: $(STAMP)
+	$(BIN)/python tests/torture/run.py --slow --minutes $(MINUTES) --keep results/torture.json
 
 check: $(STAMP)
 	$(BIN)/ruff check .

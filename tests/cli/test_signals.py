@@ -48,6 +48,31 @@ def command():
     Noisy()
     time.sleep(20)
 """,
+    "before-it-runs": """
+import threading
+
+def start(thread, real=threading.Thread.start):
+    real(thread)
+    signalled()
+
+threading.Thread.start = start
+
+def command():
+    time.sleep(20)
+""",
+    "as-it-ends": """
+real = signal.set_wakeup_fd
+
+def set_wakeup_fd(number, **settings):
+    if number == -1:
+        signalled()
+    return real(number, **settings)
+
+signal.set_wakeup_fd = set_wakeup_fd
+
+def command():
+    raise SystemExit
+""",
     "everything-caught": """
 def command():
     try:

@@ -124,7 +124,7 @@ def violation(
     """Which promise a command broke, if any.
 
     Args:
-        fatal: exit codes of processes that a library ended, with its own words or none.
+        fatal: exit codes of processes that a library ended, which then may print what it likes.
     """
     found = {path.name for path in folder.iterdir()}
     known = {path.name for path in inputs.iterdir()} | ({target} if target else set())
@@ -139,6 +139,8 @@ def violation(
         return None
     if outcome.code != 2:
         return f"the exit code is {outcome.code}: {outcome.problems[-3:]}"
-    if len(outcome.problems) != 1:
+    ours = [line for line in outcome.problems if line.startswith("unrolled: ")]
+    wordy = fatal and not any("Traceback" in line for line in outcome.problems)
+    if len(ours) != 1 or (len(outcome.problems) > 1 and not wordy):
         return f"no single sentence: {outcome.problems[-3:]}"
     return None

@@ -1,7 +1,7 @@
 /* Make one call of a kind fail: preloaded into a command by faults.py.
 
    FAULT_KIND names the kind, FAULT_NUMBER which call of it fails (0: none) after begin_faults(), and
-   FAULT_COUNT a file that gets the number of calls when the process ends. */
+   FAULT_COUNT a file that gets the numbers of calls when the process ends. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -20,7 +20,9 @@
 extern void *__libc_malloc(size_t), *__libc_calloc(size_t, size_t), *__libc_realloc(void *, size_t);
 extern void *__libc_memalign(size_t, size_t);
 
-static atomic_long calls;
+static const char *const KINDS[] = {
+    "write", "open", "rename", "lock", "fsync", "thread", "load", "allocation", NULL};
+static atomic_long calls[8];
 static const size_t LARGE = 256 << 10; /* bytes; small ones fail in the libraries' own hands */
 
 static const char *wanted;
@@ -34,7 +36,10 @@ void begin_faults(void)
 
 static int fails(const char *kind)
 {
-    return wanted && !strcmp(wanted, kind) && ++calls == number;
+    int place = 0;
+    while (strcmp(KINDS[place], kind))
+        place++;
+    return wanted && ++calls[place] == number && !strcmp(wanted, kind);
 }
 
 #define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
@@ -42,10 +47,12 @@ static int fails(const char *kind)
 __attribute__((destructor)) static void report(void)
 {
     const char *path = getenv("FAULT_COUNT");
-    char text[32];
+    char text[64];
     int file = path ? syscall(SYS_openat, AT_FDCWD, path, O_WRONLY | O_CREAT | O_TRUNC, 0644) : -1;
-    if (file >= 0)
-        syscall(SYS_write, file, text, snprintf(text, sizeof text, "%ld", (long)calls));
+    for (int place = 0; file >= 0 && KINDS[place]; place++) {
+        int size = snprintf(text, sizeof text, "%s %ld\n", KINDS[place], (long)calls[place]);
+        syscall(SYS_write, file, text, size);
+    }
 }
 
 ssize_t write(int file, const void *data, size_t size)

@@ -48,30 +48,32 @@ def try_faults(
     """Let every call of every command fail once, or so many that are drawn for each."""
     folder = inputs.with_name("faulty")
     for name, (words, target) in commands.items():
+        call = (folder, inputs, words.format(target), target, library)
+        expected, counts = _faulty(*call, "none", 0)
         for kind in kinds:
-            expected, count = _faulty(folder, inputs, words, target, library, kind, 0)
-            numbers = list(range(1, count + 1))
-            if most is not None and len(numbers) > most:
-                numbers = sorted(rng.sample(numbers, most))
-            for number in numbers:
-                shutil.rmtree(folder)
-                found, _ = _faulty(folder, inputs, words, target, library, kind, number)
+            numbers = list(range(1, counts.get(kind, 0) + 1))
+            for number in numbers if most is None else rng.sample(numbers, min(most, len(numbers))):
+                found, _ = _faulty(*call, kind, number)
                 fatal = FATAL.get(kind, ())
                 problem = violation(found, expected, folder, inputs, target, fatal=fatal)
-                figures.count(f"fault: {kind}", f"{name}, number {number} of {count}", problem)
-            shutil.rmtree(folder)
+                figures.count(
+                    f"fault: {kind}", f"{name}, number {number} of {counts[kind]}", problem
+                )
+    shutil.rmtree(folder)
 
 
 def _faulty(
     folder: Path, inputs: Path, words: str, target: str, library: Path, kind: str, number: int
-) -> tuple[Outcome, int]:
+) -> tuple[Outcome, dict[str, int]]:
+    """What came of a command, and how many calls of each kind it made."""
+    shutil.rmtree(folder, ignore_errors=True)
     prepared(folder, inputs, target)
-    count = library.with_name("count")
-    count.unlink(missing_ok=True)
+    counts = library.with_name("counts")
+    counts.unlink(missing_ok=True)
     variables = {
         "LD_PRELOAD": str(library), "FAULT_KIND": kind, "FAULT_NUMBER": str(number),
-        "FAULT_COUNT": str(count),
+        "FAULT_COUNT": str(counts),
     }  # fmt: skip
-    words = words.format(target)
     outcome = run(folder, words, target, variables=variables, program=PROGRAM)
-    return outcome, int(count.read_text()) if count.exists() else 0
+    lines = counts.read_text().splitlines() if counts.exists() else []
+    return outcome, {kind: int(count) for kind, count in map(str.split, lines)}

@@ -13,6 +13,7 @@ import random
 import resource
 import signal
 import tempfile
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -113,7 +114,9 @@ def attempt(path: Path) -> str | None:
     """What is wrong with how a hostile file is dealt with, if anything."""
     signal.setitimer(signal.ITIMER_REAL, SECONDS)
     try:
-        use(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            use(path)
     except UnrolledError as error:
         return "the message has several lines" if "\n" in str(error) else None
     except TimeoutError:

@@ -25,7 +25,11 @@ def main() -> None:
     warnings.showwarning = _show_warning
     try:
         _run()
-    except Exception as error:
+    except SystemExit:
+        raise
+    except KeyboardInterrupt:  # Ctrl-C before it is handled in `signals`
+        raise SystemExit(130) from None
+    except BaseException as error:  # a library in Rust raises one that is no Exception
         from unrolled.errors import UnrolledError
 
         problem = " ".join(str(error).split()) or type(error).__name__
@@ -36,7 +40,7 @@ def main() -> None:
                 f"out of memory: {problem[:300]}. Use less text, a lower order or a smaller model, "
                 "or allow this process more memory (ulimit -v)"
             )
-        elif isinstance(error, (ImportError, OSError)):
+        elif isinstance(error, (ImportError, OSError)) or not isinstance(error, Exception):
             _fail(f"the system or an installed package fails: {problem[:300]}")
         raise
     finally:
@@ -45,25 +49,28 @@ def main() -> None:
 
 def _run() -> None:
     """Run the command and see to it that all results have been written."""
-    from unrolled.cli.signals import signals_obeyed
+    from unrolled.cli.signals import obey_signals
     from unrolled.cli.streams import open_streams
 
     if sys.stdout is sys.__stdout__:  # else somebody reads it within this process
         open_streams()
     try:
-        with signals_obeyed():
-            from unrolled.cli.app import app
-
-            try:
-                app()
-            finally:
-                sys.stdout.flush()
+        obey_signals(_command)
     except BrokenPipeError:
         raise SystemExit(CLOSED_PIPE) from None  # the reader has gone (`| head`)
     except SystemExit as ending:
         if isinstance(ending.__context__, BrokenPipeError):  # which the parser turned into this
             raise SystemExit(CLOSED_PIPE) from None
         raise
+
+
+def _command() -> None:
+    from unrolled.cli.app import app
+
+    try:
+        app()
+    finally:
+        sys.stdout.flush()
 
 
 def _lacks_memory(error: BaseException | None) -> bool:

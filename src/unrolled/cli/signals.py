@@ -8,12 +8,13 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 GRACE_SECONDS = 0.4  # for leaving all `with` blocks; then the process ends in any case
 
 _received: list[int] = []
+_running = False  # whether `Stopped` is caught
 _ending = threading.Lock()
 
 
@@ -21,9 +22,8 @@ class Stopped(BaseException):
     """Ctrl-C or SIGTERM: not a KeyboardInterrupt, which the parser would handle itself."""
 
 
-@contextlib.contextmanager
-def signals_obeyed() -> Iterator[None]:
-    """End the process, whatever the block does, once Ctrl-C or SIGTERM arrived.
+def obey_signals(command: Callable[[], None]) -> None:
+    """Call the command, and end the process, whatever the command does, on Ctrl-C or SIGTERM.
 
     The handler raises `Stopped` in the main thread, so that temporary files and folders are removed
     by whoever made them. That is not enough: Python drops an exception that is raised in a callback
@@ -31,22 +31,27 @@ def signals_obeyed() -> Iterator[None]:
     may catch everything. So a second thread, which the operating system tells of the signal, ends
     the process after `GRACE_SECONDS`.
     """
-    reading, writing = os.pipe()
-    for number in SIGNALS:
-        signal.signal(number, _stop)
-    if sys.platform != "win32":
-        os.set_blocking(writing, False)
-        signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-        os.register_at_fork(after_in_child=_reset)
-    sys.unraisablehook = _end_or_report
-    threading.Thread(target=_watch, args=(reading,), daemon=True).start()
+    global _running
     try:
-        yield
+        for number in SIGNALS:
+            signal.signal(number, _stop)
+        reading, writing = os.pipe()
+        if sys.platform != "win32":
+            os.set_blocking(writing, False)
+            signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+            os.register_at_fork(after_in_child=_reset)
+        threading.Thread(target=_watch, args=(reading,), daemon=True).start()
+        sys.unraisablehook = _end_or_report
+        try:
+            _running = True
+            command()
+        finally:
+            _running = False
     finally:
-        _reset()
-        os.close(writing)
         if _received:
             end()
+        _reset()
+    os.close(writing)
 
 
 def end() -> None:
@@ -67,6 +72,8 @@ def _stop(number: int, _frame: object) -> None:
     # Only the first time: a second Ctrl-C must not interrupt the removal of temporary files.
     if not _received:
         _received.append(number)
+        if not _running:
+            end()
         raise Stopped(number)
 
 
