@@ -66,7 +66,10 @@ def _run() -> None:
 
 def _command() -> None:
     from unrolled.cli.app import app
+    from unrolled.cli.progress import announce_compilation
+    from unrolled.runtime.listeners import compilation_listeners
 
+    compilation_listeners[:] = [announce_compilation]
     try:
         app()
     finally:
