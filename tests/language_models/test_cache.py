@@ -7,7 +7,7 @@ import pickle
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import unrolled
@@ -30,7 +30,6 @@ def by_hand(history, word, half_life, prior):
     return (hit + prior / (len(WORDS) - 1)) / (sum(weights) + prior)
 
 
-@settings(deadline=None)  # the first call compiles
 @given(sentences, st.sampled_from([0.5, 3.0, 100.0]), st.sampled_from([0.1, 1.0, 4.0]))
 def test_probabilities_are_the_weighted_counts(text, half_life, prior):
     cache = CacheModel(WORDS, half_life=half_life, prior=prior)

@@ -226,7 +226,7 @@ def test_models_that_do_not_fit_together(pair, held_out):
     lower = unrolled.train_ngram(
         texts=TEXTS, order=2, smoothing="witten-bell", options=unrolled.TextOptions(lower=True)
     )
-    with pytest.raises(SettingError, match="cut text differently"):
+    with pytest.raises(SettingError, match="split text differently"):
         Mixture([first, lower], [0.5, 0.5])
     stupid = unrolled.train_ngram(texts=TEXTS, order=2, smoothing="stupid-backoff")
     with pytest.raises(NotNormalisedError, match="mixing needs probabilities"):

@@ -136,7 +136,7 @@ def test_strides_and_byte_orders_do_not_matter(
 
 @pytest.mark.parametrize("piece", [64, 1000, 1 << 20])
 def test_pieces_do_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piece: int) -> None:
-    monkeypatch.setattr(storage, "_PIECE_BYTES", piece)
+    monkeypatch.setattr(storage, "_BLOCK_BYTES", piece)
     rng = np.random.default_rng(2)
     arrays = {"a": rng.random((50, 30)), "t": rng.random((50, 30)).T, "s": rng.random(999)[::-3]}
     file = read_model(write(tmp_path / "model.safetensors", **arrays), verify=True)
@@ -147,13 +147,13 @@ def test_pieces_do_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, p
 def test_pieces_end_where_the_file_has_a_multiple(
     monkeypatch: pytest.MonkeyPatch, begin: int
 ) -> None:
-    monkeypatch.setattr(storage, "_PIECE_BYTES", 64)
+    monkeypatch.setattr(storage, "_BLOCK_BYTES", 64)
     for array in (
         np.arange(100, dtype="<i4"),
         np.arange(20, dtype="<f8"),
         np.arange(9, dtype="u1"),
     ):
-        pieces = [bytes(piece) for piece in storage._pieces(array, array.dtype, begin)]
+        pieces = [bytes(piece) for piece in storage._blocks(array, array.dtype, begin)]
         ends = begin + np.cumsum([len(piece) for piece in pieces])
         assert b"".join(pieces) == array.tobytes()
         assert not np.any(ends[:-1] % 64)

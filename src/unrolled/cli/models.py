@@ -263,7 +263,10 @@ def mix(
     ] = "",
     dynamic: Annotated[
         bool,
-        typer.Option("--dynamic", help="Keep n-gram models apart in the file: larger, but exact."),
+        typer.Option(
+            "--dynamic",
+            help="Store n-gram models separately instead of merging them: larger, but exact.",
+        ),
     ] = False,
     log_linear: Annotated[
         bool,
@@ -281,7 +284,7 @@ def mix(
     """Mix models, with weights tuned on held-out text.
 
     N-gram models alone are merged into one n-gram model. Any other models of the same words (nets,
-    mixtures), and n-gram models with --dynamic or --log-linear, are kept in one file side by side.
+    mixtures), and n-gram models with --dynamic or --log-linear, are stored separately in one file.
 
     Examples:
 

@@ -30,7 +30,7 @@ def _load(path: str, purpose: str) -> LanguageModel:
 
 
 def _lines(sources: str | list[str], options: TextOptions) -> Iterator[str]:
-    """Lines as they stand, read as the model's input but not yet cut into tokens."""
+    """Lines as they stand, read like the model's input but not yet split into tokens."""
     from unrolled.text.corpus import iter_sentences
 
     return iter_sentences(sources, replace(options, tokens="word", lower=False))
@@ -44,14 +44,17 @@ def evaluate(
     ] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print all sums as JSON.")] = False,
     dynamic: Annotated[
-        bool, typer.Option("--dynamic", help="A net goes on learning from the text it has scored.")
+        bool,
+        typer.Option(
+            "--dynamic", help="A net continues to learn from the text that it has scored."
+        ),
     ] = False,
     dynamic_rate: Annotated[float, typer.Option(help="Learning rate of --dynamic.")] = 0.3,
     dynamic_decay: Annotated[
         float, typer.Option(help="Share of the way back to the trained weights at each step.")
     ] = 0.0,
     cache: Annotated[
-        int, typer.Option(help="Keep so many of a net's outputs in a continuous cache.", min=0)
+        int, typer.Option(help="Size of a continuous cache over a net's outputs; 0: none.", min=0)
     ] = 0,
     cache_weight: Annotated[float, typer.Option(help="Share of that cache.")] = 0.1,
     cache_theta: Annotated[

@@ -17,11 +17,11 @@ True
 >>> for word in ["the", "cat", "sat", "</s>"]:
 ...     _ = model.BaseScore(before, word, after)
 ...     before, after = after, before
->>> before == State()  # nothing of a sentence matters to what comes after its end
+>>> before == State()  # no context reaches across the end of a sentence
 True
 
-A decoder that imports KenLM by itself, such as pyctcdecode, takes this module when it is put in
-KenLM's place first: ``sys.modules["kenlm"] = unrolled.integrations.kenlm``.
+A decoder that imports KenLM by itself, such as pyctcdecode, uses this module if it is registered
+under KenLM's name first: ``sys.modules["kenlm"] = unrolled.integrations.kenlm``.
 
 What differs, on purpose:
 
@@ -30,7 +30,7 @@ What differs, on purpose:
 - States can be deep-copied and pickled, and are unequal to objects of other types instead of
   raising TypeError. A state of a model of another order is a ValueError.
 - NUL is white space, as in lmplz. (KenLM's ``score`` drops what follows it.)
-- ``score`` sums in double precision. (KenLM sums in single precision, and is off by some 1e-6.)
+- ``score`` sums in double precision. (KenLM sums in single precision, with errors of about 1e-6.)
 - Log zero is -99, as ARPA files write it.
 - A `Config` is accepted, and has no effect: models are mapped into memory, and loading is silent.
 - `Model.from_model` serves a model in memory. It can be pickled only if it is saved in a file.
@@ -108,9 +108,9 @@ class FullScoreReturn(NamedTuple):
 class State:
     """The context that a model has seen, to score a text word by word; empty when made.
 
-    Two states are equal if they keep the same words, and so score whatever comes next alike. A
-    model keeps the longest context that can still matter, so that decoders can merge hypotheses.
-    Only states of one model can be compared.
+    Two states are equal if they hold the same words, so that all continuations have the same
+    scores. A model stores the longest context that can still matter, so that decoders can merge
+    hypotheses. Only states of one model can be compared.
     """
 
     __slots__ = ("_data",)
@@ -149,10 +149,10 @@ class State:
 class Model:
     """An n-gram model with KenLM's interface; probabilities are log10.
 
-    Text is parted at ASCII white space, whatever the model was trained on: a model of lower-case
-    words or of pieces of SentencePiece needs lower-cased text or pieces, as in KenLM.
+    Text is split at ASCII white space, whatever tokens the model was trained on: a model of
+    lower-case words or of SentencePiece tokens needs such input, as in KenLM.
 
-    Threads may share a model, and `score` gives up the GIL.
+    Threads may share a model, and `score` releases the GIL.
 
     Args:
         path: a ``.safetensors`` or an ARPA file.
@@ -208,7 +208,7 @@ class Model:
         """Log10 probability of a sentence.
 
         Args:
-            sentence: words parted by white space.
+            sentence: words separated by white space.
             bos: whether it begins a sentence. eos: whether </s> is predicted at its end.
 
         Raises:

@@ -1,7 +1,7 @@
-"""A cache: words that came lately are likely to come again.
+"""A cache model: recent words are likely to occur again.
 
-The probability of a word is its share of the words before it, each counted less the longer ago it
-came, by a factor ``0.5 ** (1 / half_life)`` for each token (Kuhn and De Mori 1990; the exponential
+The probability of a word is its share of the words before it, each weighted by its age: by a factor
+``0.5 ** (1 / half_life)`` for each token (Kuhn and De Mori 1990; the exponential
 decay is that of Clarkson and Robinson 1997). A little mass, ``prior`` words in all, is spread
 evenly over the vocabulary, so that every word is possible, and an empty cache is too. Alone it is a
 poor model; mixed linearly with a good one it adds what the text is about.
@@ -38,7 +38,7 @@ class CacheModel(LanguageModel):
         vocabulary: the words.
         half_life: tokens after which a word counts half; above 0.
         prior: words' worth of mass that is spread evenly; above 0.
-        text_options: how text is cut into tokens.
+        text_options: how text is split into tokens.
 
     Raises:
         SettingError: a setting that is not allowed.

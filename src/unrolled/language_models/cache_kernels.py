@@ -11,13 +11,13 @@ from unrolled.runtime.kernels import kernel
 def score_cache(ids, size, decay, prior, running, out):  # type: ignore[no-untyped-def]
     """Log-probability of each id under a decaying cache; see `unrolled.language_models.cache`.
 
-    A word's mass is brought up to date only when the word comes, so a token costs the same whatever
-    the vocabulary.
+    A word's mass is updated only where the word occurs, so the cost of a token does not depend on
+    the size of the vocabulary.
 
     Args:
         ids: (T,) int32, sentences as <s> words </s>; ids outside the vocabulary count as <unk>.
         size: V. decay: what a word's mass is multiplied by at each token. prior: see the module.
-        running: keep the cache from sentence to sentence.
+        running: whether the cache is carried from sentence to sentence.
         out: (T,) float32, filled in.
     """
     mass, seen = np.zeros(size), np.zeros(size, np.int64)

@@ -251,4 +251,4 @@ def _likely_reason(model: LanguageModel, options: TextOptions) -> str:
             return "its words are single characters, so the text may need --tokens char"
     if not options.lower and not any(word != word.lower() for word in known):
         return "it knows lower-case words only, so the text may need --lower"
-    return "the text may be of another language or subject, or be cut into words in another way"
+    return "the text may be of another language or subject, or be split into words in another way"

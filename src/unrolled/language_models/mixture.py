@@ -1,7 +1,7 @@
 """Mixtures of language models, linear and log-linear; a mixture is a language model too.
 
-An ensemble is a linear mixture of nets. The models keep what they are: nothing is approximated,
-whatever their kinds, and all commands take the mixture's file as any other model's.
+An ensemble is a linear mixture of nets. The models may be of any kinds, nothing is approximated,
+and all commands take the mixture's file like that of any other model.
 
 >>> from unrolled import train_ngram
 >>> texts = ["the cat sat", "the dog sat", "a cat ran"]
@@ -58,7 +58,7 @@ class Mixture(LanguageModel):
         path: its file.
 
     Raises:
-        SettingError: other words, weights, or ways to cut text. NotNormalisedError: a model whose
+        SettingError: other words, weights or text options. NotNormalisedError: a model whose
             scores are no probabilities.
     """
 
@@ -95,7 +95,7 @@ class Mixture(LanguageModel):
 
     @cached_property
     def text_options(self) -> TextOptions:
-        """How text is cut into tokens: as the models do."""
+        """How text is split into tokens: as by the models."""
         return self.models[0].text_options
 
     @property
@@ -275,7 +275,7 @@ def check_models(models: Sequence[LanguageModel]) -> None:
     """Refuse models that cannot be mixed word for word.
 
     Raises:
-        SettingError: none, other words, or other ways to cut text. NotNormalisedError: stupid
+        SettingError: none, other words, or other text options. NotNormalisedError: stupid
             back-off.
     """
     if not models:
@@ -285,7 +285,7 @@ def check_models(models: Sequence[LanguageModel]) -> None:
         require_normalised(model, "mixing")
         if model.text_options != first.text_options:
             raise SettingError(
-                f"the models cut text differently: {first.text_options} and {model.text_options}",
+                f"the models split text differently: {first.text_options} and {model.text_options}",
                 hint="Mix models of the same tokens and case",
             )
         _own_ids(model.vocabulary, first.vocabulary)
@@ -333,7 +333,7 @@ def _checked_weights(weights: Sequence[float] | Array, count: int, how: str) -> 
 
 
 def _inner(file: ModelFile, number: int, stored: dict[str, Any]) -> ModelFile:
-    """A mixture's file as if it held only one of its models."""
+    """The part of a mixture's file that describes one of its models, as a file of its own."""
     return replace(
         file,
         kind=stored["kind"],
@@ -350,7 +350,7 @@ def _in_brackets(name: str) -> str:
 
 
 def _aligned(parts: Sequence[Iterator[Array]]) -> Iterator[list[Array]]:
-    """Blocks of rows that models give in sizes of their own, cut to the same sizes."""
+    """Blocks of rows of several models, of different sizes, split into blocks of equal sizes."""
     waiting = [next(part, None) for part in parts]
     while all(rows is not None for rows in waiting):
         size = min(len(rows) for rows in waiting if rows is not None)

@@ -29,11 +29,11 @@ def mix_models(
     options: TextOptions | None = None,
     threads: int = 2,
 ) -> Mixture:
-    """A mixture whose weights make held-out text likeliest.
+    """A mixture whose weights maximise the likelihood of held-out text.
 
     Linear weights are found by expectation maximisation on all of the text, log-linear ones by
     Newton's method with the exact normaliser, on whole sentences spread evenly over the text: as
-    many as fit a gigabyte (some 13,000 tokens for two models of 10,000 words).
+    many as fit a gigabyte (about 13,000 tokens for two models of 10,000 words).
 
     Args:
         models: two or more of the same words, of any kinds.

@@ -20,8 +20,8 @@ class WeightFit:
     Attributes:
         weights: (M,) float64, at least 0; of sum 1 if linear.
         perplexities: of the held-out text with the first weights, and after each step; the last one
-            is that of ``weights``. Infinite where every model gives some token probability 0.
-        impossible: tokens that every model gives probability 0 (log-linear: that some model does);
+            is that of ``weights``. Infinite if there is a token that every model thinks impossible.
+        impossible: tokens with probability 0 under every model (log-linear: under any model);
             they do not move the weights.
         tokens: on how many the weights were tuned.
     """
@@ -43,7 +43,7 @@ def em_weights(
 
     Each step sets w_i to the mean over tokens of w_i p_i / sum_j w_j p_j (Jelinek and Mercer 1980;
     Dempster, Laird and Rubin 1977). The likelihood is concave in w and never falls, so the maximum
-    is found from any start that gives every model some weight.
+    is found from any start with weights above 0.
 
     Args:
         log_probs: (M, T) natural log-probabilities that M models give T tokens, -inf allowed.
@@ -110,7 +110,7 @@ def log_linear_weights(
 
     The log-likelihood sum_t [a . l_t(w_t) - log Z_t(a)] is concave in a. Its gradient is
     sum_t [l_t(w_t) - E_t l], its Hessian - sum_t Cov_t(l), both under the mixture itself; Newton's
-    method on the weights that are not held at 0, halved until the likelihood rises, takes some six
+    method on the weights above 0, with steps halved until the likelihood rises, takes about six
     steps.
 
     Args:

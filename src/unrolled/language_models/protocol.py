@@ -120,7 +120,7 @@ class LanguageModel(StoredModel):
 
     @cached_property
     def text_options(self) -> TextOptions:
-        """How the training text was cut into tokens; other text is cut alike.
+        """How the training text was split into tokens; input is split in the same way.
 
         Raises:
             FormatError: the file asks for options that this version does not know.
@@ -188,9 +188,9 @@ class LanguageModel(StoredModel):
         return score
 
     def use_threads(self, threads: int) -> contextlib.AbstractContextManager[int]:
-        """Limit the threads of the model's own arithmetic; gives how many texts to score at once.
+        """Limit the threads of the model's arithmetic, and yield how many texts to score at once.
 
-        A model whose arithmetic is threaded itself, such as a net, is given one text at a time.
+        A model whose arithmetic is multithreaded itself, such as a net, scores one text at a time.
         """
         return contextlib.nullcontext(threads)
 
@@ -235,7 +235,7 @@ class LanguageModel(StoredModel):
 
         Args:
             threads: that may be used.
-            options: how to cut the sentences into tokens; by default as the training text was.
+            options: how to split the sentences into tokens; by default as the training text.
 
         Raises:
             FormatError: a score that no model could give.

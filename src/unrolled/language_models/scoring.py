@@ -55,8 +55,8 @@ def surprisals(
     """Every token's log-probability with its word as written, </s> included.
 
     Args:
-        sentences: texts, of which some are read ahead and scored together.
-        options: how to cut them into tokens; by default as the model's training text was.
+        sentences: texts; a thousand at a time are read and scored together.
+        options: how to split them into tokens; by default as the model's training text.
         threads: that may be used.
 
     >>> from unrolled import train_ngram
@@ -90,7 +90,7 @@ def score_sentences(
 
     Args:
         eos: whether </s> is predicted at the end of each.
-        options: how to cut them into tokens; by default as the model's training text was.
+        options: how to split them into tokens; by default as the model's training text.
         threads: that may be used.
     """
     scores = model.token_scores(sentences, threads=threads, options=options)

@@ -1,4 +1,4 @@
-"""Sentences to ids and back: cut into tokens as a model's training text was."""
+"""Sentences to ids and back, split into tokens like a model's training text."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def encode_sentences(
 
 
 def line_slices(data: bytes, size: int) -> Iterator[tuple[int, int]]:
-    """Where slices of whole lines begin and end, of that many bytes or a little more."""
+    """Bounds of slices of whole lines, each of ``size`` bytes or a little more."""
     start = 0
     while start < len(data):
         stop = data.find(b"\n", min(start + size, len(data)) - 1) + 1 or len(data)
@@ -76,7 +76,7 @@ def words_of(sentence: str, options: TextOptions) -> list[str]:
 
 
 def text_of(words: Sequence[str], options: TextOptions) -> str:
-    """Tokens put together as people write them."""
+    """Tokens joined to text: the inverse of `words_of`."""
     if options.tokens == "word":
         return " ".join(words)
     if options.tokens == "byte":

@@ -1,8 +1,8 @@
-"""A cache over a net's outputs: words that followed on similar outputs are likely to come again.
+"""A cache over a net's outputs: words that followed similar outputs are likely to occur again.
 
-The net's outputs h_i of the last N tokens are kept, each with the word x_i that came next. What
-comes after h is then (Grave, Joulin, Usunier 2017, "Improving neural language models with a
-continuous cache")
+The cache holds the net's outputs h_i of the last N tokens, each with the next word x_i. The
+probability of the next word after h is then (Grave, Joulin, Usunier 2017, "Improving neural
+language models with a continuous cache")
 
 p(w) = (1 - weight) p_net(w | h) + weight p_cache(w | h)
 p_cache(w | h) = sum over i with x_i = w of exp(theta h . h_i), divided by the sum over all i
@@ -36,12 +36,12 @@ CHUNK_STEPS = 64  # tokens that are scored at a time
 class ContinuousCacheModel(AdaptedNet):
     """A net with a cache over its outputs, as a language model; </s> is a word like others.
 
-    In a running text the cache is kept from sentence to sentence; sentences that are scored apart
-    each have one of their own.
+    In a running text the cache is carried from sentence to sentence; separate sentences each have
+    their own.
 
     Args:
         model: a net, a `NeuralModel`.
-        window: N, tokens that are kept.
+        window: N, the tokens that the cache holds.
         weight: of the cache.
         theta: how much more the more similar outputs count; 0: all the same.
 

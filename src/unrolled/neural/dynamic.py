@@ -41,8 +41,8 @@ CHUNK_STEPS = 20
 class DynamicModel(AdaptedNet):
     """A net under dynamic evaluation, as a language model.
 
-    Only a running text is learned from. Sentences that are scored apart, and words one by one, have
-    the probabilities that the net was trained to.
+    The net learns from running text only. Separate sentences and single steps have the
+    probabilities of the trained net.
 
     Args:
         model: a net, a `NeuralModel`.
@@ -94,7 +94,7 @@ class DynamicModel(AdaptedNet):
         return self.text_scorer()(ids)
 
     def text_scorer(self, progress: Callable[[int], None] | None = None) -> TextScorer:
-        """Scores the parts of one text; each part goes on with what was learned before it."""
+        """A scorer of the parts of one text; each continues with what was learned before it."""
         return _Learner(self, progress).score
 
 

@@ -78,7 +78,7 @@ class NeuralModel(LanguageModel):
     def text_log_probs(self, ids: Array) -> Array:
         """Log-probability of each of ids (T,) of a running text; (T,) float32.
 
-        A long text is cut into parts that are scored in parallel; only the first words of a part
+        A long text is split into parts that are scored in parallel; only the first words of a part
         do not know what was before. A net of independent sentences knows nothing before them.
         """
         return self.text_scorer()(ids)

@@ -282,9 +282,9 @@ def load_ngram(path: str | os.PathLike[str], purpose: str) -> NgramModel:
     return load_as(path, NgramModel, purpose)
 
 
-def _even_borders(starts: Array, pieces: int) -> list[int]:
-    """Some of the starts, which cut a text of T tokens, the last of them, into even pieces."""
-    wanted = np.arange(pieces + 1) * starts[-1] // pieces
+def _even_borders(starts: Array, slices: int) -> list[int]:
+    """The starts that split a text of T tokens into about equal slices; T is the last start."""
+    wanted = np.arange(slices + 1) * starts[-1] // slices
     borders: list[int] = starts[np.searchsorted(starts, wanted)].tolist()
     return borders
 

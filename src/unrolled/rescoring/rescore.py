@@ -1,4 +1,4 @@
-"""N-best lists in a better order: a new language model's scores, weights tuned by word errors.
+"""N-best lists rescored with a new language model; weights tuned by minimum error rate training.
 
 The total of a hypothesis is
 ``acoustic + lm_scale * ((1 - mix) * old + mix * new) + word_penalty * words``,
@@ -29,7 +29,7 @@ _BATCH = 4096
 
 @dataclass(frozen=True)
 class RescoringWeights:
-    """How scores are put together; see the module.
+    """How scores are combined; see the module.
 
     Attributes:
         lm_scale: of the language models' logarithms beside the acoustic score, at least 0.
@@ -127,7 +127,7 @@ def tune_rescoring(
         drawn = np.exp(random.normal(0, 2, first.size))
         drawn[-1] = random.normal(0, 2)
         points.append(drawn)
-    found = [search.climb(point, random) for point in points]
+    found = [search.descend(point, random) for point in points]
     return _from_plain(lists, min(found, key=lambda pair: pair[0])[1])
 
 
@@ -137,8 +137,8 @@ class _Search:
     def __init__(self, lists: NbestLists, features: Array, errors: Array) -> None:
         self.lists, self.features, self.errors = lists, features, errors
 
-    def climb(self, point: Array, random: np.random.Generator) -> tuple[int, Array]:
-        """Errors and weights where no line through the point is better."""
+    def descend(self, point: Array, random: np.random.Generator) -> tuple[int, Array]:
+        """Line searches from a point to a local minimum: word errors and weights."""
         errors = self.at(point)
         while True:
             before = errors
@@ -158,7 +158,7 @@ class _Search:
         return int(self.errors[best].sum())
 
     def _best_on_line(self, point: Array, direction: Array) -> Array:
-        """The middle of the widest stretch with fewest errors on the line."""
+        """The middle of the widest interval with fewest errors on the line."""
         from unrolled.rescoring.edit_distance_kernels import error_changes
 
         base = self.lists.acoustic + self.features @ point
@@ -178,7 +178,7 @@ class _Search:
 
 
 def _allowed(point: Array, direction: Array) -> tuple[float, float]:
-    """The stretch of the line where the language models' weights are at least 0, and not huge."""
+    """The interval of the line where language model weights are at least 0, and none is huge."""
     low, high = -100.0, 100.0
     for value, step in zip(point[:-1], direction[:-1], strict=True):
         if step > 0:

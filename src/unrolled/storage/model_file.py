@@ -57,8 +57,8 @@ Source: TypeAlias = Array | Iterable[Array]
 
 # Linux keeps what one write fills of a huge page in one, where the file system can (ext4, xfs), and
 # maps it as one, so that the processor looks up one address instead of 512.
-_PIECE_BYTES = 2 << 20
-_PIECES_BEHIND = 32  # on a busy machine the two threads seldom run at the same time
+_BLOCK_BYTES = 2 << 20
+_BLOCKS_BEHIND = 32  # on a busy machine the two threads seldom run at the same time
 _WIDEST = np.dtype("<f8")
 
 
@@ -71,7 +71,7 @@ class ModelFile:
         config: the settings that the model was made with.
         arrays: name -> array, read-only and mapped into memory, in the order of the file.
         provenance: where the model comes from: ``unrolled`` (version) and ``created`` (UTC), and
-            whatever else its writer told, such as ``command`` and ``data``.
+            what else its writer added, such as ``command`` and ``data``.
         path: the file.
         size: its bytes.
         crc32: name -> CRC-32 of the array's bytes as the file states it.
@@ -157,9 +157,9 @@ def write_model(
 ) -> None:
     """Write a model file, all of it or nothing.
 
-    The bytes are written piece by piece while a second thread sums them, in one pass: space for the
-    header is left free and filled in last. (Two passes would read a model that is bigger than the
-    cache twice, and could not take arrays that are produced as they are written.)
+    The bytes are written block by block while a second thread computes checksums, in one pass:
+    space for the header is left free and filled in last. (Two passes would read a model that is
+    bigger than the cache twice, and could not take arrays that are produced as they are written.)
 
     Args:
         path: the file to make; what is there is replaced only when all is written.
@@ -283,22 +283,22 @@ class _Sums:
         self._pool = pool
         self._waiting: deque[Future[None]] = deque()
 
-    def add(self, name: str, piece: memoryview) -> None:
-        """Sum the next piece of that array, soon."""
-        self._waiting.append(self._pool.submit(self._add, name, piece))
-        self.wait(_PIECES_BEHIND)
+    def add(self, name: str, block: memoryview) -> None:
+        """Add the next block of that array to its checksum, in the other thread."""
+        self._waiting.append(self._pool.submit(self._add, name, block))
+        self.wait(_BLOCKS_BEHIND)
 
     def wait(self, behind: int = 0) -> None:
         """Wait until no more than so many pieces are to be summed."""
         while len(self._waiting) > behind:
             self._waiting.popleft().result()
 
-    def _add(self, name: str, piece: memoryview) -> None:
-        self.crc32[name] = zlib.crc32(piece, self.crc32.get(name, 0))
+    def _add(self, name: str, block: memoryview) -> None:
+        self.crc32[name] = zlib.crc32(block, self.crc32.get(name, 0))
 
 
 def _write_arrays(file: BinaryIO, arrays: Mapping[str, Source], sums: _Sums) -> Iterator[Entry]:
-    """Write all arrays and fillers, and tell where they lie."""
+    """Write all arrays and fillers; returns their entries in the header."""
     end = 0
     fillers = 0
     for name, source in arrays.items():
@@ -314,7 +314,7 @@ def _write_arrays(file: BinaryIO, arrays: Mapping[str, Source], sums: _Sums) -> 
 
 
 def _write_array(file: BinaryIO, blank: Entry, source: Source, sums: _Sums) -> Entry:
-    """Write one array, of which `blank` tells the name and the begin."""
+    """Write one array, whose name and begin `blank` holds."""
     shape: tuple[int, ...] | None = None
     dtype = _WIDEST
     whole = isinstance(source, np.ndarray)
@@ -326,9 +326,9 @@ def _write_array(file: BinaryIO, blank: Entry, source: Source, sums: _Sums) -> E
             shape = (shape[0] + chunk.shape[0], *shape[1:])
         if not whole and not shape:
             raise SettingError(f"the chunks of the array {blank.name!r} have no axis to join")
-        for piece in _pieces(chunk, dtype, file.tell()):
-            sums.add(blank.name, piece)
-            file.write(piece)
+        for block in _blocks(chunk, dtype, file.tell()):
+            sums.add(blank.name, block)
+            file.write(block)
         if not whole:
             sums.wait()  # whoever makes the chunks may use one array for all of them
     if shape is None:
@@ -365,29 +365,29 @@ def _check_chunk(name: str, chunk: Array, dtype: np.dtype[Any], shape: tuple[int
         )
 
 
-def _pieces(array: Array, dtype: np.dtype[Any], begin: int = 0) -> Iterator[memoryview]:
+def _blocks(array: Array, dtype: np.dtype[Any], begin: int = 0) -> Iterator[memoryview]:
     """The bytes of an array in row-major order, two megabytes at a time.
 
-    They are cut where the file, in which they ``begin`` at that byte, has a multiple of it.
+    They are split at multiples of it in the file, in which they ``begin`` at that byte.
     """
     array = np.atleast_1d(array)
     if array.flags.c_contiguous and array.dtype == dtype:
         flat = array.reshape(-1).view(np.uint8).data
-        for start in range(-(begin % _PIECE_BYTES), len(flat), _PIECE_BYTES):
-            yield flat[max(start, 0) : start + _PIECE_BYTES]
+        for start in range(-(begin % _BLOCK_BYTES), len(flat), _BLOCK_BYTES):
+            yield flat[max(start, 0) : start + _BLOCK_BYTES]
         return
-    rows = max(_PIECE_BYTES * len(array) // max(array.nbytes, 1), 1)
+    rows = max(_BLOCK_BYTES * len(array) // max(array.nbytes, 1), 1)
     for start in range(0, len(array), rows):
         part = np.ascontiguousarray(array[start : start + rows], dtype)
-        yield from _pieces(part, dtype, begin)
+        yield from _blocks(part, dtype, begin)
         begin += part.nbytes
 
 
 def _crc32(array: Array) -> int:
     """The CRC-32 of an array's bytes."""
     crc = 0
-    for piece in _pieces(array, array.dtype):
-        crc = zlib.crc32(piece, crc)
+    for block in _blocks(array, array.dtype):
+        crc = zlib.crc32(block, crc)
     return crc
 
 
