@@ -150,7 +150,7 @@ def question(model: NgramModel, good: NgramModel, draw: random.Random, folder: P
     _answer(lambda: entropy_prune(model, 1e-3))
     _answer(lambda: filter_vocabulary(model, ["w3", "w5"]))
     _answer(lambda: mix([model, good], [0.5, 0.5]))
-    _answer(lambda: _surgery(model.trie, numbers))
+    _answer(lambda: _edit(model.trie, numbers))
 
 
 def _decode(model: NgramModel) -> None:
@@ -162,7 +162,7 @@ def _decode(model: NgramModel) -> None:
         decoder.BaseScore(state, word, state)
 
 
-def _surgery(trie: PackedTrie, numbers: np.random.Generator) -> None:
+def _edit(trie: PackedTrie, numbers: np.random.Generator) -> None:
     table = trie.unpack()
     for length in range(1, table.order + 1):
         table.ngrams(length)

@@ -1,4 +1,4 @@
-"""A back-off model as dictionaries of words, slow and obvious: what surgery is checked against."""
+"""A back-off model as dictionaries of words, slow and obvious: what editing is checked against."""
 
 from __future__ import annotations
 

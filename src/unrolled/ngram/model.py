@@ -19,7 +19,7 @@ from unrolled.language_models.protocol import (
     require_normalised,
 )
 from unrolled.language_models.sentences import encode_sentences, sentence_starts, words_of
-from unrolled.ngram.query.scoring_work import work_arrays
+from unrolled.ngram.query.scoring_layout import work_arrays
 from unrolled.ngram.trie.layout import inverse_spreader
 from unrolled.ngram.trie.packed_trie import PackedTrie
 from unrolled.runtime.cached_kernels import CachedKernel

@@ -51,7 +51,7 @@ def train_ngram(
     Args:
         sources: files, folders or "-"; or instead
         texts: sentences.
-        weights: a whole number for each source, which counts as if it stood there so many times.
+        weights: a whole number for each source: how many times it counts.
         options: how text becomes tokens; the model keeps them for later texts.
         vocabulary, min_count, max_size, words: limits of the vocabulary, see `read_corpus`.
         threads: used for reading, sorting and estimating.

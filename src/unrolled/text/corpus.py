@@ -53,7 +53,7 @@ class Corpus:
         sentences: lines, empty ones included.
         tokens: words and ``</s>``, that is T - sentences.
         oov: words that the vocabulary lacks; a literal ``<unk>`` is not one of them.
-        word_counts: (V,) int64, how often each id stands in ``ids``.
+        word_counts: (V,) int64, how often each id occurs in ``ids``.
     """
 
     ids: npt.NDArray[np.int32]
@@ -91,7 +91,7 @@ def read_corpus(
         texts: sentences.
         options: see TextOptions.
         vocabulary: the words; by default those of the text.
-        min_count: leave out words that come fewer times.
+        min_count: leave out words that occur fewer times.
         max_size: keep that many words at most, ``<unk> <s> </s>`` not counted.
         words: or a list that is the vocabulary, in this order; words that the text lacks stay.
         threads: threads that encode, while another reads.

@@ -2,7 +2,7 @@
 
 The table is four arrays: ``text``, the words back to back; ``offsets``, where each begins;
 ``slots``, a power of two of them, each ``fingerprint << 32 | id + 1`` or 0 where empty; and, while
-words are being counted, ``counts``. The fingerprint settles nearly every probe without a look at
+words are being counted, ``counts``. The fingerprint decides nearly every probe without comparing
 the word, and since ids go by frequency the words that are looked at lie together in cache.
 
 Models come from files, so no content of these arrays is trusted: an id is compared with the number
@@ -38,7 +38,7 @@ _TOPS = np.uint64(0x8080808080808080)
 
 @inlined
 def splits(byte: Any) -> Any:
-    """Whether a byte ends a word; a comparison settles it for all bytes above the space."""
+    """Whether a byte ends a word; one comparison is enough for all bytes above the space."""
     return byte <= 32 and (byte == 32 or byte == 10 or byte == 13 or byte == 9 or byte == 0)
 
 
@@ -73,8 +73,8 @@ def scan(data: Any, at: Any) -> Any:
     hashed = _SEED
     while True:
         bits = window(data, at)
-        # A byte below '!' leaves its top bit here; a borrow may mark a '!' above it, so each is
-        # looked at. The zeros past the end of the data are marked too and split as NUL does.
+        # The top bit is set for a byte below '!', and by a borrow perhaps for a '!' above it, so
+        # each is checked. The zeros past the end of the data are marked too and split as NUL does.
         marked = (bits - _BLANKS) & ~bits & _TOPS
         while marked != _NONE:
             shift = trailing_zeros(marked) & ~np.uint64(7)
@@ -127,7 +127,7 @@ def find(
 
 @inlined
 def recall(recent: Any, hashed: Any, size: Any) -> Any:
-    """The id of a word met lately, or -1.
+    """The id of a recent word, or -1.
 
     ``recent`` holds pairs (hash, id + 1), or none. Only words of at most eight bytes are in it:
     of those no two share a hash, since every step of it can be undone, so the word itself need
@@ -154,7 +154,7 @@ def remember(recent: Any, hashed: Any, size: Any, word: Any) -> Any:
 def scan_batch(data: Any, at: Any, slots: Any, recent: Any, batch: Any, hashes: Any) -> Any:
     """Scan up to a batch of words and line ends (start = stop), asking for their slots early.
 
-    ``batch`` is int64 (3, SCANNED): starts, stops, and the id if the word was met lately, else -1.
+    ``batch`` is int64 (3, SCANNED): starts, stops, and the id of a recent word, else -1.
     Looking up a batch after scanning it lets the processor wait for many cache lines at once.
     Returns how many were found and where the scan stopped.
     """
@@ -341,7 +341,7 @@ def count_lines(
 
 @kernel
 def enter_words(text: Any, offsets: Any, slots: Any, seen: Any) -> Any:
-    """As index_words; ``seen`` is a view of ``slots`` that cannot be written, for the leaves."""
+    """As index_words; ``seen`` is a view of ``slots`` that cannot be written."""
     for word in range(offsets.size - 1):
         start, stop = np.int64(offsets[word]), np.int64(offsets[word + 1])
         if start >= stop or stop > text.size:

@@ -21,8 +21,8 @@ _TOKENS = ("word", "char", "byte")
 class TextOptions:
     """How text becomes tokens; a model keeps these and reads later texts in the same way.
 
-    ``word`` tokens are what ASCII white space parts (NUL, tab, newline, carriage return, space, as
-    for lmplz; U+2028 and other Unicode spaces are letters like any other). ``char`` tokens are
+    ``word`` tokens are what ASCII white space separates (NUL, tab, newline, carriage return, space,
+    as for lmplz; U+2028 and other Unicode spaces are letters like any other). ``char`` tokens are
     characters, with white space as U+2581. ``byte`` tokens are bytes, printable ASCII as itself,
     white space as U+2581, others like ``<0xE2>``.
 
@@ -160,10 +160,10 @@ class VocabularyLimits:
     """Which words of a text make up its vocabulary; the others become <unk>."""
 
     min_count: int = setting(
-        0, "Words that come fewer times become <unk>.", group="Vocabulary", minimum=0
+        0, "Words that occur fewer times become <unk>.", group="Vocabulary", minimum=0
     )
     vocabulary_size: int | None = setting(
-        None, "Keep only so many of the most frequent words.", minimum=1
+        None, "How many of the most frequent words to keep.", minimum=1
     )
     vocabulary: str = setting("", "The vocabulary: the words of this file, one a line.")
 

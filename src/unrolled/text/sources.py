@@ -59,7 +59,7 @@ class Block:
 
 
 def files_of(sources: Sources) -> list[Path | None]:
-    """The files of some sources in their order, None for standard input (``-``).
+    """The files of the sources in their order, None for standard input (``-``).
 
     A folder stands for all files in it and below, in the order of their names; those that begin
     with a dot are left out.
@@ -103,7 +103,7 @@ def raw_blocks(
     plain: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> Iterator[Block]:
-    """Blocks of about 8 MiB, neither checked nor changed, of all sources; see files_of.
+    """Blocks of about 8 MiB, neither checked nor changed, of all sources; see `files_of`.
 
     The suffix of a file decides: ``.gz .bz2 .xz .zst`` are decompressed, ``.jsonl`` and
     ``.ndjson`` give the string ``field`` of each object, ``.parquet`` a column.
@@ -172,7 +172,7 @@ def _opened(path: Path) -> IO[bytes]:
 
 
 def open_reader(raw: IO[bytes], packed: str | None) -> Callable[[int], bytes]:
-    """What reads so many bytes of a file, unpacked if its ending says that it is packed."""
+    """A function that reads at most n bytes of a file, decompressed as its suffix says."""
     if packed == ".gz":
         return gzip.GzipFile(fileobj=raw).read
     if packed == ".bz2":
@@ -191,16 +191,16 @@ def _zstandard_reader(raw: IO[bytes]) -> Callable[[int], bytes]:
         raise MissingExtraError("text", "zstandard") from None
 
     def pieces() -> Iterator[bytes]:
-        # The package's stream reader takes a cut file for a whole one; this object knows its end.
-        # Small bites bound what a malicious frame can blow up to.
+        # The package's stream reader does not notice that a file is cut off; this object does.
+        # Small reads bound what an untrusted frame can expand to.
         frame = zstandard.ZstdDecompressor().decompressobj()
         begun, waiting = False, b""
-        while bite := waiting or raw.read(4096):
+        while chunk := waiting or raw.read(4096):
             if frame.eof:
                 frame = zstandard.ZstdDecompressor().decompressobj()
             begun = True
             try:
-                piece = frame.decompress(bite)
+                piece = frame.decompress(chunk)
             except zstandard.ZstdError as error:
                 raise zlib.error(str(error)) from None
             waiting = frame.unused_data if frame.eof else b""

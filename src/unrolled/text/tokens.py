@@ -55,7 +55,7 @@ def cut_blocks(blocks: Iterable[Block], options: TextOptions) -> Iterator[Block]
 
 
 def tokenise(text: str | bytes, options: TextOptions | None = None) -> bytes:
-    """One text as read_blocks gives it: UTF-8, tokens parted by white space, lines kept.
+    """One text as read_blocks gives it: UTF-8, tokens separated by white space, line by line.
 
     >>> tokenise("Déjà vu", TextOptions(tokens="char", lower=True)).decode()
     'd é j à ▁ v u'
@@ -68,7 +68,7 @@ def tokenise(text: str | bytes, options: TextOptions | None = None) -> bytes:
 
 
 def iter_sentences(sources: Sources, options: TextOptions | None = None) -> Iterator[str]:
-    """The lines of read_blocks as strings, tokens parted by white space, without line ends."""
+    """The lines of read_blocks as strings, tokens separated by white space, without line ends."""
     for block in read_blocks(sources, options):
         lines = block.data.decode(errors="replace").split("\n")
         if lines[-1] == "":
@@ -122,7 +122,7 @@ def _lowered(data: bytes) -> bytes:
     if data.isascii():
         return data.lower()
     high = np.count_nonzero(np.frombuffer(data, np.uint8) >= 128)
-    # Some accents and quotes in English are cheaper one by one. Only the capital sigma, whose
+    # A few accents and quotes in English are cheaper one by one. Only the capital sigma, whose
     # lower case depends on its neighbours, forbids it.
     if 32 * high < len(data) and _FINAL_SIGMA not in data:
         return _HIGH_RUNS.sub(_lowered_run, data.lower())

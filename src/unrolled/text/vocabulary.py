@@ -42,7 +42,7 @@ _DTYPES = {"text": "uint8", "offsets": "uint32", "slots": "uint64"}
 
 @dataclass(frozen=True)
 class EncodedBlock:
-    """The ids of some lines of text.
+    """The ids of lines of text.
 
     Attributes:
         ids: (T,) int32, each line as ``<s> words </s>``.
@@ -201,11 +201,11 @@ class Vocabulary:
         return self._bytes(id).decode(errors="replace")
 
     def words(self, ids: Iterable[int]) -> list[str]:
-        """The words of some ids."""
+        """The words of ids (N,)."""
         return [self.word(int(id)) for id in ids]
 
     def ids(self, words: Sequence[str]) -> npt.NDArray[np.int32]:
-        """The ids (N,) int32 of some words, 0 for those that the vocabulary lacks."""
+        """The ids (N,) int32 of words, 0 for those that the vocabulary lacks."""
         joined = " ".join(words).encode(errors="replace")
         separators = sum(joined.count(bytes([separator])) for separator in _SEPARATORS)
         if separators == len(words) - 1:
@@ -258,7 +258,7 @@ class Vocabulary:
             block: UTF-8; a line ends at a newline or at the end, and an empty line is an empty
                 sentence.
             specials: what a literal ``<unk>``, ``<s>`` or ``</s>`` does, see TextOptions.
-            place: tells the place, for an error, of a line counted from 0.
+            place: names a line, counted from 0, for an error.
 
         Raises:
             TextError: at a mark that ``specials`` does not allow.
@@ -284,7 +284,7 @@ class Vocabulary:
         return self._text[int(self._offsets[id]) : int(self._offsets[id + 1])].tobytes()
 
     def _look_up(self, word: str) -> int:
-        """The id or -1, in Python: one word is not worth loading a kernel for."""
+        """The id or -1, in Python: for one word loading a kernel would take longer."""
         data = word.encode(errors="replace")
         if not data or any(separator in data for separator in _SEPARATORS):
             return -1

@@ -25,13 +25,13 @@ def word_classes(
 ) -> Array:
     """A class for every word.
 
-    ``frequency`` cuts the words by falling count into stretches of equal mass (Mikolov et al. 2011,
-    section 3); ``sqrt-frequency`` does so with square roots of counts, which evens the sizes.
-    ``bigrams`` puts words together that stand in the same company: the exchange algorithm for the
+    ``frequency`` cuts the words, by descending count, into slices of equal mass (Mikolov et al.
+    2011, section 3); ``sqrt-frequency`` does so with square roots of counts, which evens the sizes.
+    ``bigrams`` puts words together that have the same neighbours: the exchange algorithm for the
     class bigram model of Brown et al. (1992), from Kneser and Ney (1993).
 
     Args:
-        word_counts: (V,) how often each id stands in the training text.
+        word_counts: (V,) how often each id occurs in the training text.
         classes: how many are wanted; there are fewer where one word outweighs several.
         by: one of `CLASSINGS`.
         ids: (T,) the training text, for ``bigrams``.
@@ -63,7 +63,7 @@ def word_classes(
 
 
 def _binned(mass: Array, classes: int) -> Array:
-    """Stretches of about equal mass of the words by falling mass."""
+    """Slices of about equal mass of the words by descending mass."""
     order = np.argsort(-mass, kind="stable")
     sorted_mass = mass[order]
     middle = (np.cumsum(sorted_mass) - sorted_mass / 2) / max(float(mass.sum()), 1.0)

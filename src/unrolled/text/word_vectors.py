@@ -64,7 +64,7 @@ class WordVectors:
 def read_word_vectors(
     path: str | os.PathLike[str], words: Iterable[str], *, seed: int = 1
 ) -> WordVectors:
-    """The vectors of some words.
+    """The vectors of words.
 
     A word gets the vector of just that word or, where the file has none, of its lower-case form.
     If the file has a word twice, the first one counts. Words without a vector get random ones from
@@ -105,7 +105,7 @@ def read_vectors(
     A word that comes twice comes once; one that is not UTF-8 or holds white space is left out.
 
     Args:
-        most: so many of the first words; None for all. wanted: words to take in any case.
+        most: how many of the first words; None for all. wanted: words to take in any case.
 
     Raises:
         TextError: the file cannot be read or is broken, with its place, or has none of the words.
@@ -331,19 +331,19 @@ class _Input:
         self._line -= 1
 
     def peek(self, size: int) -> bytes:
-        """So many of the next bytes, fewer at the end, which stay unread."""
+        """The next ``size`` bytes, fewer at the end; they stay unread."""
         while len(self._buffer) - self._at < size and self._fill():
             pass
         return self._buffer[self._at : self._at + size]
 
     def exactly(self, size: int) -> bytes:
-        """So many bytes, fewer only at the end."""
+        """The next ``size`` bytes, fewer only at the end."""
         data = self.peek(size)
         self._at += len(data)
         return data
 
     def until(self, mark: bytes, most: int) -> bytes | None:
-        """Bytes up to a mark, which is dropped; None if it does not come within so many."""
+        """Bytes up to ``mark``, which is dropped; None if ``most`` bytes do not hold it."""
         end = self._buffer.find(mark, self._at, self._at + most)
         if end < 0:
             found = self.peek(most).find(mark)  # which may move what is not used yet

@@ -18,7 +18,7 @@ from tests.ngram.arpa_files import CAT_THE, GOOD, LN10, SECTIONS, THE_CAT, chang
 
 from unrolled import load
 from unrolled.errors import FormatError, UnrolledWarning
-from unrolled.ngram.arpa import text as arpa_text
+from unrolled.ngram.arpa import sections as arpa_text
 
 
 @pytest.fixture

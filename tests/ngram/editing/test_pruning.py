@@ -200,7 +200,7 @@ def test_smaller_sizes_are_nested_and_agree_with_thresholds():
     sizes = [prune_to_size(model, ngrams=total - cut) for cut in (0, 30, 60, 90)]
     for large, small in itertools.pairwise(sizes):
         assert ngrams(small) < ngrams(large)
-        threshold = small.provenance["surgery"][-1]["pruned"]["threshold"]
+        threshold = small.provenance["edits"][-1]["pruned"]["threshold"]
         assert ngrams(entropy_prune(model, threshold * 1.0001)) <= ngrams(small)
         assert ngrams(small) <= ngrams(entropy_prune(model, threshold))
 
@@ -226,7 +226,7 @@ def test_a_pruned_model_is_a_model_like_any_other(tmp_path):
     model.save(tmp_path / "m.safetensors")
     again = load(tmp_path / "m.safetensors")
     assert again.score("w1 w2 w4") == model.score("w1 w2 w4")
-    assert again.provenance["surgery"][0]["pruned"]["history"] == "stationary"
+    assert again.provenance["edits"][0]["pruned"]["history"] == "stationary"
     assert prune_to_size(again, ngrams=50).trie.levels[-1] == 50
 
 

@@ -14,7 +14,7 @@ from oracle import NgramOracle
 from unrolled.ngram.editing.quantization import quantize
 from unrolled.ngram.estimation.smoothing import SMOOTHINGS
 from unrolled.ngram.model import NgramModel
-from unrolled.ngram.query.scoring_work import work_arrays
+from unrolled.ngram.query.scoring_layout import work_arrays
 
 smoothings = st.sampled_from(sorted(SMOOTHINGS))
 

@@ -1,7 +1,7 @@
 """Kernels between the lines of an ARPA file and arrays: one that reads them, one that writes them.
 
-The reader takes plain lines only and stops at any other: Python then looks at that one line, takes
-it if it is merely odd and says what is wrong if it is broken. So no error is told here.
+The reader takes plain lines only and stops at any other: Python then parses that one line and
+raises the error if it is broken.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from unrolled.text.encoding_kernels import find, scan
 
 LN10 = math.log(10.0)
 LOWEST = np.float32(-np.inf)
-MOST_BACKOFF = 217.0  # log10 of e^500, what trie.py believes; sums with more could overflow
+MOST_BACKOFF = 217.0  # log10 of e^500, the most that `packed_trie` accepts
 EXACT = 22  # 10^22 is the largest power of ten that a float64 holds exactly
 _POWERS = 10.0 ** np.arange(EXACT + 1)
 _TENS = 10 ** np.arange(19)

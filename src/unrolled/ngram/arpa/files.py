@@ -54,7 +54,7 @@ import numpy as np
 from unrolled.errors import FormatError, SettingError
 from unrolled.language_models.protocol import require_normalised
 from unrolled.ngram.arpa.reader import ArpaReader
-from unrolled.ngram.arpa.text import MAX_LINE, OPTIONS
+from unrolled.ngram.arpa.sections import MAX_LINE, OPTIONS
 from unrolled.ngram.model import NgramModel
 from unrolled.ngram.trie.layout import inverse_spreader
 from unrolled.ngram.trie.lines import write_lines
@@ -76,8 +76,8 @@ def read_arpa(
     unigrams in the file, after ``<unk>``, ``<s>`` and ``</s>``.
 
     Args:
-        path: the file; its content, not its name, tells how it is compressed.
-        threads: blocks that are parsed side by side.
+        path: the file; its content, not its name, determines how it is decompressed.
+        threads: blocks that are parsed in parallel.
         progress: called with the bytes of the file, compressed as it is, read since the last call.
 
     Raises:

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from unrolled.errors import FormatError, UnrolledWarning
-from unrolled.ngram.arpa.rows import RowReader, Rows, line_of
-from unrolled.ngram.arpa.text import ArpaText, shown
+from unrolled.ngram.arpa.ngram_lines import RowReader, Rows, line_of
+from unrolled.ngram.arpa.sections import ArpaSections, shown
 from unrolled.ngram.model import NgramModel
 from unrolled.ngram.trie.assembly import assemble
 from unrolled.ngram.trie.packed_trie import pack
@@ -36,7 +36,7 @@ class ArpaReader:
     ) -> None:
         self.path = path
         self.threads = threads
-        self.text = ArpaText(path, progress)
+        self.text = ArpaSections(path, progress)
         self._ahead = self.text  # the pass that met the unigrams
         self._sections: dict[int, list[Rows]] = {}
         self._unigrams: Unigrams | None = None
@@ -66,7 +66,7 @@ class ArpaReader:
         return NgramModel(pack(table), words.vocabulary, config, provenance, self.path)
 
     def _read(self) -> None:
-        """Parse all sections, a few pieces side by side."""
+        """Parse all sections, a few pieces in parallel."""
         waiting: deque[tuple[int, Future[Rows]]] = deque()
         longer: RowReader | None = None
         with ThreadPoolExecutor(self.threads) as pool:
@@ -89,14 +89,14 @@ class ArpaReader:
             self._take(waiting, 0)
 
     def _take(self, waiting: deque[tuple[int, Future[Rows]]], most: int) -> None:
-        """Collect results in order until at most so many wait."""
+        """Collect results in order until at most ``most`` wait."""
         while len(waiting) > most:
             order, future = waiting.popleft()
             self._sections.setdefault(order, []).append(future.result())
 
     def _read_ahead(self) -> None:
         """Parse the unigrams, which a later section of the file holds."""
-        text = ArpaText(self.path)
+        text = ArpaSections(self.path)
         reader: RowReader | None = None
         for piece in text.pieces():
             if piece.order == 1:
@@ -193,7 +193,7 @@ class Unigrams:
         return int(rows[0]) if rows.size else -1
 
     def _vocabulary(self, rows: Array) -> Vocabulary:
-        """The words of some rows, in that order."""
+        """The words of rows, in that order."""
         from unrolled.text.encoding_kernels import index_words
 
         sizes = self._sizes[rows]

@@ -9,8 +9,8 @@ r"""Count files, the n-grams of a text as lines of words, a tab and a count, as 
 A model estimated from a count file equals that of the text. What `write_counts` makes lists every
 order from 1 on, and order 1 by descending count. What `read_counts` takes:
 
-- the lines in any order, words and count parted by any white space; an n-gram on several lines has
-  the sum of their counts; blank lines, and n-grams that come 0 times, are skipped;
+- the lines in any order, words and count separated by any white space; an n-gram on several lines
+  has the sum of their counts; blank lines, and n-grams that come 0 times, are skipped;
 - ``<s>`` at the beginning of an n-gram only, ``</s>`` at its end only; ``<unk>``;
 - shorter n-grams that are missing: each comes as often as the longer ones that begin, or that end,
   with it, whichever is more. That is exact but for sentences that are shorter than the n-grams.
@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unrolled.errors import SettingError, UnrolledError
-from unrolled.ngram.counts.count_parts import MOST, CountParts, stored_counts
+from unrolled.ngram.counts.count_reader import MOST, CountReader, stored_counts
 from unrolled.ngram.counts.counting import NgramCounts
 from unrolled.ngram.trie.layout import NONE, inverse_spreader
 from unrolled.ngram.trie.lines import write_lines
@@ -121,7 +121,7 @@ def read_counts(
     parts = []
     for source in given:
         say(f"reading counts from {os.fspath(source)}")
-        parts.append(CountParts.read(source, vocabulary, progress).assembled(say, threads))
+        parts.append(CountReader.read(source, vocabulary, progress).assembled(say, threads))
     if len(parts) > 1 or factors[0] != 1:
         counts, words = combine_counts(
             parts, factors, vocabulary=vocabulary, threads=threads, report=say

@@ -289,11 +289,11 @@ class _SortedPlaces:
 
 def _sort_by_word(ids: Array, vocabulary_size: int, threads: int) -> tuple[Array, Array]:
     """Places sorted by their word, equal ones in order, and each word's start (V + 1,)."""
-    stretches = even_slices(ids.size, threads)
-    counts = np.zeros((len(stretches), vocabulary_size), np.int64)
+    slices = even_slices(ids.size, threads)
+    counts = np.zeros((len(slices), vocabulary_size), np.int64)
     run_slices(
         kernels.count_ids,
-        [(ids, *stretch, counts[number]) for number, stretch in enumerate(stretches)],
+        [(ids, *cut, counts[number]) for number, cut in enumerate(slices)],
         threads,
     )
     starts = np.zeros(vocabulary_size + 1, np.int64)
@@ -302,7 +302,7 @@ def _sort_by_word(ids: Array, vocabulary_size: int, threads: int) -> tuple[Array
     positions = np.empty(ids.size, np.uint32)
     run_slices(
         kernels.place_by_word,
-        [(ids, *stretch, cursors[number], positions) for number, stretch in enumerate(stretches)],
+        [(ids, *cut, cursors[number], positions) for number, cut in enumerate(slices)],
         threads,
     )
     return positions, starts

@@ -27,7 +27,7 @@ INSERTION_LIMIT = 40  # measured: below this an insertion sort beats clearing a 
 
 @kernel
 def count_ids(ids: Array, start: int, stop: int, counts: Array) -> None:
-    """Add the ids of one stretch to ``counts`` (V,)."""
+    """Add the ids of a slice to ``counts`` (V,)."""
     for place in range(start, stop):
         counts[ids[place]] += 1
 

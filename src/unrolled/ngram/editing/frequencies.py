@@ -1,12 +1,12 @@
 """How often a model expects each of its contexts: the p(h) that relative-entropy pruning needs.
 
 Stolcke 1998 takes the chain rule's product p(h1) p(h2|h1) ... of the model's own probabilities. For
-Kneser-Ney that is wrong: its short n-grams tell in how many contexts a word comes, not how often
-(Chelba, Brants, Neveitt and Xu, "Study on interaction between entropy pruning and Kneser-Ney
-smoothing", 2010). But its longest n-grams do know how often, and imply it for the short ones: text
-drawn from the model has each context at its stationary frequency, which for Kneser-Ney is about
-that of the training text, by its design. So the next word of a text is drawn again and again, for
-all contexts at once, until their frequencies hardly change.
+Kneser-Ney that is wrong: the counts of its short n-grams are numbers of contexts, not of
+occurrences (Chelba, Brants, Neveitt and Xu, "Study on interaction between entropy pruning and
+Kneser-Ney smoothing", 2010). But its longest n-grams are estimated from occurrences, and imply
+those of the short ones: text drawn from the model has each context at its stationary frequency,
+which for Kneser-Ney is about that of the training text, by its design. So the next word of a text
+is drawn again and again, for all contexts at once, until their frequencies hardly change.
 
 Measured, perplexity of the Penn Treebank's test text (closed vocabulary), modified Kneser-Ney
 5-grams pruned from 2.3 M to 1 M, 622 k and 300 k n-grams: by the chain rule 143.4, 148.3, 161.8;

@@ -86,8 +86,8 @@ def prune_to_size(
     """Drop the n-grams that matter least, as `entropy_prune` does, until the model fits.
 
     Args:
-        ngrams: how many to keep, of all orders together, single words included: exactly so many
-            are left, or all if there are fewer.
+        ngrams: how many to keep, of all orders together, single words included; all if there are
+            fewer.
         megabytes: or the largest file that `NgramModel.save` may write, in 10^6 bytes.
         history, threads, report: as for `entropy_prune`.
 
@@ -179,7 +179,7 @@ def _largest(values: Array, count: int) -> Array:
 
 
 def _count_that_fits(model: NgramModel, table: NgramTable, values: Array, megabytes: float) -> int:
-    """The most n-grams, those of the largest values, whose file has at most so many bytes."""
+    """The most n-grams, those of the largest values, whose file has at most ``megabytes``."""
     target = megabytes * 1e6
     low, high = len(model.vocabulary), values.size
     least = _file_size(model, table, _largest(values, low))
@@ -247,7 +247,7 @@ def filter_vocabulary(
     are divided by what remains, and back-off weights make up for longer n-grams.
 
     Differs from SRILM and KenLM: SRILM's ``-limit-vocab`` does the second, KenLM's ``filter`` drops
-    n-grams and leaves the rest as it is, which sums to less than one.
+    n-grams and does not change the others, so that contexts sum to less than one.
 
     Args:
         words: words to keep; those that the model lacks are left out of account.
@@ -274,7 +274,7 @@ def filter_vocabulary(
     part = Part(table, mapping.astype(np.int32), kept.astype(np.int32))
     union = unite([part], kept.size, threads=threads, report=say)
     say("renewing probabilities")
-    result = _taken_over(union, table)
+    result = _with_values(union, table)
     if removed == "unknown":
         mass = _unknown_mass(table, table.link_suffixes(threads=threads), ~stays, threads)
         _give_to_unknown(result, union.nodes[0], mass)
@@ -288,8 +288,8 @@ def filter_vocabulary(
     return remade(model, result, vocabulary, operation)
 
 
-def _taken_over(union: Union, table: NgramTable) -> NgramTable:
-    """The table of a union of one, with what the n-grams had; log 1 for new ones."""
+def _with_values(union: Union, table: NgramTable) -> NgramTable:
+    """The table of a union of one trie, with the values of its n-grams; log 1 for new ones."""
     nodes = union.nodes[0]
     log_probs = np.zeros(nodes.size, np.float32)
     had = nodes != NONE

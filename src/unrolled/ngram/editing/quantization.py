@@ -28,7 +28,7 @@ NEAR = 0.04  # how far the logarithm of a back-off weight may be off
 SURE = 64  # codes of an order for probabilities above LIKELY
 EVEN = 0.3  # share of the other codes that are spread evenly in the logarithm
 LIKELY = math.log(0.1)
-LEAST_DOUBT = 1e-3  # what a probability that high leaves to other words hardly matters
+LEAST_DOUBT = 1e-3  # how little the other words may have before it no longer matters
 SAMPLE = 2_000_000  # probabilities that an order's book is made from
 
 
@@ -126,7 +126,7 @@ def _book(log_probs: Array) -> Array:
 
 
 def _means(values: Array, counts: Array, bins: int) -> Array:
-    """Logarithms of the means of at most ``bins`` bins of some ascending logarithms."""
+    """Logarithms of the means of at most ``bins`` bins of ascending logarithms."""
     if values.size == 0:
         return values
     ranks = (np.cumsum(counts) - counts / 2) / counts.sum()
@@ -152,7 +152,7 @@ def _log_odds(log_prob: float) -> float:
 
 
 def _logistic(log_odds: Array) -> Array:
-    """Log-probabilities of some log odds."""
+    """Log-probabilities of log odds."""
     return -np.logaddexp(0, -log_odds)
 
 

@@ -1,4 +1,4 @@
-"""Open a model, change its n-grams, close it again: what pruning, filtering and mixing share."""
+"""Unpack a model to edit its n-grams, and pack the result: shared by pruning and filtering."""
 
 from __future__ import annotations
 
@@ -33,12 +33,14 @@ def opened(model: NgramModel) -> NgramTable:
 def remade(
     model: NgramModel, table: NgramTable, vocabulary: Vocabulary, operation: dict[str, Any]
 ) -> NgramModel:
-    """What became of a model, quantized if that was; the operation joins its provenance."""
+    """The edited model, quantized if the original was; the operation is added to its provenance."""
     table = _trimmed(table)
     config = {**model.config, "order": table.order}
     config.pop("quantized", None)
-    past = [*model.provenance.get("surgery", []), operation]
-    result = NgramModel(pack(table), vocabulary, config, {**model.provenance, "surgery": past})
+    provenance = dict(model.provenance)
+    past = provenance.pop("surgery", [])  # the name in files of earlier versions
+    provenance["edits"] = [*provenance.get("edits", past), operation]
+    result = NgramModel(pack(table), vocabulary, config, provenance)
     return quantize(result) if model.trie.quantized else result
 
 

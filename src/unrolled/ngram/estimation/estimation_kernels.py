@@ -1,4 +1,4 @@
-"""Kernels that turn counts into probabilities, a stretch of contexts at a time.
+"""Kernels that turn counts into probabilities, a slice of contexts at a time.
 
 ``first`` holds each context's children, ``counts`` and ``occurrences`` belong to the children's
 order, whose first node is ``base``. ``suffixes`` and ``probabilities`` may be two views of one

@@ -117,7 +117,7 @@ class _Estimator:
         """``task(start, stop, base, used, occurrences)`` for all contexts of an order's n-grams.
 
         ``base`` is the node that the counts begin with. Those of the highest order, where used are
-        always occurrences, are made for a stretch at a time: they would be the peak of memory.
+        always occurrences, are made for a slice at a time: they would be the peak of memory.
         """
         counts, base = self.counts, self.counts.level(length).start
         if length < counts.order:
@@ -276,7 +276,7 @@ class _Estimator:
         values[high : here.stop] = value
 
     def _table(self, keep: Array) -> NgramTable:
-        """Logarithms in place, and the n-grams that were kept."""
+        """Take logarithms in place; the table of the n-grams that ``keep`` marks."""
         with np.errstate(divide="ignore"):
             for values in (self.probabilities, self.backoffs):
                 cuts = even_slices(values.size, CHUNKS)

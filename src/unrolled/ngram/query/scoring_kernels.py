@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from unrolled.ngram.query.scoring_work import DUE, FOUND, GROUP, LATER, LISTS, NODE, RANKED, SET
+from unrolled.ngram.query.scoring_layout import DUE, FOUND, GROUP, LATER, LISTS, NODE, RANKED, SET
 from unrolled.ngram.query.search_kernels import (
     LOW,
     ONE,
@@ -225,7 +225,7 @@ def score(
             the node of the last 1, 2, ... words, -1 where that n-gram is not in the model; the
             last element is the number of words of context seen.
         scores: (T,) float32 out. lengths: (T,) uint8 out, words of the n-gram that was found.
-        work, lists, sums: from `scoring_work`.
+        work, lists, sums: from `scoring_layout`.
     """
     order = levels.size - 1
     first, total, stride = levels[1], levels[order], lists.size // LISTS

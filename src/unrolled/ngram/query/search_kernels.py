@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from unrolled.ngram.query.scoring_work import (
+from unrolled.ngram.query.scoring_layout import (
     DUE,
     FOUND,
     GROUP,

@@ -10,7 +10,7 @@ latest first, and the nodes of the n-grams that the last 1 to n - 1 words are, -
 no context that is no n-gram, nor one that neither begins a longer n-gram nor has a back-off weight:
 so decoders can merge hypotheses whose states are equal.
 
-A state may come from another model, and a model from a stranger: nodes are checked before use.
+A state may be of another model, and a model file is untrusted: nodes are checked before use.
 """
 
 from __future__ import annotations
@@ -181,7 +181,7 @@ def advance(handle: Any, word: Any, before: Any, after: Any) -> Any:
     return np.float64(np.float32(result / math.log(10))), length
 
 
-# It is too short to be worth giving up the GIL.
+# It is too short for releasing the GIL to pay.
 @kernel(nogil=False)
 def step(handle: Array, data: bytes, before: Array, after: Array) -> tuple[float, int, int]:
     """One word, in UTF-8, after a state: its log10 probability, n-gram length, and id.

@@ -68,7 +68,7 @@ def arrange(grams: list[Array], vocabulary_size: int, *, merge: bool = False) ->
 def _number(
     grams: list[Array], vocabulary_size: int, given: list[int], merge: bool
 ) -> tuple[Arrangement, dict[int, Array]]:
-    """Number the n-grams; or, at the first order where some lack a context or suffix, say which."""
+    """Number the n-grams; if an order lacks contexts or suffixes, return those that are missing."""
     bits = word_bits(vocabulary_size)
     words = [np.arange(vocabulary_size, dtype=np.int32)]
     first = [np.array([vocabulary_size], np.uint32)]  # one past the children of all orders so far
@@ -110,7 +110,7 @@ def _distinct(rows: Array) -> Array:
     """Each row of (N, k) once, in any order.
 
     By hashes, ten times as fast as by rows. Of two rows with one hash one is lost, but the next
-    round finds it missing again and draws other factors; nobody can foresee them.
+    round finds it missing again and draws other factors, which no input can anticipate.
     """
     factors = np.random.default_rng().integers(2**63, size=rows.shape[1], dtype=np.uint64)
     hashes = np.zeros(rows.shape[0], np.uint64)

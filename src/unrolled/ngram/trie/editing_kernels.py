@@ -235,7 +235,7 @@ def list_children(
 ) -> int:
     """Keys of the children that ``nodes[start:stop]`` of one trie have, in the words of another.
 
-    A key is (number of the parent in the stretch) << new_bits | spread(new word). ``nodes`` are
+    A key is (number of the parent in the slice) << new_bits | spread(new word). ``nodes`` are
     NONE where the trie has no such n-gram, ``mapping`` (V,) is -1 for words that are left out.
     Returns the number of keys.
     """

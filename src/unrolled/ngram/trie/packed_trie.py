@@ -40,7 +40,7 @@ _QUANTIZED = _PLAIN | {
     "log_prob_book": (np.float32, 2),
     "backoff_book": (np.float32, 1),
 }
-MOST = 500.0  # largest log back-off weight that is believed; e^500 still has a square
+MOST = 500.0  # largest log back-off weight that is accepted; e^500 still has a square
 
 
 @dataclass(frozen=True)
@@ -211,10 +211,10 @@ def _check_contents(table: NgramTable) -> None:
         words = table.last_words(length)
         if np.any(words >= size) or (length == 1 and np.any(words != np.arange(size))):
             raise FormatError(f"words of order {length} are out of place: the file is damaged")
-    if not np.all(table.log_probs <= 0.01):  # NaN too; rounding leaves a sure word just above 0
+    if not np.all(table.log_probs <= 0.01):  # or NaN; rounding may put log 1 above 0
         raise FormatError("there are log-probabilities above 0 or NaN: the file is damaged")
     if not np.all(table.backoffs <= MOST):
-        raise FormatError("there are back-off weights beyond belief: the file is damaged")
+        raise FormatError("there are back-off weights above e^500: the file is damaged")
 
 
 def _directory_size(nodes: int) -> int:

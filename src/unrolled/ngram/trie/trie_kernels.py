@@ -19,7 +19,7 @@ the block's first node, with the rank in ``ends`` in the upper half; then the ra
 So a node's children are found with two popcounts and, mostly, one touched cache line, at 4 bits a
 node plus 32 for each node that has three children or more.
 
-Model files come from strangers: every index that is read from an array is checked before use.
+Model files are untrusted: every index that is read from an array is checked before use.
 """
 
 from __future__ import annotations
@@ -231,7 +231,7 @@ def count_large(first: Array, backoffs: Array) -> tuple[int, int]:
 def build_directory(
     first: Array, backoffs: Array, directory: Array, ends: Array, kept: Array
 ) -> None:
-    """Fill directory, ends and the kept back-off weights from plain offsets (nodes + 1,)."""
+    """Fill directory, ends and the stored back-off weights from plain offsets (nodes + 1,)."""
     large = 0
     marked = 0
     for node in range(first.size - 1):
@@ -266,6 +266,6 @@ def read_directory(directory: Array, ends: Array, total: int, start: int, counts
 def read_backoffs(
     directory: Array, kept: Array, codes: Array, book: Array, backoffs: Array
 ) -> None:
-    """Back-off weight of every node of orders < n, log 1 where none is kept."""
+    """Back-off weight of every node of orders < n, log 1 where none is stored."""
     for node in range(backoffs.size):
         backoffs[node] = backoff_at(kept, codes, book, backoff_rank(directory, node))

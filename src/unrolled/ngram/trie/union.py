@@ -25,7 +25,7 @@ Array = np.ndarray[Any, Any]
 Report = Callable[[str], None]
 
 MAX_NGRAMS = 2**32 - 1
-STRETCH = 1 << 20  # children sorted at once: a fraction of a second, 16 MB
+CHUNK_CHILDREN = 1 << 20  # children sorted at once: a fraction of a second, 16 MB
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def known_ids(words: Vocabulary, vocabulary: Vocabulary) -> Array:
 
 
 def unite(parts: Sequence[Part], size: int, *, threads: int = 2, report: Report) -> Union:
-    """All n-grams that some part has, in the ids of a vocabulary of ``size`` words.
+    """All n-grams of all parts, in the ids of a vocabulary of ``size`` words.
 
     Raises:
         SettingError: there are more n-grams than nodes can be numbered.
@@ -119,7 +119,7 @@ def _children(
         at = own[inner].astype(np.int64)
         sizes[number, inner] = part.trie.first[at + 1].astype(np.int64) - part.trie.first[at]
     ends = np.cumsum(sizes.sum(axis=0))
-    cuts = np.searchsorted(ends, np.arange(STRETCH, int(ends[-1]), STRETCH))
+    cuts = np.searchsorted(ends, np.arange(CHUNK_CHILDREN, int(ends[-1]), CHUNK_CHILDREN))
     borders = np.unique(np.concatenate([[0], cuts, [ends.size]]))
 
     def gather(start: int, stop: int) -> tuple[Array, Array]:
@@ -138,8 +138,8 @@ def _children(
         fresh = ((keys & mask) * inverse_spreader(bits)) & mask
         return fresh.astype(np.int32), np.bincount(keys >> bits, minlength=stop - start)
 
-    stretches = zip(borders[:-1].tolist(), borders[1:].tolist(), strict=True)
-    gathered = run_slices(gather, stretches, threads)
+    slices = zip(borders[:-1].tolist(), borders[1:].tolist(), strict=True)
+    gathered = run_slices(gather, slices, threads)
     return (
         np.concatenate([words for words, _ in gathered]),
         np.concatenate([counts for _, counts in gathered]),

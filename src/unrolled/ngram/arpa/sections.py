@@ -42,7 +42,7 @@ class Piece:
     lines: int
 
 
-class ArpaText:
+class ArpaSections:
     """One pass over a file: its sections as pieces, with everything around them checked.
 
     Attributes:
@@ -78,7 +78,7 @@ class ArpaText:
         for block in self._blocks():
             at = 0
             while at < len(block):
-                end = self._stretch(block, at)
+                end = self._end_of_lines(block, at)
                 data = block[at:end]
                 lines = data.count(b"\n")
                 if isinstance(self._section, int) and not data.startswith(b"\\"):
@@ -94,7 +94,7 @@ class ArpaText:
                 hint="Copy or make it again",
             )
 
-    def _stretch(self, block: bytes, at: int) -> int:
+    def _end_of_lines(self, block: bytes, at: int) -> int:
         """Where the n-gram lines from ``at`` on end; outside sections, where the line ends."""
         if isinstance(self._section, int) and not block.startswith(b"\\", at):
             # Nearly always there is no backslash at all, and one byte is sought fastest.
@@ -210,7 +210,7 @@ class ArpaText:
         return head
 
     def _opened(self, stack: contextlib.ExitStack) -> Callable[[int], bytes]:
-        """What reads the file, decompressed; its errors become sentences."""
+        """A function that reads the file, decompressed; its errors become sentences."""
         try:
             if not stat.S_ISREG(Path(self.path).stat().st_mode):
                 raise FormatError("is a folder, a device or a pipe, not a file", where=self.path)
@@ -225,18 +225,18 @@ class ArpaText:
         packed = next((_MAGIC[m] for m in _MAGIC if magic.startswith(m)), None)
         reader = open_reader(raw, packed)
 
-        told = 0
+        reported = 0
 
         def read(size: int) -> bytes:
-            nonlocal told
+            nonlocal reported
             try:
                 data = reader(size)
             except DAMAGE as error:
                 damage = damaged(error, self.path, packed)
                 raise FormatError(damage.what, where=damage.where, hint=damage.hint) from None
             if self._progress is not None:
-                self._progress(raw.tell() - told)
-                told = raw.tell()
+                self._progress(raw.tell() - reported)
+                reported = raw.tell()
             return data
 
         return read

@@ -36,7 +36,7 @@ SET = 4 * ROW
 
 
 def work_arrays(size: int, batch: int = BATCH) -> tuple[Array, Array, Array]:
-    """What `score` writes its working numbers to, for a text of so many words."""
+    """The arrays that `score` works in, for a text of ``size`` words."""
     batch = max(min(size, batch), 1)
     rows, lists = np.empty(LATER + 2 * SET, np.int64), np.empty(LISTS * (batch + ROW), np.uint32)
     return rows, lists, np.empty(batch, np.float64)

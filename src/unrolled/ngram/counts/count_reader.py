@@ -1,4 +1,4 @@
-"""One set of counts as it is read: words, n-grams in any order, and what is missing among them."""
+"""Read one set of counts: words, n-grams in any order, and shorter n-grams that are missing."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ MOST = 2**32 - 1  # a count is a uint32
 
 
 @dataclass
-class CountParts:
-    """N-grams of some files, an order a list of pieces.
+class CountReader:
+    """The n-grams of one source of count files.
 
     Attributes:
         source: what they come from, for messages.
@@ -51,7 +51,7 @@ class CountParts:
         source: str | os.PathLike[str],
         vocabulary: Vocabulary | None,
         progress: Callable[[int], None] | None,
-    ) -> CountParts:
+    ) -> CountReader:
         """Read one source.
 
         Raises:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from unrolled.errors import FormatError
-from unrolled.ngram.arpa.text import Piece, shown
+from unrolled.ngram.arpa.sections import Piece, shown
 from unrolled.text.vocabulary import Vocabulary, readonly
 
 Array = np.ndarray[Any, Any]
@@ -155,7 +155,7 @@ class RowReader:
             hint="Convert the file, for example: iconv -f LATIN1 -t UTF-8",
         )
 
-    # -- lines that the kernel leaves ------------------------------------------------------------
+    # -- lines that the kernel does not take ---------------------------------------------------
 
     def _odd_line(
         self, piece: Piece, data: bytes, state: Array, arrays: tuple[Array, Array, Array]
@@ -254,7 +254,7 @@ def _words(count: int) -> str:
 
 
 def _spelled(data: bytes, spans: Array) -> tuple[Array, bytes]:
-    """Sizes (R, 1) of the words at some spans of the data, and the words back to back."""
+    """Sizes (R, 1) of the words at spans of the data, and the words back to back."""
     sizes = spans[:, 1] - spans[:, 0]
     ends = np.cumsum(sizes, dtype=np.int64)
     places = np.repeat(spans[:, 0] - (ends - sizes), sizes)
