@@ -130,7 +130,13 @@ def test_predict_reads_contexts_from_standard_input(
     ("trained", "options", "tokens", "reason"),
     [
         ("the cat sat on the mat", {}, "THE CAT SAT ON THE MAT", "may need --lower"),
-        ("the cat sat", {"tokens": "char"}, "the cat sat on a mat", "may need --tokens char"),
+        (
+            "the cat sat",
+            {"tokens": "char"},
+            "the cat sat on a mat",
+            "split with --tokens char, this",
+        ),
+        ("t h e ▁ c a t", {}, "the cat sat on a mat", "may need --tokens char"),
         ("▁the ▁c at ▁s at", {}, "the cat sat on a mat", "name their model with --tokens"),
         ("The cat Sat", {}, "der Hund und die Katze", "of another language or subject"),
     ],
