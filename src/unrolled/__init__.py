@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from unrolled.ngram.training import train_on_counts as train_on_counts
     from unrolled.tagging.data.columns import TaggedSentence as TaggedSentence
     from unrolled.tagging.data.columns import read_columns as read_columns
+    from unrolled.tagging.data.columns import read_rows as read_rows
     from unrolled.tagging.data.columns import write_columns as write_columns
     from unrolled.tagging.model import Tagger as Tagger
     from unrolled.tagging.scoring.scores import score_spans as score_spans
@@ -119,6 +120,7 @@ _HOMES = {
     "read_columns": "tagging.data.columns",
     "read_corpus": "text.corpus",
     "read_counts": "ngram.counts.count_files",
+    "read_rows": "tagging.data.columns",
     "score_sentences": "language_models.scoring",
     "score_spans": "tagging.scoring.scores",
     "surprisals": "language_models.scoring",

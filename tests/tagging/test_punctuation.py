@@ -22,6 +22,7 @@ from unrolled.tagging.punctuation import (
 )
 from unrolled.tagging.scoring.punctuation_scores import score_punctuation
 
+bare_words("The first use compiles a pattern, which is not the time of any one test.")
 WORDS = st.sampled_from(["so", "don't", "well-known", "1,000", "x", "e.g", "naïve", "o'clock"])
 TAGGED = st.lists(st.tuples(WORDS, st.sampled_from(TAGS)), max_size=20)
 

@@ -157,7 +157,8 @@ def _unspaced() -> re.Pattern[str]:
 @lru_cache
 def _pattern() -> re.Pattern[str]:
     """Words and marks; made at the first use, since it asks for each character's category."""
-    combining, signs = _ranges("M") + "\u200c\u200d\u0e33\u0eb3", _ranges("PS")
+    combining, signs = _ranges()
+    combining += "\u200c\u200d\u0e33\u0eb3"
     alone = f"[{_UNSPACED}]"
     letter, inner = f"(?!{alone})[^\\W_]", f"[^\\s{signs}{_UNSPACED}]"
     joiner = (
@@ -173,11 +174,13 @@ def _pattern() -> re.Pattern[str]:
     )
 
 
-def _ranges(categories: str) -> str:
-    """Inside of a character class: all characters of categories that begin with these letters."""
-    codes = (code for code in range(0x20000) if unicodedata.category(chr(code))[0] in categories)
-    runs = []
-    for _, run in groupby(enumerate(codes), key=lambda pair: pair[1] - pair[0]):
-        found = [code for _, code in run]
-        runs.append(f"\\U{found[0]:08x}-\\U{found[-1]:08x}")
-    return "".join(runs) + ("\U000e0100-\U000e01ef" if "M" in categories else "")
+def _ranges() -> tuple[str, str]:
+    """Insides of character classes: all signs that combine (M), and all others (P and S)."""
+    kinds = {"M": 0, "P": 1, "S": 1}
+    of = [kinds.get(unicodedata.category(chr(code))[0]) for code in range(0x20000)]
+    inside = ["\U000e0100-\U000e01ef", ""]
+    for kind, run in groupby(range(len(of)), key=of.__getitem__):
+        if kind is not None:
+            first, *_, last = [*run] * 2
+            inside[kind] += f"\\U{first:08x}-\\U{last:08x}"
+    return inside[0], inside[1]

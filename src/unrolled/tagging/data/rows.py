@@ -112,7 +112,9 @@ def parquet_rows(path: Path, fields: RowFields) -> Iterator[Row]:
         with pyarrow.parquet.ParquetFile(path) as file:
             if fields.names is None:
                 info = json.loads((file.schema_arrow.metadata or {}).get(b"huggingface", b"{}"))
-                fields = fields._replace(names=_feature_names(info.get("info", info)))
+                fields = fields._replace(
+                    names=names_of_features(info.get("info", info).get("features"))
+                )
             rows = (row for batch in file.iter_batches() for row in batch.to_pylist())
             yield from sentences_of(rows, fields, str(path))
     except (pyarrow.ArrowException, OSError, ValueError) as error:
@@ -125,17 +127,12 @@ def parquet_rows(path: Path, fields: RowFields) -> Iterator[Row]:
 def info_beside(path: Path) -> Mapping[str, Sequence[str]] | None:
     """Names of tags in the ``dataset_info.json`` of the folder, as Hugging Face writes it."""
     info = path.parent / "dataset_info.json"
-    return _feature_names(json.loads(info.read_text())) if info.is_file() else None
-
-
-def names_of_features(features: Any) -> Mapping[str, Sequence[str]] | None:
-    """Names of tags of a data set of Hugging Face's library, by field."""
-    names = {}
-    for field, feature in (features or {}).items():
-        inner = getattr(feature, "feature", feature)
-        if getattr(inner, "names", None):
-            names[field] = list(inner.names)
-    return names or None
+    if not info.is_file():
+        return None
+    try:
+        return names_of_features(json.loads(info.read_bytes()).get("features"))
+    except (ValueError, AttributeError):  # a file of something else that has this name
+        return None
 
 
 def named_tags(given: str | os.PathLike[str] | None) -> tuple[str, ...] | None:
@@ -229,7 +226,7 @@ def _layout(row: Mapping[str, Any], fields: RowFields, place: str) -> tuple[str,
         raise TextError(
             f"the row has no list of {missing} among its fields {', '.join(map(repr, row))}",
             where=place,
-            hint=f"Name it; without a name {', '.join(known)} are looked for",
+            hint=f"Name it (--{missing[:-1]}-column); else {', '.join(known)} are looked for",
         )
     others = [name for name in tags if name != tag] if fields.tagged else tags
     return word, tag or "", others
@@ -264,12 +261,13 @@ def _is_list(value: Any) -> bool:
     )
 
 
-def _feature_names(info: Any) -> Mapping[str, Sequence[str]] | None:
-    """Names of tags by field, from the description of a data set that Hugging Face writes."""
+def names_of_features(features: Any) -> Mapping[str, Sequence[str]] | None:
+    """Names of tags by field, from the features that Hugging Face's library writes or has."""
     names: dict[str, Sequence[str]] = {}
-    for field, feature in (info.get("features") or {}).items():
-        inner = feature.get("feature", feature) if isinstance(feature, Mapping) else feature
-        inner = inner[0] if isinstance(inner, list) and inner else inner
-        if isinstance(inner, Mapping) and inner.get("names"):
+    described = getattr(features, "to_dict", lambda: features)() or {}
+    for field, feature in described.items():
+        inner = feature[0] if isinstance(feature, list) else feature
+        inner = inner.get("feature", inner) if isinstance(inner, Mapping) else {}
+        if inner.get("names"):
             names[field] = list(inner["names"])
     return names or None

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from unrolled.tagging.data.schemes import Span, spans
-from unrolled.tagging.scoring.scores import Floats, canonical_tags, check_pairs, f1
+from unrolled.tagging.scoring.scores import Floats, canonical_tags, check_pairs, f1, ratio, three
 
 _COLUMNS = 6
 
@@ -56,25 +56,23 @@ class OverlapScores:
 
     @property
     def proportional_f1(self) -> float:
-        return _mean(self.covered_predicted, self.predicted, self.covered_gold, self.gold)
+        return float(self.as_dict()["proportional_f1"])
 
     @property
     def binary_f1(self) -> float:
-        return _mean(self.hit_predicted, self.predicted, self.hit_gold, self.gold)
+        return float(self.as_dict()["binary_f1"])
 
     def as_dict(self) -> dict[str, Any]:
         """All numbers for JSON."""
-        return {
-            "signature": "spans by overlap, read as conlleval",
-            "proportional_precision": _ratio(self.covered_predicted, self.predicted),
-            "proportional_recall": _ratio(self.covered_gold, self.gold),
-            "proportional_f1": self.proportional_f1,
-            "binary_precision": _ratio(self.hit_predicted, self.predicted),
-            "binary_recall": _ratio(self.hit_gold, self.gold),
-            "binary_f1": self.binary_f1,
-            "spans_predicted": int(self.predicted),
-            "spans_gold": int(self.gold),
-        }
+        numbers: dict[str, Any] = {"signature": "spans by overlap, read as conlleval"}
+        for name, right_p, right_r in (
+            ("proportional", self.covered_predicted, self.covered_gold),
+            ("binary", self.hit_predicted, self.hit_gold),
+        ):
+            numbers[f"{name}_precision"] = p = ratio(right_p, self.predicted)
+            numbers[f"{name}_recall"] = r = ratio(right_r, self.gold)
+            numbers[f"{name}_f1"] = 2 * p * r / (p + r) if p + r else 0.0
+        return numbers | {"spans_predicted": int(self.predicted), "spans_gold": int(self.gold)}
 
     def table(self) -> str:
         """Two lines, in per cent.
@@ -85,11 +83,10 @@ class OverlapScores:
               binary: precision: 100.00%; recall: 100.00%; F1: 100.00
         """
         numbers = self.as_dict()
-        lines = []
-        for name in ("proportional", "binary"):
-            p, r, f = (100 * numbers[f"{name}_{what}"] for what in ("precision", "recall", "f1"))
-            lines.append(f"{name:>12}: precision: {p:6.2f}%; recall: {r:6.2f}%; F1: {f:6.2f}")
-        return "\n".join(lines)
+        return "\n".join(
+            f"{name:>12}: {three(numbers[f'{name}_precision'], numbers[f'{name}_recall'], 'F1')}"
+            for name in ("proportional", "binary")
+        )
 
 
 def score_overlap(
@@ -139,12 +136,3 @@ def _covered(found: Sequence[Span], others: Sequence[Span]) -> tuple[float, int]
         total += shared / (span.end - span.start)
         hits += shared > 0
     return total, hits
-
-
-def _ratio(part: float, whole: float) -> float:
-    return part / whole if whole else 0.0
-
-
-def _mean(part_p: float, whole_p: float, part_r: float, whole_r: float) -> float:
-    p, r = _ratio(part_p, whole_p), _ratio(part_r, whole_r)
-    return 2 * p * r / (p + r) if p + r else 0.0

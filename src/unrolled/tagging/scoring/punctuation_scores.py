@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from unrolled.tagging.data.bare_text import CASES, MARKS, split_punctuation
-from unrolled.tagging.scoring.scores import check_pairs, rates
+from unrolled.tagging.scoring.scores import check_pairs, rates, ratio, three
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class PunctuationScores:
             "signature": "punctuation: marks and capitals, micro F1",
             "mark_f1": self.mark_f1,
             "case_f1": self.case_f1,
-            "accuracy": self.right / self.words if self.words else 0.0,
+            "accuracy": ratio(self.right, self.words),
             "words": self.words,
             "by_name": {
                 name: rates(row) for name, row in zip(self.names, self.counts, strict=True)
@@ -69,9 +69,8 @@ class PunctuationScores:
         ]
         for rank, (name, row) in enumerate(numbers["by_name"].items()):
             if self.counts[rank].any():
-                p, r, f = (100 * row[what] for what in ("precision", "recall", "f1"))
-                three = f"precision: {p:6.2f}%; recall: {r:6.2f}%; F1: {f:6.2f}"
-                lines.append(f"{name:>9}: {three}  {row['gold']}")
+                own = three(row["precision"], row["recall"], "F1")
+                lines.append(f"{name:>9}: {own}  {row['gold']}")
         return "\n".join(lines)
 
     def _f1(self, rows: slice) -> float:

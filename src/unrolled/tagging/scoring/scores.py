@@ -87,11 +87,11 @@ class SpanScores:
 
     @property
     def precision(self) -> float:
-        return _ratio(*self.counts[:, :2].sum(axis=0))
+        return ratio(*self.counts[:, :2].sum(axis=0))
 
     @property
     def recall(self) -> float:
-        return _ratio(*self.counts[:, ::2].sum(axis=0))
+        return ratio(*self.counts[:, ::2].sum(axis=0))
 
     @property
     def f1(self) -> float:
@@ -108,7 +108,7 @@ class SpanScores:
     @property
     def accuracy(self) -> float:
         """Share of words with the right tag."""
-        return _ratio(self.tokens_right, self.tokens)
+        return ratio(self.tokens_right, self.tokens)
 
     def as_dict(self) -> dict[str, Any]:
         """All numbers for JSON; labels under ``by_label``."""
@@ -152,11 +152,11 @@ class SpanScores:
             what = f"plain labels, no spans; correct: {self.tokens_right}."
         lines = [f"processed {self.tokens} tokens with {what}"]
         if self.tokens:
-            three = _three(self.precision, self.recall)
-            lines.append(f"accuracy: {100 * self.accuracy:6.2f}%; {three}")
+            overall = three(self.precision, self.recall)
+            lines.append(f"accuracy: {100 * self.accuracy:6.2f}%; {overall}")
         for label, row in zip(self.labels, self.counts, strict=True):
-            three = _three(_ratio(row[0], row[1]), _ratio(row[0], row[2]))
-            lines.append(f"{label:>17}: {three}  {row[1]}")
+            own = three(ratio(row[0], row[1]), ratio(row[0], row[2]))
+            lines.append(f"{label:>17}: {own}  {row[1]}")
         return "\n".join(lines)
 
 
@@ -270,7 +270,7 @@ def token_accuracy(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[s
     right = sum(
         sum(map(str.__eq__, tags, guess)) for tags, guess in zip(gold, predicted, strict=True)
     )
-    return _ratio(right, sum(map(len, gold)))
+    return ratio(right, sum(map(len, gold)))
 
 
 def check_pairs(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> None:
@@ -305,15 +305,16 @@ def f1(right_p: Floats, predicted: Floats, right_r: Floats, gold: Floats) -> Flo
     return mean
 
 
-def _ratio(part: Any, whole: Any) -> float:
+def ratio(part: Any, whole: Any) -> float:
+    """Part / whole, 0 where whole is 0."""
     return float(part) / float(whole) if whole else 0.0
 
 
 def rates(row: Counts) -> dict[str, float | int]:
     """Precision, recall and F1 of a row of `SpanScores.counts`, with the counts."""
     return {
-        "precision": _ratio(row[0], row[1]),
-        "recall": _ratio(row[0], row[2]),
+        "precision": ratio(row[0], row[1]),
+        "recall": ratio(row[0], row[2]),
         "f1": float(SpanCounts.score(row.astype(np.float64))),
         "right": int(row[0]),
         "predicted": int(row[1]),
@@ -321,8 +322,9 @@ def rates(row: Counts) -> dict[str, float | int]:
     }
 
 
-def _three(precision: float, recall: float) -> str:
+def three(precision: float, recall: float, name: str = "FB1") -> str:
+    """Precision, recall and F1 as conlleval prints them."""
     # In per cent before the mean, as conlleval: half a digit must round alike.
     p, r = 100 * precision, 100 * recall
     mean = 2 * p * r / (p + r) if p + r > 0 else 0.0
-    return f"precision: {p:6.2f}%; recall: {r:6.2f}%; FB1: {mean:6.2f}"
+    return f"precision: {p:6.2f}%; recall: {r:6.2f}%; {name}: {mean:6.2f}"
