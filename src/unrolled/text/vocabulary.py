@@ -115,6 +115,23 @@ class Vocabulary:
         return cls(np.frombuffer(b"".join(parts), np.uint8), offsets.astype(np.uint32))
 
     @classmethod
+    def united(
+        cls, vocabularies: Sequence[Vocabulary], weights: Sequence[npt.NDArray[np.float64]]
+    ) -> Vocabulary:
+        """The words of all vocabularies, by descending sum of their weights (V,) in each.
+
+        Words of equal weight go by first appearance.
+        """
+        every = cls.from_words(dict.fromkeys(itertools.chain.from_iterable(vocabularies)))
+        total = np.zeros(len(every))
+        for vocabulary, own in zip(vocabularies, weights, strict=True):
+            total[every.ids(list(vocabulary))] += own
+        total[: EOS + 1] = np.inf
+        names = list(every)
+        order = np.argsort(-total, kind="stable")
+        return cls.from_words(names[id] for id in order.tolist())
+
+    @classmethod
     def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]], where: str) -> Vocabulary:
         """The vocabulary of a model file, which ``where`` names in errors; takes no time.
 

@@ -153,7 +153,13 @@ def combine_counts(
         SettingError: wrong weights. UnrolledError: a sum above 4,294,967,295.
     """
     factors = _checked_weights(weights, len(parts))
-    words = vocabulary or _united_vocabulary(parts, factors)
+    words = vocabulary or Vocabulary.united(
+        [own for _, own in parts],
+        [
+            factor * counts.counts(1).astype(np.float64)
+            for factor, (counts, _) in zip(factors, parts, strict=True)
+        ],
+    )
     members = [Part.between(counts, own, words) for counts, own in parts]
     union = unite(members, len(words), threads=threads, report=report or (lambda stage: None))
     totals = []
@@ -200,20 +206,6 @@ def _all_whole_sentences(counts: NgramCounts) -> bool:
     words = unpack_words(counts.words, counts.bits, here.start, here.stop)
     starting = counts.starting(counts.order) == (here.start, here.stop)
     return counts.order > 1 and starting and bool(np.all(words == EOS))
-
-
-def _united_vocabulary(
-    parts: Sequence[tuple[NgramCounts, Vocabulary]], factors: Sequence[int]
-) -> Vocabulary:
-    every = Vocabulary.from_words(
-        dict.fromkeys(word for _, words in parts for word in list(words)[EOS + 1 :])
-    )
-    total = np.zeros(len(every), np.int64)
-    for (counts, words), factor in zip(parts, factors, strict=True):
-        total[every.ids(list(words))] += factor * counts.counts(1).astype(np.int64)
-    total[: EOS + 1] = np.iinfo(np.int64).max
-    names = list(every)
-    return Vocabulary.from_words(names[id] for id in np.argsort(-total, kind="stable").tolist())
 
 
 def _fitting(total: Array) -> Array:

@@ -24,14 +24,14 @@ from unrolled.ngram.editing.trie_editing import opened
 from unrolled.ngram.model import NgramModel, checked_ids
 from unrolled.ngram.trie.packed_trie import pack
 from unrolled.ngram.trie.table import NgramTable
-from unrolled.ngram.trie.union import Part, conditional_log_probs, known_ids, unite
-from unrolled.runtime.threads import run_slices
+from unrolled.ngram.trie.union import Part, conditional_log_probs, unite
+from unrolled.runtime.threads import run_ahead
 from unrolled.text.corpus import read_blocks
-from unrolled.text.vocabulary import BOS, EOS, UNK, Vocabulary
+from unrolled.text.vocabulary import BOS, UNK, Vocabulary
 
 if TYPE_CHECKING:
     from unrolled.text.corpus import TextOptions
-    from unrolled.text.sources import Sources
+    from unrolled.text.sources import Block, Sources
 
 Array = np.ndarray[Any, Any]
 Report = Callable[[str], None]
@@ -77,15 +77,15 @@ def tune_weights(
         return _fit([_held_out(models, own, skip_oov)], tolerance, iterations)
     given = options or models[0].text_options
 
-    def part(block: Any) -> Array:
+    def part(block: Block) -> Array:
         encoded = [
             model.vocabulary.encode_block(block.data, specials=given.specials, place=block.place)
             for model in models
         ]
         return _held_out(models, [each.ids for each in encoded], skip_oov)
 
-    blocks = ((block,) for block in read_blocks(sources or (), given))
-    return _fit(run_slices(part, blocks, threads), tolerance, iterations)
+    parts = list(run_ahead(part, read_blocks(sources or (), given), threads))
+    return _fit(parts, tolerance, iterations)
 
 
 def _fit(parts: list[Array], tolerance: float, iterations: int) -> WeightFit:
@@ -152,7 +152,11 @@ def mix(
     say("unpacking the models")
     tables = [opened(models[number]) for number in used]
     own = [models[number].vocabulary for number in used]
-    vocabulary = _united_vocabulary(own, tables, shares[used])
+    single = [
+        share * np.exp(table.log_probs[table.level(1)], dtype=np.float64)
+        for share, table in zip(shares[used], tables, strict=True)
+    ]
+    vocabulary = Vocabulary.united(own, single)
     parts = [
         Part.between(table, words, vocabulary, substitute=UNK)
         for table, words in zip(tables, own, strict=True)
@@ -189,22 +193,6 @@ def _log_mean(log_probs: Sequence[Array], weights: Array) -> Array:
     with np.errstate(divide="ignore"):
         result: Array = np.log(total)
     return result
-
-
-def _united_vocabulary(
-    vocabularies: list[Vocabulary], tables: list[NgramTable], weights: Array
-) -> Vocabulary:
-    """The words of all, by descending mixed probability, equal ones by first appearance."""
-    every = Vocabulary.from_words(
-        dict.fromkeys(word for vocabulary in vocabularies for word in list(vocabulary)[EOS + 1 :])
-    )
-    total = np.zeros(len(every))
-    for vocabulary, table, weight in zip(vocabularies, tables, weights, strict=True):
-        single = np.exp(table.log_probs[: len(vocabulary)].astype(np.float64))
-        total[known_ids(vocabulary, every)] += weight * single
-    total[: EOS + 1] = np.inf
-    names = list(every)
-    return Vocabulary.from_words(names[id] for id in np.argsort(-total, kind="stable").tolist())
 
 
 def _mixture(
