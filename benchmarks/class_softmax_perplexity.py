@@ -34,10 +34,10 @@ def run(workspace: Workspace, report: Report) -> None:
 
     train, valid, test = (str(workspace.ptb(part)) for part in ("train", "valid", "test"))
     perplexities = {}
-    say = partial(print, flush=True)
+    show = partial(print, flush=True)
     for name, output in _OUTPUTS.items():
         model = train_net(
-            train, valid=valid, threads=workspace.settings.threads, report=say, **_NET, **output
+            train, valid=valid, threads=workspace.settings.threads, report=show, **_NET, **output
         )
         perplexities[name] = evaluate(model, test).perplexity
         report.details[name] = model.provenance["training"]["curve"]

@@ -29,10 +29,10 @@ def run(workspace: Workspace, report: Report) -> None:
 
 
 def _check_note(text: Path, folder: Path, report: Report) -> None:
-    """A command that finds no compiled kernels says so; one that finds them all does not."""
+    """A command that finds no compiled kernels reports it; one that finds them all does not."""
     empty = folder / "empty"
     empty.mkdir()
     for cache, expected in ((empty, True), (folder / "cache-0", False)):
         trained = commands.train(text, folder / "model", order=5, threads=1, cache=cache)
         if ("compiling kernels" in trained.stderr) != expected:
-            report.note(f"train did {'NOT ' * expected}say that it compiles, with {cache.name}")
+            report.note(f"train did {'NOT ' * expected}report that it compiles, with {cache.name}")

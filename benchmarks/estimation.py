@@ -18,9 +18,9 @@ _LARGE = 10_000_000
 
 
 def run(workspace: Workspace, report: Report) -> None:
-    """Estimate at every size, taking turns with the peer."""
+    """Estimate at every size, in alternation with the peer."""
     report.note(
-        "lmplz has no thread option: both sides are kept to the same cores; KenLM's binary form is "
+        "lmplz has no thread option: both use the same cores; KenLM's binary form is "
         "probing, the one that builds fastest; kernels are compiled before"
     )
     small, _ = workspace.training(20_000)

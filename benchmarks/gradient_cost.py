@@ -37,17 +37,17 @@ def run(workspace: Workspace, report: Report) -> None:
         }
         runs = interleave(contenders, repeats)
         bar = _LAGS if cell == "elman" else None  # the bar is set for plain recurrent nets
-        said = f"all gradients by lag, {name}"
-        report.add(Comparison(said, "s", runs["lags"], runs["step"], "a training step", bar))
-        said += ", errors and states at hand"
-        report.add(Comparison(said, "s", runs["alone"], runs["step"], "a training step"))
+        label = f"all gradients by lag, {name}"
+        report.add(Comparison(label, "s", runs["lags"], runs["step"], "a training step", bar))
+        label += ", errors and states at hand"
+        report.add(Comparison(label, "s", runs["alone"], runs["step"], "a training step"))
         contenders = {
             "watched": lambda t=loop: _seconds_of_steps(t, _MONITORED, report),
             "plain": lambda t=loop: _seconds_of_steps(t, _MONITORED, None),
         }
         runs = interleave(contenders, repeats)
-        said = f"a training step with the monitor, {name}"
-        report.add(Comparison(said, "s", runs["watched"], runs["plain"], "without", _MONITOR))
+        label = f"a training step with the monitor, {name}"
+        report.add(Comparison(label, "s", runs["watched"], runs["plain"], "without", _MONITOR))
 
 
 def _new_loop(workspace: Workspace, cell: str) -> Any:

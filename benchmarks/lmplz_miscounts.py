@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _START = "<s>"
-_COUNTED = 5  # counts of counts are kept for 1 to 4
+_COUNTED = 5  # counts of counts are for 1 to 4
 
 
 @dataclass(frozen=True)

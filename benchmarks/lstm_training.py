@@ -59,9 +59,9 @@ def _theirs(example: Path, workspace: Workspace) -> tuple[float, float]:
         str(_BATCH), "--lr", str(_RATE), "--clip", str(_CLIP), "--dropout", str(_DROPOUT),
         "--epochs", str(_EPOCHS), "--save", folder / "model.pt",
     ]  # fmt: skip
-    said = run_command(command, environment={**os.environ, "PYTHONPATH": str(example)}).stdout
-    epochs = re.findall(r"end of epoch +\d+ \| time: +([\d.]+)s .*?valid ppl +([\d.]+)", said)
-    batches = re.findall(r"ms/batch +([\d.]+)", said)
+    output = run_command(command, environment={**os.environ, "PYTHONPATH": str(example)}).stdout
+    epochs = re.findall(r"end of epoch +\d+ \| time: +([\d.]+)s .*?valid ppl +([\d.]+)", output)
+    batches = re.findall(r"ms/batch +([\d.]+)", output)
     if len(epochs) != _EPOCHS or not batches:
         raise BenchmarkError("the example's output is not what it was")
     milliseconds = sum(map(float, batches)) / len(batches)

@@ -79,17 +79,17 @@ def run_command(
         watcher = [sys.executable, "-S", "-E", "-c", _WATCHER, *inner]
         subprocess.run(watcher, check=True, env=None if environment is None else dict(environment))
         result = json.loads(report.read_text())
-        said = stderr.read_text(errors="replace")
+        output = stderr.read_text(errors="replace")
         if result["exit"] != 0:
             raise BenchmarkError(
-                f"{Path(words[0]).name} exited with {result['exit']}: {said[-600:]}"
+                f"{Path(words[0]).name} exited with {result['exit']}: {output[-600:]}"
             )
         return Run(
             result["wall"],
             result["cpu"],
             result["peak"] * (1 if sys.platform == "darwin" else 1024),  # bytes there, KiB here
             stdout.read_text(errors="replace"),
-            said,
+            output,
         )
 
 

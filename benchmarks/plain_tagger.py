@@ -1,4 +1,4 @@
-"""A BiLSTM-CRF tagger in plain PyTorch, written the usual way: what ours is measured against.
+"""A BiLSTM-CRF tagger in plain PyTorch, written the usual way: the peer of our own.
 
 Sentences padded to the longest of their batch, one `nn.LSTM` over packed sequences, and a
 linear-chain CRF whose forward algorithm is a loop over words in Python, with a mask.

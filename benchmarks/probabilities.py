@@ -22,7 +22,7 @@ Section = dict[bytes, tuple[float, float]]
 
 
 def run(workspace: Workspace, report: Report) -> None:
-    """Compare values on the text as it is and where lmplz's flaw is idle, then perplexities."""
+    """Compare values on the text as it is and without lmplz's miscounts, then perplexities."""
     if workspace.settings.ptb is None:
         report.note("skipped: name the folder of the Penn Treebank with --ptb")
         return
@@ -44,7 +44,7 @@ def run(workspace: Workspace, report: Report) -> None:
 def _compare(workspace: Workspace, report: Report, label: str, text: Path, bar: Bar | None) -> None:
     order = workspace.settings.order
     theirs = workspace.folder / f"{text.stem}.lmplz.arpa"
-    said = kenlm_programs.lmplz(text, theirs, order=order, memory=workspace.settings.lmplz_memory)
+    run = kenlm_programs.lmplz(text, theirs, order=order, memory=workspace.settings.lmplz_memory)
     differences = _differences(workspace.arpa(text), theirs)
     worst = max(max(found["probability"], found["backoff"]) for found in differences)
     total = sum(found["ngrams"] for found in differences)
@@ -58,7 +58,7 @@ def _compare(workspace: Workspace, report: Report, label: str, text: Path, bar: 
     report.note(f"differ by more than {_TOLERANCE:g}: {over or 'none'}")
     report.details[label] = {
         "orders": differences,
-        "lmplz_discounts": kenlm_programs.discounts(said),
+        "lmplz_discounts": kenlm_programs.discounts(run),
     }
 
 

@@ -22,7 +22,7 @@ _SHORT_WORDS = 8
 
 
 def run(workspace: Workspace, report: Report) -> None:
-    """Load both models of the same n-grams into this process and take turns."""
+    """Load both models of the same n-grams into this process, in alternation."""
     import kenlm
 
     text, _ = workspace.training(workspace.settings.model_tokens)

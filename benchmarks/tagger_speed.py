@@ -132,7 +132,7 @@ def _tagging(
     tagger.predict(sentences[:200])  # kernels are compiled
     speeds, known, singles = [], [], []
     for _ in range(workspace.settings.repeats):
-        tagger.forget()  # no word's inputs are kept from the last run
+        tagger.forget()  # inputs of words cached by the last run
         speeds.append(tokens / _seconds(lambda: tagger.predict(sentences)))
         known.append(tokens / _seconds(lambda: tagger.predict(sentences)))
         tagger.forget()

@@ -48,5 +48,5 @@ def _train(train: Path, valid: Path, model: Path, seed: int) -> Run:
 
 
 def _perplexity(model: Path, test: Path) -> float:
-    said = commands.unrolled("evaluate", model, test, "--json").stdout
-    return float(json.loads(said)["perplexity"])
+    output = commands.unrolled("evaluate", model, test, "--json").stdout
+    return float(json.loads(output)["perplexity"])
