@@ -134,7 +134,7 @@ def test_predict_reads_contexts_from_standard_input(
             "the cat sat",
             {"tokens": "char"},
             "the cat sat on a mat",
-            "split with --tokens char, this",
+            "with --tokens char, and",
         ),
         ("t h e ▁ c a t", {}, "the cat sat on a mat", "may need --tokens char"),
         ("▁the ▁c at ▁s at", {}, "the cat sat on a mat", "name their model with --tokens"),

@@ -11,6 +11,7 @@ import pytest
 
 import unrolled
 from unrolled.errors import FormatError, NotNormalisedError, SettingError, TextError
+from unrolled.language_models.cache import CacheModel
 from unrolled.language_models.mixture import Mixture
 from unrolled.language_models.mixture_tuning import mix_models, spread_sentences
 from unrolled.language_models.mixture_weights import log_linear_weights
@@ -267,3 +268,18 @@ def test_sentences_spread_over_a_text():
     assert kept.size == 400
     assert kept[1::4].tolist() == list(range(3, 1003, 10))
     assert spread_sentences(ids, 4000) is ids
+
+
+def test_a_linear_mixture_carries_context_if_a_model_does(pair):
+    cache = CacheModel(pair[0].vocabulary, half_life=3)
+    plain, adaptive = Mixture(pair, [0.5, 0.5]), Mixture([pair[0], cache], [0.5, 0.5])
+    product = Mixture([pair[0], cache], [0.5, 0.5], how="log-linear")
+    assert [m.carries_context for m in (plain, adaptive, product)] == [False, True, False]
+    ids = np.array([BOS, 3, 4, EOS, BOS, 3, EOS], np.int32)
+    counted = []
+    running = adaptive.text_scorer(counted.append)(ids)
+    np.testing.assert_array_equal(running, adaptive.text_log_probs(ids))
+    assert counted == [5]
+    assert running[5] > adaptive.log_probs(ids)[5]  # the word occurred before
+    with adaptive.use_threads(2) as at_once:
+        assert at_once == 2

@@ -356,3 +356,11 @@ def test_surprisals_of_many_sentences_are_scored_together() -> None:
     assert [token.word for token in found if token.oov] == ["zebra"]
     assert [token.sentence for token in found if token.last] == [0, 1, 2, 3]
     assert {token.length for token in found} == {None}
+
+
+def test_progress_is_reported_batch_by_batch() -> None:
+    counted: list[int] = []
+    model = small_model()
+    result = evaluate(model, texts=["the cat sat on the mat"] * 40, progress=counted.append)
+    assert (sum(counted), len(counted) > 1) == (result.tokens, True)
+    assert Mixture([model, model], [0.5, 0.5]).carries_context

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import bz2
-import gzip
-import lzma
 import os
 import pickle
 import re
@@ -26,7 +23,6 @@ from hypothesis.extra import numpy as hnp
 from tests.fuzz.fuzz_storage import joined
 
 from unrolled.errors import FormatError, SettingError, UnrolledError
-from unrolled.storage import loading
 from unrolled.storage import model_file as storage
 from unrolled.storage.header import DTYPES
 from unrolled.storage.loading import load
@@ -398,90 +394,6 @@ def test_pickles_are_never_opened(tmp_path: Path, opener: Any, protocol: int) ->
     with pytest.raises(FormatError, match="is not a model but a NumPy array file"):
         opener(array)
     assert not hasattr(sys, "exploited")
-
-
-def opened(what: Any) -> Any:
-    """Stands for the readers of models."""
-    return ("read", what)
-
-
-@pytest.fixture
-def readers(monkeypatch: pytest.MonkeyPatch) -> None:
-    here = sys.modules[__name__]
-    monkeypatch.setitem(sys.modules, "stand_in", here)
-    monkeypatch.setattr(loading, "_READERS", {"ngram": "stand_in:opened"})
-    monkeypatch.setattr(loading, "_ARPA_READER", "stand_in:opened.__call__")
-
-
-@pytest.mark.usefixtures("readers")
-def test_load_finds_the_reader_of_a_kind(tmp_path: Path) -> None:
-    path = write(tmp_path / "model.safetensors", a=np.arange(3))
-    read, file = load(path)
-    assert (read, file.kind, file.path) == ("read", "ngram", path)
-    raw = bytearray(path.read_bytes())
-    raw[-1] ^= 1
-    damaged = tmp_path / "damaged.safetensors"
-    damaged.write_bytes(raw)
-    load(damaged)
-    with pytest.raises(FormatError, match="array 'a': its bytes are damaged"):
-        load(damaged, verify=True)
-
-
-@pytest.mark.usefixtures("readers")
-def test_load_refuses_an_unknown_kind(tmp_path: Path) -> None:
-    path = tmp_path / "model.safetensors"
-    write_model(path, kind="oracle", config={}, arrays={})
-    message = "holds a model of the kind 'oracle', and this unrolled .* knows ngram. Upgrade: pip"
-    with pytest.raises(FormatError, match=message):
-        load(path)
-
-
-ARPA = b"\n\\data\\\nngram 1=0\n\n\\1-grams:\n\n\\end\\\n"
-
-
-@pytest.mark.usefixtures("readers")
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [
-        ("lm.arpa", ARPA),
-        ("lm.arpa.gz", gzip.compress(ARPA, mtime=0)),
-        ("lm.safetensors", ARPA),  # a wrong name, but no doubt
-        ("lm.lm", gzip.compress(ARPA, mtime=0)),
-        ("lm.arpa", b"the cat\n"),  # the ARPA reader says at which line it goes wrong
-        ("lm.arpa.bz2", bz2.compress(ARPA)),
-        ("lm.arpa.xz", lzma.compress(ARPA)),
-        ("LM.ARPA.GZ", gzip.compress(b"the cat\n", mtime=0)),
-    ],
-)
-def test_load_knows_arpa(tmp_path: Path, name: str, content: bytes) -> None:
-    path = tmp_path / name
-    path.write_bytes(content)
-    assert load(path) == ("read", path)
-
-
-@pytest.mark.usefixtures("readers")
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
-        ("lm.arpa", b"", "lm.arpa: is empty"),
-        ("lm.arpa", b"mmap lm http://kheafield.com/code format version 5\n\0", "KenLM binary"),
-        ("lm.binary", b"mmap lm http://kheafield.com/code format version 5\n\0", "KenLM binary"),
-        ("corpus.txt", b"the cat\n", "is not a model but plain text. To train a model on it: "),
-        ("lm.arpa", b"PAR1\x15\x04", "is not a model but a Parquet table"),
-        ("lm.xz", lzma.compress(ARPA), "xz-compressed data. Unpack it first with unxz"),
-        (
-            "corpus.gz",
-            gzip.compress(b"the cat\n", mtime=0),
-            "is not a model but gzip-compressed data",
-        ),
-        ("lm.safetensors", os.urandom(7) + b"\xff" * 100, "is not a model: its first bytes are"),
-    ],
-)
-def test_load_refuses_the_rest(tmp_path: Path, name: str, content: bytes, message: str) -> None:
-    path = tmp_path / name
-    path.write_bytes(content)
-    with pytest.raises(FormatError, match=message):
-        load(path)
 
 
 def test_importing_it_loads_no_kernels_and_no_torch() -> None:

@@ -246,9 +246,7 @@ def _likely_reason(model: LanguageModel, options: TextOptions) -> str:
     known = [word for word in islice(model.vocabulary, 3, 2000) if word.isascii() or len(word) > 1]
     trained = model.text_options.tokens
     if options.tokens != trained:
-        return (
-            f"its training text was split with --tokens {trained}, this one with {options.tokens}"
-        )
+        return f"its text was split with --tokens {trained}, and this with {options.tokens}"
     if options.tokens == "word":
         if sum(word.startswith("\u2581") for word in known) > len(known) / 5:
             return "its words are SentencePiece pieces, so name their model with --tokens"
