@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import io
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -68,3 +70,9 @@ def test_a_path_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
     options = stored_options({"text": {"tokens": "absent.model"}}, None)  # an earlier version's
     with pytest.raises(TextError, match=r"absent.model: there is no such SentencePiece .*--tokens"):
         options.stored()
+
+
+def test_a_sentencepiece_file_that_unpacks_to_too_much_is_refused() -> None:
+    packed = base64.b64encode(zlib.compress(bytes((64 << 20) + 1), 1)).decode()
+    with pytest.raises(FormatError, match="more than 67,108,864 bytes"):
+        stored_options({"text": {"tokens": "x.model", "sentencepiece": packed}}, "m")

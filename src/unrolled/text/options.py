@@ -15,6 +15,7 @@ from unrolled.errors import FormatError, SettingError, TextError
 from unrolled.settings import check_settings, configure, record_of, setting
 
 _TOKENS = ("word", "char", "byte")
+_LARGEST_SENTENCEPIECE = 64 << 20  # bytes; a few of a model file can unpack to any number
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,11 @@ def stored_options(config: Mapping[str, Any], where: str | None) -> TextOptions:
 
 @lru_cache(maxsize=4)
 def _unpacked(packed: str) -> bytes:
-    return zlib.decompress(base64.b64decode(packed))
+    source = zlib.decompressobj()
+    content = source.decompress(base64.b64decode(packed), _LARGEST_SENTENCEPIECE)
+    if not source.eof:
+        raise ValueError(f"the SentencePiece file has more than {_LARGEST_SENTENCEPIECE:,} bytes")
+    return content
 
 
 @lru_cache(maxsize=4)
