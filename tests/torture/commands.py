@@ -34,7 +34,7 @@ QUICK: dict[str, tuple[str, str]] = {
 SLOW: dict[str, tuple[str, str]] = {
     "evaluate net": ("evaluate net.safetensors text", ""),
     "train net": (
-        "train net text -o {} --hidden 8 --set classes=3 --set batch=4 --epochs 1", "new.safetensors"
+        "train net text -o {} --hidden 8 --set classes=3 --epochs 1", "new.safetensors"
     ),
     "train tagger": (
         "train tagger words -o {} --hidden 4 --set embedding=4 --epochs 1", "new.safetensors"
