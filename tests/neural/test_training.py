@@ -184,6 +184,7 @@ def test_clipping_holds_and_is_counted(tmp_path: Path) -> None:
     {}, {"optimiser": "sgd", "schedule": "halving", "momentum": 0.5},
     {"reset_state_per_sentence": True},
     {"optimiser": "asgd", "rate": 1.0, "schedule": "constant", "patience": 9},
+    {"averaging": 0.7, "schedule": "decay"},
 ])  # fmt: skip
 def test_resuming_leads_to_the_same_bits(settings: dict[str, Any], tmp_path: Path) -> None:
     path, valid = write_text(tmp_path, 60), write_text(tmp_path, 30, "valid.txt", seed=2)

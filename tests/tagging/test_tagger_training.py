@@ -334,6 +334,7 @@ train_tagger(sentences(40), valid=sentences(10, seed=5), checkpoint=kept, checkp
 @pytest.mark.parametrize("settings", [
     {}, {"optimiser": "sgd", "rate": 0.2, "momentum": 0.5, "schedule": "decay"},
     {"averaging": 0.5, "cell": "gru", "output_layer": "softmax", "patience": 3},
+    {"optimiser": "asgd", "rate": 0.2, "schedule": "halving", "clip_value": 0.1},
 ])  # fmt: skip
 def test_killed_at_a_random_moment_it_resumes_to_the_same_bits(
     settings: dict[str, Any], tmp_path: Path

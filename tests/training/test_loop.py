@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +12,10 @@ import torch
 from torch import nn
 
 from unrolled.errors import FormatError, UnrolledError
-from unrolled.training.loop import LoopSettings, TrainingLoop
+from unrolled.training.loop import TrainingLoop
 from unrolled.training.records import EpochRecord, Progress
+from unrolled.training.settings import TrainingSettings
 from unrolled.training.task import BatchLoss, Task
-
-
-@dataclass(frozen=True)
-class Config:
-    epochs: int = 4
-    optimiser: str = "sgd"
-    rate: float = 0.1
-    momentum: float = 0.0
-    weight_decay: float = 0.0
-    schedule: str = "constant"
-    warmup: int = 0
-    patience: int = 0
-    clip_norm: float = 0.0
 
 
 class Three(Task):
@@ -38,7 +25,9 @@ class Three(Task):
     batches_per_epoch, tokens_per_epoch = 2, 2
 
     def __init__(self, scores: list[float] | None = None, scale: float = 1.0, **settings: Any):
-        self.config = Config(**settings)
+        given = {"epochs": 4, "optimiser": "sgd", "rate": 0.1, "schedule": "constant"}
+        plain = {"warmup": 0, "clip_norm": 0.0}
+        self.config = TrainingSettings(**{**given, **plain, **settings})
         self.module = nn.Linear(1, 1, bias=False)
         self.module.weight.data.fill_(0.0)
         self.scores, self.scale, self.epochs_seen = scores, scale, list[int]()
@@ -107,7 +96,7 @@ def test_gradients_are_clipped() -> None:
     (Three(rate=1e38, epochs=1, scale=1e3), "the loss is inf at step 2 of epoch 1"),
 ])  # fmt: skip
 def test_divergence_is_found_even_where_numbers_stay_finite(task: Three, what: str) -> None:
-    with pytest.raises(UnrolledError, match=f"training has diverged: {what}. Try a lower --rate"):
+    with pytest.raises(UnrolledError, match=f"training has diverged: {what}. Try a lower rate"):
         TrainingLoop(task).run()
 
 
@@ -188,9 +177,13 @@ def test_a_checkpoint_with_parts_missing_is_refused(tmp_path: Path) -> None:
         TrainingLoop(Three()).enable_checkpoints(kept, resume=True)
 
 
-def test_settings_are_those_fields_that_the_loop_reads() -> None:
-    settings = LoopSettings.of(Config(rate=0.5))
-    assert (settings.rate, settings.clip_value, settings.accumulate) == (0.5, 0.0, 1)
+def test_halving_and_asgd_go_by_scores_too() -> None:
+    halving = TrainingLoop(Three([0.5, 0.8, 0.8, 0.9, 0.9], epochs=5, schedule="halving"))
+    halving.run()
+    assert [record.rate for record in halving.curve] == pytest.approx([0.1, 0.1, 0.1, 0.05, 0.025])
+    asgd = TrainingLoop(Three([0.9, *[0.5] * 7], epochs=8, optimiser="asgd"))
+    asgd.run()
+    assert asgd.averager.count == 1 + 2 * 1  # begun after the seventh epoch
 
 
 def test_lines_of_progress() -> None:

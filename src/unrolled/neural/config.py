@@ -7,12 +7,12 @@ from typing import Any
 
 from unrolled.errors import SettingError
 from unrolled.settings import check_settings, configure, setting
+from unrolled.training.settings import TrainingSettings
 
 CELLS = ("elman", "irnn", "lstm", "gru")
 NONLINEARITIES = ("tanh", "sigmoid", "relu", "linear")
 INITIALISATIONS = ("identity", "orthogonal", "radius", "sparse")
 OUTPUTS = ("classes", "full", "adaptive", "sampled", "nce")
-LARGEST_SEED = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -138,46 +138,35 @@ class NetConfig:
 
 
 @dataclass(frozen=True)
-class TrainingConfig:
+class TrainingConfig(TrainingSettings):
     """How a net is trained; each field says what it means, see docs/settings.md.
 
     Raises:
         SettingError: a value that is not allowed.
     """
 
-    epochs: int = setting(10, "Passes over the text, at most.", group="Training", minimum=1)
     batch: int = setting(64, "Contiguous parts of the text that are read in parallel.", minimum=1)
-    bptt: int = setting(
-        35,
-        "Time steps of a batch, over which gradients flow back; 1 is plain backpropagation.",
-        minimum=1,
-    )
-    accumulate: int = setting(1, "Batches whose gradients are summed for a step.", minimum=1)
-    seed: int = setting(
-        1,
-        "Seed of initial values, dropout and sampling.",
-        minimum=0,
-        maximum=LARGEST_SEED,
-        allowed="0 to 2^63 - 1",
-    )
-    precision: str = setting(
-        "auto",
-        "Of products: float32, bfloat16 (weights and losses stay float32), or auto: bfloat16 "
-        "on GPUs that have it.",
-        choices=("auto", "float32", "bfloat16"),
-    )
-    optimiser: str = setting(
-        "adam",
-        "adam (with decoupled weight decay), sgd, or asgd (averaged once validation no longer "
-        "improves: Merity et al. 2018).",
-        group="Optimiser",
-        choices=("adam", "sgd", "asgd"),
-    )
     rate: float = setting(
         0.012,
         "Learning rate: of adam per step, of sgd per mean gradient of a token.",
         above=0,
         shown_default="by cell: 0.006 or 0.012; of sgd 10",
+    )
+    freeze_vectors: bool = setting(
+        False, "Do not train those vectors; only where the output has vectors of its own."
+    )
+    bptt: int = setting(
+        35,
+        "Time steps of a batch, over which gradients flow back; 1 is plain backpropagation.",
+        group="Language model",
+        minimum=1,
+    )
+    accumulate: int = setting(1, "Batches whose gradients are summed for a step.", minimum=1)
+    precision: str = setting(
+        "auto",
+        "Of products: float32, bfloat16 (weights and losses stay float32), or auto: bfloat16 "
+        "on GPUs that have it.",
+        choices=("auto", "float32", "bfloat16"),
     )
     recurrent_lr_scale: float = setting(
         1.0,
@@ -187,43 +176,12 @@ class TrainingConfig:
         shown_default="by cell: 0.15 or 1",
         former="state_rate",
     )
-    momentum: float = setting(0.0, "Momentum of sgd.", minimum=0, below=1)
-    weight_decay: float = setting(0.0, "Decay of weights towards 0.", minimum=0)
     maxent_lr: float = setting(
         0.2,
         "Learning rate of n-gram features, under Adagrad; times the schedule.",
         above=0,
         former="direct_rate",
     )
-    clip_norm: float = setting(
-        1.0, "Largest norm of a whole gradient (Pascanu et al. 2013); 0 for none.", minimum=0
-    )
-    clip_value: float = setting(
-        0.0, "Largest absolute value of a gradient's element (Mikolov); 0 for none.", minimum=0
-    )
-    schedule: str = setting(
-        "cosine",
-        "Learning rate over time: cosine falls to a hundredth, halving is Mikolov's.",
-        group="Schedule",
-        choices=("halving", "cosine", "constant"),
-    )
-    warmup: int = setting(50, "Steps of rising rate.", minimum=0)
-    patience: int = setting(
-        0,
-        "Epochs without a better validation perplexity before training stops; 0: never.",
-        minimum=0,
-    )
-    vectors: str = setting(
-        "", "File of word vectors (word2vec, GloVe) to start with.", group="Word vectors"
-    )
-    freeze_vectors: bool = setting(
-        False, "Do not train those vectors; only where the output has vectors of its own."
-    )
-
-    def __post_init__(self) -> None:
-        check_settings(self)
-        if self.freeze_vectors and not self.vectors:
-            raise SettingError("there are no vectors to freeze", hint="Name a file with vectors")
 
 
 def default_rates(cell: str = "lstm", optimiser: str = "adam") -> dict[str, float]:

@@ -76,6 +76,7 @@ class LanguageModelTask(Task):
                 hint="Use --device cpu, or leave maxent_size out",
             )
         self.config, self.net_config = config, net_config
+        self.accumulate = config.accumulate
         self.corpus, self.valid, self.options = corpus, valid, options or TextOptions()
         prepare(config.seed, threads)
         self.module = self.net = self._new_net(threads)

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from unrolled.errors import SettingError
-from unrolled.neural.config import CELLS, LARGEST_SEED, NONLINEARITIES
+from unrolled.neural.config import CELLS, NONLINEARITIES
 from unrolled.settings import check_settings, configure, setting
+from unrolled.training.settings import TrainingSettings
 
 TAG_SCHEMES = ("auto", "same", "IO", "IOB1", "BIO", "IOBES", "none")
 
@@ -131,7 +132,7 @@ class TaggerConfig:
 
 
 @dataclass(frozen=True)
-class TaggerTraining:
+class TaggerTraining(TrainingSettings):
     """How a tagger is trained; each field says what it means, see docs/settings.md.
 
     Raises:
@@ -140,27 +141,27 @@ class TaggerTraining:
 
     epochs: int = setting(30, "Passes over the sentences, at most.", group="Training", minimum=1)
     batch: int = setting(16, "Sentences of a batch.", minimum=1)
-    seed: int = setting(
-        1,
-        "Seed of initial values, dropout and order.",
+    rate: float = setting(
+        0.002,
+        "Learning rate, of the mean loss of a sentence under a CRF and of a word otherwise.",
+        above=0,
+    )
+    clip_norm: float = setting(5.0, "Largest norm of a gradient; 0 for none.", minimum=0)
+    warmup: int = setting(100, "Steps of rising rate.", minimum=0)
+    freeze_vectors: bool = setting(
+        False, "Do not train those vectors; words without one are then all unknown."
+    )
+    vector_words: int = setting(
+        200_000,
+        "Words of that file that are kept besides those of the training data, the first ones.",
         minimum=0,
-        maximum=LARGEST_SEED,
-        allowed="0 to 2^63 - 1",
     )
     metric: str = setting(
         "auto",
         "What the best epoch is chosen by: f1 of exact spans, proportional overlap, accuracy of "
         "tags; auto: f1 where tags are spans.",
+        group="Tagging",
         choices=("auto", "f1", "proportional", "accuracy"),
-    )
-    patience: int = setting(
-        0, "Epochs without a better validation score before training stops; 0: never.", minimum=0
-    )
-    averaging: float = setting(
-        0.0,
-        "Epochs that weights are averaged over (Polyak and Juditsky 1992), for validation and for "
-        "the final tagger; 0 for none.",
-        minimum=0,
     )
     word_dropout: float = setting(
         0.25,
@@ -172,49 +173,11 @@ class TaggerTraining:
     label_weights: dict[str, float] | None = setting(  # noqa: RUF009
         None, "Weights of the loss on tags: 'O=0.6 B=1'; softmax only.", minimum=0
     )
-    optimiser: str = setting(
-        "adam",
-        "adam (with decoupled weight decay), or sgd.",
-        group="Optimiser",
-        choices=("adam", "sgd"),
-    )
-    rate: float = setting(
-        0.002,
-        "Learning rate, of the mean loss of a sentence under a CRF and of a word otherwise.",
-        above=0,
-    )
-    momentum: float = setting(0.0, "Momentum of sgd.", minimum=0, below=1)
-    weight_decay: float = setting(0.0, "Decay of all weights but word vectors.", minimum=0)
-    clip_norm: float = setting(5.0, "Largest norm of a gradient; 0 for none.", minimum=0)
-    schedule: str = setting(
-        "cosine",
-        "Learning rate over time: cosine falls to a hundredth, decay is "
-        "rate / (1 + decay * epoch).",
-        choices=("cosine", "decay", "constant"),
-    )
-    warmup: int = setting(100, "Steps of rising rate.", minimum=0)
-    decay: float = setting(0.05, "Decay of that schedule.", minimum=0)
-    vectors: str = setting(
-        "", "File of word vectors (word2vec, GloVe) to start with.", group="Word vectors"
-    )
-    freeze_vectors: bool = setting(
-        False, "Do not train those vectors; words without one are then all unknown."
-    )
-    vector_words: int = setting(
-        200_000,
-        "Words of that file that are kept besides those of the training data, the first ones.",
-        minimum=0,
-    )
     language_model: str = setting(
         "",
         "File of a net of `unrolled train net`, whose states are further inputs; it is not "
         "trained, and is stored within the tagger.",
     )
-
-    def __post_init__(self) -> None:
-        check_settings(self)
-        if self.freeze_vectors and not self.vectors:
-            raise SettingError("there are no vectors to freeze", hint="Name a file with vectors")
 
 
 def split_settings(settings: dict[str, Any]) -> tuple[TaggerConfig, TaggerTraining]:

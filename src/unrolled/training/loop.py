@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -30,39 +30,6 @@ AVERAGING_PATIENCE = 5  # epochs without a gain before ASGD begins to average
 MAX_LOSS = 1e4  # nats per token; a model whose weights are in order is far below
 
 
-@dataclass(frozen=True)
-class LoopSettings:
-    """What the loop reads of a task's configuration.
-
-    Attributes:
-        epochs: at most. optimiser, momentum, weight_decay: see `optimiser_of`.
-        rate, schedule, warmup, patience, decay: see `Schedule`.
-        clip_norm: largest norm of a gradient. clip_value: largest element. 0: any.
-        accumulate: batches whose gradients are summed for one update.
-        averaging: epochs that weights are averaged over; 0: none.
-    """
-
-    epochs: int
-    optimiser: str
-    rate: float
-    momentum: float
-    weight_decay: float
-    schedule: str
-    warmup: int
-    patience: int
-    clip_norm: float
-    decay: float = 0.05
-    clip_value: float = 0.0
-    accumulate: int = 1
-    averaging: float = 0.0
-
-    @classmethod
-    def of(cls, config: Any) -> LoopSettings:
-        """Those of a configuration's fields that the loop reads."""
-        known = {item.name for item in fields(config)} & {item.name for item in fields(cls)}
-        return cls(**{name: getattr(config, name) for name in known})
-
-
 class TrainingLoop:
     """Training as an object that can be saved in the middle.
 
@@ -72,7 +39,7 @@ class TrainingLoop:
 
     def __init__(self, task: Task, group: Group | None = None) -> None:
         self.task, self.group = task, group or Group()
-        self.settings = settings = LoopSettings.of(task.config)
+        self.settings = settings = task.config
         self.optimiser = optimiser_of(
             settings.optimiser,
             task.groups(),
@@ -163,7 +130,7 @@ class TrainingLoop:
         self.totals.loss += loss.weight * loss.mean
         self.totals.weight += loss.weight
         self.totals.tokens += loss.tokens
-        if (self.position + 1) % self.settings.accumulate == 0:
+        if (self.position + 1) % self.task.accumulate == 0:
             self.update()
         return loss
 
@@ -251,10 +218,10 @@ class TrainingLoop:
         return score is not None and self._cost(score) > self._best_cost(known)
 
     def _objective(self, record: EpochRecord) -> float:
-        """What the schedule is to lower: in nats where the score is a perplexity."""
+        """What the schedule is to lower: nats per token, or the share of errors."""
         if record.score is None:
             return record.loss
-        return math.log(record.score) if self.task.lower_is_better else -record.score
+        return math.log(record.score) if self.task.lower_is_better else 1 - record.score
 
     def _progress(self, speed: float) -> Progress:
         settings, task = self.settings, self.task

@@ -16,7 +16,7 @@ class RowOptimiser:
     the batch by gradients of long ago.
 
     Args:
-        table: (n, E) float32. kind: adam or sgd. momentum: of SGD.
+        table: (n, E) float32. kind: adam, or sgd. momentum: of SGD.
     """
 
     def __init__(self, table: Tensor, kind: str, momentum: float = 0.0) -> None:
@@ -32,7 +32,7 @@ class RowOptimiser:
     def step(self, rows: Tensor, gradient: Tensor, rate: float) -> None:
         """Move rows (U,), none of them twice, against their gradient (U, E)."""
         state = self._state
-        if self.kind == "sgd":
+        if self.kind != "adam":
             if self.momentum:
                 gradient = gradient + self.momentum * state["momentum"][rows]
                 state["momentum"][rows] = gradient

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from unrolled.runtime.memory import keep_freed_memory
 from unrolled.training.optimisers import Groups
+from unrolled.training.settings import TrainingSettings
 
 
 class BatchLoss(NamedTuple):
@@ -30,7 +31,7 @@ class Task:
 
     Attributes:
         kind: of its checkpoints. metric: name of the score. lower_is_better: of the score.
-        module: all that is trained. config: a dataclass with the fields of `LoopSettings`.
+        module: all that is trained. config: how. accumulate: batches of an update.
         batches_per_epoch, tokens_per_epoch: about how many.
     """
 
@@ -38,7 +39,8 @@ class Task:
     metric: str
     lower_is_better = False
     module: nn.Module
-    config: Any
+    config: TrainingSettings
+    accumulate = 1
     batches_per_epoch: int
     tokens_per_epoch: int
 
