@@ -14,7 +14,7 @@ import unrolled
 from unrolled.cli import progress
 from unrolled.runtime import listeners
 
-NOTE = "note: compiling kernels, once; `unrolled compile` compiles all of them ahead of use\n"
+NOTE = "note: compiling kernels, once; `unrolled compile` compiles all ahead of use\n"
 
 
 def unrolled_command(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:

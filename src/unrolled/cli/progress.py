@@ -110,5 +110,8 @@ def _print(text: str) -> None:
 
 def announce_compilation() -> None:
     """Say once that kernels are being compiled, and what would spare it."""
+    from unrolled.runtime import code_cache
+
     compilation_listeners.remove(announce_compilation)
-    _print("note: compiling kernels, once; `unrolled compile` compiles all of them ahead of use\n")
+    if code_cache.folder() is not None:  # else the cache warns
+        _print("note: compiling kernels, once; `unrolled compile` compiles all ahead of use\n")

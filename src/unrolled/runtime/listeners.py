@@ -9,5 +9,5 @@ compilation_listeners: list[Callable[[], None]] = []
 
 def notify_compilation() -> None:
     """Called by the compiler when it begins with a kernel, on the thread that needs the kernel."""
-    for listener in compilation_listeners:
+    for listener in compilation_listeners.copy():  # one may remove itself
         listener()
