@@ -13,6 +13,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from unrolled.runtime import torch_threads as _torch_threads  # noqa: F401 (before torch)
 from unrolled.version import __version__ as __version__
 
 if TYPE_CHECKING:

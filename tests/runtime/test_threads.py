@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 import threading
 import time
+import warnings
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unrolled.runtime.threads import even_slices, run_ahead, run_short_slices, run_slices
+import unrolled
+from unrolled.runtime.threads import (
+    ForkSafeLock,
+    even_slices,
+    run_ahead,
+    run_short_slices,
+    run_slices,
+)
 
 
 @pytest.mark.parametrize("threads", [-1, 0, 1, 2, 7])
@@ -115,3 +128,73 @@ def test_short_slices_are_all_done_when_one_fails() -> None:
     with pytest.raises(ValueError, match="the first"):
         run_short_slices(task, [(0,), (1,), (2,)], 3)
     assert sorted(done) == [1, 2]
+
+
+def test_a_lock_is_free_in_a_forked_process() -> None:
+    if not hasattr(os, "fork"):
+        pytest.skip("this system does not fork")
+    lock, held, done = ForkSafeLock(), threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with lock:
+            held.set()
+            done.wait(30)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    held.wait(30)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of forks with threads, Python 3.12
+        child = os.fork()
+    if child == 0:
+        signal.alarm(10)
+        with lock, lock:
+            os._exit(0)
+    done.set()
+    holder.join()
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_torch_computes_with_one_thread_in_a_fork_unless_it_was_not_loaded() -> None:
+    pytest.importorskip("torch")
+    script = (
+        "import os, sys; import unrolled.runtime.torch_threads as t; {load}\n"
+        "child = os.fork()\n"
+        "if child == 0:\n"
+        "    import torch; t.set_threads(2); os._exit(torch.get_num_threads())\n"
+        "print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
+    )
+    for load, expected in (("import torch", 1), ("", 2)):
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", script.format(load=load)],
+            capture_output=True, text=True, check=True, env=_environment(),
+        )  # fmt: skip
+        assert done.stdout == f"{expected}\n"
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, "10000 None"),
+        ({"GOMP_SPINCOUNT": "5"}, "5 None"),
+        ({"OMP_WAIT_POLICY": "active"}, "None active"),
+    ],
+)
+def test_threads_of_openmp_wait_passively_unless_the_user_wants_otherwise(
+    given: dict[str, str], expected: str
+) -> None:
+    script = (
+        "import os, sys, unrolled; assert not {'torch', 'numpy'} & {*sys.modules};"
+        "print(*map(os.environ.get, ('GOMP_SPINCOUNT', 'OMP_WAIT_POLICY')))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True, text=True, check=True, env=_environment(**given),
+    )  # fmt: skip
+    assert done.stdout == f"{expected}\n"
+
+
+def _environment(**more: str) -> dict[str, str]:
+    names = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
+    kept = {name: value for name, value in os.environ.items() if name not in names}
+    return {**kept, "PYTHONPATH": str(Path(unrolled.__file__).parent.parent), **more}

@@ -141,11 +141,10 @@ def tag(
 
 
 def _tagger(path: str, threads: int) -> Tagger:
-    import torch
-
+    from unrolled.runtime.torch_threads import set_threads
     from unrolled.tagging.model import Tagger
 
-    torch.set_num_threads(threads)
+    set_threads(threads)
     return Tagger.load(path)
 
 

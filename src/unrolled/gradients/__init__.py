@@ -9,4 +9,4 @@
 
 from __future__ import annotations
 
-import unrolled.neural  # noqa: F401 (reports a missing extra, and sets torch's threads)
+import unrolled.neural  # noqa: F401 (reports a missing extra)

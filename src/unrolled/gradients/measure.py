@@ -27,6 +27,7 @@ from unrolled.neural.cells import Cell
 from unrolled.neural.initialisation import initialise
 from unrolled.neural.net import RecurrentNet, build_net
 from unrolled.neural.streams import Batch, by_sentence, contiguous_batches, steps_of
+from unrolled.runtime.torch_threads import set_threads
 
 if TYPE_CHECKING:
     from unrolled.neural.model import NeuralModel
@@ -191,7 +192,7 @@ def measure_gradients(
     """
     opened = _recurrent(model)
     _check(steps=(steps, 2), batch=(batch, 1), batches=(batches, 1))
-    torch.set_num_threads(threads)
+    set_threads(threads)
     net = opened.net if fresh is None else _fresh(opened.net, len(opened.vocabulary), fresh)
     found, losses, state = [], [], None
     for item in _batches(opened, sources, threads, (steps, batch, batches)):

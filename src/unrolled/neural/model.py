@@ -18,6 +18,7 @@ from unrolled.neural.cells import State
 from unrolled.neural.config import NetConfig
 from unrolled.neural.net import Net, build_net
 from unrolled.neural.streams import Batch, Steps, by_sentence, contiguous_batches, steps_of
+from unrolled.runtime.torch_threads import set_threads
 from unrolled.settings import stored_config, with_current_names
 from unrolled.storage.loading import require_kind
 from unrolled.storage.model_file import ModelFile, arrays_under, prefixed
@@ -100,12 +101,12 @@ class NeuralModel(LanguageModel):
     def use_threads(self, threads: int) -> Iterator[int]:
         """Limit torch's threads and those of the output layer; one text at a time uses them all."""
         before, own = torch.get_num_threads(), self.net.output.threads
-        torch.set_num_threads(threads)
+        set_threads(threads)
         self.net.output.threads = threads
         try:
             yield 1
         finally:
-            torch.set_num_threads(before)
+            set_threads(before)
             self.net.output.threads = own
 
     @torch.inference_mode()

@@ -13,9 +13,7 @@ code is cached, the compiled function's own types are compared with that.
 from __future__ import annotations
 
 import ctypes
-import os
 import re
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import import_module
 from typing import Any
@@ -23,22 +21,13 @@ from typing import Any
 import numpy as np
 
 from unrolled.runtime import code_cache
+from unrolled.runtime.threads import ForkSafeLock
 
 MAX_RESULTS = 8  # numbers that a kernel may return
 
 _C_CONTIGUOUS, _ALIGNED, _WRITEABLE = 0x1, 0x100, 0x400  # of `ndarray.flags.num`
 _engines: list[Any] = []  # LLVM frees the code of an engine that nobody refers to
-_lock = threading.RLock()
-
-
-def _renew_lock() -> None:
-    global _lock
-    _lock = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    # A thread that holds the lock is not in the child, and never gives it back there.
-    os.register_at_fork(after_in_child=_renew_lock)
+_lock = ForkSafeLock()
 
 
 class CachedKernel:

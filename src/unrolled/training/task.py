@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from unrolled.runtime.memory import keep_freed_memory
+from unrolled.runtime.torch_threads import set_threads
 from unrolled.training.optimisers import Groups
 from unrolled.training.settings import TrainingSettings
 
@@ -95,5 +96,5 @@ class Monitor(Protocol):
 def prepare(seed: int, threads: int) -> None:
     """Seed torch's random numbers and set its threads, before a model is built."""
     torch.manual_seed(seed)
-    torch.set_num_threads(threads)
+    set_threads(threads)
     keep_freed_memory()

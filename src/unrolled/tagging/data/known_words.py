@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from threading import Lock
 from typing import Any
 
 import numpy as np
+
+from unrolled.runtime.threads import ForkSafeLock
 
 Array = np.ndarray[Any, Any]
 
@@ -27,7 +28,7 @@ class KnownWords:
     def __init__(self, width: int) -> None:
         self._places: dict[str, int] = {}
         self._rows = np.empty((0, width), np.float32)
-        self._lock = Lock()
+        self._lock = ForkSafeLock()
 
     def rows(self, words: Sequence[str], compute: Callable[[list[str]], Any]) -> Array:
         """Rows (N, D) float32; those of words that are not known are computed, (U, D)."""
