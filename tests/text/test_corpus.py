@@ -233,7 +233,7 @@ def test_a_word_of_megabytes_and_a_line_longer_than_a_block(write, monkeypatch):
 @pytest.mark.parametrize("vocabulary", [None, Vocabulary.from_words(["a"])])
 def test_marks_in_the_text_are_refused_with_their_line(write, vocabulary, threads):
     for mark in ("<s>", "</s>"):
-        with pytest.raises(TextError, match=rf"text.txt:3: the text holds {mark}, .*--specials"):
+        with pytest.raises(TextError, match=rf"text.txt:3: the text holds {mark}, .*specials=skip"):
             read_corpus(write(f"a\n\na {mark}\n"), vocabulary=vocabulary, threads=threads)
     with pytest.raises(TextError, match="text.txt:1: the text holds <unk>"):
         read_corpus(write("<unk>"), vocabulary=vocabulary, options=TextOptions(specials="error"))

@@ -341,7 +341,7 @@ def test_refusals(tmp_path):
         read_counts([])
     with pytest.raises(UnrolledError, match="4294967296 times, and at most 4294967295"):
         read_counts(path, weights=[2**31])
-    with pytest.raises(SettingError, match="no smoothing 'kn'"):
+    with pytest.raises(SettingError, match="smoothing is 'kn', allowed are modified-kneser-ney"):
         train_on_counts(path, smoothing="kn")
 
 
