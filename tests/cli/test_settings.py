@@ -125,7 +125,7 @@ def test_a_net_is_trained_again_from_its_file(
     assert code == 0, err
     code, out, _ = run("info", first, "--config")
     assert code == 0
-    assert f"# unrolled train net {train} --valid {valid} -o MODEL --threads 2" in out
+    assert f"# unrolled train net {train} --valid {valid} -o MODEL --config FILE" in out
     file = tmp_path / "net.toml"
     file.write_text(out)
     code, _, err = run("train", "net", train, "--valid", valid, "-o", again, "--config", file)
@@ -201,6 +201,7 @@ REFUSED = [
     (("--orders", "1"), "", "there is no option --orders. Did you mean --order."),
     (("--bogus",), "", "there is no option --bogus. See `unrolled train ngram --help`."),
     (("--threads", "many"), "", "Invalid value for '--threads'"),
+    (("--order",), "", "unrolled: Option '--order' requires an argument"),
     ((), "ordr = 3", "c.toml: there is no setting 'ordr'. Did you mean order."),
     ((), "order = 0", "c.toml: order is 0, allowed are 1 to 100"),
     ((), 'order = "3"', "c.toml: order is '3', allowed are whole numbers, 1 to 100"),
@@ -247,6 +248,19 @@ def test_models_without_settings_say_so(run: Run, tmp_path: Path) -> None:
     code, _, err = run("info", model, "--config")
     assert code == 2
     assert "m.arpa: the file does not hold the settings of a training run" in err
+
+
+def test_a_file_from_others_adds_no_line_to_the_settings(run: Run, tmp_path: Path) -> None:
+    model = unrolled.train_ngram(texts=["a b"], order=1, smoothing="additive")
+    model.provenance |= {
+        "settings": {"order": 1, "delta = 9\nclosed": True},
+        "run": {"texts": ["a\nclosed = true", 5], "valid": 3, "threads": "2\nclosed = true"},
+        "edits": ["a\nb"],
+    }
+    model.save(tmp_path / "m.safetensors")
+    code, out, _ = run("info", tmp_path / "m.safetensors", "--config")
+    assert code == 0
+    assert [line for line in out.splitlines() if not line.startswith("# ")] == ["order = 1"]
 
 
 def test_quiet_prints_no_progress(

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from unrolled.cli import models, progress, query, train
+from unrolled.cli import options as shared
 from unrolled.cli.compare import compare, demo
 from unrolled.cli.compile import compile_kernels
 from unrolled.cli.experiment import experiment
@@ -47,7 +48,7 @@ for command in (
     gradients,
     settings,
 ):
-    commands.command()(command)
+    commands.command(help=shared.help_of(command))(command)
 commands.command("filter")(models.filter_words)
 commands.command("compile")(compile_kernels)
 
@@ -90,10 +91,10 @@ def app() -> None:
 
 def _setting_error(error: Any) -> SettingError:
     """An error of the parser in one sentence, with what to do about it."""
-    context, option = getattr(error, "ctx", None), getattr(error, "option_name", None)
+    context, option = getattr(error, "ctx", None), getattr(error, "option_name", "")
     hint = f"See `{context.command_path} --help`" if context is not None else None
-    if option is None:
-        return SettingError(error.format_message().rstrip("."), hint=hint)
+    if type(error).__name__ != "NoSuchOption":
+        return SettingError(error.format_message().rstrip(".?"), hint=hint)
     name = option.lstrip("-").replace("-", "_")
     others = getattr(context.command.callback, "other_settings", ()) if context else ()
     found = next((one for one in (name, name.removeprefix("no_")) if one in others), None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -101,23 +102,30 @@ def _training_config(model: StoredModel, path: str) -> str:
     from unrolled.errors import FormatError
     from unrolled.settings import to_toml
 
-    found, run = (model.provenance.get(name) for name in ("settings", "run"))
-    if not isinstance(found, dict) or not isinstance(run, dict):
+    settings, run = (model.provenance.get(name) for name in ("settings", "run"))
+    if not isinstance(settings, dict) or not isinstance(run, dict):
         raise FormatError(
             "the file does not hold the settings of a training run",
             where=path,
             hint="`unrolled train` writes them into the models that it trains",
         )
-    texts = " ".join(run.get("texts") or ["TEXT"])
-    valid = "".join(f" --valid {one}" for one in run.get("valid") or [])
-    edits = [f"# Edited since: {json.dumps(one)}" for one in model.provenance.get("edits", [])]
-    return "\n".join([
-        f"# {path}: {model.name}. To train it again:",
-        f"# unrolled train {model.kind} {texts}{valid} -o MODEL --threads {run.get('threads', 2)} "
-        "--config THIS_FILE",
-        *edits,
-        to_toml({name: value for name, value in found.items() if value not in (None, "")}),
-    ])  # fmt: skip
+    texts, valid, edits = (
+        found if isinstance(found, list) else []
+        for found in (run.get("texts"), run.get("valid"), model.provenance.get("edits"))
+    )
+    words = [*(texts or ["TEXT"]), *(word for one in valid for word in ("--valid", one))]
+    command = shlex.join(["unrolled", "train", model.kind, *map(str, words), "-o", "MODEL"])
+    comments = [
+        f"{path}: {model.name}. To train it again, with {run.get('threads')} threads:",
+        f"{command} --config FILE",
+        *(f"edited since: {json.dumps(edit)}" for edit in edits),
+    ]
+    # A comment is one line, whatever the file holds.
+    head = [f"# {' '.join(comment.split())}" for comment in comments]
+    given = {
+        n: value for n, value in settings.items() if n.isidentifier() and value not in (None, "")
+    }
+    return "\n".join([*head, to_toml(given)])
 
 
 def convert(

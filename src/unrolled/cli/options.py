@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -40,6 +42,14 @@ InputLower = Annotated[
 InputField = Annotated[
     str | None, typer.Option("--field", help="Field of JSONL or column of Parquet.")
 ]
+
+
+def help_of(command: Callable[..., None]) -> str:
+    """A command's docstring with each paragraph on one line, for the help page to wrap."""
+    paragraphs = inspect.cleandoc(command.__doc__ or "").split("\n\n")
+    lines = ([line.strip() for line in text.splitlines()] for text in paragraphs)
+    indents = (text[: len(text) - len(text.lstrip())] for text in paragraphs)
+    return "\n\n".join(a + " ".join(b) for a, b in zip(indents, lines, strict=True))
 
 
 def checkpoint_path(given: str, output: Path) -> Path:

@@ -165,7 +165,7 @@ def count(
 
 def _register() -> None:
     """Add the commands of nets and taggers, or without torch commands that name the extra."""
-    app.command()(ngram)
+    app.command(help=shared.help_of(ngram))(ngram)
     try:
         from unrolled.cli.nets import net
         from unrolled.cli.taggers import tagger
@@ -180,8 +180,8 @@ def _register() -> None:
             open_ended = {"ignore_unknown_options": True}
             app.command(name, help=about, context_settings=open_ended)(install_extra)
     else:
-        app.command()(net)
-        app.command()(tagger)
+        app.command(help=shared.help_of(net))(net)
+        app.command(help=shared.help_of(tagger))(tagger)
 
 
 _register()
