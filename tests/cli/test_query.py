@@ -158,3 +158,22 @@ def test_many_unknown_words_have_a_likely_reason(
 
 def test_few_unknown_words_need_no_reason(run: Run, folder: Path) -> None:
     assert run("evaluate", folder / "model", folder / "text.txt")[2] == ""
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("-", "a model is written to a file, not to standard output. Name a file that ends in"),
+        ("m.fst", "m.fst: models are not written as .fst. End the name in .safetensors or .arpa"),
+        ("m.BIN", "m.BIN: models are not written as .BIN"),
+    ],
+)
+def test_models_are_written_in_two_formats(
+    run: Run, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    target: str, message: str,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run("convert", folder / "model", target)
+    assert (code, out) == (2, "")
+    assert message in err
+    assert list(tmp_path.iterdir()) == []

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from unrolled.storage.loading import StoredModel
 
 _ARPA_ENDINGS = (".arpa", ".arpa.gz", ".lm", ".lm.gz")
+_OTHER_FORMATS = (".bin", ".binary", ".blm", ".fst", ".klm", ".onnx", ".pkl", ".pt")
 Source = Annotated[str, typer.Argument(help="The model to read.", show_default=False)]
 Target = Annotated[
     Path,
@@ -43,6 +44,28 @@ def save_model(model: StoredModel, path: Path) -> None:
         write_arpa(require_kind(model, NgramModel, "an ARPA file", where=str(path)), path)
     else:
         model.save(path)
+
+
+def check_model_output(path: Path) -> None:
+    """Fail before the work: a model is written to a file, as safetensors or ARPA.
+
+    Raises:
+        SettingError: standard output, or a name that ends as files of another format do.
+    """
+    from unrolled.errors import SettingError
+
+    if str(path) == "-":
+        raise SettingError(
+            "a model is written to a file, not to standard output",
+            hint="Name a file that ends in .safetensors or .arpa",
+        )
+    if path.suffix.lower() in _OTHER_FORMATS:
+        raise SettingError(
+            f"models are not written as {path.suffix}",
+            where=str(path),
+            hint="End the name in .safetensors or .arpa",
+        )
+    check_output(path)
 
 
 def check_output(path: Path) -> None:
@@ -147,7 +170,7 @@ def convert(
     from unrolled.cli.progress import Stages
     from unrolled.storage.loading import load
 
-    check_output(target)
+    check_model_output(target)
     with Stages() as stages:
         from unrolled.ngram.editing.quantization import check_bits
         from unrolled.ngram.editing.quantization import quantize as quantized
@@ -198,7 +221,7 @@ def prune(
     given = [value for value in (threshold, ngrams, megabytes) if value is not None]
     if len(given) != 1:
         raise SettingError("give one of --threshold, --ngrams and --megabytes")
-    check_output(target)
+    check_model_output(target)
     with Stages() as stages:
         from unrolled.ngram.editing.pruning import entropy_prune, prune_to_size
         from unrolled.ngram.model import load_ngram
@@ -241,7 +264,7 @@ def filter_words(
     """
     from unrolled.cli.progress import Stages
 
-    check_output(target)
+    check_model_output(target)
     with Stages() as stages:
         from unrolled.ngram.editing.pruning import filter_vocabulary
         from unrolled.ngram.model import load_ngram
@@ -309,7 +332,7 @@ def mix(
 
     if tune and weights:
         raise SettingError("give --tune or --weights, not both")
-    check_output(output)
+    check_model_output(output)
     with Stages() as stages:
         opened = [load_as(source, LanguageModel, "mix") for source in sources]
         given = shared.numbers(weights, float, "--weights") or None

@@ -66,10 +66,10 @@ def net(
         torchrun --nproc-per-node 2 -m unrolled train net train.txt --valid valid.txt
         -o lstm.safetensors
     """
-    from unrolled.cli.models import check_output
+    from unrolled.cli.models import check_model_output
     from unrolled.cli.progress import Stages
 
-    check_output(output)
+    check_model_output(output)
     *of_net, of_text, of_vocabulary, of_run = divide(settings, *KINDS)
     limits, run = VocabularyLimits(**of_vocabulary), NetRun(**of_run)
     kept = shared.checkpoint_path(run.checkpoint, output)

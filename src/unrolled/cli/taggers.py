@@ -80,10 +80,10 @@ def tagger(
 
         unrolled train tagger book.txt --task punctuation -o punctuation.safetensors
     """
-    from unrolled.cli.models import check_output
+    from unrolled.cli.models import check_model_output
     from unrolled.cli.progress import Stages
 
-    check_output(output)
+    check_model_output(output)
     of_tagger, of_training, of_data = divide(settings, *KINDS)
     data = TaggerData(**of_data)
     layout = column_format(

@@ -65,11 +65,11 @@ def ngram(
 
         zcat big.gz | unrolled train ngram - -o big.arpa --vocabulary-size 200000
     """
-    from unrolled.cli.models import check_output, save_model
+    from unrolled.cli.models import check_model_output, save_model
     from unrolled.cli.progress import Stages
     from unrolled.text.corpus import source_bytes
 
-    check_output(output)
+    check_model_output(output)
     chosen, of_vocabulary, of_text, of_run = divide(settings, *KINDS)
     NgramConfig(**chosen)  # refuses wrong settings before hours of reading
     options, limits = TextOptions(**of_text), VocabularyLimits(**of_vocabulary)

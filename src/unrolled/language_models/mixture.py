@@ -296,24 +296,15 @@ def _own_ids(own: Vocabulary, first: Vocabulary) -> Array | None:
     if own == first:
         return None
     words = list(first)
-    ids = own.ids(words)
-    lacking = np.flatnonzero(ids[1:] == 0)
-    extra = _lacked(own, first) if len(own) != len(first) or lacking.size else None
-    if lacking.size or extra is not None:
-        which = "first" if lacking.size else "other"
-        word = words[int(lacking[0]) + 1] if lacking.size else extra
+    different = set(words).symmetric_difference(own)
+    if different:
+        word = min(different)
         raise SettingError(
             f"the models' vocabularies differ: they have {len(first):,} and {len(own):,} words, "
-            f"and {word!r} is in the {which} only",
-            hint="Train all on the same words: one list as vocabulary, or one text and min_count",
+            f"and {word!r} is in the {'first' if word in first else 'other'} only",
+            hint="Train all on the same words, with --vocabulary or the same text and --min-count",
         )
-    return ids
-
-
-def _lacked(own: Vocabulary, first: Vocabulary) -> str | None:
-    words = list(own)
-    lacking = np.flatnonzero(first.ids(words)[1:] == 0)
-    return words[int(lacking[0]) + 1] if lacking.size else None
+    return own.ids(words)
 
 
 def _checked_weights(weights: Sequence[float] | Array, count: int, how: str) -> Array:
