@@ -129,10 +129,10 @@ def tag(
     layout = column_format(word_column, None, separator, comment=comment, tagged=False)
     format, kind = _settled(opened, format, input)
     lines = _Lines(files or "-", encoding, invalid)
-    for some in _batches(_inputs(lines, kind, layout), size):
-        given = [bare_words(line)[0] for line in some] if kind == "bare" else some
+    for inputs in _batches(_inputs(lines, kind, layout), size):
+        given = [bare_words(line)[0] for line in inputs] if kind == "bare" else inputs
         results = opened.tag(given, confidences=format == "jsonl")
-        for source, result in zip(some, results, strict=True):
+        for source, result in zip(inputs, results, strict=True):
             if (kind, format) == ("bare", "text"):
                 sys.stdout.write(restore_text(source, result.tags, marks=marks) + "\n")
             else:

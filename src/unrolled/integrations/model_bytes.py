@@ -24,7 +24,7 @@ def model_of_bytes(data: bytes) -> StoredModel:
     Raises:
         FormatError: they are not a model.
     """
-    # The model maps its file, which some systems do not remove before it is gone.
+    # Windows does not remove a file that is still mapped.
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         path = Path(folder) / _NAME
         path.write_bytes(data)

@@ -65,14 +65,14 @@ class SpacyTagger:
         return next(self.pipe([doc]))
 
     def pipe(self, stream: Iterable[Any], *, batch_size: int = 64) -> Iterator[Any]:
-        """Tag documents, so many at a time, sentence by sentence."""
+        """Tag documents, `batch_size` at a time, sentence by sentence."""
         waiting = iter(stream)
         while docs := list(islice(waiting, batch_size)):
-            pieces = [_sentences(doc) for doc in docs]
-            words = [[token.text for token in piece] for parts in pieces for piece in parts]
+            split = [_sentences(doc) for doc in docs]
+            words = [[token.text for token in one] for parts in split for one in parts]
             results = iter(self.tagger.tag(words, confidences=False))
-            for doc, parts in zip(docs, pieces, strict=True):
-                self._annotate(doc, [(piece, next(results)) for piece in parts])
+            for doc, parts in zip(docs, split, strict=True):
+                self._annotate(doc, [(one, next(results)) for one in parts])
                 yield doc
 
     def _annotate(self, doc: Any, results: list[tuple[list[Any], Any]]) -> None:
@@ -86,14 +86,14 @@ class SpacyTagger:
             for tokens, tagged in results
             for span in tagged.spans
         ]
-        kept = [] if self.overwrite else list(doc.ents)
-        taken = {place for old in kept for place in range(old.start, old.end)}
+        earlier = [] if self.overwrite else list(doc.ents)
+        taken = {place for old in earlier for place in range(old.start, old.end)}
         new = [
             _span(doc, start, end, label)
             for start, end, label in found
             if taken.isdisjoint(range(start, end))
         ]
-        doc.set_ents([*kept, *new])
+        doc.set_ents([*earlier, *new])
 
     def score(self, examples: Iterable[Any], **_: Any) -> dict[str, Any]:
         """What ``nlp.evaluate`` reports: scores of entities, or the accuracy of tags."""

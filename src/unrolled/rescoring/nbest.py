@@ -1,15 +1,15 @@
 """N-best lists: read from and written to the formats of Kaldi, Moses, RNNLM and SRILM.
 
 =======  ===========================================================================================
-kaldi    An archive of text, ``utt-1 some words``, numbers from the best on; beside it archives of
+kaldi    An archive of text, ``utt-1 the words``, numbers from the best on; beside it archives of
          costs with the same keys, ``utt-1 123.4``: acoustic and language model, as
          ``nbest-to-linear`` writes them. Costs are negative natural logarithms.
-moses    ``0 ||| some words ||| LM0= -36.1 TM0= ... ||| -9.2``, perhaps more fields after. The total
+moses    ``0 ||| the words ||| LM0= -36.1 TM0= ... ||| -9.2``, perhaps more fields after. The total
          score takes the acoustic score's place; the old language model's is the first number after
          its label among the features.
-rnnlm    ``utt some words``, lines of one utterance together, as ``rnnlm -nbest`` reads them; no
+rnnlm    ``utt the words``, lines of one utterance together, as ``rnnlm -nbest`` reads them; no
          scores.
-srilm    ``acoustic lm words some words``, two logarithms to base 10 and the number of words: one
+srilm    ``acoustic lm number the words``, two logarithms to base 10 and how many words: one
          file for each utterance, named by it, or the utterance's name before each line. Also
          NBestList1.0 and NBestList2.0, whose scores are bytelogs (nbest-format(5) of SRILM).
 =======  ===========================================================================================
@@ -50,7 +50,7 @@ class NbestLists:
         utterances: (N,) names.
         starts: (N + 1,) int64, where each utterance's hypotheses begin; none is without.
         texts: (H,) the words of each hypothesis, parted by one space.
-        acoustic: (H,) float64, all that was said for it but the language model; 0 if unknown.
+        acoustic: (H,) float64, all scores but the language model's; 0 if unknown.
         old: (H,) float64, the language model's score so far; None if unknown.
         fields: (H,) for Moses what else a line holds.
         files: (N,) for SRILM the name of each utterance's file; None if lines name utterances.
@@ -242,7 +242,7 @@ def _read_rnnlm(path: str) -> NbestLists:
         few = ", ".join(map(repr, names[:3]))
         what = (
             f"{path}: the names of utterances are taken from the first word of each line ({few}, "
-            "...): if these are words that were said, put a name such as utt1 before each line"
+            "...): if these are spoken words, put a name such as utt1 before each line"
         )
         warnings.warn(what, UnrolledWarning, stacklevel=3)
     return lists
@@ -330,7 +330,7 @@ def _is_number(text: str) -> bool:
 
 
 def read_references(path: str, lists: NbestLists) -> list[str]:
-    """The reference of each utterance: lines ``utt some words``; for Moses line k is sentence k.
+    """The reference of each utterance: lines ``utt the words``; for Moses line k is sentence k.
 
     Raises:
         TextError: an utterance has none, or two.
@@ -361,7 +361,7 @@ def nbest_lines(
     Args:
         order: (H,) hypotheses, best first within each utterance, utterances as they came.
         totals: (H,) new total scores. new: (H,) the new language model's scores.
-        best: only the first of each, as ``utt some words``; for Moses the words alone.
+        best: only the first of each, as ``utt the words``; for Moses the words alone.
     """
     write: dict[str, Callable[[int, int, str], str]] = {
         "kaldi": lambda at, rank, utterance: f"{utterance}-{rank} {lists.texts[at]}",

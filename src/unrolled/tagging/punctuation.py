@@ -258,7 +258,7 @@ def _case(word: str) -> str:
 
 
 def _example_end(words: Sequence[str], tags: Sequence[str], start: int, many: int) -> int:
-    """Where an example of so many sentences ends, cut where it would be too long."""
+    """Where an example of `many` sentences ends, cut where it would be too long."""
     stop = min(len(tags), start + LONGEST)
     last = 0
     for rank in range(start, stop):
@@ -273,7 +273,7 @@ def _example_end(words: Sequence[str], tags: Sequence[str], start: int, many: in
 def _paragraphs(sources: Sources, encoding: str) -> Iterator[tuple[str, int, list[str], list[str]]]:
     """Source, first line, words and tags of each run of lines without a blank one.
 
-    A run is also cut after a line that ends a sentence once it is some thousand words long, so
+    A run is also cut after a line that ends a sentence once it is about two thousand words long, so
     that a text without blank lines need not stand in memory.
     """
     check_encoding(encoding)

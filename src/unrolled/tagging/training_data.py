@@ -87,7 +87,7 @@ def tag_set(train: Sequence[TaggedSentence], config: TaggerConfig) -> TagSet:
     if found.has_spans and not found.labels:
         what = "all tags are O, so that the tagger will find nothing: are they the right column?"
         warnings.warn(what, UnrolledWarning, stacklevel=4)
-    if config.scheme != "none" and not found.has_spans and {"O", "o"} & set(found.names):
+    if config.scheme != "none" and not found.has_spans and {"O", "o", "_", "*"} & set(found.names):
         few = [name for name in found.names if name not in ("O", "o")][:3]
         what = (
             f"the tags ({', '.join(few)}, ...) are of no known scheme of spans, so that they are "

@@ -41,7 +41,7 @@ class Walk(NamedTuple):
 
 
 class Packing:
-    """How sentences of some lengths (S,), none of them 0, are packed.
+    """How sentences of lengths (S,), none of them 0, are packed.
 
     Attributes:
         lengths: (S,) int64 as given. offsets: (S + 1,) int64 where each begins end to end.
@@ -124,7 +124,7 @@ def shuffled(lengths: Array, batch: int, random: np.random.Generator) -> Iterato
     """All sentences in random order, in batches of like lengths: one pass of training.
 
     Sorted by length they would hardly be random, and unsorted most steps would be of few rows;
-    each stretch of 32 batches is sorted for itself, and its batches come in random order.
+    each group of 32 batches is sorted for itself, and its batches come in random order.
     """
     order = random.permutation(np.flatnonzero(lengths > 0))
     pool = 32 * batch
@@ -137,7 +137,7 @@ def shuffled(lengths: Array, batch: int, random: np.random.Generator) -> Iterato
 
 
 def ranges(begins: Array, lengths: Array) -> Array:
-    """begins[0], begins[0] + 1, ... of each stretch, end to end: where words of a batch lie."""
+    """begins[0], begins[0] + 1, ... of each range, end to end: where words of a batch lie."""
     ends = np.cumsum(lengths)
     result: Array = np.arange(int(ends[-1])) + np.repeat(begins - ends + lengths, lengths)
     return result

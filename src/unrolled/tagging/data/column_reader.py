@@ -89,11 +89,11 @@ class ColumnReader:
         if not self.rows:
             return
         by_column = list(zip(*self.rows, strict=True))
-        kept = {self.word} | ({self.tag} if self.layout.tagged else set())
+        named = {self.word} | ({self.tag} if self.layout.tagged else set())
         yield Row(
             words=by_column[self.word],
             tags=by_column[self.tag] if self.layout.tagged else (),
-            columns=tuple(col for rank, col in enumerate(by_column) if rank not in kept),
+            columns=tuple(col for rank, col in enumerate(by_column) if rank not in named),
             document=self.document,
             place=f"{self.source}:{self.first}",
         )
@@ -103,12 +103,14 @@ class ColumnReader:
     def _begin(self, at_end: bool) -> Iterator[Row]:
         """Settle the layout by the lines that wait, if there is one of words, and read them."""
         lines = [(at, line.rstrip("\r")) for at, line in self.waiting if line.strip(_BLANK)]
-        sure = [row for row in lines if not row[1].startswith(("#", BORDER, *self._marks()))]
+        content = [row for row in lines if not row[1].startswith(("#", BORDER, *self._marks()))]
         if at_end:  # a file of which each line begins with "#" has that word
-            sure = sure or [row for row in lines if not row[1].startswith((BORDER, *self._marks()))]
-        if not sure:
+            content = content or [
+                row for row in lines if not row[1].startswith((BORDER, *self._marks()))
+            ]
+        if not content:
             return
-        self._settle(lines[0][1], sure)
+        self._settle(lines[0][1], content)
         waiting, self.waiting = self.waiting, []
         for number, line in waiting:
             yield from self._line(line, number)
@@ -183,7 +185,7 @@ class ColumnReader:
         """Find separator, kind and columns.
 
         Args:
-            head: the file's first line. rows: lines with their numbers, of words for sure.
+            head: the file's first line. rows: lines of words, with their numbers.
         """
         number, line = rows[0]
         self.separator = self.separator or ("\t" if "\t" in line else " ")

@@ -159,7 +159,7 @@ class Forms:
         self._characters = np.array(ids, np.int64)
 
     def letters(self, chosen: Array, borders: int) -> Letters:
-        """The characters of some words, each between so many border marks."""
+        """The characters of words, each between `borders` border marks."""
         begins = self._offsets[chosen]
         lengths = self._offsets[chosen + 1] - begins
         ends = np.cumsum(lengths + borders)
@@ -182,8 +182,8 @@ def _shortened(word: str) -> str:
 def character_ids(words: Iterable[str]) -> dict[str, int]:
     """Characters that come in two different words or more -> ids, from 2 on."""
     counts = Counter(character for word in words for character in set(word))
-    kept = sorted(character for character, count in counts.items() if count > 1)
-    return {character: number for number, character in enumerate(kept, 2)}
+    frequent = sorted(character for character, count in counts.items() if count > 1)
+    return {character: number for number, character in enumerate(frequent, 2)}
 
 
 class Columns:

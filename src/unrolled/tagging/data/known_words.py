@@ -1,4 +1,4 @@
-"""What is known of words apart from their sentences, kept from one call to the next."""
+"""Rows of features that words have whatever their sentence, cached between calls."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from unrolled.runtime.threads import ForkSafeLock
 
 Array = np.ndarray[Any, Any]
 
-MOST_KNOWN = 100_000  # words whose rows are kept
+MOST_KNOWN = 100_000  # words whose rows are cached
 
 
 class KnownWords:

@@ -163,7 +163,7 @@ class Form(NamedTuple):
 
 
 def find_form(counts: Mapping[str, int]) -> Form:
-    """The notation that most of some tags have, none where most are plain labels.
+    """The notation that most tags have; none where most are plain labels.
 
     A prefix behind the label, and another separator than a hyphen, are only found where there is
     a B or I, so that parts of speech such as ``N.S`` stay plain labels.

@@ -155,7 +155,7 @@ def named_tags(given: str | os.PathLike[str] | None) -> tuple[str, ...] | None:
 def docbin_rows(path: Path, fields: RowFields) -> Iterator[Row]:
     """The sentences of spaCy's ``.spacy`` files; tags are entities as BIO, else parts of speech.
 
-    Sentences end where spaCy says so, and at blank lines.
+    Sentences end at spaCy's boundaries and at blank lines.
 
     Args:
         fields: its tag may be ``ner``, ``tag`` or ``pos``.
@@ -190,7 +190,7 @@ def docbin_rows(path: Path, fields: RowFields) -> Iterator[Row]:
 def sentences_of_doc(doc: Any) -> list[list[Any]]:
     """The tokens of each sentence of a document of spaCy, without those of white space.
 
-    Sentences end where the document says so, and at blank lines.
+    Sentences end at the document's boundaries and at blank lines.
     """
     parts = doc.sents if doc.has_annotation("SENT_START") else [doc]
     sentences: list[list[Any]] = []

@@ -17,7 +17,7 @@ from unrolled.tagging.data.notation import (
 Policy = Literal["conlleval", "strict"]
 # What may stand before the hyphen of canonical tags.
 PREFIXES: dict[str, str] = {"IO": "IO", "IOB1": "BIO", "BIO": "BIO", "IOBES": "BEIOS"}
-_BROKEN_SHARE = 10  # of so many spans one may be broken in tags that are taken for IOBES
+_BROKEN_SHARE = 10  # one span in ten may be broken in tags that are taken for IOBES
 
 
 class Span(NamedTuple):

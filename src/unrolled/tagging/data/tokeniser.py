@@ -59,7 +59,7 @@ def tokenise(text: str) -> list[Token]:
     """Cut text into words and signs; characters that are no white space stand in exactly one.
 
     A word runs up to white space or a sign. Within a word stand - ' & / and ·, periods, commas and
-    colons between digits, and the signs of web and mail addresses; ``U.S.``, some titles (``Mr.``)
+    colons between digits, and the signs of web and mail addresses; ``U.S.``, titles (``Mr.``)
     and single capitals before another capital (``John M. Keynes``) keep their period. ``n't`` and
     ``'s 'm 'd 're 've 'll`` are words of their own, as in the Penn Treebank and GloVe's texts;
     ``@user`` and ``#tag`` are one word each, ``..`` and ``--`` one sign. Scripts written without

@@ -1,4 +1,4 @@
-"""What tagging gives: tags, spans, and how sure they are."""
+"""Results of tagging: tags, spans and their confidences."""
 
 from __future__ import annotations
 
@@ -99,14 +99,14 @@ def results_of(
 def _spans(
     texts: Sequence[tuple[tuple[int, int], ...]], found: Found, tags: TagSet, confidences: bool
 ) -> dict[int, list[FoundSpan]]:
-    """The spans of each sentence that has some."""
+    """The spans of each sentence that has any."""
     spans = tags.spans(found.ids, found.offsets)
-    sure = np.full(spans.begins.size, np.nan)
+    confidence = np.full(spans.begins.size, np.nan)
     if confidences:
-        sure = found.span_confidences(spans.begins, spans.ends)
+        confidence = found.span_confidences(spans.begins, spans.ends)
     owner = np.searchsorted(found.offsets, spans.begins, side="right") - 1
     of_sentence: dict[int, list[FoundSpan]] = {}
-    rows = (owner, spans.begins, spans.ends, spans.labels, sure)
+    rows = (owner, spans.begins, spans.ends, spans.labels, confidence)
     for number, begin, end, label, p in zip(*(row.tolist() for row in rows), strict=True):
         base = int(found.offsets[number])
         places = texts[number]

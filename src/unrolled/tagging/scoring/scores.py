@@ -292,7 +292,7 @@ def check_pairs(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]
 
 
 def labels_of(*groups: Iterable[Span]) -> tuple[str, ...]:
-    """The labels of some spans, sorted."""
+    """The labels of spans, sorted."""
     return tuple(sorted({span.label for group in groups for span in group}))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from unrolled.errors import SettingError
 from unrolled.tagging.scoring.scores import Floats
 
-_CHUNK = 1 << 22  # draws at once: some 32 MB
+_CHUNK = 1 << 22  # draws at once: about 32 MB
 
 
 class Counted(Protocol):
