@@ -23,10 +23,7 @@ def report_unicode_forms(vocabulary: Vocabulary, counts: npt.NDArray[np.int64]) 
     Warns:
         UnrolledWarning: how many such words there are, and how often they come.
     """
-    letters = vocabulary.arrays()["text"]
-    if not (letters >= 128).any():
-        return
-    other = [(id, word) for id, word in enumerate(vocabulary) if not word.isascii()]
+    other = _not_ascii(vocabulary)
     for space, name in SPACES.items():
         ids = [id for id, word in other if space in word]
         if ids:
@@ -47,6 +44,17 @@ def report_unicode_forms(vocabulary: Vocabulary, counts: npt.NDArray[np.int64]) 
             f"composed (NFC, {_times(counts, twins)}) and not ({_times(counts, ids)}), and count "
             "as different; --normalise nfc makes them one"
         )
+
+
+def _not_ascii(vocabulary: Vocabulary) -> list[tuple[int, str]]:
+    """The ids of words with other characters than those of ASCII, and the words."""
+    arrays = vocabulary.arrays()
+    offsets, text = arrays["offsets"], arrays["text"].tobytes()
+    high = np.flatnonzero(arrays["text"] >= 128)
+    ids = np.unique(np.searchsorted(offsets, high, side="right") - 1)
+    spans = zip(offsets[ids].tolist(), offsets[ids + 1].tolist(), strict=True)
+    words = [text[start:stop].decode(errors="replace") for start, stop in spans]
+    return list(zip(ids.tolist(), words, strict=True))
 
 
 def _words(ids: list[int]) -> str:
