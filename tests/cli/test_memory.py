@@ -96,3 +96,12 @@ def test_a_failing_system_is_one_sentence(
     assert (code, out) == (2, "")
     problem = " ".join(str(error).split())
     assert err == f"unrolled: the system or an installed package fails: {problem}\n"
+
+
+def test_no_memory_to_find_out_about_memory(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = types.SimpleNamespace(app=_raising(SystemError("returned NULL")))
+    monkeypatch.setitem(sys.modules, "unrolled.cli.app", app)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "resource", None)  # type: ignore[arg-type]
+    code, _, err = run()
+    assert code == 2
+    assert err.startswith("unrolled: out of memory: returned NULL")

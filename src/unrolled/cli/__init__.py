@@ -83,10 +83,10 @@ def _lacks_memory(error: BaseException | None) -> bool:
         if isinstance(error, MemoryError) or number == errno.ENOMEM or _MEMORY.search(str(error)):
             return True
         error = error.__cause__ or error.__context__
-    if sys.platform == "win32":
-        return False
-    import resource
-
+    try:
+        import resource
+    except ImportError:  # no memory to load it either
+        return sys.platform != "win32"
     # Where memory is limited, a library that gets none raises anything: SystemError, KeyError ...
     return resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
 
