@@ -109,6 +109,7 @@ def _compare(
 ) -> None:
     import sys
 
+    from unrolled.cli.progress import print_line
     from unrolled.comparison.compare import compare_models, format_table
     from unrolled.errors import MissingExtraError
 
@@ -119,7 +120,7 @@ def _compare(
         min_count=min_count,
         only=[name.strip() for name in only.split(",") if name.strip()],
         threads=threads,
-        report=lambda line: print(line, file=sys.stderr, flush=True),
+        report=print_line,
     )
     print(format_table(result))
     if output:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -55,10 +54,11 @@ def experiment(
 
     An interrupted experiment continues after the models that it has finished.
     """
+    from unrolled.cli.progress import print_line
     from unrolled.experiments import run_experiment
 
     run_experiment(
         name, data, size=size, output=output, jobs=jobs, device=device,
-        report=lambda line: print(line, file=sys.stderr, flush=True),
+        report=print_line,
     )  # fmt: skip
     typer.echo(str(output / f"{name}-{size}.json"))

@@ -102,6 +102,11 @@ class Stages:
             self._open = False
 
 
+def print_line(line: str) -> None:
+    """Print one line of progress."""
+    _print(line + "\n")
+
+
 def _print(text: str) -> None:
     if not quiet:
         sys.stderr.write(text)
