@@ -85,7 +85,7 @@ def _lacks_memory(error: BaseException | None) -> bool:
         error = error.__cause__ or error.__context__
     try:
         import resource
-    except ImportError:  # no memory to load it either
+    except (ImportError, MemoryError):  # no memory to load it either
         return sys.platform != "win32"
     # Where memory is limited, a library that gets none raises anything: SystemError, KeyError ...
     return resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
