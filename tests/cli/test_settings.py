@@ -17,7 +17,7 @@ import typer
 import unrolled
 from small_nets import write_text
 from tagging.small_taggers import sentences
-from unrolled.cli.app import commands
+from unrolled.cli.app import parser
 from unrolled.cli.settings import MODELS, settings_of_model
 from unrolled.tagging.data.columns import write_columns
 from unrolled.tagging.model import Tagger
@@ -33,7 +33,7 @@ def _commands(command: Any, names: tuple[str, ...] = ()) -> Iterator[tuple[tuple
         yield from _commands(inner, (*names, name))
 
 
-COMMANDS = dict(_commands(typer.main.get_command(commands)))
+COMMANDS = dict(_commands(typer.main.get_command(parser())))
 OPTIONS = {
     name
     for command in COMMANDS.values()

@@ -2,58 +2,44 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
+from importlib import import_module
 from typing import Annotated, Any
 
 import typer
 
-from unrolled.cli import models, progress, query, train
 from unrolled.cli import options as shared
-from unrolled.cli.compare import compare, demo
-from unrolled.cli.compile import compile_kernels
-from unrolled.cli.experiment import experiment
-from unrolled.cli.export import export
-from unrolled.cli.gradients import gradients
-from unrolled.cli.rescore import rescore
-from unrolled.cli.settings import settings
-from unrolled.cli.tagging import tag
+from unrolled.cli import progress
 from unrolled.errors import SettingError
 from unrolled.version import __version__
 
-commands = typer.Typer(
-    name="unrolled",
-    help="Language models from counts to recurrent nets: train, evaluate, compare, convert.",
-    no_args_is_help=True,
-    rich_markup_mode=None,  # plain help is complete: nothing cut, <unk> shown, and it loads faster
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
-)
-commands.add_typer(train.app, name="train")
-commands.command()(train.count)
-for command in (
-    query.evaluate,
-    query.score,
-    query.rank,
-    query.predict,
-    query.generate,
-    models.info,
-    models.convert,
-    models.prune,
-    models.mix,
-    export,
-    rescore,
-    tag,
-    compare,
-    demo,
-    experiment,
-    gradients,
-    settings,
-):
-    commands.command(help=shared.help_of(command))(command)
-commands.command("filter")(models.filter_words)
-commands.command("compile")(compile_kernels)
+# Command -> where it is defined. Only the module of the command that runs is imported.
+COMMANDS = {
+    "train": "train:app",
+    "count": "train:count",
+    "evaluate": "query:evaluate",
+    "score": "query:score",
+    "rank": "query:rank",
+    "predict": "query:predict",
+    "generate": "query:generate",
+    "info": "models:info",
+    "convert": "models:convert",
+    "prune": "models:prune",
+    "filter": "models:filter_words",
+    "mix": "models:mix",
+    "export": "export:export",
+    "rescore": "rescore:rescore",
+    "tag": "tagging:tag",
+    "compare": "compare:compare",
+    "demo": "compare:demo",
+    "experiment": "experiment:experiment",
+    "gradients": "gradients:gradients",
+    "settings": "settings:settings",
+    "compile": "compile:compile_kernels",
+}
 
 
-@commands.callback(invoke_without_command=True)
 def version(
     show: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
     quiet: Annotated[
@@ -65,6 +51,28 @@ def version(
     if show:
         typer.echo(f"unrolled {__version__}")
         raise typer.Exit
+
+
+def parser(arguments: Sequence[str] = ()) -> typer.Typer:
+    """The parser of the command that the arguments name, or of all commands if they name none."""
+    made = typer.Typer(
+        name="unrolled",
+        help="Language models from counts to recurrent nets: train, evaluate, compare, convert.",
+        no_args_is_help=True,
+        rich_markup_mode=None,  # plain help is complete: nothing cut, <unk> shown; it loads faster
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+    )
+    made.callback(invoke_without_command=True)(version)
+    first = next((word for word in arguments if not word.startswith("-")), "")
+    for name in [first] if first in COMMANDS else COMMANDS:
+        module, _, function = COMMANDS[name].partition(":")
+        command = getattr(import_module(f"unrolled.cli.{module}"), function)
+        if isinstance(command, typer.Typer):
+            made.add_typer(command, name=name)
+        else:
+            made.command(name, help=shared.help_of(command))(command)
+    return made
 
 
 # What the parser raises, by the names that Typer shows.
@@ -79,7 +87,7 @@ def app() -> None:
         SettingError: the arguments name none, or have an option or value that is not allowed.
     """
     try:
-        code = commands(prog_name="unrolled", standalone_mode=False)
+        code = parser(sys.argv[1:])(prog_name="unrolled", standalone_mode=False)
     except _ParserError as error:
         if type(error).__name__ == "NoArgsIsHelpError":
             error.show()
