@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import gc
 import os
 import subprocess
@@ -18,7 +19,9 @@ from unrolled.errors import UnrolledError
 from unrolled.runtime import code_cache
 
 ROOT = Path(unrolled.__file__).parent
-ONLY_IN_GROUPS = {"adagrad"}  # of max_ent_kernels: used under torchrun alone
+# Of max_ent_kernels: used under torchrun alone, else inside adagrad_rows, with which it is compiled
+# unless that comes from the cache.
+ONLY_IN_GROUPS = {"adagrad"}
 NOT_COMPILED = """
 import sys
 from unrolled import compile_kernels
@@ -41,7 +44,8 @@ def test_every_kernel_is_compiled_ahead() -> None:
     done = subprocess.run(
         [sys.executable, "-c", NOT_COMPILED], capture_output=True, text=True, env=environment
     )
-    assert done.stdout == f"{sorted(ONLY_IN_GROUPS)}\n", done.stderr
+    assert done.returncode == 0, done.stderr
+    assert set(ast.literal_eval(done.stdout)) <= ONLY_IN_GROUPS
 
 
 def fake_steps(monkeypatch: pytest.MonkeyPatch, count: int = 4) -> list[str]:
