@@ -87,7 +87,8 @@ def ended(process: subprocess.Popen[bytes], target: Path | None) -> Outcome:
         output, messages = process.communicate(timeout=LIMIT)
     except subprocess.TimeoutExpired:
         process.kill()
-        return Outcome(-1, b"", ["it hangs"], None)
+        process.communicate()
+        return Outcome(-1, b"", ["it hangs"], None if target is None else content(target))
     lines = messages.decode(errors="replace").splitlines()
     problems = [line for line in lines if line.strip() and not line.startswith(("[", "note: "))]
     return Outcome(

@@ -18,7 +18,7 @@ def try_interruptions(
     figures: Figures, rng: random.Random, inputs: Path, commands: dict[str, tuple[str, str]],
     each: int, seconds: float = 1.0,
 ) -> None:  # fmt: skip
-    """Send so many signals of both kinds, kill so many times, and limit memory so many times.
+    """Send so many signals of both kinds to each command, and kill it so many times.
 
     Args:
         seconds: that a command may take to obey.
@@ -50,6 +50,19 @@ def try_interruptions(
             if again.code != 0:
                 problem = f"the next run ends with {again.code}"
             figures.count("kill -9, then the same again", f"{name}, {after:.2f} s", problem)
+        shutil.rmtree(folder)
+
+
+def try_little_memory(
+    figures: Figures, rng: random.Random, inputs: Path, commands: dict[str, tuple[str, str]],
+    each: int,
+) -> None:  # fmt: skip
+    """Run each command so many times with 200 to 3,000 MB of address space."""
+    folder = inputs.with_name("limited")
+    for name, (words, target) in commands.items():
+        words = words.format(target)
+        prepared(folder, inputs, target)
+        expected = run(folder, words, target)
         for _ in range(each):
             shutil.rmtree(folder)
             prepared(folder, inputs, target)

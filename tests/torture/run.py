@@ -22,7 +22,7 @@ from torture.commands import QUICK, SLOW, write_inputs
 from torture.faults import build_library, try_faults
 from torture.figures import Figures
 from torture.headers import try_headers
-from torture.interruptions import try_interruptions
+from torture.interruptions import try_interruptions, try_little_memory
 
 
 def torture(figures: Figures, seed: int, minutes: float, slow: bool) -> None:
@@ -44,6 +44,7 @@ def torture(figures: Figures, seed: int, minutes: float, slow: bool) -> None:
                     break
                 some = {one: commands[one]}
                 try_interruptions(figures, rng, inputs, some, 2)
+                try_little_memory(figures, rng, inputs, some, 2)
                 if library is not None:
                     try_faults(figures, rng, inputs, library, some, most=10)
 
