@@ -288,23 +288,49 @@ def test_shells_complete(words: str, place: int, found: str) -> None:
     assert found in done.stdout.split(), done.stderr
 
 
-def test_without_torch_all_commands_are_there_and_name_the_extra() -> None:
-    program = (
-        "import sys; sys.modules['torch'] = None; from unrolled.cli import main; "
-        "sys.argv = ['unrolled', *sys.argv[1:]]; main()"
+WITHOUT_TORCH = (
+    "import sys; sys.modules['torch'] = None; from unrolled.cli import main; "
+    "sys.argv = ['unrolled', *sys.argv[1:]]; "
+)
+NAMES_THE_EXTRA = "torch is not installed. Run: pip install 'unrolled[neural]'\n"
+
+
+def _call_without_torch(*words: str, program: str = "main()") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", WITHOUT_TORCH + program, *words],
+        capture_output=True, text=True, check=False, env={"PYTHONPATH": str(ROOT / "src")},
+    )  # fmt: skip
+
+
+def test_without_torch_all_commands_are_there() -> None:
+    assert "train" in _call_without_torch("--help").stdout
+    assert "--order" in _call_without_torch("train", "ngram", "--help").stdout
+    done = _call_without_torch("settings")
+    assert (done.returncode, done.stdout[:20]) == (0, "unrolled train ngram")
+    assert done.stderr.count(NAMES_THE_EXTRA) == 2
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["train net t.txt -o m --hidden 3", "settings tagger", "tag m.safetensors t.txt",
+     "experiment temporal-order --size smoke -o out"],
+)  # fmt: skip
+def test_without_torch_commands_name_the_extra(words: str) -> None:
+    done = _call_without_torch(*words.split())
+    assert (done.returncode, done.stderr) == (2, "unrolled: " + NAMES_THE_EXTRA)
+
+
+def test_without_torch_the_tagger_names_the_extra() -> None:
+    done = _call_without_torch(program="import unrolled; unrolled.Tagger")
+    assert done.stderr.endswith("MissingExtraError: " + NAMES_THE_EXTRA)
+
+
+def test_without_torch_the_demo_leaves_out_its_tagger() -> None:
+    done = _call_without_torch(
+        "demo",
+        program="import unrolled.cli.compare as commands, unrolled.text.demo_text as text; "
+        "commands._compare = lambda *given: print('a table'); "
+        "text.demo_text = lambda folder: ('train', 'valid', 'test'); main()",
     )
-
-    def call(*words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-c", program, *words], capture_output=True, text=True, check=False,
-            env={"PYTHONPATH": str(ROOT / "src")},
-        )  # fmt: skip
-
-    assert "train" in call("--help").stdout
-    assert "--order" in call("train", "ngram", "--help").stdout
-    for words in (("train", "net", "t.txt", "-o", "m", "--hidden", "3"), ("settings", "tagger")):
-        done = call(*words)
-        assert done.returncode == 2
-        assert (
-            done.stderr == "unrolled: torch is not installed. Run: pip install 'unrolled[neural]'\n"
-        )
+    assert (done.returncode, done.stdout) == (0, "a table\n")
+    assert done.stderr == "note: the tagger is left out: " + NAMES_THE_EXTRA

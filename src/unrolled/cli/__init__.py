@@ -30,8 +30,10 @@ def main() -> None:
     except KeyboardInterrupt:  # Ctrl-C before it is handled in `signals`
         raise SystemExit(130) from None
     except BaseException as error:  # a library in Rust raises one that is no Exception
-        from unrolled.errors import UnrolledError
+        from unrolled.errors import MissingExtraError, UnrolledError
 
+        if isinstance(error, ModuleNotFoundError) and error.name == "torch":
+            error = MissingExtraError("neural", "torch")
         problem = " ".join(str(error).split()) or type(error).__name__
         if isinstance(error, UnrolledError):
             _fail(problem)

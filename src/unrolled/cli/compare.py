@@ -86,7 +86,7 @@ def _show_tagger(folder: Path, keep: bool, threads: int) -> None:
                 path, folder=folder / "text-as-written", threads=threads, report=stages.stage
             )
     except MissingExtraError as error:
-        print(f"note: no tagger is trained: {error}", file=sys.stderr)
+        print(f"note: the tagger is left out: {error}", file=sys.stderr)
         return
     tagger = Tagger.load(path)
     print(

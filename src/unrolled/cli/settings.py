@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 import textwrap
 from collections.abc import Iterator
 from itertools import groupby
@@ -11,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from unrolled.errors import SettingError
+from unrolled.errors import MissingExtraError, SettingError
 from unrolled.settings import Setting, settings_of
 
 MODELS = ("net", "tagger", "ngram")
@@ -55,7 +56,7 @@ def settings(
         raise SettingError(f"the model is '{model}', allowed are {', '.join(MODELS)}")
     if format not in ("text", "markdown", "json"):
         raise SettingError(f"--format is '{format}', allowed are text, markdown, json")
-    chosen = {name: settings_of_model(name) for name in ([model] if model else MODELS)}
+    chosen = {model: settings_of_model(model)} if model else _all_settings()
     if format == "json":
         print(json.dumps({name: list(map(_facts, of.values())) for name, of in chosen.items()}))
         return
@@ -64,6 +65,17 @@ def settings(
         print(_INTRODUCTION)
     for name, of in chosen.items():
         print("\n".join(lines(name, of)))
+
+
+def _all_settings() -> dict[str, dict[str, Setting]]:
+    """The settings of all models that can be trained with what is installed."""
+    found = {}
+    for name in MODELS:
+        try:
+            found[name] = settings_of_model(name)
+        except MissingExtraError as error:
+            print(f"note: settings of train {name} are not listed: {error}", file=sys.stderr)
+    return found
 
 
 def _facts(one: Setting) -> dict[str, Any]:

@@ -8,10 +8,15 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from unrolled.errors import SettingError, TextError
+from unrolled.errors import MissingExtraError, SettingError, TextError
+
+try:
+    import torch
+    from torch import Tensor
+except ModuleNotFoundError:
+    raise MissingExtraError("neural", "torch") from None
+
 from unrolled.neural.model import parameter_arrays
 from unrolled.storage.loading import StoredModel, load_as
 from unrolled.storage.model_file import prefixed
