@@ -1,4 +1,4 @@
-"""``unrolled gradients`` and ``unrolled train net --monitor``."""
+"""``unrolled gradients`` and ``unrolled train net --set monitor=true``."""
 
 from __future__ import annotations
 

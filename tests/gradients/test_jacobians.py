@@ -120,7 +120,7 @@ def test_saturated_and_dead_units_are_counted() -> None:
         cell.bias[H : 2 * H] = 1e3
     report = jacobian_report(tangent_of(cell, x))
     assert report.saturated["forget"] == 1
-    assert report.saturated["enter"] < 1
+    assert report.saturated["input"] < 1
     assert report.dead == 0
 
 

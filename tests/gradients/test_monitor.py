@@ -181,7 +181,7 @@ def test_the_record_is_one_line_of_json_a_look(tmp_path: Path) -> None:
     assert [line["step"] for line in lines] == [3, 5, 3, 5]
     assert set(lines[0]) == {"step", "seconds", "norm", "clipped", "parameters", "layers",
                              "diagnostics", "cost"}  # fmt: skip
-    assert set(lines[0]["layers"][0]["radius"]) == {"enter", "forget", "new", "out"}
+    assert set(lines[0]["layers"][0]["radius"]) == {"input", "forget", "cell", "output"}
     GradientMonitor(model, record=path).close()
     assert path.read_text() == ""
 

@@ -12,7 +12,11 @@ from unrolled.cli.settings_options import with_settings
 from unrolled.settings import settings_of
 from unrolled.text.options import TextOptions
 
-Text = Annotated[str, typer.Argument(show_default=False)]
+Train = Annotated[str, typer.Argument(help="Text to train on.", show_default=False)]
+Valid = Annotated[
+    str, typer.Argument(help="Validation text; weights of mixtures fit it.", show_default=False)
+]
+Test = Annotated[str, typer.Argument(help="Text to measure on.", show_default=False)]
 Folder = Annotated[
     Path | None,
     typer.Option("--output", "-o", help="Folder for the models, results.json and report.html."),
@@ -21,9 +25,9 @@ Folder = Annotated[
 
 @with_settings(None, (TextOptions,), settings_of(TextOptions))
 def compare(
-    train: Text,
-    valid: Text,
-    test: Text,
+    train: Train,
+    valid: Valid,
+    test: Test,
     settings: dict[str, Any],
     output: Folder = None,
     min_count: Annotated[

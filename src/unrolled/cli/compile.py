@@ -13,7 +13,12 @@ def compile_kernels(
         typer.Option(help="Processes that share the work; by default one a core.", min=1, max=2),
     ] = None,
 ) -> None:
-    """Compile all kernels now, so that no later command has to; for images of containers too."""
+    """Compile all kernels now, so that no later command has to; for images of containers too.
+
+    Example:
+
+        unrolled compile
+    """
     from unrolled import compilation
     from unrolled.cli.progress import Stages
     from unrolled.runtime.listeners import compilation_listeners

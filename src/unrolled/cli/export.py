@@ -8,8 +8,6 @@ from typing import Annotated
 
 import typer
 
-from unrolled.cli import options as shared
-
 # Kind of model -> the module and the function that write it.
 _EXPORTERS = {
     "net": ("unrolled.integrations.net_onnx", "export_onnx"),
@@ -18,7 +16,9 @@ _EXPORTERS = {
 
 
 def export(
-    model: shared.ModelPath,
+    model: Annotated[
+        str, typer.Argument(help="A net or tagger (.safetensors).", show_default=False)
+    ],
     output: Annotated[Path, typer.Argument(help="The .onnx file to write.", show_default=False)],
 ) -> None:
     """Write a net or a tagger as ONNX, to run without Python and torch (extra `onnx`).

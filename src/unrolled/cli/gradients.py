@@ -37,7 +37,7 @@ def gradients(
         typer.Option(
             help="Initial recurrent weights of a fresh cell: identity, orthogonal, radius or "
             "sparse.",
-            show_default="the cell's own way",
+            show_default="the cell's default",
         ),
     ] = "",
     forget_bias: Annotated[float, typer.Option(help="Of a fresh lstm's forget gate.")] = 1.0,

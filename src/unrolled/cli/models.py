@@ -89,7 +89,7 @@ def info(
 ) -> None:
     """Describe a model: settings, sizes, where it comes from.
 
-    Example:
+    Examples:
 
         unrolled info news.safetensors --verify
 

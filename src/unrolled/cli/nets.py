@@ -43,7 +43,8 @@ def net(
     valid: Annotated[
         str | None,
         typer.Option(
-            help="Text that picks the best epoch and steers the rate.", show_default=False
+            help="Validation text: chooses the best epoch; schedules may use it.",
+            show_default=False,
         ),
     ] = None,
     resume: shared.Resume = False,

@@ -286,14 +286,18 @@ def predict(
 
 def generate(
     model: shared.ModelPath,
-    context: Annotated[str, typer.Option(help="Words to go on from.")] = "",
+    context: Annotated[str, typer.Option(help="Words that the sentences begin with.")] = "",
     count: Annotated[int, typer.Option("--count", "-n", help="How many sentences.", min=1)] = 1,
     max_words: Annotated[int, typer.Option(help="Longest sentence.", min=1)] = 50,
-    temperature: Annotated[float, typer.Option(help="Below 1: safer, above: wilder.")] = 1.0,
+    temperature: Annotated[
+        float, typer.Option(help="Below 1: likelier words; above 1: more varied ones.")
+    ] = 1.0,
     top_k: Annotated[
         int | None, typer.Option(help="Draw only among so many likeliest words.", min=1)
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="The same seed, the same sentences.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed; the same one gives the same sentences.")
+    ] = None,
 ) -> None:
     """Write sentences drawn from the model.
 

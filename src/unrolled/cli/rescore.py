@@ -37,17 +37,19 @@ def rescore(
     mix: Annotated[float, typer.Option(help="The new model's share, 0 to 1.")] = 0.5,
     word_penalty: Annotated[float, typer.Option(help="Added for each word.")] = 0.0,
     references: Annotated[
-        str | None, typer.Option(help="What was said: print word error rates.")
+        str | None, typer.Option(help="Reference transcripts: print word error rates.")
     ] = None,
     tune: Annotated[
         bool, typer.Option("--tune", help="Find the weights with fewest word errors here.")
     ] = False,
-    best: Annotated[bool, typer.Option("--best", help="Write only the best of each.")] = False,
+    best: Annotated[
+        bool, typer.Option("--best", help="Write only the best hypothesis of each list.")
+    ] = False,
     scores: Annotated[
         Path | None, typer.Option(help="Write the new scores here, a line for each hypothesis.")
     ] = None,
 ) -> None:
-    """Put n-best lists in a better order with a language model.
+    """Rescore and reorder n-best lists with a language model.
 
     Examples:
 

@@ -65,7 +65,10 @@ def tagger(
     output: shared.Output,
     settings: dict[str, Any],
     valid: Annotated[
-        str | None, typer.Option(help="Column file that picks the best epoch.", show_default=False)
+        str | None,
+        typer.Option(
+            help="Validation data, by which the best epoch is chosen.", show_default=False
+        ),
     ] = None,
     resume: shared.Resume = False,
     device: shared.Device = "auto",

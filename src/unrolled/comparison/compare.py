@@ -125,7 +125,7 @@ def compare_models(
         models = [spec for spec in models if not nets.intersection([spec.name, *spec.needs])]
         if nets:
             report(
-                f"{len(nets)} nets are left out, as torch is not installed: "
+                f"{len(nets)} nets and their mixtures are left out, as torch is not installed: "
                 "pip install 'unrolled[neural]'"
             )
     task = Task(train, valid, test, options or TextOptions(), min_count, threads)

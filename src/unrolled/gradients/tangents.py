@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from unrolled.neural.cells import Cell, State, slope_at
 
 DEAD = 0.01  # units with slopes under this share of the largest pass almost no error
-GATES = {"elman": ("state",), "irnn": ("state",), "lstm": ("enter", "forget", "new", "out"),
+GATES = {"elman": ("state",), "irnn": ("state",), "lstm": ("input", "forget", "cell", "output"),
          "gru": ("reset", "update", "new")}  # fmt: skip
 
 
@@ -147,7 +147,7 @@ class _LstmTangent(Tangent):
             last = torch.addcmul(enter[t] * new[t], forget[t], last, out=cells[t])
         cells_before = torch.cat([start[1].unsqueeze(0), cells[:-1]])
         squashed = cells.tanh()
-        self.gates = {"enter": enter, "forget": forget, "out": out}
+        self.gates = {"input": enter, "forget": forget, "output": out}
         self.forget = forget
         self.slopes = 1 - squashed**2
         self.to_cell = out * self.slopes

@@ -337,4 +337,4 @@ def test_stages_are_reported():
     prune_to_size(small_model(), ngrams=50, report=stages.append)
     assert stages[0] == "unpacking the model"
     assert "relative entropies of order 3" in stages
-    assert stages[-1] == "renewing back-off weights"
+    assert stages[-1] == "recomputing back-off weights"

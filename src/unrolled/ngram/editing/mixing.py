@@ -179,7 +179,7 @@ def mix(
     ]
     for length, each in enumerate(zip(*sources, strict=True), 1):
         mixed.log_probs[mixed.level(length)] = _log_mean(each, shares[used])
-    say("renewing back-off weights")
+    say("recomputing back-off weights")
     predicted = len(vocabulary) - 1 - int(mixed.log_probs[UNK] == -np.inf)
     mixed.renew_backoffs(suffixes, None, predicted, threads=threads)
     return _mixture(models, shares, mixed, vocabulary)

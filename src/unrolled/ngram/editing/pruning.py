@@ -156,7 +156,7 @@ def _pruned(
     report: Report | None,
 ) -> NgramModel:
     if report is not None:
-        report("renewing back-off weights")
+        report("recomputing back-off weights")
     table.renew_backoffs(suffixes, keep, model.vocabulary_predicted, threads=threads)
     return remade(model, table.select(keep), model.vocabulary, operation)
 
@@ -273,7 +273,7 @@ def filter_vocabulary(
     mapping = np.where(stays, np.cumsum(stays) - 1, UNK if removed == "unknown" else -1)
     part = Part(table, mapping.astype(np.int32), kept.astype(np.int32))
     union = unite([part], kept.size, threads=threads, report=say)
-    say("renewing probabilities")
+    say("recomputing probabilities")
     result = _with_values(union, table)
     if removed == "unknown":
         mass = _unknown_mass(table, table.link_suffixes(threads=threads), ~stays, threads)

@@ -85,7 +85,7 @@ def unite(parts: Sequence[Part], size: int, *, threads: int = 2, report: Report)
     nodes = [[part.first_nodes.view(np.uint32)] for part in parts]
     exact = [part.inverse >= 0 for part in parts]
     for length in range(2, max(part.trie.levels.size for part in parts)):
-        report(f"uniting n-grams of order {length}")
+        report(f"merging n-grams of order {length}")
         own = [np.where(has, at[-1], NONE) for has, at in zip(exact, nodes, strict=True)]
         fresh, counts = _children(parts, own, bits, threads)
         first.append((levels[-1] + np.cumsum(counts) - counts).astype(np.uint32))
