@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 README = Path(__file__).parent.parent / "README.md"
+PAGES = sorted([*README.parent.glob("*.md"), *README.parent.glob("docs/*.md")])
+LINK = re.compile(r"\]\(([^)#:]+)\)")
 BLOCK = re.compile(r"^```(console|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 # Columns of the demo's table that the machine decides: speeds and memory.
 MEASURED = re.compile(r"^(.*?\S)((?: {2,}\S+){7})$")
@@ -75,3 +77,9 @@ def test_the_readme_does_what_it_says(tmp_path: Path) -> None:
             continue
         for command, promised in _steps(text):
             _check_output(command, _run(command, tmp_path), promised)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_between_pages_lead_to_files(page: Path) -> None:
+    for link in LINK.findall(page.read_text(encoding="utf-8")):
+        assert (page.parent / link).is_file(), link
