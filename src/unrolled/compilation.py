@@ -226,7 +226,8 @@ def _train_ngrams(folder: Path) -> None:
     from unrolled.ngram.counts.count_files import write_counts
     from unrolled.ngram.counts.counting import count_ngrams
     from unrolled.ngram.training import train_ngram, train_on_counts
-    from unrolled.text.corpus import TextOptions, read_corpus
+    from unrolled.text.corpus import read_corpus
+    from unrolled.text.options import TextOptions
 
     text = folder / "a.txt"
     train_ngram(text, order=3, threads=1)

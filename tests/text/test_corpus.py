@@ -19,8 +19,9 @@ import oracle
 from unrolled import MissingExtraError, SettingError, TextError, Vocabulary, read_corpus
 from unrolled.errors import UnrolledError, UnrolledWarning
 from unrolled.text import sources as sources_module
-from unrolled.text.corpus import TextOptions, iter_sentences, read_blocks, source_bytes, tokenise
-from unrolled.text.tokens import _FIRST_INVALID
+from unrolled.text.options import TextOptions
+from unrolled.text.sources import source_bytes
+from unrolled.text.tokens import _FIRST_INVALID, iter_sentences, read_blocks, tokenise
 
 ROSE = "a rose is a rose\nis a rose\n\nZoë’s ROSE\n"
 

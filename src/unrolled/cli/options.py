@@ -98,7 +98,7 @@ def read_words(path: str | Path) -> list[str] | None:
     """
     if not path:
         return None
-    from unrolled.text.corpus import iter_sentences
+    from unrolled.text.tokens import iter_sentences
 
     return [line.strip() for line in iter_sentences(str(path)) if line.strip()]
 

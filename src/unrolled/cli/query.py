@@ -17,7 +17,7 @@ from unrolled.cli import tagging
 
 if TYPE_CHECKING:
     from unrolled.language_models.protocol import LanguageModel
-    from unrolled.text.corpus import TextOptions
+    from unrolled.text.options import TextOptions
 
 _UNITS = {"log10": 1 / math.log(10), "nats": 1.0, "bits": -1 / math.log(2)}
 
@@ -31,7 +31,7 @@ def _load(path: str, purpose: str) -> LanguageModel:
 
 def _lines(sources: str | list[str], options: TextOptions) -> Iterator[str]:
     """Lines as they stand, read like the model's input but not yet split into tokens."""
-    from unrolled.text.corpus import iter_sentences
+    from unrolled.text.tokens import iter_sentences
 
     return iter_sentences(sources, replace(options, tokens="word", lower=False))
 

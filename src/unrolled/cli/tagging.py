@@ -176,7 +176,8 @@ class _Lines(NamedTuple):
         import codecs
 
         from unrolled.tagging.data.encoded_text import check_encoding, iter_lines
-        from unrolled.text.corpus import TextOptions, iter_sentences
+        from unrolled.text.options import TextOptions
+        from unrolled.text.tokens import iter_sentences
 
         check_encoding(self.encoding)
         if codecs.lookup(self.encoding).name != "utf-8":

@@ -67,7 +67,7 @@ def ngram(
     """
     from unrolled.cli.models import check_model_output, save_model
     from unrolled.cli.progress import Stages
-    from unrolled.text.corpus import source_bytes
+    from unrolled.text.sources import source_bytes
 
     check_model_output(output)
     chosen, of_vocabulary, of_text, of_run = divide(settings, *KINDS)
@@ -134,7 +134,8 @@ def count(
     """
     from unrolled.cli.progress import Stages
     from unrolled.storage.atomic import check_target
-    from unrolled.text.corpus import read_corpus, source_bytes
+    from unrolled.text.corpus import read_corpus
+    from unrolled.text.sources import source_bytes
 
     check_target(str(output))
     *_, of_text, of_run = divide(settings, *KINDS)

@@ -24,7 +24,7 @@ from unrolled.language_models.evaluation import evaluate
 from unrolled.language_models.protocol import LanguageModel
 from unrolled.language_models.scoring import surprisals
 from unrolled.runtime.threads import usable_cores
-from unrolled.text.corpus import TextOptions
+from unrolled.text.options import TextOptions
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,7 @@ def shown_sentences(task: Task, count: int = 5) -> list[str]:
     """Test sentences that fit a screen: of 8 to 18 words, or as they come where few are."""
     from itertools import islice
 
-    from unrolled.text.corpus import iter_sentences
+    from unrolled.text.tokens import iter_sentences
 
     plain = replace(task.options, tokens="word", lower=False)
     early = [line for line in islice(iter_sentences(task.test, plain), 2000) if line.strip()]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from unrolled.language_models.protocol import LanguageModel
-from unrolled.text.corpus import TextOptions
+from unrolled.text.options import TextOptions
 
 Report = Callable[[str], None]
 

@@ -58,8 +58,8 @@ def texts_in(folder: Path) -> list[str]:
 
 def _texts(setup: Setup) -> list[str]:
     """Files to train, validate and test on; for size ``smoke`` their first lines."""
-    from unrolled.text.corpus import iter_sentences
     from unrolled.text.demo_text import demo_text
+    from unrolled.text.tokens import iter_sentences
 
     if setup.data is None:
         texts = [str(path) for path in demo_text(setup.output / "text")]

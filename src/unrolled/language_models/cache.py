@@ -25,7 +25,7 @@ from unrolled.storage.model_file import ModelFile, arrays_under, prefixed
 from unrolled.text.vocabulary import BOS, UNK, Vocabulary
 
 if TYPE_CHECKING:
-    from unrolled.text.corpus import TextOptions
+    from unrolled.text.options import TextOptions
 
 Array = np.ndarray[Any, Any]
 State = tuple[Array, float]  # mass of each word (V,) float64, and of all
@@ -57,7 +57,7 @@ class CacheModel(LanguageModel):
         provenance: dict[str, Any] | None = None,
         path: str | None = None,
     ) -> None:
-        from unrolled.text.corpus import TextOptions
+        from unrolled.text.options import TextOptions
 
         for name, value in (("half_life", half_life), ("prior", prior)):
             if not 0 < value < float("inf"):

@@ -20,8 +20,8 @@ from unrolled.text.vocabulary import UNK
 from unrolled.version import __version__
 
 if TYPE_CHECKING:
-    from unrolled.text.corpus import Block, TextOptions
-    from unrolled.text.sources import Sources
+    from unrolled.text.options import TextOptions
+    from unrolled.text.sources import Block, Sources
 
 Array = np.ndarray[Any, Any]
 

@@ -14,7 +14,7 @@ from unrolled.text.vocabulary import BOS, EOS
 
 if TYPE_CHECKING:
     from unrolled.language_models.protocol import LanguageModel
-    from unrolled.text.corpus import TextOptions
+    from unrolled.text.options import TextOptions
     from unrolled.text.sources import Sources
 
 Array = np.ndarray[Any, Any]

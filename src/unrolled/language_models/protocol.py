@@ -39,7 +39,7 @@ from unrolled.storage.loading import StoredModel
 from unrolled.text.vocabulary import BOS, EOS, UNK, Vocabulary
 
 if TYPE_CHECKING:
-    from unrolled.text.corpus import TextOptions
+    from unrolled.text.options import TextOptions
 
 Array = np.ndarray[Any, Any]
 State = Any

@@ -14,7 +14,7 @@ from unrolled.language_models.protocol import LanguageModel
 from unrolled.language_models.sentences import words_of
 
 if TYPE_CHECKING:
-    from unrolled.text.corpus import TextOptions
+    from unrolled.text.options import TextOptions
 
 Array = np.ndarray[Any, Any]
 

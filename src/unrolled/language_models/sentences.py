@@ -12,7 +12,7 @@ from unrolled.runtime.threads import run_slices
 from unrolled.text.vocabulary import BOS, Vocabulary
 
 if TYPE_CHECKING:
-    from unrolled.text.corpus import TextOptions
+    from unrolled.text.options import TextOptions
 
 Array = np.ndarray[Any, Any]
 
@@ -27,7 +27,7 @@ def encode_sentences(
     Raises:
         SettingError: one text instead of a list of them.
     """
-    from unrolled.text.corpus import tokenise
+    from unrolled.text.tokens import tokenise
 
     if isinstance(sentences, str):
         raise SettingError("sentences is one text", hint="Give a list of them, or use score")
@@ -68,7 +68,7 @@ def sentence_starts(
 
 def words_of(sentence: str, options: TextOptions) -> list[str]:
     """The tokens of one sentence; a newline in it is a space."""
-    from unrolled.text.corpus import tokenise
+    from unrolled.text.tokens import tokenise
 
     data = tokenise(sentence.replace("\n", " "), options)
     text = data.decode(errors="replace").translate(_SPACES)

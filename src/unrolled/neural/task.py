@@ -25,7 +25,8 @@ from unrolled.neural.max_ent import SparseAdagrad
 from unrolled.neural.model import NeuralModel
 from unrolled.neural.net import Net, build_net
 from unrolled.neural.streams import Batch, by_sentence, contiguous_batches, steps_of
-from unrolled.text.corpus import Corpus, TextOptions
+from unrolled.text.corpus import Corpus
+from unrolled.text.options import TextOptions
 from unrolled.text.vocabulary import BOS, UNK
 from unrolled.text.word_classes import word_classes
 from unrolled.text.word_vectors import read_word_vectors

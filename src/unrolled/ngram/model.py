@@ -29,7 +29,7 @@ from unrolled.storage.model_file import ModelFile, arrays_under, prefixed
 from unrolled.text.vocabulary import BOS, EOS, UNK, Vocabulary
 
 if TYPE_CHECKING:
-    from unrolled.text.corpus import TextOptions
+    from unrolled.text.options import TextOptions
 
 Array = np.ndarray[Any, Any]
 

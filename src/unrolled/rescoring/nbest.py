@@ -30,8 +30,8 @@ from typing import Any
 import numpy as np
 
 from unrolled.errors import SettingError, TextError, UnrolledWarning
-from unrolled.text.corpus import iter_sentences
 from unrolled.text.sources import files_of
+from unrolled.text.tokens import iter_sentences
 
 Array = np.ndarray[Any, Any]
 

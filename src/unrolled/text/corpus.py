@@ -23,24 +23,13 @@ from unrolled.errors import SettingError
 from unrolled.runtime.memory import mapped_copy
 from unrolled.runtime.threads import run_ahead
 from unrolled.text.options import TextOptions
-from unrolled.text.sources import Block, Sources, source_bytes, text_blocks
-from unrolled.text.tokens import cut_blocks, iter_sentences, read_blocks, tokenise
+from unrolled.text.sources import Block, Sources, text_blocks
+from unrolled.text.tokens import cut_blocks, read_blocks
 from unrolled.text.unicode_forms import report_unicode_forms
 from unrolled.text.vocabulary import BOS, EOS, UNK, Vocabulary
 
 if TYPE_CHECKING:
     from unrolled.text.word_table import WordTable
-
-__all__ = [
-    "Block",
-    "Corpus",
-    "TextOptions",
-    "iter_sentences",
-    "read_blocks",
-    "read_corpus",
-    "source_bytes",
-    "tokenise",
-]
 
 
 @dataclass

@@ -26,11 +26,11 @@ from unrolled.ngram.trie.packed_trie import pack
 from unrolled.ngram.trie.table import NgramTable
 from unrolled.ngram.trie.union import Part, conditional_log_probs, unite
 from unrolled.runtime.threads import run_ahead
-from unrolled.text.corpus import read_blocks
+from unrolled.text.tokens import read_blocks
 from unrolled.text.vocabulary import BOS, UNK, Vocabulary
 
 if TYPE_CHECKING:
-    from unrolled.text.corpus import TextOptions
+    from unrolled.text.options import TextOptions
     from unrolled.text.sources import Block, Sources
 
 Array = np.ndarray[Any, Any]
