@@ -242,7 +242,7 @@ def test_models_that_do_not_fit_together(pair, held_out):
         ([1], "1 weights were given for 2"),
         ([0.9, 0.3], "must sum to 1"),
         ([1.5, -0.5], "at least 0"),
-        ([0, 0], "one above"),
+        ([0, 0], "at least one above 0"),
         ([math.nan, 1], "at least 0"),
     ]:
         with pytest.raises(SettingError, match=message):

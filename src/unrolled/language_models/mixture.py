@@ -75,7 +75,7 @@ class Mixture(LanguageModel):
     ) -> None:
         check_models(models)
         self.models = tuple(models)
-        self.weights = _checked_weights(weights, len(models), how)
+        self.weights = checked_weights(weights, len(models), how)
         self.how = how
         config = {"how": how, "weights": self.weights.tolist()}
         super().__init__(models[0].vocabulary, config, provenance, path)
@@ -272,10 +272,10 @@ class Mixture(LanguageModel):
 
 
 def check_models(models: Sequence[LanguageModel]) -> None:
-    """Refuse models that cannot be mixed word for word.
+    """Refuse models whose probabilities cannot be mixed.
 
     Raises:
-        SettingError: none, other words, or other text options. NotNormalisedError: stupid
+        SettingError: no model, or models of other text options. NotNormalisedError: stupid
             back-off.
     """
     if not models:
@@ -288,7 +288,13 @@ def check_models(models: Sequence[LanguageModel]) -> None:
                 f"the models split text differently: {first.text_options} and {model.text_options}",
                 hint="Mix models of the same tokens and case",
             )
-        _own_ids(model.vocabulary, first.vocabulary)
+
+
+def check_several(models: Sequence[LanguageModel]) -> None:
+    """Refuse fewer than two models, and those that `check_models` refuses."""
+    if len(models) < 2:
+        raise SettingError(f"mixing takes two models or more, not {len(models)}")
+    check_models(models)
 
 
 def _own_ids(own: Vocabulary, first: Vocabulary) -> Array | None:
@@ -307,14 +313,19 @@ def _own_ids(own: Vocabulary, first: Vocabulary) -> Array | None:
     return own.ids(words)
 
 
-def _checked_weights(weights: Sequence[float] | Array, count: int, how: str) -> Array:
+def checked_weights(weights: Sequence[float] | Array, count: int, how: str = LINEAR) -> Array:
+    """The weights as (count,) float64; those of a linear mixture are scaled to a sum of exactly 1.
+
+    Raises:
+        SettingError: another number of weights, or weights that are not allowed.
+    """
     if how not in (LINEAR, LOG_LINEAR):
         raise SettingError(f"a mixture is {how!r}, allowed are {LINEAR} and {LOG_LINEAR}")
     given = np.asarray(weights, np.float64)
     if given.shape != (count,):
         raise SettingError(f"{given.size} weights were given for {count} models")
     if not (np.isfinite(given).all() and given.min() >= 0 and given.max() > 0):
-        raise SettingError(f"the weights {given.tolist()} must be at least 0, and one above")
+        raise SettingError(f"the weights {given.tolist()} must be at least 0, at least one above 0")
     if how == LOG_LINEAR:
         return given
     if not abs(given.sum() - 1) < 1e-3:

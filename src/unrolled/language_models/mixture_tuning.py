@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unrolled.errors import SettingError
-from unrolled.language_models.mixture import LINEAR, Mixture
+from unrolled.language_models.mixture import LINEAR, Mixture, check_several
 from unrolled.language_models.mixture_weights import WeightFit, em_weights, log_linear_weights
 from unrolled.text.vocabulary import BOS, EOS
 
@@ -52,8 +52,7 @@ def mix_models(
     >>> mix_models(models, weights=[1.0, 0.5], how="log-linear").name
     'witten-bell-1^1.00 * witten-bell-2^0.50'
     """
-    if len(models) < 2:
-        raise SettingError(f"mixing takes two models or more, not {len(models)}")
+    check_several(models)
     if held_out is not None and weights is not None:
         raise SettingError("give held-out text to tune the weights on, or weights, not both")
     equal = np.full(len(models), 1 / len(models))

@@ -164,15 +164,15 @@ class NgramModel(LanguageModel):
         Args:
             bos: whether it begins a sentence. eos: whether </s> is predicted at its end.
         """
-        if isinstance(sentence, str) and "<" not in sentence and self._spoken is not None:
-            log10_prob = self._spoken(sentence, bos, eos)
+        if isinstance(sentence, str) and "<" not in sentence and self._fast_log10_prob is not None:
+            log10_prob = self._fast_log10_prob(sentence, bos, eos)
             if NEARLY_ZERO < log10_prob <= ROUNDING:
                 return log10_prob * math.log(10)
         scores = self.checked(self._run(self._sentence_ids(sentence, eos), bos)[0])
         return float(np.add.reduce(scores, dtype=np.float64))
 
     @cached_property
-    def _spoken(self) -> Callable[[str, bool, bool], float] | None:
+    def _fast_log10_prob(self) -> Callable[[str, bool, bool], float] | None:
         """The quick way for one sentence of plain words: a log10 probability.
 
         It takes a tenth of the time of the kernel for much text, whose many arrays have to be

@@ -53,7 +53,7 @@ class Corpus:
     word_counts: npt.NDArray[np.int64]
 
     def take_ids(self) -> npt.NDArray[np.int32]:
-        """Hand the ids over: the corpus keeps none, so that the taker can free their memory."""
+        """Return the ids and remove them from the corpus, so that the caller can free them."""
         ids, self.ids = self.ids, self.ids[:0].copy()
         return ids
 

@@ -134,17 +134,17 @@ def _is_visible(file: Path, folder: Path) -> bool:
     return not hidden and file.is_file()
 
 
-def text_blocks(texts: Iterable[str], name: str = "texts") -> Iterator[Block]:
+def text_blocks(texts: Iterable[str]) -> Iterator[Block]:
     """Blocks of texts in memory, each of which is a line: newlines in it become spaces."""
     data, first_line = bytearray(), 1
     for number, text in enumerate(texts, 1):
         data += text.replace("\n", " ").encode(errors="replace")
         data += b"\n"
         if len(data) >= BLOCK_BYTES:
-            yield Block(bytes(data), name, first_line)
+            yield Block(bytes(data), "texts", first_line)
             data, first_line = bytearray(), number + 1
     if data:
-        yield Block(bytes(data), name, first_line)
+        yield Block(bytes(data), "texts", first_line)
 
 
 def _line_blocks(

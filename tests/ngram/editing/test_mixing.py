@@ -221,16 +221,16 @@ def test_refusals(tmp_path):
         mix([model], [1])
     with pytest.raises(SettingError, match="3 weights were given for 2 models"):
         mix([model, model], [0.2, 0.2, 0.6])
-    with pytest.raises(SettingError, match="must be at least 0 and sum to 1"):
+    with pytest.raises(SettingError, match="of a linear mixture must sum to 1"):
         mix([model, model], [0.5, 0.6])
-    with pytest.raises(SettingError, match="must be at least 0 and sum to 1"):
+    with pytest.raises(SettingError, match="must be at least 0, at least one above 0"):
         mix([model, model], [-0.5, 1.5])
     with pytest.raises(NotNormalisedError, match="mixing needs probabilities"):
         mix([model, small_model(smoothing="stupid-backoff")], [0.5, 0.5])
     other = train_ngram(
         texts=["a b"], order=2, smoothing="witten-bell", options=_lower_case()
     )  # fmt: skip
-    with pytest.raises(SettingError, match=r"cut text differently.*Mix models of the same tokens"):
+    with pytest.raises(SettingError, match=r"split text differently.*of the same tokens"):
         mix([model, other], [0.5, 0.5])
     with pytest.raises(SettingError, match="either held-out text or ids"):
         tune_weights([model, model])

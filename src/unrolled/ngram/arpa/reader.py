@@ -135,7 +135,7 @@ class ArpaReader:
         return ids, log_probs, None if order == self.text.order else backoffs
 
     def _explain(self, error: FormatError, grams: list[Array]) -> None:
-        """Say in which lines an n-gram stands that is given twice, or else what `error` says."""
+        """Raise `error` with the file, or with the lines of an n-gram that is given twice."""
         for ids in grams:
             order = np.lexsort(ids.T)  # stable: equal n-grams stay in the order of the file
             twice = np.all(ids[order[1:]] == ids[order[:-1]], axis=1)

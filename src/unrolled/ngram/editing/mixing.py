@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unrolled.errors import SettingError, TextError
+from unrolled.language_models.mixture import check_several, checked_weights
 from unrolled.language_models.mixture_weights import WeightFit, em_weights
-from unrolled.language_models.protocol import require_normalised
 from unrolled.ngram.editing.trie_editing import opened
 from unrolled.ngram.model import NgramModel, checked_ids
 from unrolled.ngram.trie.packed_trie import pack
@@ -66,10 +66,11 @@ def tune_weights(
 
     Raises:
         TextError: text that cannot be read, or an empty one.
-        SettingError: fewer than two models, both text and ids, or models that cut text differently.
+        SettingError: fewer than two models, both text and ids, or models that
+            split text differently.
         NotNormalisedError: stupid back-off.
     """
-    _check_models(models)
+    check_several(models)
     if (sources is None) == (ids is None):
         raise SettingError("give either held-out text or ids to tune weights on")
     if ids is not None:
@@ -109,11 +110,11 @@ def _held_out(models: Sequence[NgramModel], ids: list[Array], skip_oov: bool) ->
     """(M, T) float32 log-probabilities of the tokens that are predicted."""
     log_probs = np.array([model.log_probs(own) for model, own in zip(models, ids, strict=True)])
     unknown = np.array([own == UNK for own in ids])
-    nobody = unknown.all(axis=0)
-    log_probs[unknown & ~nobody] = -np.inf
+    oov = unknown.all(axis=0)
+    log_probs[unknown & ~oov] = -np.inf
     counted = ids[0] != BOS
     if skip_oov:
-        counted &= ~nobody
+        counted &= ~oov
     return log_probs[:, counted]
 
 
@@ -142,14 +143,14 @@ def mix(
         report: called with the name of each stage as it begins.
 
     Raises:
-        SettingError: fewer than two models, other weights, or models that cut text differently.
+        SettingError: fewer than two models, other weights, or models that split text differently.
         NotNormalisedError: stupid back-off.
     """
-    _check_models(models)
-    shares = _checked_weights(weights, len(models))
-    say = report or (lambda stage: None)
+    check_several(models)
+    shares = checked_weights(weights, len(models))
+    begin = report or (lambda stage: None)
     used = [number for number, share in enumerate(shares) if share > 0]
-    say("unpacking the models")
+    begin("unpacking the models")
     tables = [opened(models[number]) for number in used]
     own = [models[number].vocabulary for number in used]
     single = [
@@ -161,7 +162,7 @@ def mix(
         Part.between(table, words, vocabulary, substitute=UNK)
         for table, words in zip(tables, own, strict=True)
     ]
-    union = unite(parts, len(vocabulary), threads=threads, report=say)
+    union = unite(parts, len(vocabulary), threads=threads, report=begin)
     mixed = NgramTable(
         union.levels,
         union.words,
@@ -170,16 +171,16 @@ def mix(
         np.empty(int(union.levels[-1]), np.float32),
         np.zeros(union.inner, np.float32),
     )
-    say("linking suffixes")
+    begin("linking suffixes")
     suffixes = mixed.link_suffixes(threads=threads)
-    say("mixing probabilities")
+    begin("mixing probabilities")
     sources = [
         conditional_log_probs(mixed, suffixes, table, part.inverse, nodes, threads=threads)
         for table, part, nodes in zip(tables, parts, union.nodes, strict=True)
     ]
     for length, each in enumerate(zip(*sources, strict=True), 1):
         mixed.log_probs[mixed.level(length)] = _log_mean(each, shares[used])
-    say("recomputing back-off weights")
+    begin("recomputing back-off weights")
     predicted = len(vocabulary) - 1 - int(mixed.log_probs[UNK] == -np.inf)
     mixed.renew_backoffs(suffixes, None, predicted, threads=threads)
     return _mixture(models, shares, mixed, vocabulary)
@@ -206,26 +207,3 @@ def _mixture(
         for model, share in zip(models, shares, strict=True)
     ]
     return NgramModel(pack(table), vocabulary, config, {"mixed": parts})
-
-
-def _checked_weights(weights: Sequence[float] | Array, count: int) -> Array:
-    shares = np.asarray(weights, np.float64)
-    if shares.shape != (count,):
-        raise SettingError(f"{shares.size} weights were given for {count} models")
-    if not shares.min() >= 0 or not abs(shares.sum() - 1) < 1e-3:
-        raise SettingError(f"the weights {shares.tolist()} must be at least 0 and sum to 1")
-    normalised: Array = shares / shares.sum()
-    return normalised
-
-
-def _check_models(models: Sequence[NgramModel]) -> None:
-    if len(models) < 2:
-        raise SettingError(f"mixing takes two models or more, not {len(models)}")
-    for model in models:
-        require_normalised(model, "mixing")
-        if model.text_options != models[0].text_options:
-            raise SettingError(
-                f"the models cut text differently: {models[0].text_options} and "
-                f"{model.text_options}",
-                hint="Mix models of the same tokens and case",
-            )
