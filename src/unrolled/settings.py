@@ -22,7 +22,7 @@ import json
 import math
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from numbers import Integral, Real
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
@@ -66,11 +66,11 @@ def setting(
         former: its name in the model files of earlier versions.
         internal: it is stored in model files, but not for users to set.
     """
-    about = {
-        "help": help, "group": group, "choices": tuple(choices), "minimum": minimum,
-        "maximum": maximum, "above": above, "below": below, "words": allowed, "check": check,
-        "shown_default": shown_default, "former": former, "internal": internal,
-    }  # fmt: skip
+    about = Setting(
+        help=help, group=group, choices=tuple(choices), minimum=minimum, maximum=maximum,
+        above=above, below=below, words=allowed, check=check, default=default,
+        shown_default=shown_default, former=former, internal=internal,
+    )  # fmt: skip
     result: T = field(default=default, metadata={"setting": about}, repr=not internal)
     return result
 
@@ -79,8 +79,6 @@ def setting(
 class Setting:
     """One setting, see `setting`; ``type`` is the field's annotation."""
 
-    name: str
-    type: Any
     default: Any
     help: str
     group: str
@@ -94,6 +92,8 @@ class Setting:
     shown_default: str
     former: str
     internal: bool
+    name: str = ""
+    type: Any = None
 
     @property
     def option(self) -> str:
@@ -258,9 +258,8 @@ def _read_fields(kind: type) -> dict[str, Setting]:
     for item in fields(kind):
         if "setting" in item.metadata:
             about = item.metadata["setting"]
-            group = about["group"] or group
-            about = {**about, "group": group}
-            found[item.name] = Setting(item.name, types[item.name], item.default, **about)
+            group = about.group or group
+            found[item.name] = replace(about, name=item.name, type=types[item.name], group=group)
     return found
 
 
