@@ -248,7 +248,7 @@ def test_a_note_where_it_is_unknown_how_text_was_cut(
 ) -> None:
     arpa = tmp_path / "m.arpa"
     assert run("convert", folder / "model.safetensors", arpa)[0] == 0
-    note = "note: the model does not tell how its text was cut into tokens"
+    note = "note: it is unknown how the text of the model was split into tokens"
     assert note not in run("evaluate", arpa, folder / "test.txt")[2]
     arpa.write_text(arpa.read_text().split("\n", 1)[1])
     for command in (("evaluate", arpa), ("score", arpa)):

@@ -73,7 +73,7 @@ def net(
     check_model_output(output)
     *of_net, of_text, of_vocabulary, of_run = divide(settings, *KINDS)
     limits, run = VocabularyLimits(**of_vocabulary), NetRun(**of_run)
-    kept = shared.checkpoint_path(run.checkpoint, output)
+    checkpoint = shared.checkpoint_path(run.checkpoint, output)
     with Stages() as stages:
         from unrolled.neural.training import train_net
         from unrolled.training.distributed import is_first
@@ -89,7 +89,7 @@ def net(
         model = train_net(
             texts, valid=valid, options=TextOptions(**of_text), min_count=limits.min_count,
             max_size=limits.vocabulary_size, words=shared.read_words(limits.vocabulary),
-            checkpoint=kept, resume=resume, threads=threads, device=device,
+            checkpoint=checkpoint, resume=resume, threads=threads, device=device,
             report=view.say if view else stages.stage, monitor=monitor,
             progress=lambda now: (view.title if view else stages.draw_soon)(now.line()),
             **of_net[0], **of_net[1],
@@ -97,4 +97,4 @@ def net(
         if is_first():
             model.provenance["settings"]["vocabulary"] = limits.vocabulary
             model.save(output)
-            kept.unlink(missing_ok=True)  # it has served its purpose
+            checkpoint.unlink(missing_ok=True)  # training is complete

@@ -71,8 +71,8 @@ def input_options(
         import sys
 
         print(
-            "note: the model does not tell how its text was cut into tokens; words in their own "
-            "case are assumed (--tokens, --lower)",
+            "note: it is unknown how the text of the model was split into tokens; words in their "
+            "own case are assumed (--tokens, --lower)",
             file=sys.stderr,
         )
     return replace(model.text_options, **changed)
@@ -104,7 +104,7 @@ def read_words(path: str | Path) -> list[str] | None:
 
 
 def numbers(text: str | None, kind: type[int] | type[float], option: str) -> tuple[Any, ...]:
-    """Numbers parted by spaces or commas.
+    """Numbers separated by spaces or commas.
 
     Raises:
         SettingError: something else is among them.

@@ -32,7 +32,7 @@ class TaggerData:
         None, "Column of tags, -1: the last; or the field.", shown_default="the last"
     )
     separator: str | None = setting(None, "What separates columns.", shown_default="found")
-    comment: str | None = setting(None, "How lines begin that are left out.", shown_default="found")
+    comment: str | None = setting(None, "Prefix of lines to leave out.", shown_default="found")
     tag_names: str | None = setting(
         None, "Names of tags that are numbers: 'O B-PER I-PER', or a file."
     )
@@ -93,7 +93,7 @@ def tagger(
         data.word_column, data.tag_column, data.separator, comment=data.comment,
         names=data.tag_names,
     )  # fmt: skip
-    kept = shared.checkpoint_path(data.checkpoint, output)
+    checkpoint = shared.checkpoint_path(data.checkpoint, output)
     with Stages() as stages:
         from unrolled.tagging.training import train_tagger
 
@@ -101,13 +101,13 @@ def tagger(
         model = train_tagger(
             train, valid=held_out, layout=layout, encoding=data.encoding, threads=threads,
             device=device, report=stages.stage,
-            progress=lambda now: stages.draw_soon(now.line()), checkpoint=kept, resume=resume,
+            progress=lambda now: stages.draw_soon(now.line()), checkpoint=checkpoint, resume=resume,
             **of_tagger, **of_training,
         )  # fmt: skip
         model.provenance["settings"] |= record_of(data)
         model.provenance["run"] |= {"texts": files, "valid": [valid] if valid else []}
         model.save(output)
-        kept.unlink(missing_ok=True)  # it has served its purpose
+        checkpoint.unlink(missing_ok=True)  # training is complete
         stages.stage(f"{output} is written")
 
 

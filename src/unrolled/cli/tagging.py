@@ -38,7 +38,7 @@ Encoding = Annotated[str, typer.Option(help="Encoding of the files.", rich_help_
 
 Comment = Annotated[
     str | None,
-    typer.Option(help="How lines begin that are left out; found by itself.", rich_help_panel=_DATA),
+    typer.Option(help="Prefix of lines to leave out; found by itself.", rich_help_panel=_DATA),
 ]
 TagNames = Annotated[
     str | None,

@@ -24,7 +24,7 @@ def train() -> None:
 
 @dataclass(frozen=True)
 class NgramRun:
-    """What counts, and how it is stored."""
+    """Where the counts come from, and how the model is stored."""
 
     from_counts: bool = setting(False, "The inputs are count files, not text.", group="Counts")
     weights: tuple[int, ...] = setting(

@@ -49,7 +49,7 @@ class NbestLists:
         format: where they come from, one of `FORMATS`.
         utterances: (N,) names.
         starts: (N + 1,) int64, where each utterance's hypotheses begin; none is without.
-        texts: (H,) the words of each hypothesis, parted by one space.
+        texts: (H,) the words of each hypothesis, separated by one space.
         acoustic: (H,) float64, all scores but the language model's; 0 if unknown.
         old: (H,) float64, the language model's score so far; None if unknown.
         fields: (H,) for Moses what else a line holds.
