@@ -97,12 +97,6 @@ def test_text_without_marks_is_refused(tmp_path):
         list(punctuation_sentences(str(file)))
 
 
-def test_a_lower_case_tagger_still_begins_sentences_with_a_capital():
-    words, tags = ["who", "is", "it", "me"], ["lower", "lower", "lower?", "lower."]
-    assert restore(words, tags) == "who is it? me."
-    assert restore(words, tags, sentence_case=True) == "Who is it? Me."
-
-
 def test_scores_count_marks_and_capitals_apart():
     gold = [["Capital", "lower,", "UPPER."], ["lower?"]]
     guess = [["Capital", "lower.", "lower."], ["lower"]]
@@ -211,21 +205,21 @@ def any_text(draw):
 
 
 @settings(max_examples=300)
-@given(any_text(), st.sampled_from(["keep", "renew"]), st.booleans(), st.randoms())
-def test_nothing_of_any_text_is_lost(text, marks, sentence_case, chance):
-    check_that_nothing_is_lost(text, marks, sentence_case, chance)
+@given(any_text(), st.sampled_from(["keep", "renew"]), st.randoms())
+def test_nothing_of_any_text_is_lost(text, marks, chance):
+    check_that_nothing_is_lost(text, marks, chance)
 
 
 @pytest.mark.slow
 @settings(max_examples=10_000, deadline=None)
-@given(any_text(), st.sampled_from(["keep", "renew"]), st.booleans(), st.randoms())
-def test_nothing_of_many_texts_is_lost(text, marks, sentence_case, chance):
-    check_that_nothing_is_lost(text, marks, sentence_case, chance)
+@given(any_text(), st.sampled_from(["keep", "renew"]), st.randoms())
+def test_nothing_of_many_texts_is_lost(text, marks, chance):
+    check_that_nothing_is_lost(text, marks, chance)
 
 
-def check_that_nothing_is_lost(text, marks, sentence_case, chance):
+def check_that_nothing_is_lost(text, marks, chance):
     tags = [chance.choice([*TAGS, "lower。", "Capital؟"]) for _ in bare_words(text)[0]]
-    new = restore_text(text, tags, marks=marks, sentence_case=sentence_case)
+    new = restore_text(text, tags, marks=marks)
     assert without_marks(new) == without_marks(text)
     if marks == "keep":  # all signs of the text are there, in their order
         signs = iter(new.casefold())

@@ -146,7 +146,7 @@ def _comparisons(
 ) -> dict[str, dict[str, float]]:
     """Three layers (or the most there are) against one, by bootstrap over documents: p-values."""
     from unrolled.tagging.scoring.overlap import OverlapCounts
-    from unrolled.tagging.scoring.significance import compare
+    from unrolled.tagging.scoring.significance import paired_bootstrap
 
     deep, shallow = min(3, max(plan["layers"])), min(plan["layers"])
     found: dict[str, dict[str, float]] = {}
@@ -159,8 +159,8 @@ def _comparisons(
                 sides.append(np.concatenate([result[0] for result in own]))
                 groups = [name for result in own for name in result[1]]
             for measure in ("proportional", "binary"):
-                result = compare(
-                    OverlapCounts(sides[0], measure), OverlapCounts(sides[1], measure),
+                result = paired_bootstrap(
+                    sides[0], sides[1], OverlapCounts(sides[1], measure).score,
                     groups=groups, samples=2000,
                 )  # fmt: skip
                 name = f"{kind.upper()}, {parameters // 1000} k, {measure}"

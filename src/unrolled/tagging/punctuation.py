@@ -102,37 +102,32 @@ def punctuation_sentences(
         )
 
 
-def restore(words: Sequence[str], tags: Sequence[str], *, sentence_case: bool = False) -> str:
+def restore(words: Sequence[str], tags: Sequence[str]) -> str:
     """Bare words as text, with the capitals and marks that their tags name.
 
     Args:
         words: bare words; their capitals, if they have any, stay.
         tags: a case and a mark or nothing for each.
-        sentence_case: make the first letter of every sentence a capital, whatever its tag: for
-            taggers that learned from lower-case text.
 
     Raises:
         TextError: a tag is not one of punctuation, or there are not as many as words.
 
-    >>> restore(["so", "said", "nasa"], ["lower,", "lower", "UPPER."], sentence_case=True)
+    >>> restore(["so", "said", "nasa"], ["Capital,", "lower", "UPPER."])
     'So, said NASA.'
     >>> restore(["你", "好"], ["lower", "lower。"])
     '你好。'
     """
     parts: list[str] = []
-    begins, last = sentence_case, ""
+    last = ""
     for word, (case, mark) in zip(words, _checked_tags(words, tags), strict=True):
         if last and not (is_unspaced(last) and is_unspaced(word[:1])):
             parts.append(" ")
-        parts += [_cased(word, "Capital" if begins and case == "lower" else case), mark]
-        begins = sentence_case and _is_end(mark, word)
+        parts += [_cased(word, case), mark]
         last = mark or word[-1:]
     return "".join(parts)
 
 
-def restore_text(
-    text: str, tags: Sequence[str], *, marks: str = "keep", sentence_case: bool = False
-) -> str:
+def restore_text(text: str, tags: Sequence[str], *, marks: str = "keep") -> str:
     """A text with the capitals and marks that tags of its bare words name; nothing else changes.
 
     Every other sign and all white space stay. Marks go behind the word and the signs that close
@@ -144,7 +139,6 @@ def restore_text(
         tags: one for each of ``bare_words(text)``.
         marks: of marks that stand behind words already: ``keep`` them, and add none there; or
             ``renew``: put the tags' in their place.
-        sentence_case: see `restore`.
 
     Raises:
         TextError: a tag is not one of punctuation, or there are not as many as words.
@@ -157,7 +151,6 @@ def restore_text(
         raise SettingError(f"marks is {marks!r}, allowed are {', '.join(_POLICIES)}")
     words = words_of_text(text)
     result = [text[: words[0].start] if words else text]
-    begins = sentence_case
     parts = _checked_tags([word.text for word in words], tags)
     ends = [*(word.start for word in words[1:]), *[len(text)] * bool(words)]
     for word, (case, mark), end in zip(words, parts, ends, strict=True):
@@ -166,12 +159,9 @@ def restore_text(
         if small.casefold() == original.casefold() and (
             original in (small, original.upper(), original.capitalize())
         ):
-            original = _cased(small, "Capital" if begins and case == "lower" else case)
+            original = _cased(small, case)
         result.append(original)
-        gap = _marked(word, text[word.end : end], mark, text[end : end + 1], marks)
-        result.append(gap)
-        behind = [sign for sign in gap if is_mark(sign, word.text)]
-        begins = sentence_case and any(_is_end(sign, word.text) for sign in behind)
+        result.append(_marked(word, text[word.end : end], mark, text[end : end + 1], marks))
     return "".join(result)
 
 
@@ -243,10 +233,7 @@ def _marked(word: BareWord, gap: str, mark: str, follows: str, policy: str) -> s
 
 
 def _ends_sentence(word: str, tag: str) -> bool:
-    return _is_end(split_punctuation(tag)[1], word)
-
-
-def _is_end(mark: str, word: str) -> bool:
+    mark = split_punctuation(tag)[1]
     return bool(mark) and meaning(mark, word) in _ENDS
 
 

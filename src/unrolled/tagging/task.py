@@ -21,8 +21,7 @@ from unrolled.tagging.data.features import Forms, character_ids
 from unrolled.tagging.model import Tagger
 from unrolled.tagging.net.language_states import read_language_states
 from unrolled.tagging.net.network import TaggerNet
-from unrolled.tagging.net.trained_vectors import TrainedVectors
-from unrolled.tagging.net.vectors import words_of
+from unrolled.tagging.net.vectors import TrainedVectors, words_of
 from unrolled.tagging.scoring.overlap import score_overlap
 from unrolled.tagging.scoring.scores import score_spans, token_accuracy
 from unrolled.tagging.training_data import (

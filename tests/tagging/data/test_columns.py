@@ -12,7 +12,6 @@ from unrolled.tagging.data.column_reader import ColumnFormat
 from unrolled.tagging.data.columns import (
     TaggedSentence,
     iter_columns,
-    parse_columns,
     read_columns,
     write_columns,
 )
@@ -119,15 +118,6 @@ def test_a_long_sentence_and_many_blocks(file, monkeypatch):
     assert [w for s in sentences for w in s.words] == [f"w{i}" for i in range(999)]
     number = many.read_text().splitlines().index("w996 T996") + 1
     assert sentences[-2].place == f"{many}:{number}"
-
-
-def test_lines_come_as_sentences_as_soon_as_they_end():
-    def lines():
-        yield "a X\n"
-        yield "\n"
-        raise RuntimeError("read too far")
-
-    assert next(parse_columns(lines())).words == ("a",)
 
 
 @pytest.mark.parametrize(

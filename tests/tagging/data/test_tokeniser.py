@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unrolled.errors import TextError
-from unrolled.tagging.data.tokeniser import sentences, span_places, tokenise, tokens_of
+from unrolled.tagging.data.tokeniser import sentences, tokenise
 
 ANY_TEXT = st.text(
     st.one_of(st.characters(), st.sampled_from("ab AB.'’,-$@#:/!?0123\n\t\u00a0")), max_size=60
@@ -66,23 +65,6 @@ def test_sentences_end_where_a_reader_ends_them():
         "Heading",
         "New line of it",
     ]
-
-
-def test_words_already_split_stay_as_they_are():
-    tokens = tokens_of(["New York", "n't", "."])
-    assert [token.text for token in tokens] == ["New York", "n't", "."]
-    text = "New York n't ."
-    assert [text[t.start : t.end] for t in tokens] == [t.text for t in tokens]
-    assert tokens_of("a b") == tokenise("a b")
-    with pytest.raises(TextError, match="word 2 is '', and words are strings"):
-        tokens_of(["a", ""])
-
-
-def test_spans_of_words_have_places_in_the_text():
-    text = "Peter (of New  York)"
-    tokens = tokenise(text)
-    places = span_places(tokens, [(0, 1, "PER"), (3, 5, "LOC")])
-    assert [text[start:end] for start, end in places] == ["Peter", "New  York"]
 
 
 def test_long_text_takes_time_in_proportion():

@@ -4,7 +4,7 @@ import pytest
 
 from tag_sequences import pairs
 from unrolled.errors import TextError
-from unrolled.tagging.scoring.overlap import count_overlap, score_overlap
+from unrolled.tagging.scoring.overlap import OverlapCounts, count_overlap, score_overlap
 
 
 def expressions(tags):
@@ -68,7 +68,8 @@ def test_the_counts_give_both_measures():
     counts = count_overlap(*pairs(100, "BIO"))
     total = counts.rows.sum(axis=0)
     assert counts.score(total) == pytest.approx(counts.total().proportional_f1, abs=1e-15)
-    assert counts.of("binary").score(total) == pytest.approx(counts.total().binary_f1, abs=1e-15)
+    binary = OverlapCounts(counts.rows, "binary")
+    assert binary.score(total) == pytest.approx(counts.total().binary_f1, abs=1e-15)
 
 
 def test_no_spans_give_zero():

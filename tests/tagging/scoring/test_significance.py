@@ -9,7 +9,7 @@ from tag_sequences import pairs
 from unrolled.errors import SettingError
 from unrolled.tagging.scoring.overlap import count_overlap
 from unrolled.tagging.scoring.scores import count_spans, score_spans
-from unrolled.tagging.scoring.significance import compare, paired_bootstrap
+from unrolled.tagging.scoring.significance import paired_bootstrap
 
 
 def mean(totals):
@@ -22,7 +22,7 @@ def rows(values):
 
 def test_a_system_does_not_differ_from_itself():
     counts = count_spans(*pairs(100, "BIO"))
-    result = compare(counts, counts, samples=200)
+    result = paired_bootstrap(counts.rows, counts.rows, counts.score, samples=200)
     assert (result.difference, result.p_value, result.low, result.high) == (0, 1, 0, 0)
 
 
@@ -33,7 +33,7 @@ def test_resamples_agree_with_a_plain_loop():
         noise[: len(tags)] + tags[len(noise) :] for noise, tags in zip(other, gold, strict=True)
     ]
     first, second = count_spans(gold, guess), count_spans(gold, other)
-    result = compare(first, second, samples=3000)
+    result = paired_bootstrap(first.rows, second.rows, first.score, samples=3000)
     random = np.random.default_rng(99)
     differences = []
     for _ in range(500):
@@ -85,10 +85,11 @@ def test_documents_are_drawn_whole():
 
 def test_the_same_seed_gives_the_same_numbers_in_any_chunks(monkeypatch):
     first, second = (count_overlap(*pairs(30, "BIO", seed=seed)) for seed in (1, 2))
-    once = compare(first, second, samples=100, seed=7)
+    given = first.rows, second.rows, first.score
+    once = paired_bootstrap(*given, samples=100, seed=7)
     monkeypatch.setattr("unrolled.tagging.scoring.significance._CHUNK", 30 * 7)
-    assert compare(first, second, samples=100, seed=7) == once
-    assert compare(first, second, samples=100, seed=8) != once
+    assert paired_bootstrap(*given, samples=100, seed=7) == once
+    assert paired_bootstrap(*given, samples=100, seed=8) != once
     assert "resamples of 30)" in once.line()
     assert once.as_dict()["samples"] == 100
 

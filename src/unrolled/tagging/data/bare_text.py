@@ -138,10 +138,6 @@ def is_unspaced(character: str) -> bool:
     return _unspaced().match(character) is not None
 
 
-def _is_latin(character: str) -> bool:
-    return unicodedata.name(character, "").startswith("LATIN")
-
-
 def _composed(word: str) -> tuple[str, str]:
     """A word in composed form without Armenian's marks, which stand inside words; and those."""
     inside = "".join(sign for sign in word if sign in "՜՞")

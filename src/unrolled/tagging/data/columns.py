@@ -171,20 +171,6 @@ def _fields(layout: ColumnFormat) -> RowFields:
     return RowFields(word, tag, layout.tagged, layout.names)
 
 
-def parse_columns(
-    lines: Iterable[str], layout: ColumnFormat | None = None, *, source: str = "<stdin>"
-) -> Iterator[TaggedSentence]:
-    """As `iter_columns` from lines that are already text; each sentence comes when it ends.
-
-    >>> [s.words for s in parse_columns(["a X\\n", "\\n", "b Y\\n"])]
-    [('a',), ('b',)]
-    """
-    reader = ColumnReader(layout or ColumnFormat(), source)
-    for number, line in enumerate(lines, 1):
-        yield from (TaggedSentence(*row) for row in reader.lines([line.rstrip("\n")], number))
-    yield from (TaggedSentence(*row) for row in reader.end())
-
-
 def write_columns(
     sentences: Iterable[TaggedSentence],
     target: str | os.PathLike[str] | IO[str],

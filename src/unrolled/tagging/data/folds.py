@@ -26,24 +26,6 @@ class Split:
     test: list[TaggedSentence]
 
 
-@dataclass(frozen=True)
-class DocumentFold:
-    """Names of the documents of each part of one fold."""
-
-    train: frozenset[str]
-    dev: frozenset[str]
-    test: frozenset[str]
-
-    def split(self, sentences: Sequence[TaggedSentence]) -> Split:
-        """The sentences of each part in their order; those of other documents are left out."""
-        return Split(
-            *(
-                [sentence for sentence in sentences if sentence.document in names]
-                for names in (self.train, self.dev, self.test)
-            )
-        )
-
-
 def k_folds(sentences: Sequence[TaggedSentence], folds: int, *, seed: int = 1) -> Iterator[Split]:
     """Splits that test on each document once; the part for tuning is the next fold's test part.
 
@@ -126,8 +108,8 @@ def read_mpqa(folder: str | os.PathLike[str], kind: str = "dse") -> list[TaggedS
     return named
 
 
-def mpqa_fold(folder: str | os.PathLike[str], number: int) -> DocumentFold:
-    """The documents of one of the ten published folds.
+def mpqa_fold(folder: str | os.PathLike[str], number: int) -> tuple[frozenset[str], ...]:
+    """The documents of one of the ten published folds, to train, to tune and to test.
 
     Fold n trains on ``filelist_train<n>``, tests on ``filelist_test<n>``, and tunes on those 135
     documents of ``doclist.mpqaOriginalSubset`` that are in no fold, the same for all.
@@ -145,12 +127,15 @@ def mpqa_fold(folder: str | os.PathLike[str], number: int) -> DocumentFold:
     if both := train & test:
         what = f"{min(both)} is in the training part as well"
         raise TextError(what, where=str(lists / f"filelist_test{number}"))
-    return DocumentFold(train, every - train - test, test)
+    return train, every - train - test, test
 
 
 def read_mpqa_fold(folder: str | os.PathLike[str], kind: str, number: int) -> Split:
     """Sentences of one published fold: 360 documents to train, 135 to tune, 40 to test."""
-    return mpqa_fold(folder, number).split(read_mpqa(folder, kind))
+    parts, sentences = mpqa_fold(folder, number), read_mpqa(folder, kind)
+    return Split(
+        *([sentence for sentence in sentences if sentence.document in names] for names in parts)
+    )
 
 
 def read_sentiment(folder: str | os.PathLike[str], name: str) -> Split:

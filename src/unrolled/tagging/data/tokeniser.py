@@ -1,12 +1,10 @@
-"""Raw text to words with their places, and spans of words back to places in the text."""
+"""Raw text to words with their places, and words to sentences."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
-
-from unrolled.errors import TextError
 
 
 class Token(NamedTuple):
@@ -81,28 +79,6 @@ def tokenise(text: str) -> list[Token]:
     return tokens
 
 
-def tokens_of(source: str | Sequence[str]) -> list[Token]:
-    """The tokens of raw text, or of words already split, which stay as they are.
-
-    Words have the places that they have in ``" ".join(words)``.
-
-    Raises:
-        TextError: a word is not a string or is empty.
-
-    >>> [tuple(token) for token in tokens_of(["did not", "pay"])]
-    [('did not', 0, 7), ('pay', 8, 11)]
-    """
-    if isinstance(source, str):
-        return tokenise(source)
-    tokens, at = [], 0
-    for rank, word in enumerate(source, 1):
-        if not isinstance(word, str) or not word:
-            raise TextError(f"word {rank} is {word!r}, and words are strings that are not empty")
-        tokens.append(Token(word, at, at + len(word)))
-        at += len(word) + 1
-    return tokens
-
-
 def sentences(text: str, tokens: Sequence[Token]) -> list[list[Token]]:
     """Cut the tokens of a text into sentences.
 
@@ -127,17 +103,6 @@ def sentences(text: str, tokens: Sequence[Token]) -> list[list[Token]]:
         current.append(token)
         ended = closes or (token.text[-1] in _ENDS and (len(token.text) == 1 or _is_dots(token)))
     return [*found, current] if current else found
-
-
-def span_places(
-    tokens: Sequence[Token], found: Iterable[tuple[int, int, str]]
-) -> list[tuple[int, int]]:
-    """The characters, from and to, of spans of words.
-
-    >>> span_places(tokenise("in New York."), [(1, 3, "LOC")])
-    [(3, 11)]
-    """
-    return [(tokens[start].start, tokens[end - 1].end) for start, end, _ in found]
 
 
 def _is_dots(token: Token) -> bool:

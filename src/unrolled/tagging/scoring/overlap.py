@@ -34,10 +34,6 @@ class OverlapCounts:
         p, r = (0, 2) if self.measure == "proportional" else (4, 5)
         return f1(totals[..., p], totals[..., 1], totals[..., r], totals[..., 3])
 
-    def of(self, measure: str) -> OverlapCounts:
-        """The same counts, `score` giving the other measure."""
-        return OverlapCounts(self.rows, measure)
-
     def total(self) -> OverlapScores:
         """The scores of all sentences together."""
         return OverlapScores(*map(float, self.rows.sum(axis=0)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -204,7 +204,7 @@ def count_spans(
     else:
         rights = [set(spans(tags, policy, named)) for tags in first]
         guesses = [set(spans(tags, policy, named)) for tags in second]
-    labels = labels_of(*rights, *guesses)
+    labels = tuple(sorted({span.label for found in (*rights, *guesses) for span in found}))
     column = {label: rank for rank, label in enumerate(labels)}
     by_label = np.zeros((len(rights), len(labels), 3), np.int64)
     for rank, (right, guess) in enumerate(zip(rights, guesses, strict=True)):
@@ -289,11 +289,6 @@ def check_pairs(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]
         if len(tags) != len(guess):
             what = f"{len(guess)} tags are predicted for {len(tags)} words"
             raise TextError(what, where=f"sentence {number}")
-
-
-def labels_of(*groups: Iterable[Span]) -> tuple[str, ...]:
-    """The labels of spans, sorted."""
-    return tuple(sorted({span.label for group in groups for span in group}))
 
 
 def f1(right_p: Floats, predicted: Floats, right_r: Floats, gold: Floats) -> Floats:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -12,17 +12,6 @@ from unrolled.errors import SettingError
 from unrolled.tagging.scoring.scores import Floats
 
 _CHUNK = 1 << 22  # draws at once: about 32 MB
-
-
-class Counted(Protocol):
-    """Statistics of sentences whose sum gives a score: SpanCounts, OverlapCounts."""
-
-    @property
-    def rows(self) -> Floats:
-        """(S, K) statistics."""
-
-    def score(self, totals: Floats) -> Floats:
-        """(..., K) sums to (...) scores."""
 
 
 @dataclass(frozen=True)
@@ -62,28 +51,6 @@ class Comparison:
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
 
-def compare(
-    first: Counted,
-    second: Counted,
-    *,
-    groups: Sequence[str] | None = None,
-    samples: int = 10_000,
-    seed: int = 1,
-) -> Comparison:
-    """Compare two systems by the score that their counts define; see `paired_bootstrap`.
-
-    >>> from unrolled.tagging.scoring.scores import count_spans
-    >>> gold = [["B-X", "O"], ["O", "B-X"]] * 20
-    >>> none, some = [["O", "O"]] * 40, [["B-X", "O"], ["O", "O"]] * 20
-    >>> result = compare(count_spans(gold, none), count_spans(gold, some))
-    >>> round(result.second, 3), result.p_value < 0.01
-    (0.667, True)
-    """
-    return paired_bootstrap(
-        first.rows, second.rows, second.score, groups=groups, samples=samples, seed=seed
-    )
-
-
 def paired_bootstrap(
     first: Floats,
     second: Floats,
@@ -111,6 +78,14 @@ def paired_bootstrap(
 
     Raises:
         SettingError: the shapes differ, there is no sentence, or samples is below 1.
+
+    >>> from unrolled.tagging.scoring.scores import count_spans
+    >>> gold = [["B-X", "O"], ["O", "B-X"]] * 20
+    >>> first = count_spans(gold, [["O", "O"]] * 40)
+    >>> second = count_spans(gold, [["B-X", "O"], ["O", "O"]] * 20)
+    >>> result = paired_bootstrap(first.rows, second.rows, first.score)
+    >>> round(result.second, 3), result.p_value < 0.01
+    (0.667, True)
     """
     if first.shape != second.shape or first.ndim != 2 or not first.shape[0]:
         what = f"statistics have the shapes {first.shape} and {second.shape}, one row a sentence"
