@@ -12,9 +12,9 @@ outputs   ``log_probs`` (batch, vocabulary) natural logarithms, -inf at ``<s>``;
 The metadata of the file hold, each as JSON, all that it takes to feed the graph: ``vocabulary``,
 the words in the order of their ids; ``start``, for each state the row that every text begins with;
 ``text``, how text is cut into tokens (see `TextOptions`); ``unknown``, ``begin`` and ``end``, the
-ids of ``<unk>``, ``<s>`` and ``</s>``; ``reset_state_per_sentence``, whether the
-state begins anew with each
-sentence or is carried on; and the ``name`` of the model. ``</s>`` is predicted, never read.
+ids of ``<unk>``, ``<s>`` and ``</s>``; ``reset_state_per_sentence``, whether the state is
+reset at each sentence or carried on; and the ``name`` of the model. ``</s>`` is predicted, never
+read.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def _recurrent(graph: Graph, net: RecurrentNet, x: str, before: list[str]) -> tu
     """`RecurrentNet.body` for one step: (B, H), and the state after it."""
     after: list[str] = []
     if net.start is not None:
-        graph.values(net.start)  # it stands in the metadata
+        graph.values(net.start)  # it is in the metadata
     for number, cell in enumerate(net.layers):
         assert isinstance(cell, Cell)
         given = before[number * net.per_layer : (number + 1) * net.per_layer]

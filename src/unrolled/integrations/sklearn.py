@@ -176,7 +176,7 @@ class TaggerEstimator:
 
 
 def _words(sentences: Iterable[Any], what: str) -> list[tuple[str, ...]]:
-    """Sentences as tuples of strings, NumPy's included; what says words or tags."""
+    """Sentences as tuples of strings, NumPy's included; ``what`` is words or tags, for messages."""
     found = []
     for number, sentence in enumerate(sentences, 1):
         where = f"sentence {number}"

@@ -34,7 +34,7 @@ class SpacyTagger:
     """The component: takes documents and gives them back with entities or tags.
 
     Args:
-        tagger: what tags, or the path of its file, which `from_disk` spares.
+        tagger: a tagger, or the path of its file, which `from_disk` does not need.
         overwrite: whether entities that are there already, and those of overlapping spans, give
             way; if not, they stay and only the others are added.
         empty_label: label of spans that have none (tags ``B`` and ``I`` without a hyphen).

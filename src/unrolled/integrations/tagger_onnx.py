@@ -57,7 +57,7 @@ def tagger_graph(tagger: Tagger) -> Any:
 
 
 def _write(graph: Graph, tagger: Tagger) -> None:
-    """From what is known of each word to scores."""
+    """From the features of each word to scores."""
     net = tagger.net
     if tagger.language is not None:
         raise SettingError("a tagger with a language model cannot be written as ONNX")
@@ -122,7 +122,7 @@ def _characters(graph: Graph, cnn: CharacterCNN) -> str:
     x = add("Transpose", add("Gather", graph.parameter(cnn.vectors), ids), perm=[0, 2, 1])
     border = graph.values(cnn.vectors)[0]
     edge = graph.constant(np.repeat(border[None, :, None], max(cnn.borders, 1), 2))
-    if cnn.borders:  # zeros are not what stands at a border, so that no padding serves
+    if cnn.borders:  # the vector of a border is not zero, so that padding cannot replace it
         sizes = add("Shape", x)
         first = add("Slice", sizes, graph.constant(np.array([0])), graph.constant(np.array([1])))
         shape = add("Concat", first, graph.constant(np.array([1, 1])), axis=0)
@@ -198,7 +198,7 @@ def _metadata(graph: Graph, tagger: Tagger) -> dict[str, Any]:
     crf = tagger.net.crf
     if crf is not None:
         for parameter in crf.parameters():
-            graph.values(parameter)  # it stands in the metadata
+            graph.values(parameter)  # it is in the metadata
         names = ("transitions", "start", "end")
         with torch.no_grad():
             values |= dict(zip(names, map(_plain, crf.scores()), strict=True))
@@ -206,7 +206,7 @@ def _metadata(graph: Graph, tagger: Tagger) -> dict[str, Any]:
 
 
 def _plain(scores: Tensor) -> list[Any]:
-    """Numbers for JSON, which knows no infinity."""
+    """Numbers for JSON, which has no infinity."""
     if scores.dim() > 1:
         return [_plain(row) for row in scores]
     return [None if value == -np.inf else value for value in scores.tolist()]

@@ -15,7 +15,7 @@ TAG_SCHEMES = ("auto", "same", "IO", "IOB1", "BIO", "IOBES", "none")
 
 @dataclass(frozen=True)
 class TaggerConfig:
-    """What a tagger is made of; each field says what it means, see docs/settings.md.
+    """Architecture of a tagger; docs/settings.md lists the fields.
 
     Raises:
         SettingError: a value that is not allowed.
@@ -133,7 +133,7 @@ class TaggerConfig:
 
 @dataclass(frozen=True)
 class TaggerTraining(TrainingSettings):
-    """How a tagger is trained; each field says what it means, see docs/settings.md.
+    """Training of a tagger; docs/settings.md lists the fields.
 
     Raises:
         SettingError: a value that is not allowed.

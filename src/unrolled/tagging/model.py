@@ -91,7 +91,7 @@ class Tagger(StoredModel):
         return self.net.output.weight.device
 
     def to(self, device: str | torch.device) -> Tagger:
-        """Let the net compute on a device from now on; the tagger itself is given back.
+        """Move the net to a device; returns the tagger itself.
 
         Args:
             device: ``cpu``, ``cuda``, or ``auto``: a GPU if there is one.
@@ -118,7 +118,7 @@ class Tagger(StoredModel):
 
         Args:
             inputs: each a text, which is cut into words, or the words of a sentence, or a
-                `TaggedSentence`, whose tags count for nothing; one without words has no tags.
+                `TaggedSentence`, whose tags are ignored; a sentence without words has no tags.
             confidences: also give probabilities, which takes a little longer.
 
         Raises:
@@ -166,7 +166,7 @@ class Tagger(StoredModel):
             SettingError: the tagger has no CRF, or the count is below 1.
         """
         if self.net.crf is None:
-            raise SettingError("only a tagger with a CRF knows the n best sequences")
+            raise SettingError("only a tagger with a CRF has n best sequences")
         if count < 1:
             raise SettingError(f"count is {count}, allowed are 1 and more")
         (sentence,), _ = _as_sentences([words])
@@ -230,7 +230,7 @@ class Tagger(StoredModel):
             yield batch, self.net(tokens, columns, packing, states), packing
 
     def _decoded(self, scores: Tensor, packing: Packing, confidences: bool) -> list[Array]:
-        """Tag numbers and, if asked for, what `Found` holds besides."""
+        """Tag numbers and, with confidences, the other arrays of `Found`."""
         crf, offsets = self.net.crf, packing.offsets
         if crf is None:
             probabilities = scores.double().softmax(1).cpu().numpy() if confidences else None

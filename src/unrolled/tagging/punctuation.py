@@ -40,7 +40,7 @@ MOST_SENTENCES = 4
 _HELD_OUT, _MOST_HELD_OUT = 20, 2000
 _ENDS = (".", "?", "!")
 _POLICIES = ("keep", "renew")
-# What may stand between a word and its mark: no space, dash or opening sign.
+# Characters allowed between a word and its mark: no space, dash or opening sign.
 _TAIL = re.compile(r"[^\s([{<¿¡«„“‘\-\u2010-\u2015\u3008\u300a\u300c\u300e\u3010（［｛]*")
 
 
@@ -214,7 +214,7 @@ def _cased(word: str, case: str) -> str:
 
 
 def _marked(word: BareWord, gap: str, mark: str, follows: str, policy: str) -> str:
-    """What stands behind a word, with the mark of its tag."""
+    """The characters after a word, with the mark of its tag."""
     if policy == "renew" and not any(sign in "՜՞" for sign in word.marks):
         bare = "".join(
             sign
@@ -261,7 +261,7 @@ def _paragraphs(sources: Sources, encoding: str) -> Iterator[tuple[str, int, lis
     """Source, first line, words and tags of each run of lines without a blank one.
 
     A run is also cut after a line that ends a sentence once it is about two thousand words long, so
-    that a text without blank lines need not stand in memory.
+    that a text without blank lines need not fit in memory.
     """
     check_encoding(encoding)
     source, first = "", 1

@@ -154,7 +154,7 @@ class TaggerTask(Task):
         return BatchLoss(float(loss.detach()), numbers.size, places.size)
 
     def _tokens(self, forms: Array, unknown: Array) -> Tensor:
-        """What is known of the words (N, D); what is the same is computed once.
+        """Features of the words (N, D); those of equal words are computed once.
 
         Word vectors that are used stay in ``_rows`` (U, E), and their ids in ``_used`` (U,).
         """

@@ -68,7 +68,7 @@ def check_tagged(train: Sequence[TaggedSentence], valid: Sequence[TaggedSentence
 def tag_set(train: Sequence[TaggedSentence], config: TaggerConfig) -> TagSet:
     """The tags, and those within the model as configured.
 
-    Tags that are all O, and plain labels with an O among them, are warned of.
+    Warns if all tags are O, or if plain labels have an O among them.
 
     Raises:
         TextError: the tags are of several schemes.

@@ -1,4 +1,4 @@
-"""Column files of any layout, a word a line: what the layout is, and sentence by sentence."""
+"""Column files, one word per line: their layout, and a reader of their sentences."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class ColumnFormat:
         word: column of the words, from 0, or from -1 at the right; None: 0, after a column of the
             words' numbers 1. For files with named fields or columns, a name.
         tag: column of the tags, alike; None: the last one, in CoNLL-U 3 (UPOS), in GermEval 2.
-        tagged: whether there are tags; if not, `tag` counts for nothing.
-        separator: what stands between columns; None: a tab where the first line has one, any run
+        tagged: whether there are tags; if not, `tag` is ignored.
+        separator: the separator of columns; None: a tab where the first line has one, any run
             of spaces otherwise. No other character separates, so that words may hold a no-break
             space.
         conllu: whether the first column numbers the words, as in CoNLL-U: then lines that begin
@@ -144,7 +144,7 @@ class ColumnReader:
         return () if self.layout.comment is None else (self.layout.comment,)
 
     def _is_comment(self, line: str) -> bool:
-        """Whether a line is a comment: as the layout says, or where it can be nothing else.
+        """Whether a line is a comment: by the layout, or because it cannot be anything else.
 
         A word "#" may begin any line of a column file. A line with as many columns as the others
         is a comment only where words are numbered; or before a sentence if it is "# name = value"

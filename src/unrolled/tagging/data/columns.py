@@ -184,7 +184,7 @@ def write_columns(
     Args:
         sentences: what to write; one of no words leaves nothing in a column file.
         target: a path, written as UTF-8 whole or not at all, or an open text file.
-        separator: what stands between columns.
+        separator: between columns.
         predicted: tags to write as one more, last column: with the right ones before them, the
             input of conlleval.
         documents: write ``-DOCSTART-`` before each document but the first.

@@ -1,4 +1,4 @@
-"""What a tagger knows of a word before it reads the sentence: its id, its letters, its look.
+"""Features of a word apart from its sentence: its id, its characters, its casing.
 
 >>> words = Lexicon(["the", "of", "0000"], trained=5)
 >>> words.ids(["The", "1996", "zebra"]).tolist()
@@ -23,7 +23,7 @@ from unrolled.text.vocabulary import UNK, Vocabulary
 Array = np.ndarray[Any, Any]
 
 SPECIALS = len(MARKS)  # they come first in a vocabulary
-BORDER, RARE = 0, 1  # ids of what stands between words, and of unknown characters
+BORDER, RARE = 0, 1  # ids of the border between words, and of unknown characters
 SHAPES = 7
 LONGEST_WORD = 64  # characters of a word that are read: its first and its last half
 _DIGIT = re.compile(r"\d")
@@ -71,10 +71,10 @@ class Lexicon:
 
     Args:
         words: in the order of their ids after the three special ones; those that are trained come
-            first, then those that only keep the vectors that a file gave them.
+            first, then those with frozen vectors of a file.
         trained: how many ids, special ones included, are trained.
-        case: exact-then-lower, exact or lower. digits: whether a word that is not found is sought
-            once more with its digits as 0.
+        case: exact-then-lower, exact or lower. digits: whether a word that is not found is looked
+            up again with its digits as 0.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class Lexicon:
 
 
 def candidates(word: str, case: str, digits: bool) -> list[str]:
-    """The forms in which a word is sought, the best first.
+    """The forms in which a word is looked up, in their order.
 
     >>> candidates("B-52", "exact-then-lower", True)
     ['B-52', 'b-52', 'B-00', 'b-00']

@@ -1,4 +1,4 @@
-"""Rows of features that words have whatever their sentence, cached between calls."""
+"""A cache of the features of words that do not depend on the sentence."""
 
 from __future__ import annotations
 

@@ -170,7 +170,7 @@ def docbin_rows(path: Path, fields: RowFields) -> Iterator[Row]:
         raise MissingExtraError("spacy", "spacy") from None
     try:
         docs = list(DocBin().from_disk(path).get_docs(Vocab()))
-    except Exception:  # whatever msgpack, zlib and spaCy raise at bytes that are something else
+    except Exception:  # msgpack, zlib and spaCy raise errors of many types on other bytes
         raise TextError("the file is not a DocBin of spaCy", where=str(path)) from None
     kinds = {"ner": "ENT_IOB", "tag": "TAG", "pos": "POS"}
     if fields.tag is not None and fields.tag not in kinds:

@@ -15,7 +15,7 @@ from unrolled.tagging.data.notation import (
 )
 
 Policy = Literal["conlleval", "strict"]
-# What may stand before the hyphen of canonical tags.
+# Prefixes of canonical tags.
 PREFIXES: dict[str, str] = {"IO": "IO", "IOB1": "BIO", "BIO": "BIO", "IOBES": "BEIOS"}
 _BROKEN_SHARE = 10  # one span in ten may be broken in tags that are taken for IOBES
 
@@ -55,8 +55,8 @@ def detect_scheme(
     ``none``: most tags but O are not a letter of a scheme, alone or joined to a label: plain labels
     such as parts of speech. IOBES, BILOU, BMES, BMEWO: by their letters. Of tags B, I, O: IO where
     there is no B; BIO where every span begins with B; IOB1 where a B stands only between two spans
-    of one label. With both spans that begin with I and Bs that IOB1 has no use for, the more
-    frequent of the two decides, and the others are broken sequences.
+    of one label. With both spans that begin with I and Bs that IOB1 does not need, the
+    more frequent of the two decides, and the others are broken sequences.
 
     Args:
         sentences: the tags of each sentence.
@@ -115,7 +115,7 @@ def spans(tags: Sequence[str], policy: Policy = "conlleval", scheme: str = "BIO"
     ``conlleval`` reads any prefixes, whatever the scheme: a span begins at B or S, at I or E after
     O, E, S or another label, and ends before O, B or S, after E or S, and where the label changes.
     ``strict`` keeps a span only where every tag of it is what `scheme` prescribes (as seqeval's
-    strict mode); what is left over is no span.
+    strict mode); other tagged words are in no span.
 
     Raises:
         SettingError: the policy is neither.
@@ -205,7 +205,7 @@ def convert(
 
 
 class _Facts:
-    """What tells schemes apart, counted over tags and spans."""
+    """Counts of spans by which schemes are distinguished."""
 
     def __init__(self) -> None:
         self.all = 0  # spans

@@ -42,7 +42,7 @@ class TagSet:
     Args:
         names: the tags within the model; ``O`` is the first one if there are spans.
         scheme: their scheme: IO, IOB1, BIO, IOBES or none. output_scheme: the scheme, with its
-            notation, of the data, in which tags are given back.
+            notation, of the data, in which tags are returned.
 
     Raises:
         SettingError: a scheme is not one of these.
@@ -85,7 +85,7 @@ class TagSet:
 
     @property
     def has_spans(self) -> bool:
-        """Whether tags stand for spans, rather than each for itself."""
+        """Whether tags encode spans, rather than plain labels."""
         return self.scheme != "none"
 
     @property
@@ -182,7 +182,7 @@ class TagSet:
         """(K,) of each tag the tag that would carry its span on, or -1: I-X of B-X and I-X."""
         carried = np.full(len(self), -1, np.int64)
         if self.scheme not in ("BIO", "IO", "IOB1"):
-            return carried  # IOBES says where a span ends
+            return carried  # IOBES marks where a span ends
         for number, name in enumerate(self.names):
             prefix, label = split_tag(name)
             if prefix != "O":
@@ -191,7 +191,7 @@ class TagSet:
 
 
 def _may_follow(before: tuple[str, str], after: tuple[str, str], scheme: str) -> bool:
-    """Whether a tag may follow another; a sentence stands between two O."""
+    """Whether a tag may follow another; before and after a sentence is an O."""
     (prefix, label), (next_prefix, next_label) = before, after
     if scheme == "BIO":
         return next_prefix != "I" or (prefix in ("B", "I") and label == next_label)

@@ -1,8 +1,7 @@
 """States of a trained language model as inputs of a tagger.
 
-The model reads a sentence from its start; what it puts out after a word, from which it would
-predict the next one, goes along with that word. It is frozen: the tagger learns only what to do
-with it (Peters et al. 2017).
+The model reads a sentence from its start; its state after a word, from which it would predict
+the next one, is an input of the tagger at that word. The model is frozen (Peters et al. 2017).
 """
 
 from __future__ import annotations
@@ -60,7 +59,7 @@ class LanguageStates:
             inputs[1 : len(words) + 1, column] = self.model.vocabulary.ids(read)
         h, _ = net(torch.from_numpy(inputs).to(net.vectors.device), net.begin(len(sentences)))
         states = h[1:].float().cpu().numpy()
-        # What follows a shorter sentence was computed for nothing and is left out here.
+        # The states after the end of a shorter sentence are padding.
         parts = [states[:length, column] for column, length in enumerate(lengths)]
         return np.concatenate(parts)
 

@@ -1,4 +1,4 @@
-"""The net of a tagger: what is known of each word, a deep stack, and an output layer."""
+"""The net of a tagger: features of each word, a deep stack, and an output layer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Array = np.ndarray[Any, Any]
 
 
 class TaggerNet(nn.Module):
-    """From word vectors and what else is known of words to the scores of tags.
+    """From word vectors and other features of words to the scores of tags.
 
     Word vectors are no part of it: they are a table beside it, of which a batch needs few rows.
 
@@ -76,7 +76,7 @@ class TaggerNet(nn.Module):
         return self.characters.borders if self.characters is not None else 0
 
     def tokens(self, vectors: Tensor, shapes: Array, letters: Letters | None) -> Tensor:
-        """What is known of U words apart from their sentences: (U, D) from vectors (U, E)."""
+        """Features of U words apart from their sentences: (U, D) from vectors (U, E)."""
         parts = [vectors]
         if self.characters is not None and letters is not None:
             parts.append(self.characters(letters))

@@ -94,7 +94,7 @@ def words_of(
     Args:
         counts: how often each word comes in the training data.
 
-    A file with no vector for any of these words is warned of.
+    Warns if the file has no vector for any of these words.
 
     Raises:
         TextError: the file of vectors cannot be read or is broken.

@@ -1,4 +1,4 @@
-"""What a tagger takes for what: a table of labels by word, and a list of its errors."""
+"""The confusion matrix of a tagger's labels, by word, and a list of its errors."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ class FoundSpan(NamedTuple):
 
     Attributes:
         start, end: words, the last one not included. label: such as PER.
-        confidence: the probability of just this span; NaN if it was not asked for.
+        confidence: the probability of exactly this span; NaN without confidences.
         begin_char, end_char: where its text lies in the text given, -1 if words were given.
     """
 
@@ -39,8 +39,8 @@ class Tagged:
 
     Attributes:
         words, tags: as many of each.
-        spans: what the tags stand for; none where tags are no spans.
-        confidences: the probability of each tag; none if they were not asked for.
+        spans: those that the tags encode; none for plain labels.
+        confidences: the probability of each tag; empty without confidences.
         offsets: where each word lies in the text; none if words were given.
     """
 
@@ -53,7 +53,7 @@ class Tagged:
 
 @dataclass(frozen=True)
 class Found:
-    """Tag numbers (N,) of sentences end to end, and probabilities, NaN where not asked for.
+    """Tag numbers (N,) of sentences end to end, and probabilities, NaN without confidences.
 
     ``chain`` (N,) is log p of a tag given the one before, ``closed`` (N,) that a span which ends
     with this word ends there; from these follows the probability of any span.
@@ -80,7 +80,7 @@ def results_of(
     tags: TagSet,
     confidences: bool,
 ) -> list[Tagged]:
-    """Each sentence with its tags and spans; texts tell where words lie in the texts given."""
+    """Each sentence with its tags and spans; ``texts`` has the places of words."""
     spans = _spans(texts, found, tags, confidences)
     names = tags.decode(found.ids, found.offsets)
     marginals = found.marginals.tolist()

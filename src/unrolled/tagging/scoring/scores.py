@@ -75,7 +75,7 @@ class SpanScores:
         tokens: words.
         tokens_right: words with the right tag.
         signature: how the spans were counted.
-        are_spans: whether the tags stand for spans; if not, labels are tags.
+        are_spans: whether the tags encode spans; if not, labels are tags.
     """
 
     labels: tuple[str, ...]
@@ -227,7 +227,7 @@ def canonical_tags(
     """Tags of both sides as `Notation.canonical` writes them, and their scheme: none if plain.
 
     The two sides may be written in different notations; where their schemes differ, both become
-    BIO. A scheme that is found is one of BIO, IOBES and none, which is all that its letters tell.
+    BIO. A scheme that is found is BIO, IOBES or none, which the letters of tags distinguish.
 
     >>> canonical_tags([["PER_B", "O"]], [["U-PER", "O"]])
     ([['B-PER', 'O']], [['B-PER', 'O']], 'BIO')
@@ -274,7 +274,7 @@ def token_accuracy(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[s
 
 
 def check_pairs(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> None:
-    """Refuse tags that do not stand side by side.
+    """Raise unless both sides have the same sentences and words.
 
     Raises:
         TextError: the sides have different numbers of sentences, or of tags in one.
