@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -155,17 +156,17 @@ def _with_own_words(
 ) -> Corpus:
     from unrolled.text.word_table import WordTable
 
-    tables = [WordTable() for _ in range(threads)]
-    free = list(tables)  # each thread takes a table for a block, so that none has to wait
+    own: dict[int, WordTable] = {}  # a thread's table, which thus sees blocks in their order
 
     def count(block: Block) -> _CountedBlock:
-        table = free.pop()
+        thread = threading.get_ident()
+        table = own[thread] = own.get(thread) or WordTable()
         known = table.words
         ids = mapped_copy(table.count(block.data, specials, block.place))
-        free.append(table)
         return _CountedBlock(table, ids, table.last_sentences, (known, table.words))
 
     counted = list(run_ahead(count, blocks, threads))
+    tables = list(own.values()) or [WordTable()]
     merged, merged_ids = _merge_tables(tables, counted)
     for table in tables:
         table.stop_counting()
