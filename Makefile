@@ -28,7 +28,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info[:2] <= (3, 13) else "unrolled needs Python 3.11 to 3.13, and $(PYTHON) is " + sys.version.split()[0] + "; say make PYTHON=python3.12")'
 	rm -rf $(VENV)
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev,demo,neural,onnx,report,sklearn,spacy,text]'
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev,docs,demo,neural,onnx,report,server,sklearn,spacy,spark,text]'
 	@# KenLM and pyctcdecode are peers to compare with: without them their tests and rows are skipped.
 	@# pyctcdecode declares numpy<2 but works with 2, hence --no-deps.
 	@{ $(PIP) install --quiet --constraint constraints.txt kenlm pygtrie \
