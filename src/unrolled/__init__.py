@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from unrolled.gradients.measure import measure_cell as measure_cell
     from unrolled.gradients.measure import measure_gradients as measure_gradients
     from unrolled.gradients.monitor import GradientMonitor as GradientMonitor
+    from unrolled.integrations.fst import export_fst as export_fst
     from unrolled.integrations.sklearn import TaggerEstimator as TaggerEstimator
     from unrolled.language_models.cache import CacheModel as CacheModel
     from unrolled.language_models.evaluation import Perplexity as Perplexity
@@ -106,6 +107,7 @@ _HOMES = {
     "count_ngrams": "ngram.counts.counting",
     "entropy_prune": "ngram.editing.pruning",
     "evaluate": "language_models.evaluation",
+    "export_fst": "integrations.fst",
     "filter_vocabulary": "ngram.editing.pruning",
     "generate": "language_models.generation",
     "load": "storage.loading",
@@ -138,7 +140,7 @@ _HOMES = {
 # What needs an extra is left out, so that `from unrolled import *` works without.
 _EXTRA = (
     "gradients.",
-    "integrations.",
+    "integrations.sklearn",
     "neural.",
     "tagging.model",
     "tagging.training",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from unrolled.storage.loading import StoredModel
 
 _ARPA_ENDINGS = (".arpa", ".arpa.gz", ".lm", ".lm.gz")
-_OTHER_FORMATS = (".bin", ".binary", ".blm", ".fst", ".klm", ".onnx", ".pkl", ".pt")
+_OTHER_FORMATS = (".bin", ".binary", ".blm", ".klm", ".onnx", ".pkl", ".pt")
 Source = Annotated[str, typer.Argument(help="The model to read.", show_default=False)]
 Target = Annotated[
     Path,
@@ -28,6 +28,7 @@ Target = Annotated[
         show_default=False,
     ),
 ]
+_FST_ENDINGS = (".fst", ".fst.txt")
 
 
 def save_model(model: StoredModel, path: Path) -> None:
@@ -59,11 +60,17 @@ def check_model_output(path: Path) -> None:
             "a model is written to a file, not to standard output",
             hint="Name a file that ends in .safetensors or .arpa",
         )
+    if path.name.endswith(_FST_ENDINGS):
+        raise SettingError(
+            "only unrolled convert writes FSTs",
+            where=str(path),
+            hint="End the name in .safetensors, and convert that file",
+        )
     if path.suffix.lower() in _OTHER_FORMATS:
         raise SettingError(
             f"models are not written as {path.suffix}",
             where=str(path),
-            hint="End the name in .safetensors or .arpa",
+            hint="End the name in .safetensors or .arpa, or let unrolled convert write .fst",
         )
     check_output(path)
 
@@ -153,24 +160,59 @@ def _training_config(model: StoredModel, path: str) -> str:
 
 def convert(
     source: Source,
-    target: Target,
+    target: Annotated[
+        Path,
+        typer.Argument(
+            help="The model to write: ARPA for .arpa and .arpa.gz, an FST of OpenFst for .fst "
+            "(binary) and .fst.txt, else safetensors.",
+            show_default=False,
+        ),
+    ],
     quantize: Annotated[
         int | None, typer.Option(help="8: store probabilities in 8 bits.", show_default=False)
     ] = None,
+    disambiguation: Annotated[
+        str, typer.Option(help="FST: symbol of arcs that back off; '' for epsilon.")
+    ] = "#0",
+    symbols: Annotated[
+        str | None,
+        typer.Option(
+            help="FST: symbol table to use, such as words.txt; n-grams of other words are left out."
+        ),
+    ] = None,
+    bos: Annotated[str, typer.Option(help="FST: name of <s> in the symbol table.")] = "<s>",
+    eos: Annotated[str, typer.Option(help="FST: name of </s> in the symbol table.")] = "</s>",
+    fst_type: Annotated[str, typer.Option(help="FST: vector or const.")] = "vector",
     threads: shared.Threads = 2,
 ) -> None:
-    """Convert a model: ARPA to binary, binary to ARPA, plain to quantized.
+    """Convert a model: ARPA to binary, binary to ARPA, plain to quantized, any to an FST.
+
+    An FST is that of Kaldi's arpa2fst; its symbol table is written beside it unless one is given.
 
     Examples:
 
         unrolled convert lm.arpa.gz lm.safetensors
 
         unrolled convert lm.safetensors small.safetensors --quantize 8
+
+        unrolled convert lm.safetensors G.fst --symbols data/lang/words.txt
     """
     from unrolled.cli.progress import Stages
+    from unrolled.errors import SettingError
     from unrolled.storage.loading import load
 
-    check_model_output(target)
+    as_fst = target.name.endswith(_FST_ENDINGS)
+    (check_output if as_fst else check_model_output)(target)
+    fst = {
+        "symbols": symbols, "disambiguation": disambiguation, "bos": bos, "eos": eos,
+        "type": fst_type,
+    }  # fmt: skip
+    if not as_fst and tuple(fst.values()) != (None, "#0", "<s>", "</s>", "vector"):
+        raise SettingError(
+            "--symbols, --disambiguation, --bos, --eos and --fst-type are for FSTs",
+            where=str(target),
+            hint="End the name in .fst or .fst.txt",
+        )
     with Stages() as stages:
         from unrolled.ngram.editing.quantization import check_bits
         from unrolled.ngram.editing.quantization import quantize as quantized
@@ -186,7 +228,23 @@ def convert(
         else:
             model = load(source)
         stages.stage(f"writing {target}")
-        save_model(model, target)
+        if as_fst:
+            _write_fst(model, target, fst, threads)
+        else:
+            save_model(model, target)
+
+
+def _write_fst(model: StoredModel, target: Path, options: dict[str, Any], threads: int) -> None:
+    import sys
+
+    from unrolled.integrations.fst import export_fst
+    from unrolled.ngram.model import NgramModel
+    from unrolled.storage.loading import require_kind
+
+    ngram = require_kind(model, NgramModel, "an FST", where=str(target))
+    words = export_fst(ngram, target, **options, threads=threads)
+    if words is not None:
+        print(f"note: the labels of the words are in {words}", file=sys.stderr)
 
 
 def prune(
