@@ -93,3 +93,42 @@ def test_forked_processes_use_the_model_of_their_parent(kind: str, tmp_path: Pat
         capture_output=True, text=True, env=environment, timeout=3 * SECONDS, check=False,
     )  # fmt: skip
     assert done.stdout == f"{[True] * 4}\n", done.stderr
+
+
+COMPILING = """
+import os, sys, threading, time
+from unrolled.runtime.compiler import njit
+
+def compiled():
+    return njit(lambda x: sum([x, 1, x * x]))(2)
+
+compiled()
+done = False
+
+def compile_again_and_again():
+    while not done:
+        compiled()
+
+thread = threading.Thread(target=compile_again_and_again)
+thread.start()
+for _ in range(5):
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if compiled() == 7 else 3)
+    until = time.monotonic() + 30
+    while (ended := os.waitpid(child, os.WNOHANG)) == (0, 0) and time.monotonic() < until:
+        time.sleep(0.01)
+    print(ended == (child, 0))
+    if ended == (0, 0):
+        os.kill(child, 9)
+        break
+done = True
+"""
+
+
+def test_a_process_may_fork_while_it_compiles() -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", COMPILING],
+        capture_output=True, text=True, timeout=3 * SECONDS, check=False,
+    )  # fmt: skip
+    assert done.stdout == "True\n" * 5, done.stderr

@@ -83,6 +83,31 @@ def test_little_address_space(tmp_path: Path, megabytes: int) -> None:
         assert done.stderr.count("\n") == 1
 
 
+LIMITED = """
+import resource
+from pathlib import Path
+import numpy
+taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (taken + 280_000_000,) * 2)
+import unrolled
+from unrolled.errors import UnrolledError
+try:
+    unrolled.compile_kernels()
+except UnrolledError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_numba_is_not_loaded_into_too_little_memory() -> None:
+    # SciPy's OpenBLAS, which Numba loads, would wait without end.
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED], capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.startswith("out of memory: loading Numba takes "), done.stderr
+    assert done.stdout.endswith("Allow this process more (ulimit -v).\n")
+
+
 @pytest.mark.parametrize(
     "error",
     [OSError(errno.EIO, "Input/output error", "/disk"), ImportError("x.so:\nundefined symbol")],

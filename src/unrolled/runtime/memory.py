@@ -1,4 +1,4 @@
-"""Memory that the C library should keep when it is freed, or should give back."""
+"""Memory: what the C library keeps when it is freed, and what a limited process has left."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import ctypes
 import mmap
 import platform
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from unrolled.errors import UnrolledError
 
 Array = np.ndarray[Any, Any]
 
@@ -38,3 +41,31 @@ def mapped_copy(array: Array) -> Array:
     copy: Array = np.frombuffer(mmap.mmap(-1, max(array.nbytes, 1)), array.dtype, array.size)
     copy[:] = array
     return copy
+
+
+def require_address_space(size: int, purpose: str) -> None:
+    """Check that a limit of the address space (``ulimit -v``) leaves so much of it.
+
+    Args:
+        size: bytes.
+        purpose: what takes them, as the subject of the error's sentence.
+
+    Raises:
+        UnrolledError: less is left.
+    """
+    try:
+        import resource
+
+        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+        if limit == resource.RLIM_INFINITY:
+            return
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+    except (ImportError, OSError):  # no such limits here, or no way to know what is taken
+        return
+    left = limit - pages * mmap.PAGESIZE
+    if left < size:
+        raise UnrolledError(
+            f"out of memory: {purpose} takes {size / 1e6:.0f} MB of address space, and "
+            f"{max(left, 0) / 1e6:.0f} MB are left",
+            hint="Allow this process more (ulimit -v)",
+        )
