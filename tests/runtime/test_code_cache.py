@@ -25,6 +25,7 @@ def fresh() -> Iterator[None]:
         code_cache._warn_of_no_folder,
         code_cache._checksum,
         code_cache._is_of_one_user,
+        code_cache._remove_unfinished,
         code_cache._versions,
     )
     for memory in remembered:
@@ -58,6 +59,19 @@ def test_code_comes_back_for_its_key_only(named: Path) -> None:
     (path,) = (named / "unrolled").iterdir()
     path.rename(code_cache._path(named / "unrolled", "f", "other"))
     assert read("other") is None  # the whole key is compared, not only the name's checksum
+
+
+def test_what_a_killed_process_left_is_removed(named: Path) -> None:
+    folder = named / "unrolled"
+    folder.mkdir(mode=0o755)
+    left, under_way = folder / "f-00.123", folder / "f-00.124"
+    for path in (left, under_way):
+        path.write_bytes(b"")
+    os.utime(left, (1, 1))
+    write()
+    assert read() == (1, b"code\n")
+    assert not left.exists()
+    assert under_way.exists()
 
 
 def test_a_change_of_a_source_makes_code_invalid(

@@ -74,6 +74,7 @@ def write(name: str, key: str, facts: dict[str, Any], code: bytes, module: str) 
         unfinished = path.with_suffix(f".{os.getpid()}")
         try:
             folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+            _remove_unfinished(folder)
             unfinished.write_bytes(b"%d\n" % zlib.crc32(content) + content)
             unfinished.chmod(0o644)
             unfinished.replace(path)
@@ -115,6 +116,15 @@ def _versions() -> str:
     versions = f"{__version__} {zlib.crc32(described)} {llvmlite.__version__} {np.__version__}"
     machine = f"{llvm.get_host_cpu_name()} {llvm.get_host_cpu_features().flatten()}"
     return f"{versions} {sys.version} {sys.platform} {machine} {PACKAGE}"
+
+
+@cache
+def _remove_unfinished(folder: Path) -> None:
+    """Remove files of an hour ago whose process was killed while it wrote to the cache."""
+    for path in folder.glob("*.[0-9]*"):
+        with suppress(OSError):  # another process was quicker
+            if path.suffix[1:].isdecimal() and path.stat().st_mtime < time.time() - 3600:
+                path.unlink()
 
 
 def _path(folder: Path, name: str, key: str) -> Path:
