@@ -33,9 +33,12 @@ QUICK: dict[str, tuple[str, str]] = {
 }
 SLOW: dict[str, tuple[str, str]] = {
     "evaluate net": ("evaluate net.safetensors text", ""),
-    "train net": (
-        "train net text -o {} --hidden 8 --set classes=3 --epochs 1", "new.safetensors"
-    ),
+    "evaluate tagger": ("evaluate tagger.safetensors words", ""),
+    "tag": ("tag tagger.safetensors plain", ""),
+    "generate from a net": ("generate net.safetensors -n 3 --seed 1", ""),
+    "export": ("export tagger.safetensors {}", "new.onnx"),
+    "gradients": ("gradients net.safetensors text --batch 2 --batches 1", ""),
+    "train net": ("train net text -o {} --hidden 8 --set classes=3 --epochs 1", "new.safetensors"),
     "train tagger": (
         "train tagger words -o {} --hidden 4 --set embedding=4 --epochs 1", "new.safetensors"
     ),
@@ -66,6 +69,11 @@ def write_inputs(folder: Path, rng: random.Random, *, slow: bool = False) -> Non
             folder,
             f"train ngram text -o {name}.safetensors --smoothing witten-bell --order {order}",
         )
+    if slow:
+        (folder / "plain").write_text("Ann met Bob .\nBob ran .\n" * 20)
+        for name in ("net", "tagger"):
+            made = run(folder, SLOW[f"train {name}"][0].format(f"{name}.safetensors"))
+            assert made.code == 0, made.problems
 
 
 def started(

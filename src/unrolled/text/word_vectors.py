@@ -208,10 +208,7 @@ def _text_records(source: _Input, count: int | None) -> Records:
             continue
         fields = line.rsplit(maxsplit=width)
         if len(fields) <= width:
-            raise TextError(
-                f"the line has {len(fields) - 1} numbers, and the first has {width}",
-                where=source.place,
-            )
+            raise _too_few(source, len(fields) - 1)
         yield fields[0], line
     if count is not None and seen != count:
         raise TextError(
@@ -223,12 +220,19 @@ def _text_records(source: _Input, count: int | None) -> Records:
 
 def _from_line(source: _Input, line: bytes) -> Array:
     fields = line.rsplit(maxsplit=source.width)[1:]
+    if len(fields) < source.width:  # two spaces stand together
+        raise _too_few(source, len(fields))
     try:
         numbers = list(map(float, fields))
     except ValueError:
         wrong = next(field for field in fields if not _is_number(field))
         raise TextError(f"'{_shown(wrong)}' is not a number", where=source.place) from None
     return _finite(source, np.array(numbers, np.float32))
+
+
+def _too_few(source: _Input, count: int) -> TextError:
+    what = f"the line has {count} numbers, and the first has {source.width}"
+    return TextError(what, where=source.place)
 
 
 def _binary_records(source: _Input, count: int) -> Records:

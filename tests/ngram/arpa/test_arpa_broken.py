@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.fuzz.fuzz_arpa import attempt, mutate
+from tests.fuzz.fuzz_arpa import attempt
+from tests.fuzz.mutations import mutate
 from tests.ngram.arpa_files import GOOD, SECTIONS, changed, read
 
 from unrolled.errors import FormatError, SettingError

@@ -213,7 +213,7 @@ def _split(block: Block) -> tuple[bytes, Array, Array]:
 
 
 def _broken(line: str, where: str) -> FormatError:
-    fields = line.split()
+    fields = line.split() or [""]
     shown = ascii(line.strip()[:60])
     if fields[-1].isascii() and fields[-1].isdigit():
         if len(fields) == 1:
