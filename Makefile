@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install test test-slow test-matrix torture check format demo bench bench-quick results clean
+.PHONY: help install test test-slow test-matrix torture check format demo bench bench-quick results docs clean
 
 help:
 	@echo "make demo         compare models on the demo text and print the table"
@@ -18,6 +18,7 @@ help:
 	@echo "make format       apply the format"
 	@echo "make bench        measure against KenLM, print ratios, write results/ (make bench-quick: a minute)"
 	@echo "make results      docs/results.md from the experiments' files in results/"
+	@echo "make docs         build the guide in build/docs; links and anchors are checked"
 	@echo "make clean        remove the virtual environment and the caches"
 
 install: $(STAMP)
@@ -88,6 +89,11 @@ bench-quick: $(STAMP)
 
 results: $(STAMP)
 	$(BIN)/python -m unrolled.experiments.results_page results docs/results.md
+
+# Strict: a dead link, a missing anchor or a page outside the navigation is an error.
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --site-dir build/docs
+	@echo "open build/docs/index.html"
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

@@ -53,19 +53,38 @@ def compare(
     _compare((train, valid, test), output, TextOptions(**settings), min_count, only, threads)
 
 
-def demo(output: Folder = None, threads: shared.Threads = 2) -> None:
+def demo(
+    output: Folder = None,
+    text_only: Annotated[
+        bool,
+        typer.Option(
+            "--text-only", help="Write the text to the folder of --output, and train no models."
+        ),
+    ] = False,
+    threads: shared.Threads = 2,
+) -> None:
     """Compare models on an installed text, the World English Bible, then train a tagger on it.
 
-    The tagger restores punctuation and capitals; --output saves it for `unrolled tag`.
+    The tagger restores punctuation and capitals; --output saves it for `unrolled tag`. The text is
+    train.txt, valid.txt and test.txt: one verse a line, in lower case, with spaces around
+    punctuation.
 
-    Example:
+    Examples:
 
         unrolled demo --output demo/
+
+        unrolled demo --text-only --output text/
     """
     import tempfile
 
+    from unrolled.errors import SettingError
     from unrolled.text.demo_text import demo_text
 
+    if text_only:
+        if output is None:
+            raise SettingError("--text-only writes to the folder of --output, which is not given")
+        demo_text(output)
+        return
     with tempfile.TemporaryDirectory() as folder:
         place = output or Path(folder)
         train, valid, test = (str(path) for path in demo_text(place / "text"))

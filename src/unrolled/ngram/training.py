@@ -186,7 +186,7 @@ def train_on_counts(
         **settings: those of `NgramConfig`; the order is the files' unless given.
 
     Raises:
-        As `read_counts` and `train_ngram`.
+        UnrolledError: as of `read_counts` and `train_ngram`.
     """
     ngram_config(settings)  # refuse wrong settings before hours of reading
     counts, words = read_counts(
