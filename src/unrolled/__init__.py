@@ -62,6 +62,8 @@ if TYPE_CHECKING:
     from unrolled.ngram.model import NgramModel as NgramModel
     from unrolled.ngram.training import train_ngram as train_ngram
     from unrolled.ngram.training import train_on_counts as train_on_counts
+    from unrolled.server.app import app as app
+    from unrolled.server.serving import serve as serve
     from unrolled.tagging.data.columns import TaggedSentence as TaggedSentence
     from unrolled.tagging.data.columns import read_columns as read_columns
     from unrolled.tagging.data.columns import read_rows as read_rows
@@ -103,6 +105,7 @@ _HOMES = {
     "UnrolledError": "errors",
     "UnrolledWarning": "errors",
     "Vocabulary": "text.vocabulary",
+    "app": "server.app",
     "compile_kernels": "compilation",
     "count_ngrams": "ngram.counts.counting",
     "entropy_prune": "ngram.editing.pruning",
@@ -126,6 +129,7 @@ _HOMES = {
     "read_rows": "tagging.data.columns",
     "score_sentences": "language_models.scoring",
     "score_spans": "tagging.scoring.scores",
+    "serve": "server.serving",
     "surprisals": "language_models.scoring",
     "train_net": "neural.training",
     "train_ngram": "ngram.training",
@@ -142,6 +146,7 @@ _EXTRA = (
     "gradients.",
     "integrations.sklearn",
     "neural.",
+    "server.",
     "tagging.model",
     "tagging.training",
 )

@@ -31,6 +31,7 @@ COMMANDS = {
     "export": "export:export",
     "rescore": "rescore:rescore",
     "tag": "tagging:tag",
+    "serve": "serve:serve",
     "compare": "compare:compare",
     "demo": "compare:demo",
     "experiment": "experiment:experiment",

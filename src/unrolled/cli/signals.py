@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 GRACE_SECONDS = 0.4  # for leaving all `with` blocks; then the process ends in any case
@@ -52,6 +52,21 @@ def obey_signals(command: Callable[[], None]) -> None:
             end()
         _reset()
     os.close(writing)
+
+
+@contextlib.contextmanager
+def signals_released() -> Iterator[None]:
+    """Let a command handle its signals itself: a server ends when its requests are answered."""
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}
+    pipe = signal.set_wakeup_fd(-1)
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(pipe, warn_on_full_buffer=False)
 
 
 def end() -> None:

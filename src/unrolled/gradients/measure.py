@@ -28,6 +28,7 @@ from unrolled.neural.initialisation import initialise
 from unrolled.neural.net import RecurrentNet, build_net
 from unrolled.neural.streams import Batch, by_sentence, contiguous_batches, steps_of
 from unrolled.runtime.torch_threads import set_threads
+from unrolled.text.vocabulary import BOS, EOS
 
 if TYPE_CHECKING:
     from unrolled.neural.model import NeuralModel
@@ -209,6 +210,23 @@ def measure_gradients(
     return GradientReport(
         name, GradientLags.total(found), reports, settings, float(np.mean(losses))
     )
+
+
+def sentence_gradients(model: NeuralModel | Any, ids: Array) -> tuple[GradientLags, float]:
+    """Gradients by lag of one sentence, </s> included, and its loss: mean of -log p of a word.
+
+    Args:
+        model: a recurrent net.
+        ids: (T,) its words, without <s> and </s>.
+
+    Raises:
+        SettingError: a model that is no recurrent net.
+    """
+    net = _recurrent(model).net
+    steps = steps_of(np.concatenate([[BOS], ids, [EOS]]))
+    words, targets = (torch.from_numpy(part[:, None]) for part in (steps.inputs, steps.targets))
+    trace = trace_net(net, words, targets)
+    return trace.lags(), trace.loss
 
 
 def _jacobian_reports(stack: Stack, traced: list[tuple[Tangent, ...]]) -> list[JacobianReport]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,7 @@ def predict(model: LanguageModel, context: str, count: int = 10) -> list[tuple[s
     require_normalised(model, "predict")
     if count < 1:
         raise SettingError(f"count {count} must be at least 1")
-    state = _state_after(model, words_of(context, model.text_options))
+    state = state_after(model, words_of(context, model.text_options))
     log_probs = model.checked(model.next_log_probs(state))
     best = np.argsort(-log_probs, kind="stable")[:count]
     best = best[log_probs[best] > -np.inf]
@@ -57,6 +57,28 @@ def generate(
             seed below 0.
         NotNormalisedError: stupid back-off. FormatError: a score that no model could give.
     """
+    words = words_of(context, model.text_options)
+    drawn = draw_words(
+        model, words, max_words=max_words, temperature=temperature, top_k=top_k, seed=seed
+    )
+    return text_of([*words, *(word for word, _ in drawn)], model.text_options)
+
+
+def draw_words(
+    model: LanguageModel,
+    words: Sequence[str],
+    *,
+    max_words: int = 50,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    seed: int | None = None,
+) -> Iterator[tuple[str, float]]:
+    """Draw words one by one, until </s>, with their log-probabilities under the model.
+
+    Args:
+        words: of the sentence so far. The others as of `generate`, which lists the errors; they are
+            raised here, before the first word is asked for.
+    """
     require_normalised(model, "generate")
     if not 0 < temperature < math.inf:
         raise SettingError(f"temperature {temperature} must be above 0 and finite")
@@ -65,19 +87,21 @@ def generate(
     if seed is not None and seed < 0:
         raise SettingError(f"seed is {seed}, allowed are 0 and more")
     random = np.random.default_rng(seed)
-    words = words_of(context, model.text_options)
-    state = _state_after(model, words)
-    for _ in range(max_words):
-        log_probs = model.checked(model.next_log_probs(state))
-        word = _draw(log_probs, temperature, top_k, random)
-        if word == EOS:
-            break
-        words.append(model.vocabulary.word(word))
-        state = model.advance(state, word)
-    return text_of(words, model.text_options)
+
+    def drawn() -> Iterator[tuple[str, float]]:
+        state = state_after(model, words)
+        for _ in range(max_words):
+            log_probs = model.checked(model.next_log_probs(state))
+            word = draw(log_probs, temperature, top_k, random)
+            if word == EOS:
+                break
+            yield model.vocabulary.word(word), float(log_probs[word])
+            state = model.advance(state, word)
+
+    return drawn()
 
 
-def _state_after(model: LanguageModel, words: Sequence[str]) -> State:
+def state_after(model: LanguageModel, words: Sequence[str]) -> State:
     """The state after the first words of a sentence."""
     state = model.start()
     for word in model.vocabulary.ids(words):
@@ -85,9 +109,18 @@ def _state_after(model: LanguageModel, words: Sequence[str]) -> State:
     return state
 
 
-def _draw(
+def greedy(log_probs: Array) -> int:
+    """The likeliest word but <unk>; </s> where nothing is possible."""
+    weights = log_probs.copy()
+    weights[UNK] = -np.inf
+    best = int(weights.argmax())
+    return best if weights[best] > -np.inf else EOS
+
+
+def draw(
     log_probs: Array, temperature: float, top_k: int | None, random: np.random.Generator
 ) -> int:
+    """A word id drawn from log-probabilities (V,), never <unk>; see `generate`."""
     weights = log_probs.astype(np.float64)
     weights[UNK] = -np.inf
     if top_k is not None and top_k < weights.size:

@@ -1,0 +1,23 @@
+"""Models over HTTP: scores, surprisals, next words, generation, tags, and OpenAI's completions.
+
+`settings`     what a server is told: addresses, limits
+`models`       the models that are served, and their replacement while requests run
+`work`         threads, time limits, and the batches that single sentences are scored in
+`fields`       the fields of each request
+`endpoints`    what each request gives
+`completions`  `/v1/completions` and the tokenizer that lm-evaluation-harness asks for
+`metrics`      counters for Prometheus
+`openapi`      the description of all of it
+`app`          the ASGI application: limits, errors, dispatch
+`serving`      processes, signals, sockets
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from unrolled.errors import MissingExtraError
+
+for _package in ("orjson", "starlette", "uvicorn"):
+    if find_spec(_package) is None:
+        raise MissingExtraError("server", _package)

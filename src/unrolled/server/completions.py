@@ -1,0 +1,402 @@
+"""`/v1/completions` as OpenAI's, and the tokenizer that lm-evaluation-harness asks a server for.
+
+Sentences in a prompt: it begins a sentence, so its first token is predicted after ``<s>``, which
+is not a token of the prompt. A newline ends the sentence: it is the token ``</s>``, predicted like
+any other, and the next sentence begins after it. The prompt's own end predicts no ``</s>``. A
+literal ``<s>`` (token 1) begins a sentence too, and is not predicted: its log-probability is null.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from unrolled.errors import SettingError
+from unrolled.language_models.generation import draw, greedy
+from unrolled.language_models.protocol import LanguageModel, require_normalised
+from unrolled.language_models.sentences import encode_sentences, sentence_starts
+from unrolled.server.alignment import token_spans
+from unrolled.server.answers import RefusedError
+from unrolled.server.endpoints import check_lengths, likeliest_ids
+from unrolled.server.fields import CompletionFields
+from unrolled.server.models import ServedModel
+from unrolled.server.settings import ServerSettings
+from unrolled.text.vocabulary import BOS, EOS, UNK
+
+Array = np.ndarray[Any, Any]
+Work = Iterator[Any]
+
+MAX_PROMPTS = 1024
+_SPACE = "\u2581"
+
+
+def encode_text(model: LanguageModel, text: str) -> list[int]:
+    """The tokens of a text, which may be several lines; see the module."""
+    options, lines = model.text_options, text.split("\n")
+    ids = encode_sentences(model.vocabulary, lines, options)
+    starts = sentence_starts(model.vocabulary, lines, options, ids)
+    inner = np.ones(ids.size, bool)
+    inner[starts[:-1]] = False
+    inner[-1] = False  # the end of the text is no </s>
+    found: list[int] = ids[inner].tolist()
+    return found
+
+
+def decode_ids(model: LanguageModel, ids: Sequence[int]) -> str:
+    """The text of tokens; `encode_text` gives the same tokens for it, of words."""
+    return "".join(pieces_of(model, ids))
+
+
+def pieces_of(model: LanguageModel, ids: Sequence[int], before: str = "") -> list[str]:
+    """What each token adds to the text, white space before a word included.
+
+    Args:
+        before: the text that they follow.
+    """
+    found: list[str] = []
+    fresh = before == "" or before[-1].isspace()
+    words = model.text_options.tokens == "word"
+    rest = b""
+    for id in ids:
+        word = model.vocabulary.word(id)
+        if id == EOS:
+            piece = "\n"
+        elif words or id in (UNK, BOS):
+            piece = word if fresh or not words else " " + word
+        elif model.text_options.tokens == "byte":
+            rest += bytes([int(word[3:5], 16)]) if len(word) == 6 else word.encode()
+            piece = _whole_characters(rest)
+            rest = rest[len(piece.encode()) :] if piece else rest
+            piece = piece.replace(_SPACE, " ")
+        else:
+            piece = word.replace(_SPACE, " ")
+            piece = piece.lstrip(" ") if fresh and model.text_options.tokens != "char" else piece
+        found.append(piece)
+        fresh = piece.endswith(("\n", " ")) or (fresh and not piece)
+    return found
+
+
+def _whole_characters(data: bytes) -> str:
+    """The text of bytes, empty while the last character is incomplete."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        return "" if len(data) < 4 and error.reason == "unexpected end of data" else "\ufffd"
+
+
+@dataclass
+class _Prompt:
+    """A prompt: its tokens, its text, and the piece of the text that each token is."""
+
+    ids: list[int]
+    text: str
+    pieces: list[str]
+
+
+def _prompts(model: LanguageModel, given: Any, limits: ServerSettings) -> list[_Prompt]:
+    """The prompts of a request: a text, a list of texts, token ids, or lists of them."""
+    what = "prompt is no text, list of texts, list of token ids, or list of such lists"
+    if type(given) is str:
+        given = [given]
+    if type(given) is not list or not given:
+        raise SettingError(what)
+    if type(given[0]) is int:
+        given = [given]
+    if len(given) > MAX_PROMPTS:
+        raise RefusedError(
+            413, f"prompt has {len(given):,} texts, allowed are {MAX_PROMPTS:,}",
+            hint="Send them in several requests",
+        )  # fmt: skip
+    found = []
+    for one in given:
+        if type(one) is str:
+            check_lengths(model, [one], limits)
+            ids = encode_text(model, one)
+            found.append(_Prompt(ids, one, _text_pieces(model, one, ids)))
+        elif type(one) is list and all(type(id) is int for id in one):
+            if len(one) > limits.max_sentence:
+                raise RefusedError(
+                    413, f"a prompt has {len(one):,} tokens, allowed are {limits.max_sentence:,}"
+                )
+            _check_ids(model, one)
+            pieces = pieces_of(model, one)
+            found.append(_Prompt(one, "".join(pieces), pieces))
+        else:
+            raise SettingError(what)
+    return found
+
+
+def _check_ids(model: LanguageModel, ids: Sequence[int]) -> None:
+    size = len(model.vocabulary)
+    for id in ids:
+        if not 0 <= id < size:
+            raise SettingError(f"token {id} is outside the vocabulary, 0 to {size - 1}")
+
+
+def _text_pieces(model: LanguageModel, text: str, ids: Sequence[int]) -> list[str]:
+    """The text cut after each token, so that all pieces together are the text again."""
+    if not ids:
+        return []
+    ends: list[int] = []
+    at = 0
+    waiting = iter(ids)
+    for number, line in enumerate(text.split("\n")):
+        if number:
+            next(waiting)  # the newline's
+            ends.append(at)
+        own = encode_text(model, line)
+        for _ in own:
+            next(waiting)
+        words = model.vocabulary.words(own)
+        tokens = _surface(model, line, words)
+        spans = token_spans(line, tokens, model.text_options)
+        ends += [at + end for _, end in spans]
+        at += len(line) + 1
+    ends[-1] = len(text)
+    starts = [0, *ends[:-1]]
+    return [text[start:end] for start, end in zip(starts, ends, strict=True)]
+
+
+def _surface(model: LanguageModel, line: str, words: list[str]) -> list[str]:
+    """The tokens of a line as written: also those that the vocabulary lacks."""
+    from unrolled.language_models.sentences import words_of
+
+    written = words_of(line, model.text_options)
+    return written if len(written) == len(words) else words
+
+
+def _log_probs(model: LanguageModel, ids: Sequence[int], threads: int) -> Array:
+    """Log-probability of each token of a prompt, (T,) float32; NaN of <s>."""
+    whole: list[int] = [BOS]
+    places: list[int] = []
+    for id in ids:
+        if id == BOS and whole[-1] != BOS:
+            whole += [] if whole[-1] == EOS else [EOS]
+        elif id != BOS and whole[-1] == EOS:
+            whole.append(BOS)
+        if id != BOS or whole[-1] != BOS:
+            whole.append(id)
+        places.append(len(whole) - 1)
+    if whole[-1] != EOS:
+        whole.append(EOS)
+    with model.use_threads(threads):
+        scores = model.checked(model.log_probs(np.array(whole, np.int32)))
+    found = scores[places]
+    found[np.array(ids, np.int64) == BOS] = np.nan
+    return found
+
+
+def _state_of(model: LanguageModel, ids: Sequence[int]) -> Any:
+    state = model.start()
+    for id in ids:
+        state = _after(model, state, id)
+    return state
+
+
+def _after(model: LanguageModel, state: Any, id: int) -> Any:
+    return model.start() if id in (BOS, EOS) else model.advance(state, id)
+
+
+class _Logged:
+    """The tokens of a choice with their log-probabilities and alternatives."""
+
+    def __init__(self, model: LanguageModel, count: int) -> None:
+        self.model, self.count = model, count
+        self.tokens: list[str] = []
+        self.log_probs: list[float | None] = []
+        self.top: list[dict[str, float] | None] = []
+        self.offsets: list[int] = []
+
+    def add(self, piece: str, offset: int, id: int, log_prob: float, row: Array | None) -> None:
+        """One token; ``row`` (V,) is the distribution that it comes from."""
+        self.tokens.append(piece)
+        self.offsets.append(offset)
+        if math.isnan(log_prob):
+            self.log_probs.append(None)
+            self.top.append(None)
+            return
+        log_prob = max(log_prob, -1e5)  # as a number: OpenAI's clients expect one
+        self.log_probs.append(log_prob)
+        top = {}
+        if row is not None:
+            for best in likeliest_ids(row, self.count):
+                top[self.model.vocabulary.word(best)] = float(row[best])
+            # The same number as above, whichever way the model came to it.
+            top[self.model.vocabulary.word(id)] = log_prob
+        self.top.append(top)
+
+    def record(self) -> dict[str, Any]:
+        return {"tokens": self.tokens, "token_logprobs": self.log_probs,
+                "top_logprobs": self.top, "text_offset": self.offsets}  # fmt: skip
+
+
+def complete(
+    served: ServedModel, asked: CompletionFields, limits: ServerSettings, prompt: Any, stop: Any
+) -> Work:
+    """Every choice as it ends; while they stream, pieces of them: (number, piece, reason)."""
+    model = served.language_model("completions")
+    require_normalised(model, "completions")
+    prompts = _prompts(model, prompt, limits)
+    stops = _stops(stop)
+    _check_size(asked, limits, len(prompts))
+    for number, one in enumerate(prompts):
+        echoed = None
+        if asked.echo:
+            echoed = yield from _echo(model, one, asked.logprobs, limits)
+        state = None
+        for copy in range(asked.n):
+            logged = _Logged(model, asked.logprobs or 0)
+            if echoed is not None:
+                for name in ("tokens", "log_probs", "top", "offsets"):
+                    getattr(logged, name).extend(getattr(echoed, name))
+            if state is None and asked.max_tokens:
+                state = _state_of(model, one.ids)
+                yield None
+            index = number * asked.n + copy
+            yield from _choice(model, one, state, asked, (index, copy, stops, logged))
+
+
+def _echo(model: LanguageModel, prompt: _Prompt, count: int | None, limits: ServerSettings) -> Any:
+    """The prompt's own tokens, with log-probabilities if they are asked for."""
+    logged = _Logged(model, count or 0)
+    if count is None:
+        return logged
+    scores = _log_probs(model, prompt.ids, limits.threads).tolist() if prompt.ids else []
+    state, offset = model.start(), 0
+    for id, piece, score in zip(prompt.ids, prompt.pieces, scores, strict=True):
+        row = None
+        if count and id != BOS:
+            row = model.checked(model.next_log_probs(state))
+            yield None
+        logged.add(piece, offset, id, score, row)
+        offset += len(piece)
+        if count:
+            state = _after(model, state, id)
+    return logged
+
+
+def _choice(
+    model: LanguageModel, prompt: _Prompt, state: Any, asked: CompletionFields,
+    more: tuple[int, int, list[str], _Logged],
+) -> Work:  # fmt: skip
+    """One completion of a prompt."""
+    index, copy, stops, logged = more
+    text, reason, used = "", "length", 0
+    if asked.echo:
+        yield {"index": index, "piece": prompt.text}
+    seed = None if asked.seed is None else [asked.seed, copy]
+    random = np.random.default_rng(seed)
+    for _ in range(asked.max_tokens):
+        row = model.checked(model.next_log_probs(state))
+        if asked.temperature == 0:
+            id = greedy(row)
+        else:
+            id = draw(row, asked.temperature, None, random)
+        used += 1
+        if id == EOS:
+            reason = "stop"
+            if asked.logprobs is not None:
+                logged.add("", len(prompt.text) + len(text), id, float(row[id]), row)
+            break
+        piece = pieces_of(model, [id], (prompt.text + text)[-1:])[0]
+        if asked.logprobs is not None:
+            offset = len(text) + (len(prompt.text) if asked.echo else 0)
+            logged.add(piece, offset, id, float(row[id]), row)
+        ended = _stopped(text, piece, stops)
+        if ended is not None:
+            yield {"index": index, "piece": ended[len(text) :]}
+            text, reason = ended, "stop"
+            break
+        text += piece
+        yield {"index": index, "piece": piece}
+        state = model.advance(state, id)
+    whole = (prompt.text if asked.echo else "") + text
+    yield {"index": index, "text": whole, "reason": reason if asked.max_tokens else "length",
+           "logprobs": None if asked.logprobs is None else logged.record(),
+           "prompt_tokens": len(prompt.ids) if copy == 0 else 0,
+           "completion_tokens": used}  # fmt: skip
+
+
+def _stopped(text: str, piece: str, stops: list[str]) -> str | None:
+    """The text up to the first stop, if one is complete now."""
+    whole = text + piece
+    places = [whole.find(stop) for stop in stops]
+    found = [place for place in places if place >= 0]
+    return whole[: min(found)] if found else None
+
+
+def _stops(given: Any) -> list[str]:
+    if given is None:
+        return []
+    found = [given] if type(given) is str else given
+    if type(found) is not list or len(found) > 16 or not all(type(one) is str for one in found):
+        raise SettingError("stop is no text or list of up to 16 texts")
+    return [one for one in found if one]
+
+
+def _check_size(asked: CompletionFields, limits: ServerSettings, prompts: int) -> None:
+    words = asked.max_tokens * asked.n * prompts
+    if words > max(limits.max_words, prompts):  # one for each prompt is always allowed
+        raise SettingError(
+            f"the request asks for {words:,} tokens, allowed are {limits.max_words:,}",
+            hint="Lower max_tokens, n or the number of prompts",
+        )
+
+
+def completion_record(served: ServedModel, choices: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The answer with all choices."""
+    prompt = sum(choice["prompt_tokens"] for choice in choices)
+    completion = sum(choice["completion_tokens"] for choice in choices)
+    return {
+        **header(served.name),
+        "choices": [
+            {"index": choice["index"], "text": choice["text"], "logprobs": choice["logprobs"],
+             "finish_reason": choice["reason"]}
+            for choice in choices
+        ],
+        "usage": {"prompt_tokens": prompt, "completion_tokens": completion,
+                  "total_tokens": prompt + completion},
+    }  # fmt: skip
+
+
+def header(name: str) -> dict[str, Any]:
+    """What every object of an answer begins with."""
+    return {"id": f"cmpl-{uuid.uuid4().hex}", "object": "text_completion",
+            "created": int(time.time()), "model": name}  # fmt: skip
+
+
+def tokenizer_info(model: LanguageModel, limits: ServerSettings) -> dict[str, Any]:
+    """What vLLM's ``/tokenizer_info`` gives."""
+    return {
+        "tokenizer_class": "unrolled",
+        "bos_token": "<s>",
+        "eos_token": "</s>",
+        "unk_token": "<unk>",
+        "model_max_length": limits.max_sentence,
+        "vocab_size": len(model.vocabulary),
+    }
+
+
+def tokenize(model: LanguageModel, text: Any, limits: ServerSettings) -> dict[str, Any]:
+    """What vLLM's ``/tokenize`` gives: the tokens of a text, without <s> and </s> around it."""
+    if type(text) is not str:
+        raise SettingError("prompt is no text")
+    check_lengths(model, [text], limits)
+    ids = encode_text(model, text)
+    return {"tokens": ids, "count": len(ids), "max_model_len": limits.max_sentence}
+
+
+def detokenize(model: LanguageModel, ids: Any, limits: ServerSettings) -> dict[str, Any]:
+    """What vLLM's ``/detokenize`` gives: the text of tokens."""
+    if type(ids) is not list or not all(type(id) is int for id in ids):
+        raise SettingError("tokens is no list of token ids")
+    if len(ids) > limits.max_sentence:
+        raise RefusedError(413, f"tokens has {len(ids):,} ids, allowed are {limits.max_sentence:,}")
+    _check_ids(model, ids)
+    return {"prompt": decode_ids(model, ids)}
