@@ -2,8 +2,9 @@
 
     python tests/torture/run.py --seed 1 --minutes 60 [--slow] [--keep FILE.json]
 
-Hostile headers of model files, faults of the system, signals, kills and little memory take turns
-until the time is over. The exit code is 1 if anything broke a promise of SECURITY.md.
+Hostile headers and damaged arrays of model files, faults of the system, signals, kills and little
+memory take turns until the time is over. The exit code is 1 if anything broke a promise of
+SECURITY.md.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from torture.commands import QUICK, SLOW, write_inputs
+from torture.damaged_arrays import try_damaged_arrays
 from torture.faults import build_library, try_faults
 from torture.figures import Figures
 from torture.headers import try_headers
@@ -39,6 +41,7 @@ def torture(figures: Figures, seed: int, minutes: float, slow: bool) -> None:
             print("there is no C compiler: faults of the system are not tried")
         while time.monotonic() < until:
             try_headers(figures, rng, 1000)
+            try_damaged_arrays(figures, rng, 200, Path("torture-failures"))
             for one in rng.sample(list(commands), len(commands)):
                 if time.monotonic() > until:
                     break

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
 import random
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from torture import damaged_arrays
 from torture.commands import QUICK, write_inputs
+from torture.damaged_arrays import try_damaged_arrays
 from torture.faults import KINDS, build_library, try_faults
 from torture.figures import Figures
 from torture.headers import try_headers
@@ -29,6 +33,26 @@ def test_hostile_headers() -> None:
     try_headers(figures, random.Random(1), 300)
     assert figures.failures == []
     assert figures.tried == {"hostile headers": 300}
+
+
+def test_damaged_arrays() -> None:
+    figures = Figures()
+    try_damaged_arrays(figures, random.Random(1), 40)
+    assert figures.failures == []
+
+
+def test_reading_past_a_guarded_array_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def careless(path: Path, *, at_end: bool) -> None:
+        array = damaged_arrays.guarded(np.arange(3.0), at_end=at_end)
+        ctypes.string_at(array.ctypes.data + (array.nbytes if at_end else -1), 1)
+
+    monkeypatch.setattr(damaged_arrays, "ask", careless)
+    for at_end in (True, False):
+        found = damaged_arrays.outcome(tmp_path / "model", tmp_path / "log", at_end=at_end)
+        assert found is not None
+        assert found.startswith("ends with -11")
 
 
 def test_faults(inputs: Path, tmp_path: Path) -> None:
