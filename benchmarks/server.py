@@ -129,7 +129,9 @@ def _sentences(path: Path) -> list[str]:
 def _memory(process: int) -> int:
     """Resident bytes that are the process's own."""
     with open(f"/proc/{process}/status") as lines:  # noqa: PTH123
-        found = {line.split(":")[0]: line.split()[1] for line in lines if line.startswith("RssAnon")}
+        found = {
+            line.split(":")[0]: line.split()[1] for line in lines if line.startswith("RssAnon")
+        }
     return int(found["RssAnon"]) * 1024
 
 

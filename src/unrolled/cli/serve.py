@@ -10,8 +10,8 @@ from unrolled.cli.settings_options import with_settings
 from unrolled.server.settings import ServerSettings
 
 _SHOWN = (
-    "host", "port", "workers", "threads", "cors", "token_file", "queue", "max_body",
-    "max_sentences", "max_sentence", "max_words", "time_limit", "grace", "reload",
+    "host", "port", "workers", "threads", "cors", "token_file", "queue", "connections", "max_body",
+    "max_sentences", "max_sentence", "max_tokens", "max_words", "time_limit", "grace", "reload",
 )  # fmt: skip
 
 

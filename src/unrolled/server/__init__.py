@@ -9,6 +9,7 @@
 `metrics`      counters for Prometheus
 `openapi`      the description of all of it
 `app`          the ASGI application: limits, errors, dispatch
+`protocol`     connections, and their limits
 `serving`      processes, signals, sockets
 """
 
@@ -18,6 +19,6 @@ from importlib.util import find_spec
 
 from unrolled.errors import MissingExtraError
 
-for _package in ("orjson", "starlette", "uvicorn"):
+for _package in ("orjson", "starlette", "uvicorn", "httptools"):
     if find_spec(_package) is None:
         raise MissingExtraError("server", _package)

@@ -12,6 +12,7 @@ from unrolled.errors import FormatError, UnrolledError
 Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
+_LONGEST = 1000  # characters of an error that quotes what was sent
 _JSON = (b"content-type", b"application/json")
 _KINDS = {
     400: "invalid_request_error",
@@ -98,6 +99,7 @@ def status_of(error: UnrolledError) -> int:
 def error_record(message: str, status: int) -> dict[str, Any]:
     """An error in the form that OpenAI's clients read."""
     kind = _KINDS.get(status, _KINDS[400])
+    message = message if len(message) <= _LONGEST else message[:_LONGEST] + "..."
     return {"error": {"message": message, "type": kind, "param": None, "code": status}}
 
 

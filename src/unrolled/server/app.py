@@ -15,7 +15,7 @@ import orjson
 from starlette.middleware.cors import CORSMiddleware
 from starlette.staticfiles import StaticFiles
 
-from unrolled.errors import TextError, UnrolledError
+from unrolled.errors import SettingError, TextError, UnrolledError
 from unrolled.server import openapi
 from unrolled.server.answers import (
     Answer,
@@ -26,12 +26,13 @@ from unrolled.server.answers import (
     json_answer,
     text_answer,
 )
+from unrolled.server.endpoints import score_record
 from unrolled.server.metrics import Metrics
 from unrolled.server.models import ServedModels
 from unrolled.server.routes import GETS as MODEL_GETS
 from unrolled.server.routes import PAGE_FILES, POSTS, Context, fast_sentence
 from unrolled.server.settings import ServerSettings
-from unrolled.server.work import SentenceBatches, Workers
+from unrolled.server.work import SentenceBatches, Workers, late
 
 log = logging.getLogger("unrolled.server")
 
@@ -42,11 +43,26 @@ GETS: dict[str, Callable[[Any, str], Any]] = {
 PAGE = Path(__file__).with_name("page")
 TOKEN_VARIABLE = "UNROLLED_TOKEN"
 _OPEN = ("/health", "/", *PAGE_FILES)  # that need no token
-_BODY_SECONDS = 10.0  # that a body may take to arrive
+_LONGEST_FIELD = 100  # characters of a field's name
+_LONG_BODIES = 4  # bodies of the largest size that may be there at a time
 
 Scope = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 Send = Callable[[Mapping[str, Any]], Awaitable[None]]
+
+
+class _Request:
+    """A request that comes in.
+
+    Attributes:
+        entered: whether it counts among those that run. held: bytes of its body that are counted.
+    """
+
+    __slots__ = ("entered", "held", "receive", "scope")
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        self.scope, self.receive = scope, receive
+        self.entered, self.held = False, 0
 
 
 class Application:
@@ -64,8 +80,10 @@ class Application:
         self.metrics = Metrics(names, metrics_file, row, settings.workers)
         self.workers = Workers(settings.threads)
         self.batches = SentenceBatches(self.workers, self._scored)
-        self.running = self.pending_bytes = 0
-        self.stopping = False
+        self.running = self.held_bytes = 0
+        self._shed = error_answer(
+            busy(f"the server has {settings.queue} requests to answer already")
+        )
         self._token = read_token(settings)
         self._page = StaticFiles(directory=PAGE, html=True)
         self._reloading: asyncio.Task[None] | None = None
@@ -113,42 +131,60 @@ class Application:
     async def _request(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = time.monotonic()
         path, model = _model_of_path(scope["path"])
-        name = path if path in POSTS or path in GETS else "page" if _is_page(path) else "other"
-        if name == "page":
+        if _is_page(path):
             await self._send_page(scope, receive, send)
             return
+        request = _Request(scope, receive)
         status = 500
-        self.running += 1
-        self.metrics.add("running")
         try:
-            answer = await self._answer(scope, receive, path, model, began)
+            answer = await self._answer(request, path, model, began)
             status = answer.status
             await answer.send(send)
         finally:
-            self.running -= 1
-            self.metrics.add("running", -1)
+            self._leave(request)
+            name = path if path in POSTS or path in GETS else "other"
             self.metrics.answered(name, status, time.monotonic() - began)
 
     async def _answer(
-        self, scope: Scope, receive: Receive, path: str, model: str, began: float
+        self, request: _Request, path: str, model: str, began: float
     ) -> Answer | StreamedAnswer:
         try:
-            self._admit(scope, path)
-            if scope["method"] in ("GET", "HEAD"):
+            self._admit(request.scope, path)
+            if request.scope["method"] != "POST":
                 return self._get(path, model)
-            return await self._post(scope, receive, path, model, began)
+            if self.running >= self.settings.queue:
+                return self._shed
+            async with asyncio.timeout(self.settings.time_limit):
+                body = await self._body(request)
+                if self.running >= self.settings.queue:
+                    return self._shed
+                self._enter(request)
+                return await self._post(request, path, model, body, began)
         except UnrolledError as error:
             return error_answer(error)
+        except TimeoutError:
+            return error_answer(late() if request.entered else _slow_body())
         except Exception:
             log.exception("an error of the server itself")
             sentence = "the server failed at this request; its log says why"
             return json_answer(error_record(sentence, 500), 500)
 
+    def _enter(self, request: _Request) -> None:
+        request.entered = True
+        self.running += 1
+        self.metrics.add("running")
+
+    def _leave(self, request: _Request) -> None:
+        self.held_bytes -= request.held
+        if request.entered:
+            self.running -= 1
+            self.metrics.add("running", -1)
+
     def _admit(self, scope: Scope, path: str) -> None:
         """Refuse what may not come in.
 
         Raises:
-            RefusedError: no such path or method, no token, the server stops or has too much to do.
+            RefusedError: no such path or method, or no token.
         """
         allowed = ["GET", "HEAD"] * (path in GETS) + ["POST"] * (path in POSTS)
         if not allowed:
@@ -160,11 +196,6 @@ class Application:
             )  # fmt: skip
         if self._token is not None and path not in _OPEN:
             self._check_token(scope)
-        if path in POSTS and self.running > self.settings.queue:
-            raise RefusedError(
-                429, f"the server has {self.settings.queue} requests to answer already",
-                hint="Try again in a second", headers=[(b"retry-after", b"1")],
-            )  # fmt: skip
 
     def _check_token(self, scope: Scope) -> None:
         given = _header(scope, b"authorization")
@@ -183,22 +214,20 @@ class Application:
         return json_answer(found)
 
     async def _post(
-        self, scope: Scope, receive: Receive, path: str, model: str, began: float
+        self, request: _Request, path: str, model: str, body: dict[str, Any], began: float
     ) -> Answer | StreamedAnswer:
-        body = await self._body(scope, receive)
         if model and "model" not in body:
             body["model"] = model
         if path == "/score":
             sentence = fast_sentence(body)
             if sentence is not None and 4 * len(sentence) <= self.settings.max_sentence:
                 return await self._score(body, sentence)
-        context = Context(self, body, began + self.settings.time_limit, _accepts(scope))
-        return await POSTS[path].answer(context)
+        scope, deadline = request.scope, began + self.settings.time_limit
+        accepts = _header(scope, b"accept").decode("latin-1")
+        return await POSTS[path].answer(Context(self, body, deadline, accepts, request.receive))
 
     async def _score(self, body: Mapping[str, Any], sentence: str) -> Answer:
         """The short way for one sentence: scored in a batch with those of other requests."""
-        from unrolled.server.endpoints import score_record
-
         served = self.models.get(body.get("model", ""))
         served.language_model("score")
         found = await self.batches.submit(served, sentence)
@@ -206,63 +235,56 @@ class Application:
 
     # -- bodies ----------------------------------------------------------------------------------
 
-    async def _body(self, scope: Scope, receive: Receive) -> dict[str, Any]:
+    async def _body(self, request: _Request) -> dict[str, Any]:
         """The JSON object of a request.
 
         Raises:
-            RefusedError: it is too long, comes too slowly, or is not JSON.
+            RefusedError: it is too long. TextError: it is no JSON object.
         """
-        kind = _header(scope, b"content-type").split(b";")[0].strip().lower()
+        kind = _header(request.scope, b"content-type").split(b";")[0].strip().lower()
         if kind != b"application/json":
             shown = kind.decode("latin-1")[:100]
             raise RefusedError(
                 415, f"Content-Type is {shown!r}, allowed is application/json",
                 hint="With curl: -H 'Content-Type: application/json'",
             )  # fmt: skip
-        message = await receive()
+        message = await request.receive()
         data = message.get("body", b"")
         if message.get("more_body") or len(data) > self.settings.max_body:
-            data = await self._long_body(scope, receive, data)
+            data = await self._long_body(request, message)
         try:
             found = orjson.loads(data)
         except orjson.JSONDecodeError as error:
             raise TextError(f"the body is not JSON: {error}") from None
         if type(found) is not dict:
             raise TextError("the body is not a JSON object", hint='Send {"field": value}')
+        if any(len(name) > _LONGEST_FIELD for name in found):
+            name = next(name for name in found if len(name) > _LONGEST_FIELD)
+            raise SettingError(f"there is no field {name[:_LONGEST_FIELD]!r}...")
         return found
 
-    async def _long_body(self, scope: Scope, receive: Receive, first: bytes) -> bytes:
+    async def _long_body(self, request: _Request, first: Mapping[str, Any]) -> bytes:
+        """A body of several parts, which begins with this one."""
         most = self.settings.max_body
-        length = _header(scope, b"content-length")
+        length = _header(request.scope, b"content-length")
         if length.isdigit() and int(length) > most:
             raise _too_long(int(length), most)
-        parts, size = [first], len(first)
-        self.pending_bytes += size
-        try:
-            async with asyncio.timeout(_BODY_SECONDS):
-                while True:
-                    if size > most:
-                        raise _too_long(size, most)
-                    if self.pending_bytes > 4 * most:
-                        raise RefusedError(
-                            429, "the server is reading other long requests",
-                            hint="Try again in a second", headers=[(b"retry-after", b"1")],
-                        )  # fmt: skip
-                    message = await receive()
-                    if message["type"] == "http.disconnect":
-                        raise RefusedError(400, "the request ended before its body")
-                    part = message.get("body", b"")
-                    parts.append(part)
-                    size += len(part)
-                    self.pending_bytes += len(part)
-                    if not message.get("more_body"):
-                        return b"".join(parts)
-        except TimeoutError:
-            raise RefusedError(
-                408, f"the body took longer than {_BODY_SECONDS:g} s to arrive"
-            ) from None
-        finally:
-            self.pending_bytes -= size
+        parts: list[bytes] = []
+        message = first
+        while True:
+            part = message.get("body", b"")
+            parts.append(part)
+            request.held += len(part)
+            self.held_bytes += len(part)
+            if request.held > most:
+                raise _too_long(request.held, most)
+            if self.held_bytes > _LONG_BODIES * most:
+                raise busy("the server works on other long requests")
+            if not message.get("more_body"):
+                return b"".join(parts)
+            message = await request.receive()
+            if message["type"] == "http.disconnect":
+                raise RefusedError(400, "the request ended before its body")
 
     async def _send_page(self, scope: Scope, receive: Receive, send: Send) -> None:
         from starlette.exceptions import HTTPException
@@ -334,8 +356,14 @@ def _is_page(path: str) -> bool:
     return path == "/" or path in PAGE_FILES
 
 
-def _accepts(scope: Scope) -> str:
-    return _header(scope, b"accept").decode("latin-1")
+def busy(what: str) -> RefusedError:
+    """The error of a request that comes while there is too much to do."""
+    headers = [(b"retry-after", b"1")]
+    return RefusedError(429, what, hint="Try again in a second", headers=headers)
+
+
+def _slow_body() -> RefusedError:
+    return RefusedError(408, "the body took longer to arrive than the server allows")
 
 
 def _header(scope: Scope, name: bytes) -> bytes:

@@ -129,6 +129,12 @@ def _prompts(model: LanguageModel, given: Any, limits: ServerSettings) -> list[_
             found.append(_Prompt(one, "".join(pieces), pieces))
         else:
             raise SettingError(what)
+    total = sum(len(one.ids) for one in found)
+    if total > 5 * limits.max_tokens:
+        raise RefusedError(
+            413, f"the prompts have {total:,} tokens, allowed are {5 * limits.max_tokens:,}",
+            hint="Send them in several requests",
+        )  # fmt: skip
     return found
 
 
@@ -196,6 +202,7 @@ def _state_of(model: LanguageModel, ids: Sequence[int]) -> Any:
     state = model.start()
     for id in ids:
         state = _after(model, state, id)
+        yield None
     return state
 
 
@@ -256,8 +263,7 @@ def complete(
                 for name in ("tokens", "log_probs", "top", "offsets"):
                     getattr(logged, name).extend(getattr(echoed, name))
             if state is None and asked.max_tokens:
-                state = _state_of(model, one.ids)
-                yield None
+                state = yield from _state_of(model, one.ids)
             index = number * asked.n + copy
             yield from _choice(model, one, state, asked, (index, copy, stops, logged))
 

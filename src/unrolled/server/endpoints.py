@@ -46,6 +46,7 @@ _BITS = 1 / math.log(2)
 # Characters that are scored before others may have their turn.
 _SHARED_SLICE, _NET_SLICE = 200_000, 10_000
 MAX_GRADIENT_WORDS = 200
+MAX_CONTEXT = 1000  # words that are read step by step
 
 
 def score(served: ServedModel, asked: ScoreFields, limits: ServerSettings) -> Work:
@@ -90,9 +91,11 @@ def surprisal(served: ServedModel, asked: SurprisalFields, limits: ServerSetting
     """The surprisal of every word, with the likeliest alternatives if they are asked for."""
     model = served.language_model("surprisal")
     texts = asked.texts()
-    check_lengths(model, texts, limits)
+    check_total(model, texts, limits)
     if asked.alternatives:
         require_normalised(model, "alternatives")
+        for text in texts:
+            _short_context(model, text)
     found = []
     for some in _slices(served, texts):
         for text, words in zip(some, _word_records(model, some, limits.threads), strict=True):
@@ -172,7 +175,7 @@ def likeliest_ids(log_probs: Any, count: int) -> list[int]:
 def next_words(served: ServedModel, asked: PredictFields, limits: ServerSettings) -> Work:
     """The likeliest next words."""
     model = served.language_model("predict")
-    check_lengths(model, [asked.context], limits)
+    _short_context(model, asked.context)
     found = predict(model, asked.context, asked.count)
     words = [{"word": word, "probability": probability} for word, probability in found]
     yield {"model": served.name, "context": asked.context, "words": words}
@@ -181,11 +184,10 @@ def next_words(served: ServedModel, asked: PredictFields, limits: ServerSettings
 def generate(served: ServedModel, asked: GenerateFields, limits: ServerSettings) -> Work:
     """Words drawn one by one; then all of them as one text."""
     model = served.language_model("generate")
-    check_lengths(model, [asked.context], limits)
+    words = _short_context(model, asked.context)
     if asked.max_words > limits.max_words:
         raise SettingError(f"max_words is {asked.max_words}, allowed are 1 to {limits.max_words}")
     seed = asked.seed if asked.seed is not None else secrets.randbits(32)
-    words = words_of(asked.context, model.text_options)
     drawn = draw_words(
         model, words, max_words=asked.max_words, temperature=asked.temperature, top_k=asked.top_k,
         seed=seed,
@@ -212,7 +214,7 @@ def rank(served: ServedModel, asked: RankFields, limits: ServerSettings) -> Work
     texts = list(asked.sentences or ())
     if len(texts) < 2:
         raise SettingError(f"sentences has {len(texts)} texts, needed are two or more to rank")
-    check_lengths(model, texts, limits)
+    check_total(model, texts, limits)
     found: list[dict[str, Any]] = []
     for some in _slices(served, texts):
         for text, words in zip(some, _word_records(model, some, limits.threads), strict=True):
@@ -233,9 +235,13 @@ def tag(served: ServedModel, asked: TagFields, limits: ServerSettings) -> Work:
     inputs: list[Any] = [asked.sentence] if given[0] else list(asked.sentences or ())
     if asked.words is not None:
         inputs = [list(asked.words)]
-    for text in inputs:
-        if len(text) > 10 * limits.max_sentence:
-            raise _too_long(len(text), "characters", 10 * limits.max_sentence)
+    size = sum(map(len, inputs))
+    if size > 8 * limits.max_tokens:
+        raise RefusedError(
+            413,
+            f"the sentences have {size:,} characters, allowed are {8 * limits.max_tokens:,}",
+            hint="Send them in several requests",
+        )
     found = []
     for some in _slices(served, inputs):
         found += [_tagged_record(text, tagged) for text, tagged in
@@ -314,7 +320,10 @@ def _nbest_lists(given: Any, limits: ServerSettings) -> NbestLists:
         if type(own) is not list or not own:
             raise SettingError("it needs hypotheses, a list of at least one",
                                where=f"lists[{number}]")  # fmt: skip
-        names.append(str(one.get("id", number)))
+        name = one.get("id", number)
+        if type(name) not in (str, int):
+            raise SettingError("its id is no text", where=f"lists[{number}]")
+        names.append(str(name))
         sizes.append(len(own))
         hypotheses += own
     if len(hypotheses) > limits.max_sentences:
@@ -413,6 +422,40 @@ def check_lengths(model: LanguageModel, texts: Sequence[str], limits: ServerSett
         count = len(words_of(text, model.text_options)) if len(text) <= 8 * most else len(text)
         if count > most:
             raise _too_long(count, "tokens", most)
+
+
+def check_total(model: LanguageModel, texts: Sequence[str], limits: ServerSettings) -> None:
+    """Refuse more than is answered word by word.
+
+    Raises:
+        RefusedError: too many tokens (413).
+    """
+    check_lengths(model, texts, limits)
+    most = limits.max_tokens
+    if 4 * sum(map(len, texts)) + len(texts) <= most:
+        return
+    count = 0
+    for text in texts:
+        count += len(words_of(text, model.text_options)) + 1
+        if count > most:
+            raise RefusedError(
+                413,
+                f"the sentences have more than {most:,} tokens, which is what is answered word by "
+                "word",
+                hint="Send them in several requests",
+            )
+
+
+def _short_context(model: LanguageModel, text: str) -> list[str]:
+    """The words of a context, which is read step by step.
+
+    Raises:
+        RefusedError: it has too many (413).
+    """
+    words = words_of(text, model.text_options) if len(text) < 100 * MAX_CONTEXT else []
+    if len(words) > MAX_CONTEXT or (text and len(text) >= 100 * MAX_CONTEXT):
+        raise _too_long(len(words) or len(text), "tokens", MAX_CONTEXT)
+    return words
 
 
 def _too_long(count: int, what: str, most: int) -> RefusedError:

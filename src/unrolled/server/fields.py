@@ -136,7 +136,7 @@ class CompletionFields(RequestFields):
     n: int = setting(1, "Completions of each prompt.", minimum=1, maximum=128)
     logprobs: int | None = setting(
         None, "Give log-probabilities, and so many of the likeliest at each place.", minimum=0,
-        maximum=100,
+        maximum=20,
     )  # fmt: skip
     echo: bool = setting(False, "Give the prompt too.")
     stream: bool = setting(False, "Send pieces as they are drawn.")

@@ -32,7 +32,7 @@ from unrolled.server.fields import (
 from unrolled.server.metrics import Metrics
 from unrolled.server.models import ServedModel, ServedModels
 from unrolled.server.settings import ServerSettings
-from unrolled.server.work import Workers
+from unrolled.server.work import Receive, Workers
 from unrolled.version import __version__
 
 PAGE_FILES = ("/index.html", "/page.css", "/page.js")
@@ -61,13 +61,14 @@ class Context:
 
     Attributes:
         app: the application. body: its JSON. deadline: on the monotonic clock.
-        accepts: its header Accept.
+        accepts: its header Accept. receive: what comes after its body.
     """
 
     app: Host
     body: dict[str, Any]
     deadline: float
     accepts: str
+    receive: Receive
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,9 @@ class Post:
         work = self.work(served, asked, app.settings, *more)
         if getattr(asked, "stream", False):
             return await _streamed(context, served, work, _generated_piece)
-        return json_answer(await app.workers.result(served, work, context.deadline))
+        return json_answer(
+            await app.workers.result(served, work, context.deadline, context.receive)
+        )
 
 
 class PostCompletions(Post):
@@ -128,7 +131,7 @@ class PostCompletions(Post):
                 context, served, work, lambda item: _completion_piece(head, item)
             )
         choices = []
-        async for items in app.workers.items(served, work, context.deadline):
+        async for items in app.workers.items(served, work, context.deadline, context.receive):
             choices += [item for item in items if "text" in item]
         return json_answer(completions.completion_record(served, choices))
 
@@ -164,7 +167,7 @@ async def _streamed(
     context: Context, served: ServedModel, work: Any, shape: Callable[[Any], Any]
 ) -> StreamedAnswer:
     """An answer that goes on while the work does; errors before its first piece are raised."""
-    items = context.app.workers.items(served, work, context.deadline)
+    items = context.app.workers.items(served, work, context.deadline, context.receive)
     lines = "ndjson" in context.accepts
     first = await anext(items, None)
 

@@ -18,6 +18,7 @@ import uvicorn
 from unrolled.errors import SettingError
 from unrolled.server.app import Application, read_token, with_cors
 from unrolled.server.models import ServedModels, named_paths
+from unrolled.server.protocol import protocol_class
 from unrolled.server.settings import ServerSettings
 from unrolled.settings import configure
 
@@ -108,10 +109,10 @@ class _Server(uvicorn.Server):
 def _run(made: Application, settings: ServerSettings, bound: socket.socket) -> None:
     """Serve in this process."""
     logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(message)s", level=logging.INFO)
-    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     config = uvicorn.Config(
         with_cors(made, settings),
-        http="httptools" if _installed("httptools") else "h11",
+        http=protocol_class(settings.connections, settings.time_limit + 1),
         loop="uvloop" if _installed("uvloop") else "asyncio",
         ws="none",
         lifespan="on",

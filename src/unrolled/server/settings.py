@@ -39,10 +39,14 @@ class ServerSettings:
         "Requests of a process at a time; more are refused with 429 until one has been answered.",
         minimum=1,
     )
+    connections: int = setting(2000, "Connections of a process at a time.", minimum=1)
     max_body: int = setting(8 << 20, "Bytes of a request's body.", minimum=1024)
     max_sentences: int = setting(100_000, "Sentences of a request.", minimum=1)
     max_sentence: int = setting(10_000, "Tokens of a sentence.", minimum=1)
-    max_words: int = setting(1000, "Words that a request may have generated.", minimum=1)
+    max_tokens: int = setting(
+        20_000, "Tokens of a request that is answered word by word.", minimum=1
+    )
+    max_words: int = setting(10_000, "Words that a request may have generated.", minimum=1)
     time_limit: float = setting(
         30.0, "Seconds that a request may take, its arrival included.", above=0
     )

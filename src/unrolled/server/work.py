@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -19,10 +19,13 @@ from unrolled.server.answers import RefusedError
 from unrolled.server.models import ServedModel
 
 SLICE_SECONDS = 0.02  # that a request works before the next one may
+SLOTS = 16  # requests that are worked on in turn; each holds what it has found so far
+_PATIENCE = 5  # slices after which it is worth to know whether the client is still there
 BATCH_SENTENCES = 512  # single sentences that are scored at a time
 BATCH_CHARACTERS = 100_000
 
 Work = Iterator[Any]
+Receive = Callable[[], Awaitable[Any]]
 
 
 class Workers:
@@ -37,6 +40,7 @@ class Workers:
         self._many = ThreadPoolExecutor(threads, "model")
         self._one = ThreadPoolExecutor(1, "net")
         self._short = ThreadPoolExecutor(1, "sentences")
+        self._slots = asyncio.Semaphore(SLOTS)
 
     def pool(self, served: ServedModel, *, short: bool = False) -> ThreadPoolExecutor:
         """Where a model works."""
@@ -44,27 +48,41 @@ class Workers:
             return self._one
         return self._short if short else self._many
 
-    async def items(self, served: ServedModel, work: Work, deadline: float) -> AsyncIterator[Any]:
+    async def items(
+        self, served: ServedModel, work: Work, deadline: float, receive: Receive
+    ) -> AsyncIterator[list[Any]]:
         """What the work yields, in lists, as it comes.
 
+        Args:
+            receive: of the request; it tells when the client has gone.
+
         Raises:
-            RefusedError: the time is over.
+            RefusedError: the time is over, or the client has gone.
         """
         loop, pool = asyncio.get_running_loop(), self.pool(served)
-        ended = False
-        while not ended:
-            found, ended = await loop.run_in_executor(pool, _advance, work, deadline)
-            if found:
-                yield found
+        gone: asyncio.Future[Any] | None = None
+        ended, slices = False, 0
+        async with self._slots:
+            try:
+                while not ended:
+                    found, ended = await loop.run_in_executor(pool, _advance, work, deadline)
+                    if found:
+                        yield found
+                    slices += 1
+                    if slices == _PATIENCE:
+                        gone = asyncio.ensure_future(receive())
+                    elif gone is not None and gone.done():
+                        raise RefusedError(499, "the client has gone")
+            finally:
+                if gone is not None:
+                    gone.cancel()
 
-    async def result(self, served: ServedModel, work: Work, deadline: float) -> Any:
-        """The last thing that the work yields.
-
-        Raises:
-            RefusedError: the time is over.
-        """
+    async def result(
+        self, served: ServedModel, work: Work, deadline: float, receive: Receive
+    ) -> Any:
+        """The last thing that the work yields; see `items`."""
         last = None
-        async for items in self.items(served, work, deadline):
+        async for items in self.items(served, work, deadline, receive):
             last = items[-1]
         return last
 
