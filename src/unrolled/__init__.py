@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from unrolled.ngram.model import NgramModel as NgramModel
     from unrolled.ngram.training import train_ngram as train_ngram
     from unrolled.ngram.training import train_on_counts as train_on_counts
+    from unrolled.scale.training import train_ngram_file as train_ngram_file
     from unrolled.server.app import app as app
     from unrolled.server.serving import serve as serve
     from unrolled.tagging.data.columns import TaggedSentence as TaggedSentence
@@ -133,6 +134,7 @@ _HOMES = {
     "surprisals": "language_models.scoring",
     "train_net": "neural.training",
     "train_ngram": "ngram.training",
+    "train_ngram_file": "scale.training",
     "train_on_counts": "ngram.training",
     "train_tagger": "tagging.training",
     "tune_weights": "ngram.editing.mixing",

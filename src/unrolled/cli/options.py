@@ -25,6 +25,20 @@ ModelPath = Annotated[
 ]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Where to write.", show_default=False)]
 Threads = Annotated[int, typer.Option(help="Threads.", min=1)]
+Memory = Annotated[
+    str | None,
+    typer.Option(
+        help="Memory to use, such as 4G; by default three quarters of what is free. What a large "
+        "text needs beyond it goes to temporary files.",
+        show_default=False,
+    ),
+]
+Temporary = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder for temporary files; by default that of the output.", show_default=False
+    ),
+]
 Device = Annotated[
     str, typer.Option(help="Where nets compute: auto (a GPU if there is one), cpu or cuda.")
 ]

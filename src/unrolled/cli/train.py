@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +14,9 @@ from unrolled.errors import MissingExtraError, SettingError
 from unrolled.ngram.estimation.config import NgramConfig
 from unrolled.settings import check_settings, divide, record_of, setting, settings_of
 from unrolled.text.options import TextOptions, VocabularyLimits
+
+if TYPE_CHECKING:
+    from unrolled.storage.loading import StoredModel
 
 app = typer.Typer(help="Train a model.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -53,6 +57,8 @@ def ngram(
     texts: shared.Texts,
     output: shared.Output,
     settings: dict[str, Any],
+    memory: shared.Memory = None,
+    temporary: shared.Temporary = None,
     threads: shared.Threads = 2,
 ) -> None:
     """Train an n-gram model on text.
@@ -80,11 +86,13 @@ def ngram(
                 f"--{name.replace('_', '-')} does not go with --from-counts",
                 hint="Give a list: --vocabulary",
             )
-    with Stages(source_bytes(texts) or 0) as stages:
+    with contextlib.ExitStack() as stack:
+        stages = stack.enter_context(Stages(source_bytes(texts) or 0))
         chosen |= {
             "weights": run.weights or None, "threads": threads, "report": stages.stage,
             "progress": stages.bytes_read,
         }  # fmt: skip
+        model: StoredModel
         if run.from_counts:
             from unrolled.ngram.training import train_on_counts
             from unrolled.text.vocabulary import Vocabulary
@@ -93,18 +101,21 @@ def ngram(
             given = None if words is None else Vocabulary.from_words(dict.fromkeys(words))
             model = train_on_counts(texts, vocabulary=given, options=options, **chosen)
         else:
-            from unrolled.ngram.training import train_ngram
+            from unrolled.scale.training import ngram_training
 
-            model = train_ngram(
-                texts, options=options, min_count=limits.min_count,
-                max_size=limits.vocabulary_size, words=shared.read_words(limits.vocabulary),
-                **chosen,
+            training = ngram_training(
+                texts, memory=memory, temporary=temporary or output.absolute().parent,
+                options=options, min_count=limits.min_count, max_size=limits.vocabulary_size,
+                words=shared.read_words(limits.vocabulary), **chosen,
             )  # fmt: skip
+            model = stack.enter_context(training)
         if run.quantize:
             from unrolled.ngram.editing.quantization import quantize
+            from unrolled.ngram.model import NgramModel
+            from unrolled.storage.loading import require_kind
 
             stages.stage("quantizing")
-            model = quantize(model, threads=threads)
+            model = quantize(require_kind(model, NgramModel, "quantizing"), threads=threads)
         model.provenance["settings"] |= {"vocabulary": limits.vocabulary, **record_of(run)}
         stages.stage(f"writing {output}")
         save_model(model, output)

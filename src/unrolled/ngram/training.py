@@ -73,7 +73,7 @@ def train_ngram(
     if report is not None:
         report("reading text")
     corpus = read_corpus(
-        _repeated(sources, weights),
+        repeated(sources, weights),
         texts=texts,
         options=options,
         vocabulary=vocabulary,
@@ -91,7 +91,7 @@ def train_ngram(
     return model
 
 
-def _repeated(sources: Any, weights: Sequence[int] | None) -> Any:
+def repeated(sources: Any, weights: Sequence[int] | None) -> Any:
     """Each source as often as its weight says."""
     if weights is None:
         return sources
@@ -116,6 +116,16 @@ def ngram_config(settings: dict[str, Any]) -> NgramConfig:
     return config
 
 
+def corpus_record(corpus: Corpus, crc32: int) -> dict[str, Any]:
+    """What a model file keeps of its text; ``crc32`` is that of the ids."""
+    return {
+        "tokens": corpus.tokens,
+        "sentences": corpus.sentences,
+        "unknown": int(corpus.word_counts[UNK]),
+        "ids_crc32": f"{crc32:08x}",
+    }
+
+
 def train_on_corpus(
     corpus: Corpus,
     config: NgramConfig,
@@ -132,14 +142,8 @@ def train_on_corpus(
     if corpus.tokens == 0:
         raise TextError("the text is empty: there is nothing to count")
     vocabulary = corpus.vocabulary
-    provenance = {
-        "text": {
-            "tokens": corpus.tokens,
-            "sentences": corpus.sentences,
-            "unknown": int(corpus.word_counts[UNK]),
-            "ids_crc32": _checksum(corpus.ids),
-        }
-    }
+    crc32 = zlib.crc32(corpus.ids.view(np.uint8).data)
+    provenance = {"text": corpus_record(corpus, crc32)}
     return_memory()
     counts = count_ngrams(
         corpus.take_ids(), config.order, len(vocabulary), threads=threads, report=report
@@ -211,7 +215,3 @@ def train_on_counts(
         config, options or TextOptions(), VocabularyLimits(), texts=sources, threads=threads
     )
     return model
-
-
-def _checksum(ids: Any) -> str:
-    return f"{zlib.crc32(ids.view(np.uint8)):08x}"

@@ -1,10 +1,11 @@
-"""Memory: what the C library keeps when it is freed, and what a limited process has left."""
+"""Memory: what the C library keeps when it is freed, and how much is left to take."""
 
 from __future__ import annotations
 
 import ctypes
 import mmap
 import platform
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -69,3 +70,52 @@ def require_address_space(size: int, purpose: str) -> None:
             f"{max(left, 0) / 1e6:.0f} MB are left",
             hint="Allow this process more (ulimit -v)",
         )
+
+
+def free_memory() -> int:
+    """Bytes that this process may still take: of the machine, or of its control group if fewer.
+
+    Raises:
+        OSError: the system does not tell.
+    """
+    free = [_available()]
+    for folder, limit, usage, cache in _control_groups():
+        with suppress(OSError, ValueError):  # "max" where there is no limit
+            most, used = (int((folder / name).read_text()) for name in (limit, usage))
+            lines = (folder / "memory.stat").read_text().splitlines()
+            statistics = dict(line.split() for line in lines)
+            free.append(max(most - used + int(statistics.get(cache, 0)), 0))
+    return min(free)
+
+
+def resident_memory() -> int:
+    """Bytes of this process that are in memory; 0 where the system does not tell."""
+    with suppress(OSError, ValueError, IndexError):
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return pages * mmap.PAGESIZE
+    return 0
+
+
+def _available() -> int:
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) << 10
+    raise OSError("the system does not tell how much memory is available")
+
+
+def _control_groups() -> Iterator[tuple[Path, str, str, str]]:
+    """This process's control groups and those above them, with the names of their files."""
+    root = Path("/sys/fs/cgroup")
+    with suppress(OSError, ValueError):
+        for line in Path("/proc/self/cgroup").read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            if controllers not in ("", "memory"):
+                continue
+            names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+            if not controllers:
+                names = ("memory.max", "memory.current", "inactive_file")
+            top = root / controllers
+            folder = top / path.lstrip("/")
+            for group in (folder, *folder.parents):
+                if group.is_relative_to(top):
+                    yield (group, *names)

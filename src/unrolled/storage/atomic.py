@@ -134,15 +134,23 @@ def _create_locked(path: Path) -> int | None:
 
 
 def _remove_abandoned(folder: Path) -> None:
-    """Remove temporary files whose process was killed: those that nobody has locked."""
+    """Remove temporary files and folders whose process was killed: those that nobody has locked."""
+    for path, _ in abandoned(folder):
+        with contextlib.suppress(OSError):
+            path.unlink()
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def abandoned(folder: Path) -> Iterator[tuple[Path, int]]:
+    """Temporary files and folders that nobody had locked, with the descriptors that now do."""
     if sys.platform == "win32":
         return
     for path in folder.glob(".unrolled-*.tmp"):
         with contextlib.suppress(OSError):
-            file = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+            file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                path.unlink()
+                yield path, file
             finally:
                 os.close(file)
 

@@ -141,7 +141,7 @@ def arrays_under(prefix: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
     }
 
 
-def prefixed(prefix: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
+def prefixed(prefix: str, arrays: Mapping[str, Any]) -> dict[str, Any]:
     """The same arrays, with a prefix before each name; `arrays_under` is the inverse."""
     return {prefix + name: array for name, array in arrays.items()}
 

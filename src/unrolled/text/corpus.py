@@ -23,6 +23,7 @@ import numpy.typing as npt
 from unrolled.errors import SettingError
 from unrolled.runtime.memory import mapped_copy
 from unrolled.runtime.threads import run_ahead
+from unrolled.text.id_store import IdStore
 from unrolled.text.options import TextOptions
 from unrolled.text.sources import Block, Sources, text_blocks
 from unrolled.text.tokens import cut_blocks, read_blocks
@@ -69,6 +70,7 @@ def read_corpus(
     max_size: int | None = None,
     words: Iterable[str] | None = None,
     threads: int = 2,
+    store: IdStore | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Corpus:
     """Read a text as ids, with a given vocabulary or with its own.
@@ -85,6 +87,7 @@ def read_corpus(
         max_size: keep that many words at most, ``<unk> <s> </s>`` not counted.
         words: or a list that is the vocabulary, in this order; words that the text lacks stay.
         threads: threads that encode, while another reads.
+        store: holds the ids, in a file if they are many; then those of the corpus are none.
         progress: called with the bytes of the files read since the last call.
 
     Raises:
@@ -114,58 +117,64 @@ def read_corpus(
         blocks = cut_blocks(text_blocks(texts), options)
     if words is not None:
         vocabulary = Vocabulary.from_words(dict.fromkeys(words))
+    store = store or IdStore()
     if vocabulary is not None:
-        return _with_vocabulary(blocks, vocabulary, options.specials, threads)
-    corpus = _with_own_words(blocks, options.specials, (min_count, max_size), threads)
+        return _with_vocabulary(blocks, vocabulary, options.specials, store, threads)
+    corpus = _with_own_words(blocks, options.specials, (min_count, max_size), store, threads)
     if options.tokens == "word" and options.normalise != "nfkc":
         report_unicode_forms(corpus.vocabulary, corpus.word_counts)
     return corpus
 
 
 def _with_vocabulary(
-    blocks: Iterator[Block], vocabulary: Vocabulary, specials: str, threads: int
+    blocks: Iterator[Block], vocabulary: Vocabulary, specials: str, store: IdStore, threads: int
 ) -> Corpus:
     def encode(block: Block) -> tuple[npt.NDArray[np.int32], int, int, npt.NDArray[np.int64]]:
         found = vocabulary.encode_block(block.data, specials=specials, place=block.place)
         counts = np.bincount(found.ids, minlength=len(vocabulary))
         return mapped_copy(found.ids), found.sentences, found.oov, counts
 
-    pieces, sentences, oov = [np.empty(0, np.int32)], 0, 0
+    sentences, oov = 0, 0
     counts = np.zeros(len(vocabulary), np.int64)
     for ids, more_sentences, more_oov, more_counts in run_ahead(encode, blocks, threads):
-        pieces.append(ids)
+        store.append(ids)
         sentences += more_sentences
         oov += more_oov
         counts += more_counts
-    ids = np.concatenate(pieces)
-    return Corpus(ids, vocabulary, sentences, ids.size - sentences, oov, counts)
+    return Corpus(store.finish(), vocabulary, sentences, store.size - sentences, oov, counts)
 
 
 @dataclass
 class _CountedBlock:
-    """A block in the ids of the table that counted it, which got the words ``new`` from it."""
+    """A block that a table counted, which got the words ``new`` from it."""
 
     table: WordTable
-    ids: npt.NDArray[np.int32]
     sentences: int
     new: tuple[int, int]
 
 
 def _with_own_words(
-    blocks: Iterator[Block], specials: str, limits: tuple[int, int | None], threads: int
+    blocks: Iterator[Block],
+    specials: str,
+    limits: tuple[int, int | None],
+    store: IdStore,
+    threads: int,
 ) -> Corpus:
     from unrolled.text.word_table import WordTable
 
     own: dict[int, WordTable] = {}  # a thread's table, which thus sees blocks in their order
 
-    def count(block: Block) -> _CountedBlock:
+    def count(block: Block) -> tuple[_CountedBlock, npt.NDArray[np.int32]]:
         thread = threading.get_ident()
         table = own[thread] = own.get(thread) or WordTable()
         known = table.words
         ids = mapped_copy(table.count(block.data, specials, block.place))
-        return _CountedBlock(table, ids, table.last_sentences, (known, table.words))
+        return _CountedBlock(table, table.last_sentences, (known, table.words)), ids
 
-    counted = list(run_ahead(count, blocks, threads))
+    counted = []
+    for block, ids in run_ahead(count, blocks, threads):
+        counted.append(block)
+        store.append(ids)
     tables = list(own.values()) or [WordTable()]
     merged, merged_ids = _merge_tables(tables, counted)
     for table in tables:
@@ -179,13 +188,9 @@ def _with_own_words(
     np.add.at(counts, ranks, merged.counts)
     counts[[BOS, EOS]] += sentences
     final = {id(table): ranks[ids] for table, ids in zip(tables, merged_ids, strict=True)}
-    ids = np.empty(sum(block.ids.size for block in counted), np.int32)
-    filled = 0
-    for block in counted:
-        piece = ids[filled : filled + block.ids.size]
-        np.take(final[id(block.table)], block.ids, out=piece, mode="clip")
-        filled += piece.size
-    return Corpus(ids, merged.vocabulary(order), sentences, ids.size - sentences, oov, counts)
+    ids = store.finish([final[id(block.table)] for block in counted])
+    vocabulary = merged.vocabulary(order)
+    return Corpus(ids, vocabulary, sentences, store.size - sentences, oov, counts)
 
 
 def _merge_tables(

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import numpy as np
 
-from unrolled.errors import TextError, UnrolledWarning
 from unrolled.ngram.counts.counting import NgramCounts
 from unrolled.ngram.estimation import estimation_kernels as kernels
 from unrolled.ngram.estimation.config import NgramConfig
-from unrolled.ngram.estimation.smoothing import (
-    SMOOTHINGS,
-    NoClosedFormError,
-    Smoothing,
-    katz_ratios,
-)
+from unrolled.ngram.estimation.rules import Rules
 from unrolled.ngram.trie.shape import CHUNKS
 from unrolled.ngram.trie.table import NgramTable
 from unrolled.runtime.threads import even_slices, return_memory, run_slices
-from unrolled.text.vocabulary import BOS, UNK
+from unrolled.text.vocabulary import UNK
 
 Array = np.ndarray[Any, Any]
 Result = TypeVar("Result")
@@ -65,7 +58,8 @@ class _Estimator:
         self.config = config
         self.threads = threads
         self.report = report
-        self.smoothing: Smoothing = SMOOTHINGS[config.smoothing]
+        self.rules = Rules(config, counts.vocabulary_size)
+        self.smoothing = self.rules.smoothing
         self.suffixes = counts.suffixes
         if config.smoothing == "katz":  # its back-off weights need suffixes and probabilities
             self.probabilities = np.zeros(self.suffixes.size, np.float32)
@@ -74,8 +68,6 @@ class _Estimator:
         # A context's weight is written by the next order, so that its count can stand there before.
         self.backoffs = np.empty(int(counts.levels[-2]), np.float32)
         self.used = self.occurrences = np.empty(0, np.uint32)
-        self.discounts: list[list[float]] = []
-        self.predicted = counts.vocabulary_size - 1  # all words but <s>
 
     def run(self) -> Estimate:
         counts = self.counts
@@ -86,7 +78,7 @@ class _Estimator:
             if 1 < length < counts.order:
                 self._make_counts(length)
             if length == 1:
-                self._unigrams(self._counted(1))
+                self.probabilities[: counts.vocabulary_size] = self.rules.unigrams(self._counted(1))
             elif self.config.smoothing == "katz":
                 self._katz(length)
             elif self.config.smoothing == "stupid-backoff":
@@ -97,7 +89,7 @@ class _Estimator:
                 self._flatten(length)
         self.occurrences = self.used
         counts.release()
-        return Estimate(self._table(keep), self.discounts)
+        return Estimate(self._table(keep), self.rules.discounts)
 
     def _counted(self, length: int, out: Array | None = None) -> Array:
         """The counts that probabilities are made of."""
@@ -143,17 +135,6 @@ class _Estimator:
                 keep[self.counts.level(length)] = occurrences > self.config.cutoff(length)
         return keep
 
-    def _discounts(self, length: int, totals: Array) -> Array:
-        """D(0..3+) of one order, from its own counts of counts (8,) or from the fallback."""
-        formula = self.smoothing.discounts
-        if formula is None:
-            return np.zeros(4)
-        try:
-            return formula(totals)
-        except NoClosedFormError as lack:
-            self._fall_back(length, lack, f"discounts {self.config.discount_fallback}")
-            return np.array([0.0, *self.config.discount_fallback])
-
     def _count_of_counts(self, length: int) -> Array:
         """How many n-grams of ``length`` words >= 2 have the count 0, 1, ... 7; (8,) int64."""
         first = self.counts.first
@@ -166,19 +147,8 @@ class _Estimator:
 
         return sum(self._each(length, counted), np.zeros(8, np.int64))
 
-    def _fall_back(self, length: int, lack: NoClosedFormError, instead: str) -> None:
-        message = f"order {length}: {lack}, so {self.smoothing.title} has no closed form there"
-        if self.config.strict:
-            raise TextError(message, hint="Use more text, or leave out strict")
-        warnings.warn(f"{message}; using {instead}", UnrolledWarning, stacklevel=4)
-
     def _interpolate(self, length: int, cutoff: int) -> None:
-        discounts = self._discounts(length, self._count_of_counts(length))
-        self.discounts.append(discounts[1:].tolist())
-        extra = 0.0
-        if self.config.smoothing == "additive":
-            extra = self.config.delta * self._uniform_size()
-        weights = (discounts, self.smoothing.types_weight, extra)
+        weights = self.rules.interpolation(length, self._count_of_counts(length))
 
         def task(start: int, stop: int, base: int, used: Array, occurrences: Array) -> None:
             kernels.interpolate(
@@ -190,7 +160,7 @@ class _Estimator:
 
     def _katz(self, length: int) -> None:
         """Discounted probabilities; their back-off weights come last, from the logarithms."""
-        ratios = self._katz_ratios(length, self._count_of_counts(length))
+        ratios = self.rules.katz(length, self._count_of_counts(length))
         cutoff = self.config.cutoff(length)
 
         def task(start: int, stop: int, base: int, used: Array, occurrences: Array) -> None:
@@ -202,59 +172,11 @@ class _Estimator:
         self._each(length, task)
         self.backoffs[self.counts.level(length - 1)] = 1
 
-    def _katz_ratios(self, length: int, totals: Array) -> Array:
-        try:
-            ratios = katz_ratios(totals)
-        except NoClosedFormError as lack:
-            self._fall_back(length, lack, "the discounts of counts 1 to 3 as ratios")
-            ratios = np.ones(4)
-            ratios[0] = 0
-            for count, discount in enumerate(self.config.discount_fallback, 1):
-                ratios[min(count, 3)] = 1 - discount / count
-            ratios = np.append(ratios, 1.0)
-        self.discounts.append(ratios[1:-1].tolist())
-        return ratios
-
     def _relative(self, length: int) -> None:
         """Stupid back-off: plain relative frequencies, one factor for every step back."""
         self._interpolate(length, cutoff=0)  # what is cut off gives nothing to others
         above = self.counts.level(length - 1)
         self.backoffs[above] = self.config.backoff
-
-    def _uniform_size(self) -> int:
-        """Words that share the uniform distribution below order 1."""
-        return max(self.predicted, self.config.vocabulary_pad)
-
-    def _unigrams(self, used: Array) -> None:
-        """Order 1, in double precision: the vocabulary is small."""
-        used = used.astype(np.float64)
-        used[BOS] = 0  # it is never predicted
-        totals = np.bincount(used[used < 8].astype(np.int64), minlength=8)
-        totals[0] -= 1
-        if self.config.closed and used[UNK] == 0:
-            self.predicted -= 1
-        total = used.sum()
-        extra = 0.0
-        if self.config.smoothing == "katz":
-            ratios = self._katz_ratios(1, totals)
-            kept = used * ratios[np.minimum(used, ratios.size - 1).astype(np.int64)]
-        else:
-            discounts = self._discounts(1, totals)
-            self.discounts.append(discounts[1:].tolist())
-            kept = np.maximum(used - discounts[np.minimum(used, 3).astype(np.int64)], 0)
-            if self.config.smoothing == "additive":
-                extra = self.config.delta * self._uniform_size()
-            extra += self.smoothing.types_weight * np.count_nonzero(used)
-        reserved = total - kept.sum() + extra
-        probabilities = kept / (total + extra)
-        if self.config.interpolate_unigrams or self.config.smoothing == "additive":
-            probabilities += reserved / (total + extra) / self._uniform_size()
-        else:
-            probabilities[UNK] += reserved / (total + extra)
-        probabilities[BOS] = 0
-        if self.config.closed and used[UNK] == 0:
-            probabilities[UNK] = 0
-        self.probabilities[: used.size] = probabilities
 
     def _flatten(self, length: int) -> None:
         """Additive smoothing backs off to the uniform distribution at once (Lidstone's rule).
@@ -263,7 +185,7 @@ class _Estimator:
         after <s>, where a shorter context is all the history there is.
         """
         impossible = self.probabilities[UNK] == 0
-        self._set_except_starting(self.probabilities, length, 1 / self._uniform_size())
+        self._set_except_starting(self.probabilities, length, 1 / self.rules.uniform_size)
         if length == 1 and impossible:
             self.probabilities[UNK] = 0  # the vocabulary is closed
         if length > 1:
@@ -292,7 +214,7 @@ class _Estimator:
         table = table.select(keep) if keep.size else table
         if self.config.smoothing == "katz":
             suffixes = table.link_suffixes() if keep.size else self.suffixes
-            table.renew_backoffs(suffixes, None, self.predicted, threads=self.threads)
+            table.renew_backoffs(suffixes, None, self.rules.predicted, threads=self.threads)
         return table
 
 

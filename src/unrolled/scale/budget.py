@@ -1,0 +1,88 @@
+"""How much memory a run may use, and what it takes of memory and disk."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+from unrolled.errors import SettingError, UnrolledError
+from unrolled.runtime.memory import free_memory, resident_memory
+from unrolled.runtime.threads import return_memory
+
+UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+LEAST = 64 << 20  # bytes for n-grams without which there is no progress worth the name
+MARGIN = 48 << 20  # buffers, stacks, and what the C library keeps of freed memory
+
+
+def memory_bytes(memory: str | int | None) -> int:
+    """A budget in bytes: a number, or text such as ``4G``; three quarters of what is free for None.
+
+    Raises:
+        SettingError: it is no size, or the system does not tell what is free.
+
+    >>> memory_bytes("1.5G") == 3 << 29
+    True
+    """
+    if memory is None:
+        try:
+            return free_memory() * 3 // 4
+        except OSError as error:
+            raise SettingError(f"{error}", hint="Give a budget: --memory 4G") from None
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?", str(memory).strip().lower())
+    if found is None or float(found[1]) == 0:
+        raise SettingError(
+            f"memory is {memory!r} and must be a size above 0 such as '500M' or '4G'"
+        )
+    return int(float(found[1]) * UNITS[found[2]])
+
+
+def in_memory_bytes(order: int) -> int:
+    """Bytes a token of training in memory, measured on 57 M tokens (39 at order 5), rounded up."""
+    return 15 + 5 * order
+
+
+class Budget:
+    """Bytes of memory that the whole process may use.
+
+    >>> Budget("1G").total
+    1073741824
+    """
+
+    def __init__(self, memory: str | int | None) -> None:
+        self.total = memory_bytes(memory)
+
+    def room(self, what: str = "") -> int:
+        """What of it is left for n-grams.
+
+        Args:
+            what: what takes up the rest, for the message.
+
+        Raises:
+            SettingError: so little that nothing can be done with it.
+        """
+        return_memory()
+        resident = resident_memory()
+        room = self.total - resident - MARGIN
+        if room < LEAST:
+            needed = (resident + MARGIN + LEAST) / 1e6
+            raise SettingError(
+                f"the memory budget of {self.total / 1e6:.0f} MB is too small: at least "
+                f"{needed:.0f} MB are needed{what and f' with {what}'}",
+                hint=f"Give --memory {needed:.0f}M or more",
+            )
+        return room
+
+
+def check_disk(folder: Path, needed: int) -> None:
+    """Refuse work for which a disk has no room.
+
+    Raises:
+        UnrolledError: with what is needed and what is free.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise UnrolledError(
+            f"the disk is full: {needed:,} bytes are needed and {free:,} are free in {folder}",
+            hint="Free some space or give another folder: --temporary",
+        )

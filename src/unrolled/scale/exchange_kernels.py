@@ -1,0 +1,103 @@
+"""Kernels that carry numbers of n-grams to the n-grams one word longer that end in them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from unrolled.runtime.kernels import kernel
+
+Array = np.ndarray[Any, Any]
+
+
+@kernel
+def send(
+    sizes: Array,
+    low: int,
+    high: int,
+    preceding: Array,
+    values: Array,
+    part_of: Array,
+    cursors: Array,
+    rows: Array,
+) -> None:
+    """A row (word before, its n-gram's values) for each of ``preceding``, by the word's part.
+
+    Args:
+        sizes: (N,) how many words precede each n-gram, except those from ``low`` to ``high``, which
+            begin with <s>: nothing precedes them.
+        values: (N, C) uint32. part_of: (V,) the part that each word belongs to.
+        cursors: (parts,) where the rows of each part go in ``rows`` (M, 1 + C).
+    """
+    place = 0
+    for node in range(sizes.size):
+        if low <= node < high:
+            continue
+        for _ in range(sizes[node]):
+            word = preceding[place]
+            place += 1
+            target = cursors[part_of[word]]
+            cursors[part_of[word]] += 1
+            rows[target, 0] = word
+            for column in range(values.shape[1]):
+                rows[target, 1 + column] = values[node, column]
+
+
+@kernel
+def count_parts(preceding: Array, part_of: Array, counts: Array) -> None:
+    """counts[part] += 1 for the part of each word."""
+    for place in range(preceding.size):
+        counts[part_of[preceding[place]]] += 1
+
+
+@kernel
+def sort_by_word(words: Array, starts: Array, order: Array) -> None:
+    """order = the places of ``words`` by word, equal ones in order; ``starts`` (V + 1,) move on."""
+    for place in range(words.size):
+        word = words[place]
+        order[starts[word]] = place
+        starts[word] += 1
+
+
+@kernel
+def arrange(
+    rows: Array,
+    low: int,
+    starts: Array,
+    bigrams: Array,
+    first_words: Array,
+    descendants: Array,
+    places: Array,
+    grouped: Array,
+    out: Array,
+) -> None:
+    """Put the values of ``rows`` in the order of the n-grams that they were sent to.
+
+    Rows come by their n-gram's first word, and n-grams of one first word in their order; the
+    receivers lie by first word, then by the place of their bigram.
+
+    Args:
+        rows: (M, 1 + C) first word of the receiver, and values. low: the least first word.
+        starts: (words + 1,) where each first word's receivers begin.
+        bigrams: the bigrams by second word. first_words: less ``low``, descendants: how many
+            receivers, places: where they begin, each (bigrams,) in the model's order.
+        grouped: scratch, (M, C). out: (M, C).
+    """
+    cursors = starts.copy()
+    for row in range(rows.shape[0]):
+        word = rows[row, 0] - low
+        target = cursors[word]
+        cursors[word] = target + 1
+        for column in range(out.shape[1]):
+            grouped[target, column] = rows[row, 1 + column]
+    cursors = starts.copy()
+    for index in range(bigrams.size):
+        bigram = bigrams[index]
+        source = cursors[first_words[bigram]]
+        size = np.int64(descendants[bigram])
+        cursors[first_words[bigram]] = source + size
+        target = places[bigram]
+        for offset in range(size):
+            for column in range(out.shape[1]):
+                out[target + offset, column] = grouped[source + offset, column]

@@ -1,0 +1,124 @@
+"""The columns of all n-grams of a text, in files: what each phase leaves for the next."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unrolled.scale.windows import NgramColumns
+from unrolled.storage.columns import Column, CountColumn
+from unrolled.text.vocabulary import BOS
+
+Array = np.ndarray[Any, Any]
+
+
+class LevelFiles:
+    """Columns by length, see `NgramColumns`, and what the estimation of a length adds to them.
+
+    Attributes:
+        by_word: (order, V) int64: how many n-grams of each length each first word begins.
+        totals: (order + 1, 2, 8) counts of counts.
+    """
+
+    def __init__(self, folder: Path, order: int, by_word: Array, totals: Array) -> None:
+        self.folder, self.order = folder, order
+        self.by_word, self.totals = by_word, totals
+
+    def words(self, length: int) -> Column:
+        """Last words."""
+        return Column(self.folder / f"words-{length}", np.int32)
+
+    def occurrences(self, length: int) -> CountColumn:
+        """Counts as they occur."""
+        return CountColumn(self.folder / f"occurrences-{length}")
+
+    def adjusted(self, length: int) -> CountColumn:
+        """Numbers of distinct words before; length below the order."""
+        return CountColumn(self.folder / f"adjusted-{length}")
+
+    def children(self, length: int) -> CountColumn:
+        """Numbers of n-grams one word longer; length below the order."""
+        return CountColumn(self.folder / f"children-{length}")
+
+    def preceding(self, length: int) -> Column:
+        """The distinct words before, end to end; length below the order."""
+        return Column(self.folder / f"preceding-{length}", np.uint32)
+
+    def descendants(self, length: int) -> CountColumn:
+        """For each bigram, the n-grams of a length >= 3 that begin with it."""
+        return CountColumn(self.folder / f"descendants-{length}")
+
+    def log_probs(self, length: int) -> Column:
+        """Made by estimation: log-probabilities of the n-grams that the model keeps."""
+        return Column(self.folder / f"log_probs-{length}", np.float32)
+
+    def backoffs(self, length: int) -> Column:
+        """Made by estimation: log back-off weights of the contexts that the model keeps."""
+        return Column(self.folder / f"backoffs-{length}", np.float32)
+
+    def kept_words(self, length: int) -> Column:
+        """Made by estimation with cut-offs: last words of the n-grams that the model keeps."""
+        return Column(self.folder / f"kept_words-{length}", np.int32)
+
+    def kept_children(self, length: int) -> CountColumn:
+        """Made by estimation with cut-offs: numbers of n-grams kept after each context kept."""
+        return CountColumn(self.folder / f"kept_children-{length}")
+
+    def received(self, length: int, part: int, kind: str) -> Path:
+        """Rows that were sent to the n-grams of a length and a part."""
+        return self.folder / f"{kind}-{length}-{part}"
+
+    def sizes(self, length: int, words: tuple[int, int]) -> Array:
+        """(words,) int64, how many n-grams of a length begin with each word of a range."""
+        return self.by_word[length - 1, words[0] : words[1]]
+
+    def size(self, length: int) -> int:
+        """How many n-grams of a length there are."""
+        return int(self.by_word[length - 1].sum())
+
+    def starting(self, length: int, words: tuple[int, int]) -> tuple[int, int]:
+        """The n-grams that begin with <s>, counted from the first of a range of first words."""
+        if not words[0] <= BOS < words[1]:
+            return 0, 0
+        start = int(self.by_word[length - 1, words[0] : BOS].sum())
+        return start, start + int(self.by_word[length - 1, BOS])
+
+
+class LevelWriter:
+    """Writes `NgramColumns` one after another."""
+
+    def __init__(self, folder: Path, order: int, vocabulary_size: int) -> None:
+        self._by_word = np.zeros((order, vocabulary_size), np.int64)
+        self._by_word[0] = 1
+        self._filled = 0
+        self.files = LevelFiles(folder, order, self._by_word, np.zeros((order + 1, 2, 8), np.int64))
+        self._stack = ExitStack()
+        files, lengths, inner = self.files, range(2, order + 1), range(2, order)
+        opened = self._stack.enter_context
+        self._writers: dict[str, list[Any]] = {
+            "words": [opened(files.words(k).writer()) for k in lengths],
+            "occurrences": [opened(files.occurrences(k).writer()) for k in lengths],
+            "adjusted": [opened(files.adjusted(k).writer()) for k in inner],
+            "children": [opened(files.children(k).writer()) for k in inner],
+            "preceding": [opened(files.preceding(k).writer()) for k in inner],
+            "descendants": [opened(files.descendants(k + 1).writer()) for k in inner],
+        }
+
+    def append(self, columns: NgramColumns) -> None:
+        """Append the n-grams of the next first words."""
+        for name, writers in self._writers.items():
+            for writer, column in zip(writers, getattr(columns, name), strict=True):
+                writer.append(column)
+        count = columns.by_word.shape[1]
+        self._by_word[:, self._filled : self._filled + count] = columns.by_word
+        self._filled += count
+        self.files.totals += columns.totals
+
+    def __enter__(self) -> LevelWriter:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._stack.__exit__(*error)

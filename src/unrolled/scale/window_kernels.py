@@ -1,0 +1,118 @@
+"""Kernels that count the n-grams of windows.
+
+A window is one place of a text: the word before it and its next ``order`` words, order + 1 numbers
+in all. The windows of one first word lie together, so that a range of first words is counted alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from unrolled.runtime.kernels import kernel
+
+Array = np.ndarray[Any, Any]
+
+
+@kernel
+def gather(
+    ids: Array, start: int, stop: int, order: int, low: int, high: int, cursors: Array, out: Array
+) -> None:
+    """Copy the windows at ids[start:stop] whose first word is in [low, high) to that word's cursor.
+
+    ``cursors`` (high - low,) count windows; ``out`` holds order + 1 numbers for each window.
+    """
+    width = order + 1
+    for place in range(start, stop):
+        word = ids[place]
+        if low <= word < high:
+            target = cursors[word - low] * width
+            cursors[word - low] += 1
+            for offset in range(width):
+                out[target + offset] = ids[place - 1 + offset]
+
+
+@kernel
+def walk(
+    windows: Array,
+    positions: Array,
+    fresh: Array,
+    depth: Array,
+    start: int,
+    stop: int,
+    begin: int,
+    end: int,
+    bases: Array,
+    words: Array,
+    occurrences: Array,
+    adjusted: Array,
+    children: Array,
+    preceding_words: Array,
+    descendants: Array,
+    by_word: Array,
+    low: int,
+    seen: Array,
+) -> None:
+    """Columns of the n-grams of 2 words and more at the sorted windows [start, stop).
+
+    ``bases`` (order + 1,) holds the first row of each length; order 2 begins at 0. An n-gram is
+    preceded by a new word where that word was last ``seen`` (V,) before the n-gram's first window.
+
+    Args:
+        words, occurrences, adjusted, children: (G,) last word, count, number of distinct words
+            before (after <s>: the count), number of n-grams one word longer.
+        preceding_words: (order - 2, windows) the distinct words before, of lengths 2 to order - 1.
+        descendants: (order - 2, bigrams) how many n-grams of 3 to ``order`` words begin with each.
+        by_word: (order, first words) n-grams of each length >= 2 by their first word, from ``low``.
+    """
+    order = bases.size - 1
+    nodes = bases[:order].copy() - 1  # the current row of each length, from nodes[1] for bigrams
+    opened = np.zeros(order + 1, np.int64)
+    listed = np.zeros(order + 1, np.int64)
+    for index in range(start, stop):
+        place = np.int64(positions[index])
+        first = windows[place]
+        deepest = np.int64(depth[index])
+        for length in range(max(np.int64(fresh[index]), 2), deepest + 1):
+            node = nodes[length - 1] + 1
+            nodes[length - 1] = node
+            words[node] = windows[place + length - 1]
+            occurrences[node] = 0
+            adjusted[node] = 0
+            children[node] = 0
+            opened[length] = index
+            by_word[length - 1, first - low] += 1
+            if length > 2:
+                children[nodes[length - 2]] += 1
+                descendants[length - 3, nodes[1]] += 1
+            else:
+                for row in range(descendants.shape[0]):
+                    descendants[row, node] = 0
+        for length in range(2, deepest + 1):
+            occurrences[nodes[length - 1]] += 1
+        before = windows[place - 1]
+        if first == begin:
+            for length in range(2, deepest + 1):
+                adjusted[nodes[length - 1]] += 1
+        elif before != end:
+            last = np.int64(seen[before])
+            seen[before] = index
+            newest: Any = min(deepest, order - 1)
+            while newest >= 2 and last < opened[newest]:
+                adjusted[nodes[newest - 1]] += 1
+                preceding_words[newest - 2, listed[newest]] = before
+                listed[newest] += 1
+                newest -= 1
+
+
+@kernel
+def count_of_counts(
+    adjusted: Array, occurrences: Array, start: int, stop: int, totals: Array
+) -> None:
+    """totals[0, c] += 1 for each adjusted count c < 8, totals[1, c] += 1 for each occurrence."""
+    for node in range(start, stop):
+        if adjusted[node] < 8:
+            totals[0, adjusted[node]] += 1
+        if occurrences[node] < 8:
+            totals[1, occurrences[node]] += 1

@@ -1,0 +1,95 @@
+"""The ids of a text while it is read: in memory, or from some size on in a file."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from unrolled.storage.columns import Column, ColumnWriter
+
+Ids = npt.NDArray[np.int32]
+
+
+class IdStore:
+    """Pieces of ids, laid end to end.
+
+    Args:
+        limit: how many ids are held in memory at most; without one, all.
+        spill: makes the column that holds them once they are more.
+
+    Attributes:
+        size: how many ids there are.
+        column: where they are, or None while they are in memory.
+    """
+
+    def __init__(self, limit: int | None = None, spill: Callable[[], Column] | None = None) -> None:
+        self.size = 0
+        self.column: Column | None = None
+        self.crc32 = 0
+        self._limit, self._spill = limit, spill
+        self._pieces: list[Ids] = []
+        self._sizes: list[int] = []
+        self._writer: ColumnWriter | None = None
+
+    def append(self, piece: Ids) -> None:
+        """Append a piece, which the caller does not use again."""
+        self.size += piece.size
+        self._sizes.append(piece.size)
+        if self._writer is not None:
+            self._writer.append(piece)
+            return
+        self._pieces.append(piece)
+        if self._limit is not None and self._spill is not None and self.size > self._limit:
+            self.column = self._spill()
+            self._writer = self.column.writer()
+            for held in self._pieces:
+                self._writer.append(held)
+            self._pieces.clear()
+
+    def finish(self, mappings: list[Ids] | None = None) -> Ids:
+        """End reading: the ids in memory, (T,) int32; none where they are in a file.
+
+        Args:
+            mappings: for each piece the final id of each of its ids.
+        """
+        if self._writer is None:
+            ids = np.empty(self.size, np.int32)
+            filled = 0
+            for number, piece in enumerate(self._pieces):
+                part = ids[filled : filled + piece.size]
+                if mappings is None:
+                    part[:] = piece
+                else:
+                    np.take(mappings[number], piece, out=part, mode="clip")
+                filled += piece.size
+            self._pieces.clear()
+            return ids
+        self._writer.close()
+        self._writer = None
+        if mappings is None:
+            for block in self.blocks():
+                self.crc32 = zlib.crc32(block.view(np.uint8).data, self.crc32)
+        else:
+            self._rewrite(mappings)
+        return np.empty(0, np.int32)
+
+    def blocks(self) -> Iterator[Ids]:
+        """The ids in the file, a block at a time."""
+        assert self.column is not None
+        return self.column.chunks()
+
+    def _rewrite(self, mappings: list[Ids]) -> None:
+        assert self.column is not None
+        with self.column.path.open("r+b", buffering=0) as file:
+            for mapping, size in zip(mappings, self._sizes, strict=True):
+                piece: Any = np.empty(size, np.int32)
+                file.readinto(piece.view(np.uint8).data)
+                final = np.take(mapping, piece, mode="clip")
+                data = final.view(np.uint8).data
+                file.seek(-len(data), 1)
+                file.write(data)
+                self.crc32 = zlib.crc32(data, self.crc32)
