@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from unrolled.language_models.scoring import rank as rank
     from unrolled.language_models.scoring import score_sentences as score_sentences
     from unrolled.language_models.scoring import surprisals as surprisals
+    from unrolled.language_models.surprisal_table import surprisal_table as surprisal_table
     from unrolled.neural.model import NeuralModel as NeuralModel
     from unrolled.neural.training import train_net as train_net
     from unrolled.ngram.arpa.files import read_arpa as read_arpa
@@ -131,6 +132,7 @@ _HOMES = {
     "score_sentences": "language_models.scoring",
     "score_spans": "tagging.scoring.scores",
     "serve": "server.serving",
+    "surprisal_table": "language_models.surprisal_table",
     "surprisals": "language_models.scoring",
     "train_net": "neural.training",
     "train_ngram": "ngram.training",

@@ -192,12 +192,14 @@ def _convert(folder: Path) -> None:
 
 def _edit(folder: Path) -> None:
     from unrolled.language_models.generation import predict
+    from unrolled.language_models.surprisal_table import surprisal_table
     from unrolled.ngram.editing.mixing import mix, tune_weights
     from unrolled.ngram.editing.pruning import entropy_prune, filter_vocabulary
     from unrolled.ngram.model import load_ngram
 
     model = load_ngram(folder / "a.arpa", "compiling")
     predict(model, "a", 1)
+    list(surprisal_table(model, ["a a"]))
     entropy_prune(model, 1e-9, threads=1)
     filter_vocabulary(model, ["a"], threads=1)
     tune_weights([model, model], str(folder / "a.txt"), threads=1)

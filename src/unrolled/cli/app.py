@@ -20,6 +20,7 @@ COMMANDS = {
     "count": "train:count",
     "evaluate": "query:evaluate",
     "score": "query:score",
+    "surprisal": "surprisal:surprisal",
     "rank": "query:rank",
     "predict": "query:predict",
     "generate": "query:generate",

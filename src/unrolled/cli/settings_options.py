@@ -26,6 +26,9 @@ def option_for(known: Setting) -> Any:
     about: dict[str, Any] = {"help": known.help + choices + default, "show_default": False}
     names = dict.fromkeys((known.option, known.option.replace("normalise", "normalize")))
     if known.type is bool:
+        if known.default:  # only then there is a need for its opposite
+            about["help"] = known.help
+            names = {f"{name}/--no-{name[2:]}": None for name in names}
         return Annotated[bool | None, typer.Option(*names, **about)]
     if known.choices:
         about["autocompletion"] = lambda: list(known.choices)

@@ -181,7 +181,7 @@ def _words(sentences: Iterable[Any], what: str) -> list[tuple[str, ...]]:
     for number, sentence in enumerate(sentences, 1):
         where = f"sentence {number}"
         if isinstance(sentence, str):
-            hint = "Cut it with unrolled.tagging.data.tokeniser.tokenise"
+            hint = "Cut it with unrolled.text.tokeniser.tokenise"
             text = f"this is a text, and a list of {what} is needed"
             raise TextError(text, where=where, hint=hint)
         if isinstance(sentence, Mapping) or not isinstance(sentence, Iterable):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from unrolled.errors import SettingError
 from unrolled.tagging.data.rows import sentences_of_doc
-from unrolled.tagging.data.tokeniser import Token, sentences
+from unrolled.text.tokeniser import Token, sentences
 
 try:
     import spacy.language as _spacy

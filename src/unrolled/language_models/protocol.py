@@ -226,6 +226,18 @@ class LanguageModel(StoredModel):
                         state = self.advance(state, word)
             yield rows
 
+    def entropies(self, ids: Array) -> Array:
+        """Entropy of the distribution at each place of ids (T,), in nats; (T,) float64.
+
+        - sum_w p(w|h) log p(w|h), h the words before the place in its sentence; 0 at <s>.
+        """
+        rows = (_entropies_of(part) for part in self.all_log_probs(ids))
+        return np.concatenate([np.zeros(0), *rows])
+
+    def unigram_log_probs(self) -> Array | None:
+        """Log-probability of each word without context, (V,) float32; None where there is none."""
+        return None
+
     # -- sentences of text -----------------------------------------------------------------------
 
     def token_scores(
@@ -277,6 +289,14 @@ class LanguageModel(StoredModel):
                     hint="Check its file with unrolled info --verify, or train it again",
                 )
         return log_probs
+
+
+def _entropies_of(log_probs: Array) -> Array:
+    """Entropy of each row of (t, V) log-probabilities, (t,) float64 nats."""
+    possible = log_probs > -np.inf
+    logs = np.where(possible, log_probs, 0)
+    result: Array = 0 - np.einsum("tv,tv->t", np.exp(logs) * possible, logs, dtype=np.float64)
+    return result
 
 
 def _without_content(config: dict[str, Any]) -> dict[str, Any]:

@@ -123,6 +123,12 @@ class NeuralModel(LanguageModel):
                 rows[1:] = self.net.output.distribution(h[:, 0]).float().cpu().numpy()
             yield rows
 
+    def entropies(self, ids: Array) -> Array:
+        """Entropy of the distribution at each place of ids (T,), in nats; (T,) float64."""
+        steps = self._steps(ids)
+        batches = by_sentence(steps, MAX_PARTS, CHUNK_STEPS)
+        return self._of_outputs(ids.size, steps, batches, lambda h, _: self.net.output.entropies(h))
+
     def _apart(self, ids: Array, progress: Callable[[int], None] | None = None) -> Array:
         """Scores of sentences, of about equal length at a time."""
         steps = self._steps(ids)
@@ -131,7 +137,6 @@ class NeuralModel(LanguageModel):
     def _steps(self, ids: Array) -> Steps:
         return steps_of(np.clip(ids, 0, None) * (ids < len(self.vocabulary)))
 
-    @torch.inference_mode()
     def _scored(
         self,
         size: int,
@@ -139,7 +144,20 @@ class NeuralModel(LanguageModel):
         batches: Iterable[Batch],
         progress: Callable[[int], None] | None,
     ) -> Array:
-        scores = np.zeros(size, np.float32)
+        scores = self._of_outputs(size, steps, batches, self.net.output.log_probs, progress)
+        return scores.astype(np.float32)
+
+    @torch.inference_mode()
+    def _of_outputs(
+        self,
+        size: int,
+        steps: Steps,
+        batches: Iterable[Batch],
+        function: Callable[[Tensor, Tensor], Tensor],
+        progress: Callable[[int], None] | None = None,
+    ) -> Array:
+        """A function of the net's outputs (N, E) and the targets (N,) at each place; float64."""
+        scores = np.zeros(size)
         state: State = ()
         for batch in batches:
             if batch.fresh:
@@ -147,8 +165,8 @@ class NeuralModel(LanguageModel):
             h, state = self.net(self._tensor(batch.inputs), state)
             real = batch.steps >= 0
             rows = h[self._tensor(real)]
-            values = self.net.output.log_probs(rows, self._tensor(batch.targets[real]))
-            scores[steps.places[batch.steps[real]]] = values.float().cpu().numpy()
+            values = function(rows, self._tensor(batch.targets[real]))
+            scores[steps.places[batch.steps[real]]] = values.double().cpu().numpy()
             if progress is not None:
                 progress(len(values))
         return scores

@@ -21,6 +21,9 @@ from unrolled.text.vocabulary import BOS
 
 Array = np.ndarray[Any, Any]
 
+DISTRIBUTIONS = 256  # computed at a time for entropies
+IMPOSSIBLE = -1e6  # nats, in place of log 0 where 0 log 0 is wanted
+
 
 class OutputLayer(nn.Module):
     """What every output layer offers.
@@ -53,6 +56,11 @@ class OutputLayer(nn.Module):
     def distribution(self, h: Tensor) -> Tensor:
         """Exact log-probabilities of all words, (N, V)."""
         raise NotImplementedError
+
+    def entropies(self, h: Tensor) -> Tensor:
+        """Entropy of the next word in nats, (N,) float64, without gradients."""
+        parts = [_negative_entropy(self.distribution(part)) for part in h.split(DISTRIBUTIONS)]
+        return -torch.cat(parts).double()
 
     def init_unigram_bias(self, word_counts: Array) -> None:
         """Set the biases so that training begins at the unigram probabilities; (V,) counts."""
@@ -195,6 +203,23 @@ class ClassFactoredSoftmax(OutputLayer):
         totals = [torch.logsumexp(words[:, members], -1) for members in self.index.words_of_classes]
         return words + (of_class - torch.stack(totals, -1))[:, self.class_of]
 
+    @torch.no_grad()
+    def entropies(self, h: Tensor) -> Tensor:
+        """H(w) = H(c) + sum_c p(c) H(w | c), which takes a third of the time."""
+        if self.max_ent is not None:
+            return super().entropies(h)
+        members = torch.from_numpy(self.index.members).to(h.device)
+        weight, bias = self.weight[members], (self.bias + self.forbidden)[members]
+        sizes = np.diff(self.index.borders).tolist()
+        found = []
+        for rows in h.split(DISTRIBUTIONS):
+            of_class = torch.log_softmax(self._class_scores(rows), -1)
+            words = nn.functional.linear(rows, weight, bias).split(sizes, -1)
+            of_words = [_negative_entropy(torch.log_softmax(part, -1)) for part in words]
+            shares = of_class.exp() * torch.stack(of_words, -1)
+            found.append(-(_negative_entropy(of_class) + shares.sum(-1)).double())
+        return torch.cat(found)
+
     def init_unigram_bias(self, word_counts: Array) -> None:
         _set_to_logarithms(self.bias, word_counts)
         _set_to_logarithms(self.class_bias, np.bincount(self.class_of.cpu().numpy(), word_counts))
@@ -321,6 +346,12 @@ class AdaptiveSoftmax(OutputLayer):
         found: Tensor = self.layer.log_prob(h)
         none = found.new_full((len(found), 1), -math.inf)
         return torch.cat([found[:, :BOS], none, found[:, BOS:]], 1)
+
+
+def _negative_entropy(log_probs: Tensor) -> Tensor:
+    """Sum of p log p over the last axis."""
+    logs = log_probs.float().clamp(min=IMPOSSIBLE)
+    return (logs.exp() * logs).sum(-1)
 
 
 def _without_bos(targets: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ from unrolled.language_models.protocol import (
     require_normalised,
 )
 from unrolled.language_models.sentences import encode_sentences, sentence_starts, words_of
+from unrolled.ngram.query.entropies import entropies
 from unrolled.ngram.query.scoring_layout import work_arrays
 from unrolled.ngram.trie.layout import inverse_spreader
 from unrolled.ngram.trie.packed_trie import PackedTrie
@@ -148,6 +149,19 @@ class NgramModel(LanguageModel):
         inverse = inverse_spreader(self.trie.bits)
         _NEXT_DISTRIBUTION(*self._arrays, inverse, self._checked(state), result)
         return result
+
+    def entropies(self, ids: Array) -> Array:
+        """Entropy of the distribution at each place of ids (T,), in nats; (T,) float64.
+
+        Raises:
+            NotNormalisedError: stupid back-off.
+        """
+        require_normalised(self, "entropy")
+        return entropies(self.trie, checked_ids(ids))
+
+    def unigram_log_probs(self) -> Array:
+        """Log-probability of each word without context, (V,) float32."""
+        return self.trie.unigrams
 
     def _checked(self, state: Array) -> Array:
         if state.shape != (self.order,) or state.dtype != np.int64:

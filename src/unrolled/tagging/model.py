@@ -359,7 +359,7 @@ def _as_sentences(
         if isinstance(given, TaggedSentence):
             sentence = given
         elif isinstance(given, str):
-            from unrolled.tagging.data.tokeniser import tokenise
+            from unrolled.text.tokeniser import tokenise
 
             tokens = tokenise(given)
             where = tuple((token.start, token.end) for token in tokens)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 BLOCK_BYTES = 8 << 20
 MAX_LINE = 1 << 30
-_COMPRESSED = {".gz": "gzip", ".bz2": "bzip2", ".xz": "xz", ".zst": "Zstandard"}
+COMPRESSED = {".gz": "gzip", ".bz2": "bzip2", ".xz": "xz", ".zst": "Zstandard"}
 _JSON_LINES = {".jsonl", ".ndjson"}
 DAMAGE = (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, OSError)
 _DEFAULT_FIELD = "text"
@@ -119,7 +119,7 @@ def raw_blocks(
     for path in files_of(sources):
         name = "<stdin>" if path is None else str(path)
         suffixes = [] if path is None else [suffix.lower() for suffix in path.suffixes]
-        packed = suffixes.pop() if suffixes and suffixes[-1] in _COMPRESSED else None
+        packed = suffixes.pop() if suffixes and suffixes[-1] in COMPRESSED else None
         kind = suffixes[-1] if suffixes else ""
         if path is not None and kind == ".parquet" and packed is None and not plain:
             yield from _parquet_blocks(path, field or _DEFAULT_FIELD)
@@ -248,7 +248,7 @@ def damaged(error: BaseException, name: str, packed: str | None) -> TextError:
     """One of DAMAGE, met while reading a file, as a sentence."""
     if isinstance(error, OSError) and error.errno is not None:
         return TextError(f"the file cannot be read ({error.strerror})", where=name)
-    kind = _COMPRESSED[packed] if packed else "text"
+    kind = COMPRESSED[packed] if packed else "text"
     if isinstance(error, EOFError) or "ended before" in str(error):
         return TextError(f"the {kind} file ends too early", where=name, hint="Fetch it again")
     return TextError(f"the {kind} file is broken ({error})", where=name, hint="Fetch it again")

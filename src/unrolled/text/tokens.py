@@ -67,6 +67,51 @@ def tokenise(text: str | bytes, options: TextOptions | None = None) -> bytes:
     return _cut(_checked(Block(text, "<text>", 1), options), options)
 
 
+def normal_form(text: str, options: TextOptions) -> str:
+    """A text in the Unicode form and case that the options ask for, not yet split into tokens."""
+    if options.normalise != "none":
+        text = unicodedata.normalize(_FORMS[options.normalise], text)
+    return text.lower() if options.lower else text
+
+
+def piece_places(text: str, options: TextOptions) -> list[int]:
+    """Where each SentencePiece piece of a line begins, in characters of the line."""
+    # Its other forms of the answer differ between versions; this one is a protocol buffer, in which
+    # field 2 is a piece and, in that, field 1 its text and field 4 the byte at which it begins.
+    answer = _sentencepiece(options).encode(text, out_type="serialized_proto")
+    pieces = [dict(_fields(field)) for number, field in _fields(answer) if number == 2]
+    begins = [piece.get(4, 0) for piece in pieces if piece.get(1)]
+    data = text.encode(errors="replace")
+    if len(data) == len(text):
+        return begins
+    firsts = (np.frombuffer(data, np.uint8) & 0xC0) != 0x80
+    characters = np.append(np.cumsum(firsts) - 1, len(text))
+    return [int(characters[begin]) for begin in begins]
+
+
+def _fields(message: bytes) -> Iterator[tuple[int, Any]]:
+    """The fields of a protocol buffer of whole numbers and byte strings, with their numbers."""
+    at = 0
+
+    def number() -> int:
+        nonlocal at
+        value, shift = 0, 0
+        while True:
+            byte = message[at]
+            value |= (byte & 0x7F) << shift
+            at, shift = at + 1, shift + 7
+            if byte < 0x80:
+                return value
+
+    while at < len(message):
+        key = number()
+        value: Any = number()
+        if key & 7 == 2:
+            at += value
+            value = message[at - value : at]
+        yield key >> 3, value
+
+
 def iter_sentences(sources: Sources, options: TextOptions | None = None) -> Iterator[str]:
     """The lines of read_blocks as strings, tokens separated by white space, without line ends."""
     for block in read_blocks(sources, options):
@@ -143,15 +188,19 @@ def _spelt(data: bytes, characters: bool) -> bytes:
 
 
 def _pieces(data: bytes, options: TextOptions) -> bytes:
+    lines = data.decode().split("\n")
+    pieces = _sentencepiece(options).encode(lines, out_type=str)
+    return "\n".join(" ".join(line) for line in pieces).encode()
+
+
+def _sentencepiece(options: TextOptions) -> Any:
     try:
         import sentencepiece
     except ImportError:
         raise MissingExtraError("text", "sentencepiece") from None
-    processor = _processor(
+    return _processor(
         sentencepiece.SentencePieceProcessor, options.sentencepiece_content(), options.tokens
     )
-    lines = data.decode().split("\n")
-    return "\n".join(" ".join(pieces) for pieces in processor.encode(lines, out_type=str)).encode()
 
 
 @lru_cache(maxsize=4)

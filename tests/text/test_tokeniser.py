@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unrolled.tagging.data.tokeniser import sentences, tokenise
+from unrolled.text.tokeniser import sentences, tokenise
 
 ANY_TEXT = st.text(
     st.one_of(st.characters(), st.sampled_from("ab AB.'’,-$@#:/!?0123\n\t\u00a0")), max_size=60

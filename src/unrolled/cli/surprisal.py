@@ -1,0 +1,106 @@
+"""``unrolled surprisal``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, Annotated, Any
+
+import typer
+
+from unrolled.cli import options as shared
+from unrolled.cli.settings_options import with_settings
+from unrolled.language_models.stimuli import StimulusOptions
+from unrolled.settings import settings_of
+
+_FORMATS = ("csv", "tsv", "jsonl", "parquet")
+
+
+@with_settings(None, (StimulusOptions,), settings_of(StimulusOptions))
+def surprisal(
+    models: Annotated[
+        list[str], typer.Argument(help="Model files, one or several.", show_default=False)
+    ],
+    table: Annotated[
+        str,
+        typer.Argument(
+            help="Texts: CSV, TSV, JSON lines, Parquet or plain text; - for standard input.",
+            show_default=False,
+        ),
+    ],
+    settings: dict[str, Any],
+    output: Annotated[
+        str, typer.Option("--output", "-o", help="The table to write; - for standard output.")
+    ] = "-",
+    format: Annotated[
+        str | None,
+        typer.Option(
+            help="csv, tsv, jsonl or parquet. [default: by the output's suffix, else csv]",
+            show_default=False,
+        ),
+    ] = None,
+    eos: Annotated[
+        bool, typer.Option("--eos", help="A row for the end of each sentence, </s>, too.")
+    ] = False,
+    entropy: Annotated[
+        bool, typer.Option(help="Columns of entropies; without them work is quicker.")
+    ] = True,
+    tokens: shared.InputTokens = None,
+    lower: shared.InputLower = None,
+    threads: shared.Threads = 2,
+) -> None:
+    """Write a table of surprisals, a row a word, from a table of texts.
+
+    Examples:
+
+        unrolled surprisal news.safetensors stimuli.csv -o table.csv
+
+        unrolled surprisal ngram.safetensors lstm.safetensors items.tsv --field question
+
+        unrolled surprisal lstm.safetensors regions.csv --group-by item,condition --by region
+    """
+    from unrolled.cli.progress import Stages
+    from unrolled.errors import TextError
+    from unrolled.language_models.protocol import LanguageModel
+    from unrolled.language_models.surprisal_table import surprisal_table
+    from unrolled.storage.loading import load_as
+    from unrolled.text.tables import format_of, write_table
+
+    chosen = format or format_of(output) or "csv"
+    shared.check_choice("--format", chosen, _FORMATS)
+    opened = [load_as(path, LanguageModel, "surprisal") for path in models]
+    options = [shared.input_options(model, tokens, lower) for model in opened]
+    with Stages() as stages:
+        found = surprisal_table(
+            opened, table, options=options[0] if tokens or lower is not None else None,
+            eos=eos, entropy=entropy, threads=threads, progress=stages.tokens_scored, **settings,
+        )  # fmt: skip
+        rows = iter(found)
+        first = next(rows, None)
+        if first is None:
+            raise TextError("the table has no words", where=table)
+        with _opened(output) as file:
+            write_table(
+                file, found.columns, _chained(first, rows), format=chosen,
+                decimals=dict.fromkeys(found.columns, 6),
+            )  # fmt: skip
+
+
+def _chained(first: dict[str, Any], rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    yield first
+    yield from rows
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[IO[bytes]]:
+    """The file to write, or standard output."""
+    from unrolled.storage.atomic import atomic_write
+
+    if path == "-":
+        sys.stdout.flush()
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+    else:
+        with atomic_write(path) as file:
+            yield file

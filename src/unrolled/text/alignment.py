@@ -1,0 +1,91 @@
+"""Tokens of any kind, words, pieces, characters or bytes, aligned with the words of their text.
+
+A token belongs to the word in which its first character stands that is no white space; white space
+alone belongs to the word after it.
+
+>>> text = "The cat"
+>>> owners_of_tokens(text, words_by_space(text), TextOptions(tokens="char")).tolist()
+[0, 0, 0, 1, 1, 1, 1]
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from unrolled.text.options import TextOptions
+from unrolled.text.tokeniser import Token
+from unrolled.text.tokens import normal_form, piece_places
+
+Array = np.ndarray[Any, Any]
+
+_WORD = re.compile("[^\0\t\n\r ]+")
+_BLANKS = frozenset("\0\t\n\r \u2581")
+
+
+def words_by_space(text: str) -> list[Token]:
+    """What ASCII white space separates, as tokens that are words.
+
+    >>> [word.text for word in words_by_space("The cat, sat.")]
+    ['The', 'cat,', 'sat.']
+    """
+    return [Token(found.group(), *found.span()) for found in _WORD.finditer(text)]
+
+
+class Placed(Protocol):
+    """What has a first character in a text."""
+
+    @property
+    def start(self) -> int:
+        """Its number, from 0."""
+
+
+def owners_of_tokens(text: str, words: Sequence[Placed], options: TextOptions) -> Array:
+    """The word of each token of a text, (T,) int64 from 0.
+
+    Args:
+        text: one sentence without newlines.
+        words: its words in their order.
+        options: how the text is split into tokens.
+    """
+    if not words:
+        return np.zeros(_places(normal_form(text, options), options).size, np.int64)
+    formed, starts = _formed(text, words, options)
+    places = _places(formed, options)
+    # Where the first character behind that is no white space stands, for each character.
+    solid = np.array([not (sign in _BLANKS or sign.isspace()) for sign in formed] + [True])
+    index = np.where(solid, np.arange(solid.size), solid.size)
+    following = np.minimum.accumulate(index[::-1])[::-1]
+    owners = np.searchsorted(starts, following[places], side="right") - 1
+    result: Array = np.clip(owners, 0, len(words) - 1)
+    return result
+
+
+def _formed(text: str, words: Sequence[Placed], options: TextOptions) -> tuple[str, Array]:
+    """The text in lower case and its Unicode form as asked for, and where its words begin there."""
+    starts = np.array([word.start for word in words], np.int64)
+    if not options.lower and (options.normalise == "none" or text.isascii()):
+        return text, starts
+    formed = normal_form(text, options)
+    # Cut before each word, since lower case and forms depend on the letters of one word at most.
+    parts = [
+        normal_form(text[low:high], options)
+        for low, high in zip([0, *starts.tolist()], [*starts.tolist(), len(text)], strict=True)
+    ]
+    return formed, np.cumsum([len(part) for part in parts[:-1]])
+
+
+def _places(text: str, options: TextOptions) -> Array:
+    """Where each token begins in a text that is in its form already, (T,) int64 characters."""
+    if options.tokens == "word":
+        return np.array([found.start() for found in _WORD.finditer(text)], np.int64)
+    if options.tokens in ("char", "byte"):
+        signs = text.removesuffix("\r")  # dropped at the end of a line
+        every = np.arange(len(signs))
+        if options.tokens == "char" or signs.isascii():
+            return every
+        return np.repeat(every, [len(sign.encode(errors="replace")) for sign in signs])
+    return np.array(piece_places(text, options), np.int64)

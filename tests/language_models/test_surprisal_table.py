@@ -1,0 +1,212 @@
+"""Tables of surprisals: equal to scores by word, whatever the tokens are."""
+
+from __future__ import annotations
+
+import io
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from chain_model import CHAIN, TEXTS, Chain
+from unrolled import TextOptions, quantize, read_arpa, train_ngram
+from unrolled.compilation import ARPA
+from unrolled.errors import NotNormalisedError, SettingError
+from unrolled.language_models.protocol import LanguageModel
+from unrolled.language_models.scoring import surprisals
+from unrolled.language_models.surprisal_table import surprisal_table
+from unrolled.ngram.model import NgramModel
+
+pytestmark = pytest.mark.filterwarnings("ignore::unrolled.errors.UnrolledWarning")
+
+SENTENCES = ["the cat is small", "a  bird sat", "", "dog ", "the cat, sat"]
+
+
+def rows_of(models: Any, table: Any, **settings: Any) -> list[dict[str, Any]]:
+    return list(surprisal_table(models, table, **settings))
+
+
+def piece_model(folder: Path) -> str:
+    sentencepiece = pytest.importorskip("sentencepiece")
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(TEXTS * 20), model_writer=model, vocab_size=24, minloglevel=2,
+        hard_vocab_limit=False,
+    )  # fmt: skip
+    path = folder / "pieces.model"
+    path.write_bytes(model.getvalue())
+    return str(path)
+
+
+@pytest.mark.parametrize("tokens", ["word", "char", "byte", "pieces"])
+@pytest.mark.parametrize("more", [{}, {"lower": True}, {"normalise": "nfkc"}])
+def test_tables_have_the_sums_of_scores_by_word(
+    tmp_path: Path, tokens: str, more: dict[str, Any]
+) -> None:
+    if tokens == "pieces":
+        tokens = piece_model(tmp_path)
+    options = TextOptions(tokens=tokens, **more)
+    model = train_ngram(texts=TEXTS, order=3, smoothing="witten-bell", options=options)
+    texts = [*SENTENCES, "The İstanbul ﬁsh ΟΔΟΣ.\r\nsat … 你好 मि"]
+    rows = rows_of(model, texts, eos=True)
+    assert [row["word"] for row in rows if row["row"] == 6] == (
+        ["The", "İstanbul", "ﬁsh", "ΟΔΟΣ.", "sat", "…", "你好", "मि", "</s>"]
+    )
+    assert {row["row"] for row in rows} == {1, 2, 4, 5, 6}
+    for number, text in enumerate(texts, 1):
+        own = [row["surprisal"] for row in rows if row["row"] == number]
+        if own:
+            expected = math.fsum(token.bits for token in surprisals(model, [text]))
+            assert math.fsum(own) == pytest.approx(expected, rel=1e-9)
+    if tokens == "word" and not more:
+        by_word = [token.bits for token in surprisals(model, [t for t in texts if t])]
+        assert [row["surprisal"] for row in rows] == pytest.approx(by_word, rel=1e-12)
+
+
+def test_values_by_hand() -> None:
+    rows = rows_of(Chain(CHAIN), ["a b", "b zzz"], eos=True)
+    assert [row["surprisal"] for row in rows] == pytest.approx(
+        [1, 1, -math.log2(0.75), 2, 2, 0], abs=1e-6
+    )
+    first = 0.5 * 1 + 0.25 * 2 + 2 * 0.125 * 3
+    after_b = -0.75 * math.log2(0.75) + 0.25 * 2
+    assert [row["entropy"] for row in rows] == pytest.approx(
+        [first, 1, after_b, first, after_b, 0], abs=1e-6
+    )
+    assert [row["next_entropy"] for row in rows] == pytest.approx(
+        [1, after_b, None, after_b, 0, None], abs=1e-6
+    )
+    assert [row["oov"] for row in rows] == [0, 0, 0, 0, 1, 0]
+    assert [row["position"] for row in rows] == [1, 2, 3, 1, 2, 3]
+    assert [row["length"] for row in rows] == [1, 1, None, 1, 3, None]
+    assert "log_frequency" not in rows[0]
+
+
+@pytest.mark.parametrize(
+    "smoothing", ["witten-bell", "kneser-ney", "absolute", "additive", "maximum-likelihood"]
+)
+@pytest.mark.parametrize("order", [1, 2, 4])
+def test_entropies_of_ngrams_are_those_of_the_whole_distribution(
+    smoothing: str, order: int
+) -> None:
+    random = np.random.default_rng(order)
+    texts = [" ".join(random.choice(list("abcdefgh"), 6)) for _ in range(60)]
+    texts += ["once b", "twice", "twice"]
+    model = train_ngram(texts=texts, order=order, smoothing=smoothing, min_count=2)
+    ids = model.vocabulary.encode_block(b"a b c d\nzzz a <unk> b\n\nh h h h h\n").ids
+    for asked in (model, quantize(model)):
+        expected = LanguageModel.entropies(asked, ids)
+        np.testing.assert_allclose(asked.entropies(ids), expected, atol=2e-6)
+        assert expected[ids == 1].tolist() == [0] * 4
+
+
+def test_entropies_of_a_model_that_is_not_complete(tmp_path: Path) -> None:
+    """An n-gram whose end is no n-gram, contexts without weight, words of probability 0."""
+    path = tmp_path / "a.arpa"
+    path.write_text(ARPA)
+    model = read_arpa(path)
+    ids = model.vocabulary.encode_block(b"a a a b\nb a\na b zzz\n").ids
+    np.testing.assert_allclose(model.entropies(ids), LanguageModel.entropies(model, ids), atol=1e-6)
+
+
+def test_columns_of_the_input_are_kept(model: NgramModel) -> None:
+    table = [{"item": 3, "word": "x", "text": "the cat"}, {"item": 4, "word": "y", "text": "sat"}]
+    found = surprisal_table({"one": model, "two": Chain(CHAIN)}, table)
+    rows = list(found)
+    assert [(row["item"], row["input_word"], row["word"]) for row in rows] == [
+        (3, "x", "the"), (3, "x", "cat"), (4, "y", "sat"),
+    ]  # fmt: skip
+    assert found.columns == [
+        "item", "input_word", "text", "row", "position", "word", "length", "surprisal_one",
+        "entropy_one", "next_entropy_one", "oov_one", "log_frequency_one", "surprisal_two",
+        "entropy_two", "next_entropy_two", "oov_two",
+    ]  # fmt: skip
+    assert list(rows[0]) == found.columns
+    frame = pytest.importorskip("pandas").DataFrame(table)
+    again = surprisal_table([model], frame, text=False).to_pandas()
+    assert again["surprisal"].tolist() == [row["surprisal_one"] for row in rows]
+    assert "text" not in again.columns
+
+
+def test_log_frequency_is_in_a_million_words() -> None:
+    model = train_ngram(texts=["a a a b"], order=1, smoothing="maximum-likelihood")
+    rows = rows_of(model, ["a b zzz"])
+    share = [math.exp(model.unigram_log_probs()[model.vocabulary.id(word)]) for word in "ab"]
+    assert [row["log_frequency"] for row in rows] == [
+        pytest.approx(math.log10(share[0] * 1e6)), pytest.approx(math.log10(share[1] * 1e6)), None,
+    ]  # fmt: skip
+
+
+def test_punctuation_is_attached_apart_or_summed() -> None:
+    model = train_ngram(texts=["he did n't sit , sat ."] * 3, order=2, smoothing="witten-bell")
+    text = "he didn't sit, sat."
+    attached, apart, summed = (
+        rows_of(model, [text], punctuation=how) for how in ("attached", "apart", "summed")
+    )
+    assert [row["word"] for row in attached] == ["he", "didn't", "sit,", "sat."]
+    assert [row["oov"] for row in attached] == [0, 1, 1, 1]
+    assert [row["word"] for row in apart] == ["he", "did", "n't", "sit", ",", "sat", "."]
+    assert [row["oov"] for row in apart] == [0] * 7
+    assert [row["word"] for row in summed] == ["he", "didn't", "sit,", "sat."]
+    bits = [row["surprisal"] for row in apart]
+    assert [row["surprisal"] for row in summed] == pytest.approx(
+        [bits[0], bits[1] + bits[2], bits[3] + bits[4], bits[5] + bits[6]]
+    )
+    assert summed[1]["entropy"] == apart[1]["entropy"]
+    assert summed[1]["next_entropy"] == apart[2]["next_entropy"]
+    characters = train_ngram(
+        texts=[text], order=3, smoothing="witten-bell", options=TextOptions(tokens="char")
+    )
+    pieces = rows_of(characters, [text], punctuation="apart")
+    assert math.fsum(row["surprisal"] for row in pieces) == pytest.approx(
+        math.fsum(row["surprisal"] for row in rows_of(characters, [text]))
+    )
+
+
+def test_regions_in_a_text_and_in_rows(model: NgramModel) -> None:
+    marked = rows_of(model, ["the cat | is small", "a|cat | sat"], region_mark="|")
+    assert [(row["row"], row["region_number"], row["word"]) for row in marked] == [
+        (1, 1, "the"), (1, 1, "cat"), (1, 2, "is"), (1, 2, "small"), (2, 1, "a"), (2, 2, "cat"),
+        (2, 3, "sat"),
+    ]  # fmt: skip
+    plain = rows_of(model, ["the cat is small"])
+    assert [row["surprisal"] for row in marked[:4]] == [row["surprisal"] for row in plain]
+    assert [row["surprisal"] is None for row in marked[4:]] == [False, True, False]
+    table = [
+        {"item": 1, "text": "the cat", "zone": "np"}, {"item": 1, "text": "is small", "zone": "vp"},
+        {"item": 2, "text": "the", "zone": "np"},
+    ]  # fmt: skip
+    grouped = rows_of(model, table, group_by="item")
+    assert [row["surprisal"] for row in grouped[:4]] == [row["surprisal"] for row in plain]
+    assert [row["zone"] for row in grouped] == ["np", "np", "vp", "vp", "np"]
+    assert [row["region_number"] for row in grouped] == [1, 1, 2, 2, 1]
+    with pytest.raises(SettingError, match="not by both"):
+        rows_of(model, table, group_by="item", region_mark="|")
+    with pytest.raises(SettingError, match="a row a region needs regions"):
+        rows_of(model, table, by="region")
+
+
+def test_texts_of_several_sentences(model: NgramModel) -> None:
+    text = "the cat sat .\nthe dog is small . a cat"
+    lines = rows_of(model, [text], sentences="lines")
+    assert [row["sentence_number"] for row in lines] == [1] * 4 + [2] * 7
+    assert [row["position"] for row in lines][:6] == [1, 2, 3, 4, 1, 2]
+    marks = rows_of(model, ["The cat sat. The dog is small! A"], sentences="marks")
+    assert [(row["sentence_number"], row["word"]) for row in marks][2:5] == [
+        (1, "sat."), (2, "The"), (2, "dog"),
+    ]  # fmt: skip
+    expected = [token.bits for token in surprisals(model, text.split("\n")) if not token.last]
+    assert [row["surprisal"] for row in lines] == pytest.approx(expected)
+
+
+def test_what_is_refused(model: NgramModel, stupid: NgramModel) -> None:
+    with pytest.raises(NotNormalisedError, match="surprisal needs probabilities"):
+        surprisal_table(stupid, ["a"])
+    with pytest.raises(SettingError, match="one model or more, not 0"):
+        surprisal_table([], ["a"])
+    with pytest.raises(SettingError, match="punctuation is 'x', allowed are attached"):
+        surprisal_table(model, ["a"], punctuation="x")
+    with pytest.raises(SettingError, match="there is no setting 'punktuation'"):
+        surprisal_table(model, ["a"], punktuation="x")
