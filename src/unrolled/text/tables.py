@@ -218,10 +218,12 @@ def _json_rows(lines: Iterator[str], field: str | None, name: str) -> Iterator[R
 
 
 def _rows_in_memory(table: Any, field: str | None) -> Iterator[Row]:
-    if hasattr(table, "iter_rows"):  # a DataFrame of polars
-        table = table.iter_rows(named=True)
-    elif hasattr(table, "to_dict"):  # one of pandas, which would give the names of its columns
-        table = table.to_dict("records")
+    # A DataFrame by itself would give its columns.
+    of_polars, of_pandas = (getattr(table, name, None) for name in ("iter_rows", "to_dict"))
+    if of_polars is not None:
+        table = of_polars(named=True)
+    elif of_pandas is not None:
+        table = of_pandas("records")
     for number, each in enumerate(table, 1):
         place = f"row {number}"
         yield Row({}, each, place) if isinstance(each, str) else _row(each, field, place)
