@@ -36,6 +36,7 @@ BENCHMARKS = (
     "model_size",
     "batch_scoring",
     "python_scoring",
+    "decoders",
     "compilation",
     "class_softmax_speed",
     "class_softmax_perplexity",

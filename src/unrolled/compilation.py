@@ -191,6 +191,8 @@ def _convert(folder: Path) -> None:
 
 
 def _edit(folder: Path) -> None:
+    import numpy as np
+
     from unrolled.language_models.generation import predict
     from unrolled.language_models.surprisal_table import surprisal_table
     from unrolled.ngram.editing.mixing import mix, tune_weights
@@ -200,6 +202,7 @@ def _edit(folder: Path) -> None:
     model = load_ngram(folder / "a.arpa", "compiling")
     predict(model, "a", 1)
     list(surprisal_table(model, ["a a"]))
+    model.score_beams(model.start_states(), np.array([[3]]))
     entropy_prune(model, 1e-9, threads=1)
     filter_vocabulary(model, ["a"], threads=1)
     tune_weights([model, model], str(folder / "a.txt"), threads=1)

@@ -96,3 +96,37 @@ def test_pyctcdecode_decodes_with_a_safetensors_model(folder, ngrams, tmp_path):
         score, after = language_model.score(state, "ba", is_last_word=True)
         assert score < 0
         assert after == steps(mine, model, ["ba"], True)[0][-1]
+
+
+@pytest.mark.parametrize("kind", ["file", "arpa", "model"])
+def test_decoders_are_built_without_warnings(folder, ngrams, tmp_path, caplog, kind):
+    """As pyctcdecode with KenLM's ARPA file, whose unigrams it reads itself."""
+    pytest.importorskip("pyctcdecode")
+    from unrolled.integrations.pyctcdecode import build_ctcdecoder
+
+    path = tmp_path / "trigram.safetensors"
+    ngrams["trigram"].save(path)
+    arpa = str(folder / "trigram.arpa")
+    model = {"file": path, "arpa": arpa, "model": ngrams["trigram"]}[kind]
+    labels = [*" abdefgiklmnoprstü", ""]
+    decoder = build_ctcdecoder(labels, model, alpha=0.9, beta=0.5)
+    said = [record.getMessage() for record in caplog.records]
+    assert not [line for line in said if "No known unigrams" in line or "not provided" in line]
+    assert not [line for line in said if "kenlm" in line]
+    sentences = [text for text in random_sentences(9, 5) if text]
+    wanted = decoded(mine, arpa, sentences)
+    random = np.random.default_rng(0)
+    for sentence, beams in zip(sentences, wanted, strict=True):
+        logits = noisy_logits(sentence, labels, random)
+        found = decoder.decode_beams(logits, beam_width=25)
+        assert [beam[0] for beam in found] == [beam[0] for beam in beams]
+        assert [beam[-1] for beam in found] == pytest.approx([beam[2] for beam in beams], abs=1e-6)
+
+
+def test_pyctcdecode_is_missing(monkeypatch):
+    from unrolled.errors import UnrolledError
+    from unrolled.integrations.pyctcdecode import build_ctcdecoder
+
+    monkeypatch.setitem(sys.modules, "pyctcdecode", None)
+    with pytest.raises(UnrolledError, match="pip install --no-deps pyctcdecode pygtrie"):
+        build_ctcdecoder(["a", ""], "x.arpa")

@@ -51,6 +51,7 @@ from unrolled.errors import SettingError, UnrolledError
 from unrolled.language_models.protocol import require_normalised
 from unrolled.ngram.model import NgramModel, load_ngram
 from unrolled.ngram.query import step_kernels as kernels
+from unrolled.ngram.query.handle import handle_of
 from unrolled.text.vocabulary import UNK
 
 Array = np.ndarray[Any, Any]
@@ -195,7 +196,7 @@ class Model:
         self.path = path
         self._order = model.order
         # The handle holds addresses of these arrays, so they must live as long as it.
-        self._handle, self._arrays = kernels.handle_of(model.trie, model.vocabulary)
+        self._handle, self._arrays = handle_of(model.trie, model.vocabulary)
         self._null = kernels.start_state(model.order, bos=False)
         self._begin = kernels.start_state(model.order, bos=True)
 

@@ -30,6 +30,7 @@ from unrolled.language_models.protocol import (
     TextScorer,
     require_normalised,
 )
+from unrolled.language_models.state_rows import Layout, known_words, pack_rows, unpack_rows
 from unrolled.storage.loading import model_of, require_kind
 from unrolled.storage.model_file import ModelFile, arrays_under, prefixed
 from unrolled.text.vocabulary import BOS, Vocabulary
@@ -188,6 +189,46 @@ class Mixture(LanguageModel):
         """Log-probability of every word as the next one, (V,) float32."""
         return self._combined(
             [self.models[number].next_log_probs(state[number]) for number in self._used]
+        )
+
+    def start_states(self, count: int = 1) -> Array:
+        """States after <s>: rows of bytes, or of objects if a model's are."""
+        parts = [model.start_states(count) for model in self.models]
+        if self.how == LOG_LINEAR or any(part.dtype == object for part in parts):
+            return super().start_states(count)
+        return pack_rows(parts)
+
+    @cached_property
+    def _layout(self) -> Layout:
+        return [
+            (part.dtype, part.shape[1]) for part in (model.start_states(1) for model in self.models)
+        ]
+
+    def extend(self, states: Array, words: Array) -> tuple[Array, Array]:
+        """Advance each state by its word; see `LanguageModel.extend`."""
+        if states.dtype == object:
+            return super().extend(states, words)
+        ids = known_words(words, len(self.vocabulary), states.shape[:1])
+        found = [
+            model.extend(part, self.ids_of(number, ids))
+            for number, (model, part) in enumerate(
+                zip(self.models, unpack_rows(states, self._layout), strict=True)
+            )
+        ]
+        scores = [found[number][1] for number in self._used]
+        return pack_rows([after for after, _ in found]), self._log_sum(scores)
+
+    def score_beams(self, states: Array, words: Array) -> Array:
+        """Log-probabilities of words (N, K) after each state."""
+        if states.dtype == object:
+            return super().score_beams(states, words)
+        ids = known_words(words, len(self.vocabulary), (len(states), 1))
+        parts = unpack_rows(states, self._layout)
+        return self._log_sum(
+            [
+                self.models[number].score_beams(parts[number], self.ids_of(number, ids))
+                for number in self._used
+            ]
         )
 
     def ids_of(self, number: int, ids: Array) -> Array:

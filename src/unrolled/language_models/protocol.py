@@ -35,6 +35,7 @@ import numpy as np
 
 from unrolled.errors import FormatError, NotNormalisedError, SettingError
 from unrolled.language_models.sentences import encode_sentences, sentence_starts
+from unrolled.language_models.state_rows import known_words
 from unrolled.storage.loading import StoredModel
 from unrolled.text.vocabulary import BOS, EOS, UNK, Vocabulary
 
@@ -205,6 +206,48 @@ class LanguageModel(StoredModel):
     @abstractmethod
     def next_log_probs(self, state: State) -> Array:
         """Log-probability of every word as the next one, (V,) float32; <s> has none."""
+
+    # -- many hypotheses at once, for decoders ----------------------------------------------------
+
+    def start_states(self, count: int = 1) -> Array:
+        """States after <s>, a row each: an array to be treated as opaque, but indexed at will.
+
+        Here a row is one Python object; kinds of models with a faster way have rows of numbers.
+        """
+        states = np.empty(count, object)
+        for row in range(count):
+            states[row] = self.start()
+        return states
+
+    def extend(self, states: Array, words: Array) -> tuple[Array, Array]:
+        """Advance each state (N, ...) by its word of words (N,) int.
+
+        Ids outside the vocabulary are unknown words; <s> has log-probability -inf.
+
+        Returns:
+            The states after, like ``states``; and (N,) float32 log-probability of each word.
+
+        Raises:
+            SettingError: states of another model, or another number of words.
+        """
+        ids = known_words(words, len(self.vocabulary), states.shape[:1])
+        after, scores = np.empty_like(states), np.empty(len(states), np.float32)
+        for row, word in enumerate(ids.tolist()):
+            scores[row] = self.next_log_probs(states[row])[word]
+            after[row] = self.advance(states[row], word)
+        return after, scores
+
+    def score_beams(self, states: Array, words: Array) -> Array:
+        """Log-probability of each of words (N, K) int after the state of its row; (N, K) float32.
+
+        Raises:
+            SettingError: as in `extend`.
+        """
+        ids = known_words(words, len(self.vocabulary), (len(states), 1))
+        scores = np.empty(ids.shape, np.float32)
+        for row, candidates in enumerate(ids):
+            scores[row] = self.next_log_probs(states[row])[candidates]
+        return scores
 
     def all_log_probs(self, ids: Array) -> Iterator[Array]:
         """The distribution at each place of ids (T,), a few places at a time: (t, V) float32.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
+from functools import cached_property
 from itertools import pairwise
 from typing import Any, TypeVar
 
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from unrolled.errors import FormatError, SettingError
 from unrolled.language_models.protocol import LanguageModel, TextScorer
+from unrolled.language_models.state_rows import Layout, known_words, pack_rows, unpack_rows
 from unrolled.neural.cells import State
 from unrolled.neural.config import NetConfig
 from unrolled.neural.net import Net, build_net
@@ -30,6 +32,7 @@ AnyNet = TypeVar("AnyNet", bound=nn.Module)
 CHUNK_STEPS = 64  # steps of text that are scored at a time
 MIN_PART_STEPS = 2000  # of each part of a text that is scored in parallel
 MAX_PARTS = 64
+BEAM_ROWS = 128  # distributions over the vocabulary held at a time
 
 
 class NeuralModel(LanguageModel):
@@ -193,6 +196,43 @@ class NeuralModel(LanguageModel):
         result: Array = self.net.output.distribution(state[-1])[0].float().cpu().numpy()
         return result
 
+    # -- many hypotheses at once -----------------------------------------------------------------
+
+    def start_states(self, count: int = 1) -> Array:
+        """States after <s>, (count, S) uint8: the tensors of `start`."""
+        return np.repeat(pack_rows([_plain(part) for part in self.start()]), count, axis=0)
+
+    @cached_property
+    def _layout(self) -> Layout:
+        return [
+            (np.dtype(np.float32 if part.is_floating_point() else np.int64), part.shape[1])
+            for part in self.start()
+        ]
+
+    @torch.inference_mode()
+    def extend(self, states: Array, words: Array) -> tuple[Array, Array]:
+        """Advance each state by its word, all in one step of the net."""
+        ids = self._tensor(known_words(words, len(self.vocabulary), states.shape[:1]))
+        *before, h = map(self._tensor, unpack_rows(states, self._layout))
+        if not len(states):
+            return states.copy(), np.zeros(0, np.float32)
+        scores = self.net.output.log_probs(h, ids).float().cpu().numpy()
+        scores[words == BOS] = -np.inf
+        outputs, after = self.net(ids[None], tuple(before))
+        parts = (*after, outputs[0])
+        return pack_rows([_plain(part) for part in parts]), scores
+
+    @torch.inference_mode()
+    def score_beams(self, states: Array, words: Array) -> Array:
+        """Log-probabilities of words (N, K) after each state, some rows at a time."""
+        ids = known_words(words, len(self.vocabulary), (len(states), 1))
+        h = self._tensor(unpack_rows(states, self._layout)[-1])
+        scores = np.empty(ids.shape, np.float32)
+        for low in range(0, len(ids), BEAM_ROWS):
+            rows = self.net.output.distribution(h[low : low + BEAM_ROWS]).float().cpu().numpy()
+            scores[low : low + BEAM_ROWS] = np.take_along_axis(rows, ids[low : low + BEAM_ROWS], 1)
+        return scores
+
     # -- storage ---------------------------------------------------------------------------------
 
     def arrays(self) -> dict[str, Any]:
@@ -262,6 +302,12 @@ class AdaptedNet(LanguageModel):
     def next_log_probs(self, state: Any) -> Array:
         """Log-probability of every word as the next one, (V,) float32."""
         return self.model.next_log_probs(state)
+
+
+def _plain(part: Tensor) -> Array:
+    """A tensor of a state as float32 or int64."""
+    values: Array = (part.float() if part.is_floating_point() else part).cpu().numpy()
+    return values
 
 
 def _checked_classes(class_of: Array, size: int, where: str) -> Array:

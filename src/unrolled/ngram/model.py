@@ -19,15 +19,17 @@ from unrolled.language_models.protocol import (
     require_normalised,
 )
 from unrolled.language_models.sentences import encode_sentences, sentence_starts, words_of
+from unrolled.language_models.state_rows import known_words
 from unrolled.ngram.query.entropies import entropies
-from unrolled.ngram.query.scoring_layout import work_arrays
+from unrolled.ngram.query.handle import handle_of
+from unrolled.ngram.query.scoring_layout import GROUP, LATER, work_arrays
 from unrolled.ngram.trie.layout import inverse_spreader
 from unrolled.ngram.trie.packed_trie import PackedTrie
 from unrolled.runtime.cached_kernels import CachedKernel
 from unrolled.runtime.threads import run_slices
 from unrolled.storage.loading import load_as
 from unrolled.storage.model_file import ModelFile, arrays_under, prefixed
-from unrolled.text.vocabulary import BOS, EOS, UNK, Vocabulary
+from unrolled.text.vocabulary import BOS, EOS, UNK, Vocabulary, readonly
 
 if TYPE_CHECKING:
     from unrolled.text.options import TextOptions
@@ -41,6 +43,11 @@ _SCORE = CachedKernel(
     "unrolled.ngram.query.scoring_kernels",
     "score",
     f"{_MODEL} f8 i4[] i8[]! f4[]! u1[]! i8[]! u4[]! f8[]!",
+)
+_EXTEND = CachedKernel(
+    "unrolled.ngram.query.beam_kernels",
+    "extend",
+    "i8[] f8 i8 i8 i8 i8 i8 i8 i8",
 )
 _NEXT_DISTRIBUTION = CachedKernel(
     "unrolled.ngram.query.query_kernels", "next_distribution", f"{_MODEL} i8 i8[] f4[]!"
@@ -81,6 +88,8 @@ class NgramModel(LanguageModel):
         if not self.normalised:
             absent = _log_factor(self.config.get("backoff", 0.4), path)
         self._score = _SCORE.bind(*self._arrays, absent)
+        self._handle, self._kept = handle_of(trie, vocabulary)
+        self._extend = _EXTEND.bind(readonly(self._handle), absent)
 
     # -- what every language model has ---------------------------------------------------------
 
@@ -163,6 +172,70 @@ class NgramModel(LanguageModel):
         """Log-probability of each word without context, (V,) float32."""
         return self.trie.unigrams
 
+    def start_states(self, count: int = 1) -> Array:
+        """States after <s>, (count, order) int64, each like that of `start`.
+
+        Rows that `extend` gives are equal where all that may follow has the same probabilities, so
+        that hypotheses can be merged.
+        """
+        states = np.empty((count, self.order), np.int64)
+        states[:] = self._starts[True]
+        return states
+
+    def extend(self, states: Array, words: Array) -> tuple[Array, Array]:
+        """Advance each state (N, order) by its word of words (N,), all in one call.
+
+        Returns:
+            The states after, (N, order) int64, and (N,) float32 log-probabilities of the words.
+
+        Raises:
+            SettingError: states of a model of another order, or another number of words.
+
+        >>> from unrolled import train_ngram
+        >>> model = train_ngram(texts=["the cat sat"], order=2, smoothing="witten-bell")
+        >>> words = model.vocabulary.ids(["the", "sat"])
+        >>> states, log_probs = model.extend(model.start_states(2), words)
+        >>> states.shape, np.exp(log_probs).astype(float).round(2).tolist()
+        ((2, 2), [0.61, 0.11])
+        """
+        states, choices = self._choices(states, words, 1)
+        after, scores = np.empty_like(states), np.empty(len(choices), np.float32)
+        self._extend_into(states, choices, after, scores)
+        return after, scores
+
+    def score_beams(self, states: Array, words: Array) -> Array:
+        """Log-probability of each of words (N, K) after the state of its row; (N, K) float32.
+
+        Raises:
+            SettingError: as in `extend`.
+        """
+        states, choices = self._choices(states, words, 2)
+        scores = np.empty(choices.shape, np.float32)
+        self._extend_into(states, choices, None, scores)
+        return scores
+
+    def _choices(self, states: Array, words: Array, axes: int) -> tuple[Array, Array]:
+        """States and words as the kernel takes them.
+
+        Raises:
+            SettingError: they do not fit the model or each other.
+        """
+        if states.ndim != 2 or states.shape[1] != self.order or states.dtype != np.int64:
+            raise SettingError(f"these are no states of a model of order {self.order}")
+        choices = np.asarray(words)
+        if choices.ndim != axes or len(choices) != len(states) or choices.dtype.kind not in "iu":
+            choices = known_words(choices, len(self.vocabulary), (len(states), 1)[:axes])
+        return np.require(states, np.int64, ["C", "A"]), np.require(choices, np.int64, ["C", "A"])
+
+    def _extend_into(
+        self, states: Array, choices: Array, after: Array | None, scores: Array
+    ) -> None:
+        size = choices.size
+        work = np.empty(size * (self.order + 2) + GROUP + LATER, np.int64)
+        arrays = (states, choices, scores, work)
+        places = [array.ctypes.data for array in arrays]
+        self._extend(len(states), size, *places, 0 if after is None else after.ctypes.data)
+
     def _checked(self, state: Array) -> Array:
         if state.shape != (self.order,) or state.dtype != np.int64:
             raise SettingError(f"this is no state of a model of order {self.order}")
@@ -197,7 +270,7 @@ class NgramModel(LanguageModel):
             return None
         from unrolled.ngram.query import step_kernels
 
-        handle, kept = step_kernels.handle_of(self.trie, self.vocabulary)
+        handle, kept = self._handle, self._kept
         starts = [step_kernels.start_state(self.order, bos) for bos in (False, True)]
         scores, tokens = np.empty(0), np.empty((2, 0), np.int64)
 

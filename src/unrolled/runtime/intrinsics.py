@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from unrolled.runtime.compiler import cgutils, extending, ir, types
+from unrolled.runtime.compiler import cgutils, extending, ir, populate_array, types
 
 # Numba's own type of it takes the typing context for an argument of the caller's.
 intrinsic: Any = extending.intrinsic
@@ -130,3 +130,32 @@ def bits_from(_context: Any, _packed: Any, _bit: Any) -> Any:
         return builder.lshr(loaded, builder.and_(arguments[1], wide(7)))
 
     return types.uint64(_packed, types.int64), build
+
+
+def filled_array(target: Any, builder: Any, kind: Any, address: Any, size: Any) -> Any:
+    """The array of a Numba type with one axis whose numbers are at an address."""
+    array = target.make_array(kind)(target, builder)
+    width = target.get_constant(types.intp, kind.dtype.bitwidth // 8)
+    populate_array(  # type: ignore[no-untyped-call]
+        array,
+        data=builder.inttoptr(address, array.data.type),
+        shape=[size],
+        strides=[width],
+        itemsize=width,
+        meminfo=None,
+    )
+    return array._getvalue()
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def array_at(_context: Any, _address: Any, _size: Any, kind: Any) -> Any:
+    """The array of ``size`` numbers of a NumPy type, such as ``np.float32``, at an address.
+
+    The caller keeps the memory. A kernel is called sooner with an address than with an array.
+    """
+    result = types.Array(kind.dtype, 1, "C")
+
+    def build(target: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        return filled_array(target, builder, result, arguments[0], arguments[1])
+
+    return result(types.int64, types.int64, kind), build

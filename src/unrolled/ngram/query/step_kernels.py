@@ -1,9 +1,7 @@
 """Kernels for decoders: one word or one sentence, at about a microsecond a call.
 
-A kernel takes 0.1 microseconds to unpack an array that Python hands it, so that a model's dozen
-takes longer than the query. Here a model is one array, its handle: the addresses and sizes of its
-arrays, written down once by `handle_of`. (Measured: 1.6 microseconds for an empty kernel that is
-given the arrays, 1.4 as one tuple, 0.4 as a handle.) One compilation serves quantized models too.
+A model is given as its handle, see `unrolled.ngram.query.handle`. One compilation serves quantized
+models too.
 
 A state is int64 (2 n - 1,) for order n: how many words of context can matter, those words, the
 latest first, and the nodes of the n-grams that the last 1 to n - 1 words are, -1 for none. It holds
@@ -20,8 +18,23 @@ from typing import Any
 
 import numpy as np
 
+from unrolled.ngram.query.handle import (
+    BACKOFF_BOOK,
+    BACKOFFS,
+    BITS,
+    CODED,
+    DIRECTORY,
+    ENDS,
+    LEVELS,
+    LOG_PROB_BOOK,
+    LOG_PROBS,
+    OFFSETS,
+    SLOTS,
+    TEXT,
+    UNIGRAMS,
+    WORDS,
+)
 from unrolled.ngram.trie.layout import CODES
-from unrolled.ngram.trie.packed_trie import PackedTrie
 from unrolled.ngram.trie.trie_kernels import (
     backoff_rank,
     child_range,
@@ -30,45 +43,15 @@ from unrolled.ngram.trie.trie_kernels import (
     plain_backoff,
     spread,
 )
-from unrolled.runtime.compiler import populate_array, types
-from unrolled.runtime.intrinsics import intrinsic
+from unrolled.runtime.compiler import types
+from unrolled.runtime.intrinsics import filled_array, intrinsic
 from unrolled.runtime.kernels import device_function, kernel
 from unrolled.text.encoding_kernels import find, scan, splits
-from unrolled.text.vocabulary import BOS, EOS, Vocabulary
+from unrolled.text.vocabulary import BOS, EOS
 
 Array = np.ndarray[Any, Any]
 
 LOG_ZERO = -99 * math.log(10)  # what ARPA files hold for log 0, and KenLM therefore returns
-
-# Places in a handle, two numbers each; then come the bits of a word and whether there are codes.
-(
-    LEVELS,
-    WORDS,
-    DIRECTORY,
-    ENDS,
-    UNIGRAMS,
-    LOG_PROBS,
-    BACKOFFS,
-    LOG_PROB_BOOK,
-    BACKOFF_BOOK,
-    TEXT,
-    OFFSETS,
-    SLOTS,
-    END,
-) = range(13)
-BITS, CODED = 2 * END, 2 * END + 1
-
-
-def handle_of(trie: PackedTrie, vocabulary: Vocabulary) -> tuple[Array, list[Array]]:
-    """A model's handle, and the arrays that must be kept as long as it is used."""
-    arrays = [
-        *(trie.levels, trie.words, trie.directory, trie.ends, trie.unigrams),
-        *(trie.log_probs, trie.backoffs, trie.log_prob_book, trie.backoff_book),
-        *(vocabulary.arrays()[name] for name in ("text", "offsets", "slots")),
-    ]
-    kept = [np.ascontiguousarray(array) for array in arrays]
-    places = [number for array in kept for number in (array.ctypes.data, array.size)]
-    return np.array([*places, trie.bits, trie.quantized], np.int64), kept
 
 
 def start_state(order: int, bos: bool) -> Array:
@@ -90,17 +73,7 @@ def array(_context: Any, handle: Any, _place: Any, kind: Any) -> Any:
         place = builder.shl(arguments[1], target.get_constant(types.int64, 1))
         address = builder.load(builder.gep(numbers, [place]))
         size = builder.load(builder.gep(numbers, [builder.add(place, place.type(1))]))
-        filled = target.make_array(result)(target, builder)
-        width = target.get_constant(types.intp, kind.dtype.bitwidth // 8)
-        populate_array(  # type: ignore[no-untyped-call]
-            filled,
-            data=builder.inttoptr(address, filled.data.type),
-            shape=[size],
-            strides=[width],
-            itemsize=width,
-            meminfo=None,
-        )
-        return filled._getvalue()
+        return filled_array(target, builder, result, address, size)
 
     return result(handle, types.int64, kind), build
 

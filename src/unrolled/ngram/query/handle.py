@@ -1,0 +1,48 @@
+"""A model's handle: the addresses and sizes of its arrays, as one array.
+
+A kernel takes 0.1 microseconds to unpack an array that Python hands it, so that a model's dozen
+takes longer than a query of one word. (Measured: 1.6 microseconds for an empty kernel that is given
+the arrays, 1.4 as one tuple, 0.4 as a handle.)
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from unrolled.ngram.trie.packed_trie import PackedTrie
+from unrolled.text.vocabulary import Vocabulary
+
+Array = np.ndarray[Any, Any]
+
+# Places in a handle, two numbers each; then come the bits of a word and whether there are codes.
+(
+    LEVELS,
+    WORDS,
+    DIRECTORY,
+    ENDS,
+    UNIGRAMS,
+    LOG_PROBS,
+    BACKOFFS,
+    LOG_PROB_BOOK,
+    BACKOFF_BOOK,
+    TEXT,
+    OFFSETS,
+    SLOTS,
+    END,
+) = range(13)
+BITS, CODED = 2 * END, 2 * END + 1
+
+
+def handle_of(trie: PackedTrie, vocabulary: Vocabulary) -> tuple[Array, list[Array]]:
+    """A model's handle, and the arrays that must be kept as long as it is used."""
+    ends = trie.ends if trie.ends.size else np.zeros(1, np.uint32)
+    arrays = [
+        *(trie.levels, trie.words, trie.directory, ends, trie.unigrams),
+        *(trie.log_probs, trie.backoffs, trie.log_prob_book, trie.backoff_book),
+        *(vocabulary.arrays()[name] for name in ("text", "offsets", "slots")),
+    ]
+    kept = [np.ascontiguousarray(array) for array in arrays]
+    places = [number for array in kept for number in (array.ctypes.data, array.size)]
+    return np.array([*places, trie.bits, trie.quantized], np.int64), kept
