@@ -53,6 +53,7 @@ def running(*words: object, environment: dict[str, str] | None = None) -> Iterat
         env={**os.environ, "PYTHONPATH": str(SOURCE), **(environment or {})},
     )
     log: list[str] = []
+    reader: threading.Thread | None = None
     try:
         url = _address(process, log)
         reader = threading.Thread(target=_drain, args=(process, log), daemon=True)
@@ -67,9 +68,10 @@ def running(*words: object, environment: dict[str, str] | None = None) -> Iterat
         finally:
             process.kill()
             process.wait()
-    reader.join(5)
-    assert process.stderr is not None
-    process.stderr.close()
+            if reader is not None:
+                reader.join(5)
+            assert process.stderr is not None
+            process.stderr.close()
 
 
 def _address(process: subprocess.Popen[str], log: list[str]) -> str:

@@ -248,6 +248,9 @@ class Application:
                 415, f"Content-Type is {shown!r}, allowed is application/json",
                 hint="With curl: -H 'Content-Type: application/json'",
             )  # fmt: skip
+        length = _header(request.scope, b"content-length")
+        if length.isdigit() and int(length) > self.settings.max_body:
+            raise _too_long(int(length), self.settings.max_body)
         message = await request.receive()
         data = message.get("body", b"")
         if message.get("more_body") or len(data) > self.settings.max_body:
@@ -266,9 +269,6 @@ class Application:
     async def _long_body(self, request: _Request, first: Mapping[str, Any]) -> bytes:
         """A body of several parts, which begins with this one."""
         most = self.settings.max_body
-        length = _header(request.scope, b"content-length")
-        if length.isdigit() and int(length) > most:
-            raise _too_long(int(length), most)
         parts: list[bytes] = []
         message = first
         while True:
@@ -289,8 +289,9 @@ class Application:
     async def _send_page(self, scope: Scope, receive: Receive, send: Send) -> None:
         from starlette.exceptions import HTTPException
 
+        headers = [(name, value) for name, value in scope["headers"] if name != b"range"]
         try:
-            await self._page(scope, receive, send)  # type: ignore[arg-type]
+            await self._page({**scope, "headers": headers}, receive, send)  # type: ignore[arg-type]
         except HTTPException as error:
             what = RefusedError(error.status_code, f"there is no {scope['path'][:100]!r}")
             await error_answer(what).send(send)
@@ -348,7 +349,8 @@ def _model_of_path(path: str) -> tuple[str, str]:
     """``/models/NAME/score`` is ``/score`` of that model."""
     if path.startswith("/models/"):
         name, slash, rest = path[len("/models/") :].partition("/")
-        return (slash + rest if slash else "/models/{name}"), name
+        if name:
+            return (slash + rest if slash else "/models/{name}"), name
     return path, ""
 
 

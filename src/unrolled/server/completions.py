@@ -296,6 +296,7 @@ def _choice(
     text, reason, used = "", "length", 0
     if asked.echo:
         yield {"index": index, "piece": prompt.text}
+    start = len(prompt.text) if asked.echo else 0  # of the added text in the whole one
     seed = None if asked.seed is None else [asked.seed, copy]
     random = np.random.default_rng(seed)
     for _ in range(asked.max_tokens):
@@ -308,11 +309,11 @@ def _choice(
         if id == EOS:
             reason = "stop"
             if asked.logprobs is not None:
-                logged.add("", len(prompt.text) + len(text), id, float(row[id]), row)
+                logged.add("", start + len(text), id, float(row[id]), row)
             break
         piece = pieces_of(model, [id], (prompt.text + text)[-1:])[0]
         if asked.logprobs is not None:
-            offset = len(text) + (len(prompt.text) if asked.echo else 0)
+            offset = start + len(text)
             logged.add(piece, offset, id, float(row[id]), row)
         ended = _stopped(text, piece, stops)
         if ended is not None:

@@ -166,6 +166,9 @@ def _likeliest(model: LanguageModel, log_probs: Any, count: int) -> list[dict[st
 def likeliest_ids(log_probs: Any, count: int) -> list[int]:
     """The ids of the likeliest words, best first; impossible ones are left out."""
     count = min(count, log_probs.size)
+    if count == 1:
+        best = int(log_probs.argmax())
+        return [best] if log_probs[best] > -np.inf else []
     few = np.argpartition(-log_probs, count - 1)[:count]
     few = few[np.lexsort((few, -log_probs[few]))]
     found: list[int] = few[log_probs[few] > -np.inf].tolist()
@@ -235,7 +238,7 @@ def tag(served: ServedModel, asked: TagFields, limits: ServerSettings) -> Work:
     inputs: list[Any] = [asked.sentence] if given[0] else list(asked.sentences or ())
     if asked.words is not None:
         inputs = [list(asked.words)]
-    size = sum(map(len, inputs))
+    size = sum(map(len, asked.words if asked.words is not None else inputs))
     if size > 8 * limits.max_tokens:
         raise RefusedError(
             413,

@@ -11,6 +11,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from unrolled.server.answers import error_record
 
 HEADER_BYTES = 64 << 10  # of a request's first line and headers
+_LONG_HEADERS = 431, f"the headers have more than {HEADER_BYTES:,} bytes"
 PIPELINED = 64  # requests that a connection may send ahead of their answers
 
 
@@ -37,7 +38,7 @@ class _LimitedProtocol(HttpToolsProtocol):
         self._timer: asyncio.TimerHandle | None = None  # of a request that has not arrived
         self._writing: asyncio.TimerHandle | None = None  # of an answer that is not read
         self._arriving = self._in_headers = True
-        self._head = 0
+        self._head = self._headers_size = 0
         self._refusal = 400, "the request is not HTTP/1.1"
 
     def connection_made(self, transport: Any) -> None:
@@ -62,7 +63,7 @@ class _LimitedProtocol(HttpToolsProtocol):
             self._head += len(data)
         super().data_received(data)
         if self._in_headers and self._head > HEADER_BYTES and not self.transport.is_closing():
-            self._refusal = 431, f"the headers have more than {HEADER_BYTES:,} bytes"
+            self._refusal = _LONG_HEADERS
             self.send_400_response("")
         if not self._arriving:
             self._end_timer()
@@ -75,14 +76,18 @@ class _LimitedProtocol(HttpToolsProtocol):
             raise ValueError
         super().on_message_begin()
         self._arriving = self._in_headers = True
+        self._headers_size = 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if len(name) + len(value) > HEADER_BYTES:
-            self._refusal = 431, f"a header has more than {HEADER_BYTES:,} bytes"
+        self._headers_size += len(name) + len(value) + 4
+        if self._headers_size > HEADER_BYTES:
+            self._refusal = _LONG_HEADERS
             raise ValueError
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
+        if self.parser.get_http_version() not in ("1.0", "1.1"):
+            raise ValueError
         self._in_headers, self._head = False, 0
         super().on_headers_complete()
 
