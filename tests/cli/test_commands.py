@@ -46,11 +46,11 @@ def test_train_and_evaluate(run: Run, folder: Path, tmp_path: Path) -> None:
     assert code == 0
     assert out.startswith("ppl ")
     assert "| 15 tokens | vocab 13 | oov 1 as <unk> | eos counted | witten-bell-3 |" in out
-    code, out, _ = run("evaluate", target, folder / "test.txt", "--skip-oov", "--json")
+    code, out, _ = run("evaluate", target, folder / "test.txt", "--unknown", "skip", "--json")
     facts = json.loads(out)
     assert facts["tokens"] == 15
     assert facts["oov"] == 1
-    assert facts["skip_oov"] is True
+    assert facts["unknown"] == "skip"
 
 
 def test_fallback_discounts_are_said_and_strict_refuses(

@@ -14,6 +14,7 @@ from unrolled import TextOptions, train_ngram
 from unrolled.errors import SettingError, TextError
 from unrolled.language_models.evaluation import Perplexity, evaluate
 from unrolled.language_models.scoring import score_sentences
+from unrolled.language_models.unknown_words import UnknownWords
 from unrolled.ngram.model import NgramModel
 
 pytestmark = pytest.mark.filterwarnings("ignore::unrolled.errors.UnrolledWarning")
@@ -33,7 +34,7 @@ def test_perplexity_by_hand(tmp_path: Path) -> None:
         f"ppl {product ** (-1 / 7):.2f} | 7 tokens | vocab 4 | oov 1 as <unk> | eos counted | "
         "chain | unrolled 0.1"
     )
-    skipped = evaluate(Chain(CHAIN), text, skip_oov=True)
+    skipped = evaluate(Chain(CHAIN), text, unknown="skip")
     assert skipped.perplexity == pytest.approx((product / 0.25) ** (-1 / 6))
     assert "oov 1 skipped" in skipped.line()
 
@@ -46,7 +47,7 @@ def test_unknown_words_that_are_impossible_can_be_skipped(tmp_path: Path) -> Non
     assert result.log_prob == -math.inf
     assert result.perplexity == result.bits_per_token == math.inf
     assert "ppl inf" in result.line()
-    skipped = evaluate(model, text, skip_oov=True)
+    skipped = evaluate(model, text, unknown="skip")
     assert 1 < skipped.perplexity < 100
     assert skipped.known_log_prob == pytest.approx(
         model.score("the cat")
@@ -106,7 +107,7 @@ def test_marks_in_a_text_follow_its_options(model: NgramModel, tmp_path: Path) -
 def test_perplexity_of_nothing_and_of_less_than_anything() -> None:
     nothing = Perplexity(0.0, 0, 0, 0, 0.0, 5, "x")
     assert nothing.perplexity == math.inf
-    all_skipped = Perplexity(0.0, 2, 1, 2, -math.inf, 5, "x", skip_oov=True)
+    all_skipped = Perplexity(0.0, 2, 1, 2, -math.inf, 5, "x", unknown=UnknownWords("skip"))
     assert all_skipped.perplexity == math.inf
     hopeless = Perplexity(-1e6, 1, 1, 0, 0.0, 5, "x")
     assert hopeless.perplexity == math.exp(700)
@@ -140,6 +141,6 @@ def test_perplexity_is_a_number_that_people_can_read() -> None:
 def test_perplexity_per_word_has_the_end_of_sentences_in_its_sum_only() -> None:
     result = Perplexity(-6.0, 5, 2, 1, -3.0, 10, "x")
     assert result.ppl1 == pytest.approx(math.exp(9 / 3))
-    skipped = Perplexity(-6.0, 5, 2, 1, -3.0, 10, "x", skip_oov=True)
+    skipped = Perplexity(-6.0, 5, 2, 1, -3.0, 10, "x", unknown=UnknownWords("skip"))
     assert skipped.ppl1 == pytest.approx(math.exp(6 / 2))
     assert Perplexity(-6.0, 2, 2, 0, 0.0, 10, "x").ppl1 == math.inf

@@ -57,6 +57,16 @@ InputField = Annotated[
     str | None, typer.Option("--field", help="Field of JSONL or column of Parquet.")
 ]
 
+UnknownWord = Annotated[
+    str,
+    typer.Option(
+        "--unknown",
+        help="What an unknown word costs: class (the probability of <unk>), skip (nothing, and it "
+        "is not counted), each (1 of as many words as became <unk> in training), or the number of "
+        "such words.",
+    ),
+]
+
 
 def help_of(command: Callable[..., None]) -> str:
     """A command's docstring with each paragraph on one line, for the help page to wrap."""

@@ -39,9 +39,7 @@ def _lines(sources: str | list[str], options: TextOptions) -> Iterator[str]:
 def evaluate(
     model: shared.ModelPath,
     texts: shared.Texts,
-    skip_oov: Annotated[
-        bool, typer.Option("--skip-oov", help="Leave unknown words out of the mean.")
-    ] = False,
+    unknown: shared.UnknownWord = "class",
     json_: Annotated[bool, typer.Option("--json", help="Print all sums as JSON.")] = False,
     dynamic: Annotated[
         bool,
@@ -131,7 +129,7 @@ def evaluate(
             texts,
             options=shared.input_options(measured, tokens, lower, field),
             threads=threads,
-            skip_oov=skip_oov,
+            unknown=unknown,
             progress=stages.tokens_scored,
         )
     typer.echo(json.dumps(result.as_dict(), allow_nan=False) if json_ else result.line())
@@ -147,6 +145,7 @@ def score(
         str, typer.Option(help="log10, nats (both logarithms of p) or bits (surprisal, -log2 p).")
     ] = "log10",
     format: Annotated[str, typer.Option(help="tsv or jsonl.")] = "tsv",
+    unknown: shared.UnknownWord = "class",
     totals: Annotated[
         bool,
         typer.Option(
@@ -174,7 +173,7 @@ def score(
     shared.check_choice("--format", format, ("tsv", "jsonl"))
     opened = _load(model, "score")
     options = shared.input_options(opened, tokens, lower, field)
-    given: dict[str, Any] = {"options": options, "threads": threads}
+    given: dict[str, Any] = {"options": options, "threads": threads, "unknown": unknown}
     lines = _lines(texts or "-", options)
     if by == "word":
         rows = _word_rows(opened, lines, unit, totals, given)
@@ -207,7 +206,9 @@ def _word_rows(
     scale, every, sentence = _UNITS[unit], [0.0, 0], [0.0, 0]
     for token in surprisals(model, lines, **given):
         number = token.sentence + 1
-        row = {"sentence": number, "word": token.word, unit: token.log_prob * scale}
+        skipped = token.oov and given["unknown"] == "skip"
+        value = None if skipped else token.log_prob * scale
+        row = {"sentence": number, "word": token.word, unit: value}
         yield {**row, "oov": int(token.oov), "order": token.length}
         for total in (every, sentence):
             total[0] += token.log_prob * scale
@@ -227,7 +228,7 @@ def _tsv(row: dict[str, Any]) -> str:
 def _json(row: dict[str, Any], unit: str) -> str:
     """A row as JSON, which knows no infinity."""
     row = {name: value for name, value in row.items() if value is not None}
-    if math.isinf(row[unit]):
+    if math.isinf(row.get(unit, 0)):
         row |= {unit: None, "infinite": True}
     return json.dumps(row, ensure_ascii=False, allow_nan=False)
 

@@ -46,6 +46,7 @@ def surprisal(
     entropy: Annotated[
         bool, typer.Option(help="Columns of entropies; without them work is quicker.")
     ] = True,
+    unknown: shared.UnknownWord = "class",
     tokens: shared.InputTokens = None,
     lower: shared.InputLower = None,
     threads: shared.Threads = 2,
@@ -73,8 +74,8 @@ def surprisal(
     options = [shared.input_options(model, tokens, lower) for model in opened]
     with Stages() as stages:
         found = surprisal_table(
-            opened, table, options=options[0] if tokens or lower is not None else None,
-            eos=eos, entropy=entropy, threads=threads, progress=stages.tokens_scored, **settings,
+            opened, table, options=options, unknown=unknown, eos=eos, entropy=entropy,
+            threads=threads, progress=stages.tokens_scored, **settings,
         )  # fmt: skip
         rows = iter(found)
         first = next(rows, None)

@@ -7,7 +7,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +15,12 @@ import numpy as np
 from unrolled.errors import SettingError, TextError, UnrolledWarning
 from unrolled.language_models.protocol import LanguageModel, require_normalised
 from unrolled.language_models.sentences import line_slices
+from unrolled.language_models.unknown_words import (
+    AS_A_CLASS,
+    Unknown,
+    UnknownWords,
+    unknown_words,
+)
 from unrolled.runtime.threads import run_ahead
 from unrolled.text.vocabulary import UNK
 from unrolled.version import __version__
@@ -48,12 +54,19 @@ class Perplexity:
     oov_log_prob: float
     vocabulary: int
     name: str
-    skip_oov: bool = False
+    unknown: UnknownWords = AS_A_CLASS
 
     @property
     def log_prob(self) -> float:
-        """Log-probability of all tokens."""
-        return self.known_log_prob + self.oov_log_prob
+        """Log-probability of all tokens, unknown ones as `unknown` says."""
+        if self.unknown.skipped:
+            return self.known_log_prob
+        return self.known_log_prob + self.oov_log_prob - self.oov * self.unknown.cost
+
+    @property
+    def perplexity_without_oov(self) -> float:
+        """Perplexity of the known tokens alone, KenLM's "perplexity excluding OOVs"."""
+        return replace(self, unknown=UnknownWords("skip")).perplexity
 
     @property
     def cross_entropy(self) -> float:
@@ -80,9 +93,8 @@ class Perplexity:
 
     def _mean(self, tokens: int) -> float:
         """- log-probability a token, of so many tokens; unknown ones are left out if asked."""
-        log_prob = self.known_log_prob if self.skip_oov else self.log_prob
-        tokens -= self.oov if self.skip_oov else 0
-        return -log_prob / tokens if tokens > 0 else math.inf
+        tokens -= self.oov if self.unknown.skipped else 0
+        return -self.log_prob / tokens if tokens > 0 else math.inf
 
     def line(self) -> str:
         """One line that says how the number was measured.
@@ -90,7 +102,7 @@ class Perplexity:
         >>> Perplexity(-6.0, 5, 1, 1, -4.0, 10, "additive-1").line()
         'ppl 7.39 | 5 tokens | vocab 10 | oov 1 as <unk> | eos counted | additive-1 | unrolled 0.1'
         """
-        treated = "" if self.oov == 0 else " skipped" if self.skip_oov else " as <unk>"
+        treated = f" {self.unknown}" if self.oov else ""
         version = ".".join(__version__.split(".")[:2])
         value = self.perplexity
         shown = f"{value:.2f}" if value < 1e9 or value == math.inf else f"{value:.3g}"
@@ -103,10 +115,13 @@ class Perplexity:
         """All numbers, for JSON: infinite ones are None, and ``infinite`` says if there is one."""
         values = {
             "perplexity": self.perplexity,
+            "perplexity_without_oov": self.perplexity_without_oov,
             "ppl1": self.ppl1,
             "bits_per_token": self.bits_per_token,
             "log_prob": self.log_prob,
             **asdict(self),
+            "unknown": self.unknown.reading,
+            "unknown_types": self.unknown.types,
         }
         infinite = [name for name, value in values.items() if value in (math.inf, -math.inf)]
         return {**values, **dict.fromkeys(infinite), "infinite": bool(infinite)}
@@ -123,7 +138,7 @@ def evaluate(
     texts: Iterable[str] | None = None,
     options: TextOptions | None = None,
     threads: int = 2,
-    skip_oov: bool = False,
+    unknown: Unknown = "class",
     progress: Callable[[int], None] | None = None,
 ) -> Perplexity:
     """Perplexity of a text.
@@ -133,8 +148,9 @@ def evaluate(
         texts: sentences instead of sources.
         options: how to read them; by default as the model's training text was read.
         threads: that may be used, for reading and scoring.
-        skip_oov: leave unknown words out of the mean; otherwise they count with the probability
-            of <unk>.
+        unknown: what an unknown word costs: ``class``, the probability of <unk>; ``skip``, nothing
+            and it is not counted; or each is one of so many words, a number, or ``each`` for as
+            many as became <unk> in training; see `unknown_words`.
         progress: called with the tokens scored since the last call.
 
     Raises:
@@ -147,6 +163,7 @@ def evaluate(
     'ppl 2.08 | 7 tokens | vocab 5 | oov 0 | eos counted | witten-bell-2 | unrolled 0.1'
     """
     require_normalised(model, "perplexity")
+    reading = unknown_words(unknown, model)
     options = options or model.text_options
     blocks = _blocks(sources, texts, options)
     size = sys.maxsize if model.carries_context else CHUNK_BYTES
@@ -167,7 +184,7 @@ def evaluate(
         oov_log_prob,
         len(model.vocabulary) - 1,
         model.name,
-        skip_oov,
+        reading,
     )
     _warn_of_unknown_words(result, model, options)
     return result

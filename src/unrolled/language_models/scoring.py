@@ -12,6 +12,7 @@ import numpy as np
 
 from unrolled.language_models.protocol import LanguageModel
 from unrolled.language_models.sentences import words_of
+from unrolled.language_models.unknown_words import Unknown, unknown_words
 
 if TYPE_CHECKING:
     from unrolled.text.options import TextOptions
@@ -28,7 +29,8 @@ class Surprisal:
     Attributes:
         sentence: its number, from 0. word: as written; ``</s>`` at the end of each sentence.
         last: whether it is that end.
-        log_prob: natural logarithm of its probability. oov: whether the model does not know it.
+        log_prob: natural logarithm of its probability; 0 of an unknown word that is skipped.
+        oov: whether the model does not know it.
         length: words of the longest n-gram found; None of models that are no n-gram models.
     """
 
@@ -50,6 +52,7 @@ def surprisals(
     sentences: Iterable[str],
     *,
     options: TextOptions | None = None,
+    unknown: Unknown = "class",
     threads: int = 2,
 ) -> Iterator[Surprisal]:
     """Every token's log-probability with its word as written, </s> included.
@@ -57,6 +60,7 @@ def surprisals(
     Args:
         sentences: texts; a thousand at a time are read and scored together.
         options: how to split them into tokens; by default as the model's training text.
+        unknown: what an unknown word costs, see `unknown_words`.
         threads: that may be used.
 
     >>> from unrolled import train_ngram
@@ -64,11 +68,12 @@ def surprisals(
     >>> [(token.word, round(token.bits, 2)) for token in surprisals(model, ["the cat"])]
     [('the', 0.71), ('cat', 0.71), ('</s>', 3.15)]
     """
-    options = options or model.text_options
+    options, reading = options or model.text_options, unknown_words(unknown, model)
     remaining, number = iter(sentences), 0
     while batch := list(islice(remaining, _BATCH)):
         scores = model.token_scores(batch, threads=threads, options=options)
-        log_probs, oov = scores.log_probs.tolist(), scores.oov.tolist()
+        log_probs = reading.log_probs(scores.log_probs, scores.oov).tolist()
+        oov = scores.oov.tolist()
         lengths = [None] * len(oov) if scores.lengths is None else scores.lengths.tolist()
         for sentence, start in zip(batch, scores.starts.tolist(), strict=False):
             words = [*words_of(sentence, options), "</s>"]
@@ -84,6 +89,7 @@ def score_sentences(
     *,
     eos: bool = True,
     options: TextOptions | None = None,
+    unknown: Unknown = "class",
     threads: int = 2,
 ) -> Array:
     """Log-probability of each sentence, (N,) float64; of stupid back-off a score.
@@ -91,14 +97,16 @@ def score_sentences(
     Args:
         eos: whether </s> is predicted at the end of each.
         options: how to split them into tokens; by default as the model's training text.
+        unknown: what an unknown word costs, see `unknown_words`.
         threads: that may be used.
     """
+    reading = unknown_words(unknown, model)
     scores = model.token_scores(sentences, threads=threads, options=options)
+    log_probs = reading.log_probs(scores.log_probs, scores.oov)
     if not eos:
-        log_probs = scores.log_probs.copy()
+        log_probs = log_probs.copy()
         log_probs[scores.starts[1:] - 1] = 0
-        scores = replace(scores, log_probs=log_probs)
-    return scores.sums
+    return replace(scores, log_probs=log_probs).sums
 
 
 def rank(

@@ -8,21 +8,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import NoneType
+from typing import Any
 
 import numpy as np
 
 from unrolled.errors import MissingExtraError, SettingError
 from unrolled.language_models.protocol import LanguageModel, require_normalised
 from unrolled.language_models.stimuli import Sentence, StimulusOptions, sentences_of_table
+from unrolled.language_models.unknown_words import Unknown, UnknownWords, unknown_words
 from unrolled.settings import configure
 from unrolled.storage.loading import load_as
 from unrolled.text.alignment import owners_of_tokens
+from unrolled.text.options import TextOptions
 from unrolled.text.tables import Table
 from unrolled.text.vocabulary import BOS, UNK
-
-if TYPE_CHECKING:
-    from unrolled.text.options import TextOptions
 
 Array = np.ndarray[Any, Any]
 Models = LanguageModel | str | os.PathLike[str] | Sequence[Any] | Mapping[str, Any]
@@ -63,7 +63,8 @@ def surprisal_table(
     models: Models,
     table: Table,
     *,
-    options: TextOptions | None = None,
+    options: TextOptions | Sequence[TextOptions] | None = None,
+    unknown: Unknown = "class",
     eos: bool = False,
     entropy: bool = True,
     threads: int = 2,
@@ -90,7 +91,10 @@ def surprisal_table(
     Args:
         models: a model, its file, or several; a dictionary names their columns.
         table: a file, texts, mappings or a DataFrame, see `read_table`.
-        options: how texts are split into tokens; by default as each model's training text.
+        options: how texts are split into tokens, of all models or of each; by default as its
+            training text.
+        unknown: what an unknown word costs, see `unknown_words`; a word of which
+            a part is skipped has no surprisal.
         eos: a row for the end of each sentence, ``</s>``, too.
         entropy: whether there are columns of entropies.
         threads: that may be used.
@@ -116,13 +120,17 @@ def surprisal_table(
     for model in given.values():
         require_normalised(model, "surprisal")
     (chosen,) = configure(settings, StimulusOptions)
-    scorers = {
-        name: _Scorer(model, f"_{name}" if len(given) > 1 else "", options, entropy, threads)
-        for name, model in given.items()
-    }
+    each = [options] * len(given) if isinstance(options, (TextOptions, NoneType)) else options
+    scorers = [
+        _Scorer(
+            model, own or model.text_options, f"_{name}" if len(given) > 1 else "",
+            unknown_words(unknown, model), entropy=entropy, threads=threads,
+        )
+        for (name, model), own in zip(given.items(), each, strict=True)
+    ]  # fmt: skip
     sentences = sentences_of_table(table, chosen)
     columns: list[str] = []
-    rows = _rows(sentences, list(scorers.values()), chosen, eos, columns, progress)
+    rows = _rows(sentences, scorers, chosen, eos, columns, progress)
     return SurprisalTable(rows, columns)
 
 
@@ -173,13 +181,14 @@ class _Scorer:
     def __init__(
         self,
         model: LanguageModel,
+        options: TextOptions,
         suffix: str,
-        options: TextOptions | None,
+        unknown: UnknownWords,
+        *,
         entropy: bool,
         threads: int,
     ) -> None:
-        self.model, self.suffix = model, suffix
-        self.options = options or model.text_options
+        self.model, self.options, self.suffix, self.unknown = model, options, suffix, unknown
         self.entropy, self.threads = entropy, threads
         unigrams = model.unigram_log_probs() if self.options.tokens == "word" else None
         self.frequencies = None
@@ -209,7 +218,8 @@ class _Scorer:
             low = starts[number] + 1
             owners[low : low + own.size] = own + firsts[number]
             owners[starts[number + 1] - 1] = firsts[number] + sizes[number] - 1
-        return self._summed(scored.ids, scored.log_probs, owners, int(sizes.sum()))
+        log_probs = self.unknown.log_probs(scored.log_probs, scored.oov)
+        return self._summed(scored.ids, log_probs, owners, int(sizes.sum()))
 
     def _seen(self, sentence: Sentence) -> tuple[str, Array]:
         """The text that the model sees, and the word of each of its tokens."""
@@ -239,6 +249,8 @@ class _Scorer:
             entropy = np.where(missing, np.nan, values[first])
             next_entropy = np.where(missing, np.nan, after[last])
         oov = np.bincount(own, ids[places] == UNK, size) > 0
+        if self.unknown.skipped:
+            surprisal[oov] = np.nan
         frequency = np.full(size, np.nan)
         if self.frequencies is not None:
             single = counts == 1

@@ -226,6 +226,7 @@ class LanguageModelTask(Task):
                 "tokens": self.corpus.tokens,
                 "sentences": self.corpus.sentences,
                 "unknown": int(self.corpus.word_counts[UNK]),
+                "unknown_types": self.corpus.unknown_types,
             },
             "training": {
                 "settings": asdict(self.config),

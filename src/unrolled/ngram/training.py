@@ -122,6 +122,7 @@ def corpus_record(corpus: Corpus, crc32: int) -> dict[str, Any]:
         "tokens": corpus.tokens,
         "sentences": corpus.sentences,
         "unknown": int(corpus.word_counts[UNK]),
+        "unknown_types": corpus.unknown_types,
         "ids_crc32": f"{crc32:08x}",
     }
 

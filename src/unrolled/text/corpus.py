@@ -45,6 +45,8 @@ class Corpus:
         tokens: words and ``</s>``, that is T - sentences.
         oov: words that the vocabulary lacks; a literal ``<unk>`` is not one of them.
         word_counts: (V,) int64, how often each id occurs in ``ids``.
+        unknown_types: how many different words became ``<unk>``; 0 where that is not known, because
+            the words were given or the text has a literal ``<unk>``.
     """
 
     ids: npt.NDArray[np.int32]
@@ -53,6 +55,7 @@ class Corpus:
     tokens: int
     oov: int
     word_counts: npt.NDArray[np.int64]
+    unknown_types: int = 0
 
     def take_ids(self) -> npt.NDArray[np.int32]:
         """Return the ids and remove them from the corpus, so that the caller can free them."""
@@ -182,7 +185,8 @@ def _with_own_words(
     order = _by_frequency(merged, *limits)
     ranks = np.zeros(merged.words, np.int32)
     ranks[order] = np.arange(order.size, dtype=np.int32)
-    oov = int(merged.counts[3:][ranks[3:] == 0].sum())
+    lost = merged.counts[3:][ranks[3:] == 0]
+    types = lost.size if merged.counts[UNK] == 0 else 0
     sentences = sum(block.sentences for block in counted)
     counts = np.zeros(order.size, np.int64)
     np.add.at(counts, ranks, merged.counts)
@@ -190,7 +194,8 @@ def _with_own_words(
     final = {id(table): ranks[ids] for table, ids in zip(tables, merged_ids, strict=True)}
     ids = store.finish([final[id(block.table)] for block in counted])
     vocabulary = merged.vocabulary(order)
-    return Corpus(ids, vocabulary, sentences, store.size - sentences, oov, counts)
+    oov = int(lost.sum())
+    return Corpus(ids, vocabulary, sentences, store.size - sentences, oov, counts, types)
 
 
 def _merge_tables(
