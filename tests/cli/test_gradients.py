@@ -14,7 +14,6 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 def test_a_trained_net_is_shown_on_a_text(run: Run, tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
     text, net, folder = write_text(tmp_path, 30), tmp_path / "net.safetensors", tmp_path / "out"
     small_model(cell="elman").save(net)
     code, out, err = run("gradients", net, text, "--steps", 8, "--batch", 4, "-o", folder)

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from small_nets import small_model, write_text
-from unrolled.errors import MissingExtraError, SettingError, TextError
+from unrolled.errors import SettingError, TextError
 from unrolled.gradients.by_lag import LayerLags
 from unrolled.gradients.diagnostics import of_lags, of_units
 from unrolled.gradients.lags import trace_net
@@ -151,50 +151,3 @@ def test_what_is_no_recurrent_net_is_refused(tmp_path: Path) -> None:
         measure_gradients(small_model(), str(empty))
     with pytest.raises(SettingError, match="there is no cell 'prayer', known are elman tanh; "):
         compare_cells(["prayer"])
-
-
-def test_pictures_are_written_and_the_same_each_time(tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
-    from unrolled.report.gradient_plots import write_pictures
-
-    report = measure_cell("elman", hidden=4, steps=5, batch=3)
-    others = compare_cells(["irnn (ReLU, identity)", "gru"], hidden=4, steps=5)
-    names = ["by-lag.svg", "by-lag-and-time.svg", "singular-values.svg", "comparison.svg"]
-    texts = []
-    for folder in (tmp_path / "one", tmp_path / "two"):
-        paths = write_pictures(folder, report, others)
-        assert [path.name for path in paths] == names
-        texts.append([path.read_text() for path in paths])
-    assert texts[0] == texts[1]
-    assert "irnn (ReLU, identity)" in texts[0][3]
-    assert "layer 1" in texts[0][1]
-
-
-def test_a_layer_each_has_its_panel() -> None:
-    pytest.importorskip("matplotlib")
-    from unrolled.report.gradient_plots import by_lag, by_lag_and_time, singular_values
-
-    report = measure_cell("lstm", hidden=4, layers=2, steps=5, batch=3)
-    lines = by_lag({report.name: report}).axes[0].lines
-    assert [line.get_label() for line in lines[:3]] == [
-        "lstm, layer 1", "lstm, layer 1, cell state", "lstm, layer 1, along the cell state only",
-    ]  # fmt: skip
-    np.testing.assert_array_equal(lines[3].get_ydata(), report.lags.layers[1].norms)
-    maps = [axes for axes in by_lag_and_time(report).axes if axes.images]
-    heat = maps[1].images[0].get_array().filled(np.nan)
-    np.testing.assert_allclose(heat, report.lags.layers[1].heat)
-    spectrum, norms = singular_values(report).axes[2:4]
-    np.testing.assert_allclose(spectrum.lines[0].get_ydata(), report.jacobians[1].spectrum[0])
-    np.testing.assert_allclose(norms.lines[2].get_ydata(), report.jacobians[1].bound)
-
-
-def test_without_matplotlib_the_extra_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import sys
-
-    from unrolled.report.gradient_plots import write_pictures
-
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'unrolled\[report\]'"):
-        write_pictures(tmp_path, measure_cell("elman", hidden=4, steps=4))

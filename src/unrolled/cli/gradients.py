@@ -59,9 +59,9 @@ def gradients(
 
     Prints, for each lag k, the mean norm of dE(t)/dh(t-k), its share of the total, the spectral
     norm of k steps' Jacobians and its bound (beta_W beta_h)^k; of an LSTM also the cell state's
-    norm, and the part that passed through the cell state only. With -o it writes pictures (extra
-    `report`): norm by lag, by lag and time, singular values, and a comparison of a trained net with
-    its untrained state, or of a fresh cell with other cells.
+    norm, and the part that passed through the cell state only. With -o it writes pictures: norm by
+    lag, by lag and time, singular values, and a comparison of a trained net with its untrained
+    state, or of a fresh cell with other cells.
 
     Examples:
 

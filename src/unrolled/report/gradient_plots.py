@@ -1,99 +1,132 @@
 """Pictures of gradients: by lag, by lag and time, singular values, and a comparison of cells.
 
-Each function draws one figure of a `GradientReport`; `write_pictures` writes them as SVG.
+Each function draws one figure of a `GradientReport` as SVG; `write_pictures` writes them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from unrolled.report.figures import COLOURS, log_axis, new_figure, style, svg_text
+from unrolled.report.canvas import MARKERS
+from unrolled.report.heat_chart import heat_chart
+from unrolled.report.line_chart import Line, Panel, line_chart, numbered
+from unrolled.report.scales import Axis
+from unrolled.report.style import INK, Maths, ordered_colours
 
 if TYPE_CHECKING:
+    from unrolled.gradients.jacobians import JacobianReport
     from unrolled.gradients.measure import GradientReport
 
+Array = np.ndarray[Any, Any]
 
-def by_lag(reports: Mapping[str, GradientReport]) -> Any:
+_NORM = Maths("mean norm of ∂*E*_{*t*} / ∂*h*_{*t*−*k*}")
+_LAG = Maths("lag *k*, steps")
+_SPECTRUM = Maths("singular values of ∂*h*_{*t*+*k*} / ∂*h*_{*t*}")
+_PRODUCT = Maths("spectral norm of ∂*h*_{*t*+*k*} / ∂*h*_{*t*}")
+_BOUND = Maths("bound (*β*_{*W*}*β*_{*h*})^{*k*}")  # the lecture's
+_ONE_STEP = "bound: powers of a step's largest"  # of LSTM and GRU, which the lecture leaves out
+
+
+def by_lag(reports: Mapping[str, GradientReport]) -> str:
     """Mean |dE_t/dh_{t-k}| against k, a line for each report and layer, on a logarithmic axis.
 
     Of an LSTM dashed lines are the cell state's; dotted lines are what ran along the cell state
-    only.
+    only. With more than two reports one line each is enough.
     """
-    figure = new_figure(7.2, 4.4)
-    axes = figure.add_subplot()
-    ways = (("norms", "-", ""), ("cell_norms", "--", ", cell state"),
-            ("highway_norms", ":", ", along the cell state only"))  # fmt: skip
-    number, lines = 0, []
-    for name, report in reports.items():
-        several = len(report.lags.layers) > 1
-        for layer in report.lags.layers:
-            label = f"{name}, {layer.name}" if several else name
-            for attribute, dashes, more in ways:
-                values = getattr(layer, attribute)
-                if values is None or (more and len(reports) > 2):
-                    continue  # with many to compare, one line each is enough
-                colour = COLOURS[number % len(COLOURS)]
-                drawn = "-." if number >= len(COLOURS) else dashes
-                axes.plot(values, drawn, color=colour, label=label + more)
-                lines.append(values)
-            number += 1
-    axes.set(xlabel="lag k", ylabel="mean norm of dE(t) / dh(t-k)")
-    log_axis(axes.yaxis, lines)
-    axes.legend()
-    return figure
-
-
-def by_lag_and_time(report: GradientReport) -> Any:
-    """A map of the mean norm for each layer, lag upwards and the error's step to the right."""
-    from matplotlib.colors import LogNorm
-
-    layers = report.lags.layers
-    figure = new_figure(4.6 * len(layers) + 0.8, 3.8)
-    panels = figure.subplots(1, len(layers), squeeze=False)[0]
-    for axes, layer in zip(panels, layers, strict=True):
-        heat = np.where(layer.heat > 0, layer.heat, np.nan)
-        axes.grid(False)
-        axes.set(title=layer.name, xlabel="step t of the error", ylabel="lag k")
-        if np.isfinite(heat).any():
-            high = float(np.nanmax(heat))
-            low = max(float(np.nanmin(heat)), high * 1e-12)
-            norm = LogNorm(min(low, high * 0.999), high)
-            image = axes.imshow(heat, origin="lower", aspect="auto", cmap="viridis", norm=norm)
-            figure.colorbar(image, ax=axes)
-    return figure
-
-
-def singular_values(report: GradientReport) -> Any:
-    """Singular values of Jacobians' products over k steps, and their norms beside the bound."""
-    from matplotlib import colormaps
-
-    jacobians = report.jacobians
-    figure = new_figure(8.6, 3.6 * len(jacobians))
-    panels = figure.subplots(len(jacobians), 2, squeeze=False)
-    for (spectrum, norms), jacobian in zip(panels, jacobians, strict=True):
-        shades = colormaps["viridis"](np.linspace(0, 0.9, len(jacobian.steps)))
-        for k, values, shade in zip(jacobian.steps, jacobian.spectrum, shades, strict=True):
-            spectrum.plot(np.arange(1, len(values) + 1), values, color=shade, label=str(k))
-        spectrum.set(
-            xlabel="number of the singular value", ylabel="singular value of dh(t+k) / dh(t)"
+    several = {name: len(report.lags.layers) > 1 for name, report in reports.items()}
+    layers = {
+        f"{name}, {layer.name}" if several[name] else name: layer
+        for name, report in reports.items()
+        for layer in report.lags.layers
+    }
+    lines = []
+    for number, (name, layer) in enumerate(layers.items()):
+        colour, dash = numbered([*layers])[name]
+        lags = range(len(layer.norms))
+        lines.append(
+            Line(name, lags, layer.norms.tolist(), colour, dash, marker=number % len(MARKERS))
         )
-        log_axis(spectrum.yaxis, jacobian.spectrum)
-        spectrum.legend(title="k", ncols=2)
-        bound = "(beta W beta h)^k" if jacobian.beta_slope is not None else "largest of a step ^k"
-        for values, dashes, colour, label in (
-            (jacobian.norms, "o-", COLOURS[0], "mean norm"),
-            (jacobian.highest, "o--", COLOURS[0], "largest norm"),
-            (jacobian.bound, ":", "black", bound),
-        ):
-            norms.plot(jacobian.steps, values, dashes, color=colour, label=label, markersize=3)
-        norms.set(title=jacobian.name, xlabel="steps k", ylabel="spectral norm")
-        log_axis(norms.yaxis, [jacobian.norms, jacobian.bound])
-        norms.legend()
-    return figure
+        ways = ((layer.cell_norms, 1, "cell state"),
+                (layer.highway_norms, 2, "along the cell state only"))  # fmt: skip
+        for values, dash, what in ways if len(reports) <= 2 else ():
+            if values is not None:
+                lines.append(Line(f"{name}, {what}", lags, values.tolist(), colour, dash))
+    return line_chart(
+        [Panel(lines, Axis(_LAG, whole=True), Axis(_NORM, log=True), height=250)],
+        "Gradient norm by lag",
+    )
+
+
+def by_lag_and_time(report: GradientReport) -> str:
+    """A map of the mean norm for each layer, lag upwards and the error's step to the right."""
+    maps = {
+        layer.name if len(report.lags.layers) > 1 else "": np.where(
+            layer.heat > 0, layer.heat, np.nan
+        )
+        for layer in report.lags.layers
+    }
+    return heat_chart(
+        maps, (Axis(Maths("step *t* of the error"), whole=True), Axis(_LAG, whole=True)),
+        Axis(_NORM, log=True), "Gradient norm by lag and step",
+        f"{report.name}: how much of the error of each step arrives so many steps before",
+    )  # fmt: skip
+
+
+def singular_values(report: GradientReport) -> str:
+    """Singular values of Jacobians' products over k steps, and their norms beside the bound."""
+    panels = [
+        panel
+        for jacobian in report.jacobians
+        for panel in _jacobian_panels(jacobian, len(report.jacobians) > 1)
+    ]
+    return line_chart(
+        panels, f"Singular values of products of Jacobians, {report.name}", shared_y=False
+    )
+
+
+def _jacobian_panels(jacobian: JacobianReport, titled: bool) -> list[Panel]:
+    steps = jacobian.steps.tolist()
+    places = range(1, jacobian.spectrum.shape[1] + 1)
+    colours = ordered_colours(len(steps))
+    spectrum = [
+        Line(Maths(f"*k* = {k}"), places, values.tolist(), colour, width=1.5)
+        for k, values, colour in zip(steps, jacobian.spectrum, colours, strict=True)
+    ]
+    bound = _ONE_STEP if jacobian.beta_slope is None else _BOUND
+    norms = [
+        Line("mean", steps, jacobian.norms.tolist(), 0, marker=0),
+        Line("largest", steps, jacobian.highest.tolist(), 1, marker=1),
+        # It may grow without end: what was measured sets the range.
+        Line(bound, steps, jacobian.bound.tolist(), INK, 1, framed=False),
+    ]
+    title = jacobian.name if titled else ""
+    return [
+        Panel(
+            spectrum, Axis("number of the singular value", whole=True),
+            Axis(_SPECTRUM, log=True), title, 210,
+        ),
+        Panel(
+            norms, Axis(Maths("steps *k*"), whole=True),
+            Axis(_PRODUCT, log=True, limits=_range(jacobian)), "", 210,
+        ),
+    ]  # fmt: skip
+
+
+def _range(jacobian: JacobianReport) -> tuple[float, float]:
+    """What was measured, and up to two decades of the bound above it."""
+    measured = np.concatenate([jacobian.norms, jacobian.highest])
+    measured = measured[np.isfinite(measured) & (measured > 0)]
+    if not measured.size:
+        return 0.1, 10.0
+    low, high = float(measured.min()), float(measured.max())
+    bound = jacobian.bound[np.isfinite(jacobian.bound) & (jacobian.bound > 0)]
+    highest = min(float(bound.max(initial=high)), 100 * max(high, 1.0))
+    lowest = max(min(low, float(bound.min(initial=low))), low / 100)
+    return lowest / 1.3, max(high, highest) * 1.3
 
 
 def write_pictures(
@@ -101,24 +134,36 @@ def write_pictures(
 ) -> list[Path]:
     """Write ``by-lag.svg``, ``by-lag-and-time.svg``, ``singular-values.svg``, and, with others to
     compare it with, ``comparison.svg``.
-
-    Raises:
-        MissingExtraError: matplotlib is not installed.
     """
     from unrolled.storage.atomic import atomic_write
 
+    pictures = {
+        "by-lag": by_lag({report.name: report}),
+        "by-lag-and-time": by_lag_and_time(report),
+        "singular-values": singular_values(report),
+    }
+    if others:
+        pictures["comparison"] = by_lag(_without_copies(report, others))
+    folder.mkdir(parents=True, exist_ok=True)
     paths = []
-    with style():
-        figures = {
-            "by-lag": by_lag({report.name: report}),
-            "by-lag-and-time": by_lag_and_time(report),
-            "singular-values": singular_values(report),
-        }
-        if others:
-            figures["comparison"] = by_lag({report.name: report, **others})
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, figure in figures.items():
-            paths.append(folder / f"{name}.svg")
-            with atomic_write(paths[-1]) as file:
-                file.write(svg_text(figure, facecolor="white").encode())
+    for name, picture in pictures.items():
+        paths.append(folder / f"{name}.svg")
+        with atomic_write(paths[-1]) as file:
+            file.write(picture.encode())
     return paths
+
+
+def _without_copies(
+    report: GradientReport, others: Mapping[str, GradientReport]
+) -> dict[str, GradientReport]:
+    """The report and the others; not twice where one of them is the report's cell."""
+    same = [name for name, other in others.items() if _same_norms(report, other)]
+    own: Sequence[tuple[str, GradientReport]] = [] if same else [(report.name, report)]
+    return dict([*own, *others.items()])
+
+
+def _same_norms(one: GradientReport, other: GradientReport) -> bool:
+    layers, theirs = one.lags.layers, other.lags.layers
+    return len(layers) == len(theirs) and all(
+        np.array_equal(mine.norms, its.norms) for mine, its in zip(layers, theirs, strict=True)
+    )

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unrolled.comparison.compare import Comparison, Row, cells_of
+from unrolled.comparison.compare import Comparison, Row, cells_of, number
 from unrolled.errors import FormatError
+from unrolled.report.style import COLOURS
 
 FULL_BITS = 16.0  # the surprisal at which a cell's colour is full
 FAMILIES = ("n-gram", "net", "mixture")
@@ -27,16 +28,15 @@ class Line:
     cells: tuple[str, ...]
     bar: float | None
     best: bool
-    hover: str
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One word under one model: its text, how strong its colour is, 0 to 1, and the numbers."""
+    """One word under one model: its bits, how strong its colour is, 0 to 1, and its probability."""
 
     text: str
     strength: float
-    hover: str
+    details: str
     oov: bool
 
 
@@ -109,7 +109,6 @@ def lines(rows: Sequence[Row]) -> list[Line]:
             cells=(*cells_of(row)[:2], seconds(row.train_seconds), *cells_of(row)[2:]),
             bar=_bar(_test(row) / best) if row in order else None,
             best=bool(order) and row is order[0],
-            hover=row.line,
         )
         for row in rows
     ]
@@ -161,19 +160,18 @@ def _cells(tokens: list[dict[str, Any]]) -> tuple[list[Cell], Cell]:
     cells = [_cell(token) for token in tokens]
     bits = [token["bits"] for token in tokens]
     if not bits or None in bits:
-        return cells, Cell("∞", 1.0, "some word is impossible", False)
+        return cells, Cell("∞", 1.0, "∞", False)
     mean = sum(bits) / len(bits)
-    return cells, Cell(f"{mean:.1f}", _strength(mean), f"{sum(bits):.1f} bits in all", False)
+    return cells, Cell(f"{mean:.1f}", _strength(mean), f"{sum(bits):.1f}", False)
 
 
 def _cell(token: dict[str, Any]) -> Cell:
-    bits, word = token["bits"], token["word"]
-    unknown = ", unknown word" if token["oov"] else ""
+    bits = token["bits"]
+    unknown = " (unknown)" if token["oov"] else ""
     if bits is None:
-        return Cell("∞", 1.0, f"{word}: impossible{unknown}", token["oov"])
+        return Cell("∞", 1.0, f"0{unknown}", token["oov"])
     bits = max(bits, 0.0) + 0.0  # rounding leaves a sure word just below 0, or at -0.0
-    hover = f"{word}: {bits:.2f} bits, probability {2**-bits:.2g}{unknown}"
-    return Cell(f"{bits:.1f}", _strength(bits), hover, token["oov"])
+    return Cell(f"{bits:.1f}", _strength(bits), f"{2**-bits:.2g}{unknown}", token["oov"])
 
 
 def _strength(bits: float) -> float:
@@ -193,12 +191,25 @@ def mixes(rows: Sequence[Row]) -> list[Mix]:
                 model=part["model"],
                 percent=round(100 * part["weight"] / total, 2),
                 weight=f"{part['weight']:.3f}",
-                colour=colours.setdefault(part["model"], len(colours) % 8 + 1),
+                colour=colours.setdefault(part["model"], len(colours) % len(COLOURS) + 1),
             )
             for part in row.weights
         ]
         shown.append(Mix(row.name, str(row.settings.get("how", "linear")), shares))
     return shown
+
+
+def epochs(rows: Sequence[Row]) -> list[tuple[str, ...]]:
+    """The points of the learning curves: model, epoch, end of its training, perplexities."""
+    found = []
+    for row in rows:
+        elapsed = 0.0
+        for point in row.curve:
+            elapsed += point.get("seconds") or 0.0
+            both = (point.get(f"{text}_perplexity") for text in ("train", "valid"))
+            shown = [number(value, 1) for value in both]
+            found.append((row.name, str(point.get("epoch", "")), seconds(elapsed), *shown))
+    return found
 
 
 def facts(result: Comparison) -> list[tuple[str, str]]:
