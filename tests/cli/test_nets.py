@@ -123,3 +123,15 @@ def test_vectors_are_taken_and_stay(run: Run, texts: tuple[str, str], tmp_path: 
     assert code == 0, err
     model = load(net)
     assert model.net.vectors[model.vocabulary.id("cat")].tolist() == [1, 2, 0.25]
+
+
+def test_pictures_of_an_experiment_are_drawn_again(run: Run, tmp_path: Path) -> None:
+    results = Path(__file__).parents[2] / "results"
+    name = "temporal-order-laptop"
+    (tmp_path / f"{name}.json").write_bytes((results / f"{name}.json").read_bytes())
+    code, out, err = run("experiment", "temporal-order", "--draw", "-o", tmp_path)
+    assert (code, out.strip()) == (0, str(tmp_path / f"{name}.svg")), err
+    assert "SGD + clipping" in (tmp_path / f"{name}.svg").read_text()
+    code, out, err = run("experiment", "temporal-order", "--draw", "--jobs", 2, "-o", tmp_path)
+    assert (code, out) == (2, "")
+    assert "--draw runs nothing, so it takes no --jobs" in err

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from report.drawn import Drawn
 from unrolled.experiments import echo_state
 from unrolled.experiments.echo_state import Settings, mackey_glass, narma10, narma_error
 from unrolled.experiments.setup import Setup
@@ -43,5 +45,14 @@ def test_the_experiment_runs(tmp_path: Path) -> None:
     results = echo_state.run(Setup("echo-state", "smoke", tmp_path))
     cells = results["table"]["Mackey-Glass, 84 steps on its own"]
     assert cells["log10 of normalised error"] < -1
-    assert results["pictures"] == ["echo-state-smoke.svg"]
-    assert (tmp_path / results["pictures"][0]).read_text().startswith("<svg")
+    drawn = Drawn(echo_state.draw(json.loads(json.dumps(results)))[""])
+    lines = dict(drawn.lines())
+    forecast = drawn.panels()[0]
+    truth = forecast.read(lines["truth"])
+    np.testing.assert_allclose(truth[:, 0], range(1, 401), atol=0.5)
+    np.testing.assert_allclose(truth[:, 1], results["forecast"]["truth"], atol=0.01)
+    net = forecast.read(lines["echo state network"])
+    np.testing.assert_allclose(net[:, 1], results["forecast"]["net"], atol=0.01)
+    # The truth is broader than the forecast on it, and none is dashed.
+    assert len({look[1] for look in drawn.looks()}) == 3
+    assert all(dashes == "" for _, _, dashes in drawn.looks())

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal, localcontext
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from report.drawn import Drawn, points_of
 from unrolled.experiments import error_surface
 from unrolled.experiments.error_surface import BEGIN, THRESHOLD, descend, error, gradient, inside
 from unrolled.experiments.setup import Setup
@@ -69,7 +71,13 @@ def test_it_draws_both_pictures(tmp_path: Path) -> None:
     results = error_surface.run(Setup("x", "smoke", tmp_path))
     assert results["table"]["gradient descent"]["left the region"] == 1
     assert results["table"]["rescaled gradients"]["left the region"] == 0
-    for name in results["pictures"]:
-        picture = (tmp_path / name).read_bytes()
-        assert picture.startswith(b"\x89PNG")
-        assert len(picture) < 300_000
+    pictures = error_surface.draw(json.loads(json.dumps(results)))
+    assert list(pictures) == ["", "contours"]
+    panel = Drawn(pictures["contours"]).panels()[0]
+    for title, node in Drawn(pictures["contours"]).groups("path"):
+        # What is drawn is the path: from its begin to its end, or to the edge.
+        read = panel.read(points_of(node[-1].attrib["d"]))
+        path = np.array(results["paths"][title])
+        inner = len(read) - (title == "gradient descent")
+        np.testing.assert_allclose(read[:inner], path[:inner], atol=0.02)
+    assert all(len(picture) < 60_000 for picture in pictures.values())

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from report.drawn import Drawn
 from small_nets import write_text
-from unrolled.errors import SettingError
+from unrolled.errors import FormatError, SettingError
 from unrolled.experiments import (
     EXPERIMENTS,
     SIZES,
     cells,
+    draw_experiment,
     experiment_of,
     large_lstm,
     mikolov2011_table2,
     mikolov2011_table3,
     run_experiment,
 )
-from unrolled.experiments.results_page import results_page
+from unrolled.experiments.results_page import results_page, write_page
 from unrolled.experiments.setup import Setup
 from unrolled.experiments.texts import texts_in
 
@@ -53,8 +56,12 @@ def test_an_experiment_runs_and_keeps_its_results(
     row = record["results"]["table"]["30"]
     assert 1 < row["mixed"] <= row["alone"] < 20
     assert row["words_per_second"] > 0
-    picture = (tmp_path / "out" / record["results"]["pictures"][0]).read_text()
-    assert picture.startswith("<svg")
+    picture = tmp_path / "out" / "mikolov2011-table3-smoke.svg"
+    text = picture.read_text()
+    assert text.startswith("<svg")
+    picture.unlink()
+    assert draw_experiment("mikolov2011-table3", size="smoke", output=tmp_path / "out") == [picture]
+    assert picture.read_text() == text
     assert any("30 classes + 5-gram" in line for line in said)
     assert any("  epoch   1" in line for line in said)
 
@@ -88,6 +95,15 @@ def test_what_cannot_be_run(tmp_path: Path) -> None:
         run_experiment("table9", output=tmp_path)
     with pytest.raises(SettingError, match="size 'huge' is unknown, allowed are smoke, laptop"):
         run_experiment("cells", size="huge", output=tmp_path)
+    with pytest.raises(SettingError, match="the experiment cells has no pictures"):
+        draw_experiment("cells", output=tmp_path)
+    with pytest.raises(
+        SettingError, match=r"echo-state-laptop\.json: there are no results to draw"
+    ):
+        draw_experiment("echo-state", output=tmp_path)
+    (tmp_path / "echo-state-laptop.json").write_text('{"experiment": "echo-state"}')
+    with pytest.raises(FormatError, match=r"echo-state-laptop\.json: the results are damaged"):
+        draw_experiment("echo-state", output=tmp_path)
     with pytest.raises(SettingError, match="no such folder"):
         run_experiment("cells", tmp_path / "nothing", output=tmp_path)
     with pytest.raises(SettingError, match="0 files have 'train' in their names"):
@@ -98,7 +114,7 @@ def test_what_cannot_be_run(tmp_path: Path) -> None:
         texts_in(tmp_path)
 
 
-def test_the_page_sets_published_numbers_beside_ours(tmp_path: Path) -> None:
+def test_the_page_sets_published_numbers_beside_ours() -> None:
     record = {
         "experiment": "x", "size": "laptop", "source": "A paper.", "seconds": 120,
         "published": {"net": {"alone": 123, "words": 1703}}, "remembered": True,
@@ -106,16 +122,33 @@ def test_the_page_sets_published_numbers_beside_ours(tmp_path: Path) -> None:
         "data": [{"name": "t.txt", "crc32": "0a"}],
         "machine": {"cores": 2, "processor": "x86_64", "gpu": "a GPU"},
     }  # fmt: skip
-    (tmp_path / "x-laptop.json").write_text(json.dumps(record))
-    (tmp_path / "benchmark.json").write_text("{}")
-    page = results_page(tmp_path)
+    page = results_page([record], {"x-laptop": ["x-laptop.svg"]})
     assert "| net | 120.4 / 123 | 56,789 / 1,703 |" in page
-    assert "| other | 99.0 |  |" in page
-    assert "2 minutes in all on 2 cores (x86_64) and one a GPU." in page
-    record["results"]["vectors"] = {"name": "v.txt", "crc32": "0b"}  # type: ignore[index]
-    (tmp_path / "x-laptop.json").write_text(json.dumps({**record, "resumed": True}))
-    assert "t.txt (CRC-32 0a), v.txt (CRC-32 0b)." in results_page(tmp_path)
-    assert "2 minutes in the last of several sessions on 2 cores" in results_page(tmp_path)
-    assert "t.txt (CRC-32 0a)" in page
+    assert "| other | 99 |  |" in page
+    assert "2 minutes in all on 2 cores (x86_64) and one a GPU. Data: t.txt." in page
+    assert "![x](x-laptop.svg)" in page
     assert "quoted from memory" in page
     assert page.count("## ") == 1
+    record["results"]["vectors"] = {"name": "v.txt", "crc32": "0b"}  # type: ignore[index]
+    page = results_page([{**record, "resumed": True}], {})
+    assert "Data: t.txt, v.txt." in page
+    assert "2 minutes in the last of several sessions on 2 cores" in page
+    record["data"] = [{"name": f"{number}.txt", "crc32": "0a"} for number in range(9)]
+    assert "Data: 0.txt, 1.txt, 2.txt, 3.txt and 6 more files." in results_page([record], {})
+
+
+def test_the_page_and_its_pictures_are_those_of_the_results(tmp_path: Path) -> None:
+    docs = Path(__file__).parents[2] / "docs"
+    write_page(docs.parent / "results", tmp_path / "results.md")
+    page = (docs / "results.md").read_text(encoding="utf-8")
+    assert page == (tmp_path / "results.md").read_text(encoding="utf-8")
+    assert not re.search(r"crc|[0-9a-f]{8}", page, re.IGNORECASE)
+    pictures = re.findall(r"!\[.*?\]\((.*?)\)", page)
+    assert sorted(pictures) == sorted(path.name for path in tmp_path.glob("*.svg"))
+    for picture in pictures:
+        # Coordinates may differ by a hundredth where another processor rounds otherwise.
+        ours, theirs = ((folder / picture).read_text() for folder in (docs, tmp_path))
+        shown, again = Drawn(ours).texts, Drawn(theirs).texts
+        assert [text.words for text in shown] == [text.words for text in again]
+        assert [text.y for text in shown] == pytest.approx([text.y for text in again], abs=0.1)
+        assert len(ours) == pytest.approx(len(theirs), rel=0.02)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+from report.drawn import Drawn
 from unrolled.experiments import jane_and_john
 from unrolled.experiments.jane_and_john import (
     NAMES,
@@ -67,8 +70,15 @@ def test_a_distance_counts_only_if_all_shorter_ones_are_bridged() -> None:
 def test_every_cell_is_in_the_table(tmp_path: Path) -> None:
     results = jane_and_john.run(Setup("x", "smoke", tmp_path))
     assert set(results["table"]) == set(jane_and_john.CELLS)
-    for name in results["pictures"]:
-        assert (tmp_path / name).read_text().startswith("<svg")
+    pictures = jane_and_john.draw(json.loads(json.dumps(results)))
+    assert list(pictures) == ["", "gradients"]
+    drawn = Drawn(pictures[""])
+    panel = drawn.panels()[0]
+    for name, points in drawn.lines():
+        right = results["rows"][name][0]["right"]
+        read = panel.read(points)
+        np.testing.assert_allclose(read[:, 1], [100 * share for share in right.values()], atol=1)
+    assert len({look[1:] for look in drawn.looks()}) == len(jane_and_john.CELLS)
 
 
 def test_training_sees_all_distances_up_to_the_last() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import struct
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from report.drawn import Drawn
 from unrolled.errors import FormatError, SettingError
 from unrolled.experiments import pixel_mnist
 from unrolled.experiments.mnist import read_mnist
@@ -74,7 +76,13 @@ def test_the_experiment_runs_and_no_rate_is_chosen_on_the_test_set(
     assert set(results["table"]) == {"LSTM", "tanh RNN", "ReLU RNN", "IRNN"}
     assert set(results["curves"]) == {"plain", "permuted"}
     assert [step for step, _ in results["curves"]["plain"]["IRNN"]] == [10, 20]
-    assert (tmp_path / results["pictures"][0]).read_text().startswith("<svg")
+    drawn = Drawn(pixel_mnist.draw(json.loads(json.dumps(results)))[""])
+    for panel, curves in zip(drawn.panels(), results["curves"].values(), strict=True):
+        lines = [line for line in drawn.lines() if panel.top < line[1][0][1] < panel.bottom + 1]
+        assert [name for name, _ in lines] == list(curves)
+        for name, points in lines:
+            shares = [(step, 100 * share) for step, share in curves[name]]
+            np.testing.assert_allclose(panel.read(points), shares, atol=0.6)
     # Other test images change no choice.
     for name in ("t10k-images-idx3-ubyte",):
         _write(folder, name, np.zeros((60, 28, 28)), packed=False)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from report.drawn import Drawn
 from tagging.small_taggers import sentences
 from unrolled.errors import SettingError
 from unrolled.experiments import run_experiment, taggers
@@ -65,7 +66,9 @@ def test_depth_on_mpqa(mpqa: Path, tmp_path: Path) -> None:
     shallow = results["table"]["DSE, 3 k, 1 layers"]["proportional"]
     assert comparison["shallow"] == pytest.approx(shallow)
     assert 0 < comparison["p"] <= 1
-    assert (tmp_path / "out" / results["pictures"][0]).read_text().lstrip().startswith("<")
+    drawn = Drawn((tmp_path / "out" / "irsoy2014-depth-smoke.svg").read_text())
+    ticks = [text.words for text in drawn.texts if text.anchor == "middle" and text.size == 11]
+    assert ticks == ["1", "2", "1", "2"]  # whole layers
     assert {file["name"] for file in record["data"]} >= {"dse.txt", "ese.txt"}
     assert any(line.startswith("DSE, 3 k, 1 layers, fold 0: proportional") for line in said)
     assert (results["jobs"], results["device"]) == (1, "cpu")

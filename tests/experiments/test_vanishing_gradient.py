@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from report.drawn import Drawn
 from unrolled.experiments import vanishing_gradient
 from unrolled.experiments.setup import Setup
 from unrolled.experiments.vanishing_gradient import (
@@ -71,7 +72,13 @@ def test_three_arms_of_a_spiral() -> None:
 def test_the_experiment_runs(tmp_path: Path) -> None:
     results = vanishing_gradient.run(Setup("x", "smoke", tmp_path))
     assert len(results["table"]) == 4
-    assert (tmp_path / results["pictures"][0]).read_text().startswith("<svg")
+    drawn = Drawn(vanishing_gradient.draw(json.loads(json.dumps(results)))[""])
+    for panel, found in zip(drawn.panels(), results["runs"].values(), strict=True):
+        lines = [line for line in drawn.lines() if panel.top < line[1][0][1] < panel.bottom + 1]
+        for (name, points), norms in zip(lines, zip(*found["norms"], strict=True), strict=True):
+            read = panel.read(points)
+            np.testing.assert_allclose(read[:, 1], norms, rtol=0.05, err_msg=name)
+            assert (np.diff(read[:, 0]) > 0).all()
 
 
 def _cells(kind: str) -> list[str]:

@@ -41,6 +41,12 @@ def experiment(
             show_default="auto",
         ),
     ] = None,
+    draw: Annotated[
+        bool,
+        typer.Option(
+            "--draw", help="Run nothing; draw the pictures again from the results in the folder."
+        ),
+    ] = False,
 ) -> None:
     """Run a published experiment, and compare its numbers with the published ones.
 
@@ -52,13 +58,30 @@ def experiment(
 
         unrolled experiment irsoy2014-depth --data mpqa/ --size paper --device cuda --jobs 16
 
+        unrolled experiment vanishing-gradient --draw -o results/
+
     An interrupted experiment continues after the models that it has finished.
     """
     from unrolled.cli.progress import print_line
-    from unrolled.experiments import run_experiment
+    from unrolled.experiments import draw_experiment, run_experiment
 
+    if draw:
+        _check_draw(data=data, jobs=jobs, device=device)
+        for path in draw_experiment(name, size=size, output=output):
+            typer.echo(str(path))
+        return
     run_experiment(
         name, data, size=size, output=output, jobs=jobs, device=device,
         report=print_line,
     )  # fmt: skip
     typer.echo(str(output / f"{name}-{size}.json"))
+
+
+def _check_draw(**given: object) -> None:
+    from unrolled.errors import SettingError
+
+    for name, value in given.items():
+        if value is not None:
+            raise SettingError(
+                f"--draw runs nothing, so it takes no --{name}", hint="Leave one of them out"
+            )

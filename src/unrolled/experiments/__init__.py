@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-from unrolled.errors import SettingError
+from unrolled.errors import FormatError, SettingError
 from unrolled.experiments.setup import Report, Results, Setup
 
 # Name on the command line -> module.
@@ -38,7 +38,8 @@ class Experiment(Protocol):
 
     ``REMEMBERED = True``: the published numbers are quoted from memory, and every page notes it.
     ``PARALLEL = True``: it makes many runs, and takes ``jobs`` and ``device``.
-    ``PICTURES = True``: it draws with matplotlib.
+    ``draw(results)``: its pictures from its results as JSON holds them: what is added to the names
+    of their files (empty for the only one) -> SVG.
     """
 
     SOURCE: str
@@ -47,7 +48,7 @@ class Experiment(Protocol):
     def run(self, setup: Setup, /) -> Results:
         """Run it, and return its results for JSON.
 
-        They hold a ``table``, and may hold ``pictures``, names of files in the output folder.
+        They hold a ``table``, and all that its pictures show.
         """
 
 
@@ -88,14 +89,12 @@ def run_experiment(
     Raises:
         SettingError: an unknown name, size or device, a folder that is not there or lacks a file,
             or jobs or a device for an experiment of one run.
-        MissingExtraError: matplotlib is not installed, and the experiment draws.
     """
     import json
     import time
 
     from unrolled.comparison.finished_runs import parts_folder, remove_parts
     from unrolled.comparison.provenance import file_facts, machine
-    from unrolled.report.figures import require_matplotlib
     from unrolled.storage.atomic import atomic_write
 
     experiment = experiment_of(name)
@@ -109,8 +108,6 @@ def run_experiment(
             raise SettingError(f"{name} is not made of parallel runs, so it takes no {option}")
     if jobs is not None and jobs < 1:
         raise SettingError(f"jobs is {jobs}, allowed are 1 and more")
-    if options.get("PICTURES"):
-        require_matplotlib()  # before hours of training, not after
     output.mkdir(parents=True, exist_ok=True)
     parts = parts_folder(output, name, size)
     resumed = parts.is_dir()
@@ -130,7 +127,51 @@ def run_experiment(
         "data": [file_facts(str(path)) for path in files],
         "machine": machine(),
     }
+    text = json.dumps(record, indent=1)
     with atomic_write(output / f"{name}-{size}.json") as file:
-        file.write(json.dumps(record, indent=1).encode() + b"\n")
+        file.write(text.encode() + b"\n")
+    write_pictures(json.loads(text), output)
     remove_parts(parts)
     return record
+
+
+def write_pictures(record: dict[str, Any], folder: Path) -> list[Path]:
+    """Draw the pictures of an experiment's record into a folder; their files.
+
+    Args:
+        record: what `run_experiment` wrote as JSON.
+    """
+    from unrolled.storage.atomic import atomic_write
+
+    draw = vars(experiment_of(record["experiment"])).get("draw")
+    paths = []
+    for suffix, picture in (draw(record["results"]) if draw else {}).items():
+        ending = f"-{suffix}" if suffix else ""
+        paths.append(folder / f"{record['experiment']}{ending}-{record['size']}.svg")
+        with atomic_write(paths[-1]) as file:
+            file.write(picture.encode())
+    return paths
+
+
+def draw_experiment(name: str, *, size: str = "laptop", output: Path) -> list[Path]:
+    """Draw the pictures of an experiment again, from its results in a folder; their files.
+
+    Raises:
+        SettingError: an unknown name or size, an experiment without pictures, or no results.
+        FormatError: the results are damaged.
+    """
+    import json
+
+    if size not in SIZES:
+        raise SettingError(f"size '{size}' is unknown, allowed are {', '.join(SIZES)}")
+    if "draw" not in vars(experiment_of(name)):
+        raise SettingError(f"the experiment {name} has no pictures")
+    path = output / f"{name}-{size}.json"
+    if not path.is_file():
+        raise SettingError(
+            "there are no results to draw", where=str(path), hint="Run the experiment first"
+        )
+    try:
+        return write_pictures(json.loads(path.read_text(encoding="utf-8")), output)
+    except (ValueError, KeyError, TypeError) as error:
+        raise FormatError(f"the results are damaged: {error}", where=str(path)) from None

@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 
 from unrolled.experiments.setup import Results, Setup
+from unrolled.report.style import Maths
+from unrolled.report.surface_chart import Surface, map_chart, surface_chart
 
 SOURCE = (
     "R. Pascanu, T. Mikolov, Y. Bengio. On the difficulty of training recurrent neural networks. "
     "ICML 2013, figure 6."
 )
-PICTURES = True
 PUBLISHED: dict[str, dict[str, float]] = {}  # a figure without numbers
 
 Array = np.ndarray[Any, Any]
@@ -75,29 +76,42 @@ def inside(point: tuple[float, float]) -> bool:
 
 
 def run(setup: Setup) -> Results:
-    """Surface, plain and rescaled descent; pictures in 3-D and as contours."""
-    from unrolled.report.experiment_plots import contours, surface
-
+    """Plain and rescaled descent, and how steep the wall is."""
     w = np.linspace(*W_RANGE, _POINTS[setup.size])
     b = np.linspace(*B_RANGE, _POINTS[setup.size])
     errors = error(w, b[:, None])
     paths = {"gradient descent": descend(BEGIN), "rescaled gradients": descend(BEGIN, THRESHOLD)}
-    heights = {name: error(path[:, 0], path[:, 1]) for name, path in paths.items()}
     table = {name: _facts(path) for name, path in paths.items()}
     for name, facts in table.items():
         setup.report(f"{name}: " + ", ".join(f"{key} {value:.3g}" for key, value in facts.items()))
-    pictures = {
-        f"error-surface-{setup.size}.png": surface(w, b, errors, paths, heights),
-        f"error-surface-contours-{setup.size}.png": contours(w, b, errors, paths),
-    }
-    for name, picture in pictures.items():
-        (setup.output / name).write_bytes(picture)
     return {
         "table": table,
-        "pictures": list(pictures),
         "paths": {name: path.tolist() for name, path in paths.items()},
         "settings": {"begin": BEGIN, "rate": RATE, "threshold": THRESHOLD},
         "steepest": float(np.hypot(*np.gradient(errors, b, w)).max()),
+    }
+
+
+def draw(results: Results) -> dict[str, str]:
+    """The surface from the side and from above, with both paths."""
+    paths = {}
+    for name, points in results["paths"].items():
+        path = np.array(points)
+        paths[name] = np.column_stack([path, error(path[:, 0], path[:, 1])])
+    labels = Maths("*w*"), Maths("*b*"), Maths("error *E*")
+    ends = [
+        f"{name} ends at w = {path[-1, 0]:.3g}, b = {path[-1, 1]:.3g}"
+        for name, path in paths.items()
+    ]
+    described = f"Two paths of descent along a wall: {'; '.join(ends)}."
+
+    def surface(columns: int, rows: int) -> Surface:
+        w, b = np.linspace(*W_RANGE, columns), np.linspace(*B_RANGE, rows)
+        return Surface(w, b, error(w, b[:, None]), labels, paths)
+
+    return {
+        "": surface_chart(surface(161, 49), "The error surface of one hidden unit", described),
+        "contours": map_chart(surface(161, 121), "The same surface from above", described),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from unrolled.experiments.taggers import (
     means_by_name,
     percent,
 )
+from unrolled.report.line_chart import Line, Panel, line_chart
+from unrolled.report.scales import Axis
 
 SOURCE = (
     "O. Irsoy, C. Cardie. Opinion Mining with Deep Recurrent Neural Networks. EMNLP 2014: layers 1 "
@@ -22,7 +25,7 @@ SOURCE = (
     "expressions in MPQA 1.2, proportional and binary F1."
 )
 REMEMBERED = True  # the published numbers are not checked against the paper
-PARALLEL = PICTURES = True
+PARALLEL = True
 PUBLISHED: dict[str, dict[str, float]] = {}
 _DSE_24 = ((63.83, 69.62), (64.70, 70.52), (64.57, 70.55), (64.96, 70.69), (58.60, 65.06))
 _DSE_200 = ((64.09, 69.85), (64.47, 70.36), (66.01, 71.72), (62.56, 69.01), (61.93, 68.25))
@@ -45,6 +48,9 @@ SETTINGS: dict[str, Any] = {
     "metric": "proportional", "batch": 80, "optimiser": "adam", "rate": 0.003, "warmup": 50,
     "dropout_input": 0.2, "dropout_layers": 0.2, "dropout_output": 0.2, "clip_norm": 1.0,
     "word_dropout": 0.25,
+}  # fmt: skip
+_KINDS = {
+    "DSE": "Direct subjective expressions (DSE)", "ESE": "Expressive subjective expressions (ESE)"
 }  # fmt: skip
 _SIZES: dict[str, dict[str, Any]] = {
     "smoke": {"folds": 1, "layers": (1, 2), "parameters": (3_000,), "epochs": 2},
@@ -130,7 +136,6 @@ def run(setup: Setup) -> Results:
             for (parameters, layers), width in widths.items()
         },
         "settings": {**SETTINGS, "epochs": plan["epochs"]},
-        "pictures": [_picture(setup, table, plan)],
     }
 
 
@@ -173,15 +178,26 @@ def _comparisons(
     return found
 
 
-def _picture(setup: Setup, table: dict[str, dict[str, float]], plan: dict[str, Any]) -> str:
-    """F1 by number of layers, as on the lecture's slide; the name of the file."""
-    layers = list(plan["layers"])
-    panels: dict[str, dict[str, Any]] = {}
-    for kind in OPINIONS:
-        for parameters in plan["parameters"]:
-            rows = [table[row_of(kind, parameters, count)] for count in layers]
-            panel = panels.setdefault(kind.upper(), {})
-            for measure in ("proportional", "binary"):
-                line = f"{parameters // 1000} k, {measure}"
-                panel[line] = (layers, [row[measure] for row in rows])
-    return setup.draw(panels, x_label="layers", y_label="F1, %", markers=True)
+def draw(results: Results) -> dict[str, str]:
+    """F1 by number of layers, as on the lecture's slide, ours and the published."""
+    rows = {tuple(name.split(", ")): row for name, row in results["table"].items()}
+    published = {tuple(name.split(", ")): row for name, row in PUBLISHED.items()}
+    sizes = list(dict.fromkeys(size for _, size, _ in rows))
+    counts = sorted({int(layers.split()[0]) for _, _, layers in rows})
+    panels = []
+    for kind in dict.fromkeys(kind for kind, _, _ in rows):
+        lines = []
+        for number, (size, measure) in enumerate(product(sizes, ("proportional", "binary"))):
+            for whose, known, dash in (("", rows, 0), (", published", published, 1)):
+                places = [n for n in counts if (kind, size, f"{n} layers") in known]
+                values = [known[kind, size, f"{n} layers"][measure] for n in places]
+                name = f"{measure}{whose}" if len(sizes) == 1 else f"{size}, {measure}{whose}"
+                if values:
+                    lines.append(Line(name, places, values, number, dash, marker=number))
+        x = Axis("layers", whole=True, limits=(counts[0] - 0.2, counts[-1] + 0.2))
+        panels.append(Panel(lines, x, Axis("F1, %"), _KINDS.get(kind, kind), 150))
+    return {
+        "": line_chart(
+            panels, f"F1 of nets of {' and '.join(sizes)} parameters by the number of layers"
+        )
+    }

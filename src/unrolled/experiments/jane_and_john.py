@@ -19,11 +19,14 @@ from unrolled.experiments.sequence_classifier import SequenceClassifier
 from unrolled.experiments.setup import Results, Setup
 from unrolled.neural.cells import Cell
 from unrolled.neural.initialisation import initialise
+from unrolled.report.canvas import MARKERS
+from unrolled.report.line_chart import Line, Panel, line_chart, numbered
+from unrolled.report.scales import Axis
+from unrolled.report.style import Maths
 
 SOURCE = (
     "Our own experiment on the sentence of R. Socher's lecture on recurrent networks, CS224d 2016."
 )
-PICTURES = True
 PUBLISHED: dict[str, dict[str, float]] = {}
 
 NAMES = ("jane", "john", "mary", "peter", "anna", "paul", "lucy", "mark")
@@ -115,28 +118,41 @@ def run(setup: Setup) -> Results:
         rows[name] = [_train(cell, seed, settings) for seed in range(settings.seeds)]
         right = _mean(rows[name], "right").items()
         setup.report(f"{name}: " + ", ".join(f"{k} words {100 * r:.0f} %" for k, r in right))
-    right_names, gradients = (
-        {
-            name: (settings.tested, [scale * value for value in _mean(row, key).values()])
-            for name, row in rows.items()
-        }
-        for key, scale in (("right", 100), ("gradient", 1))
-    )
-    style: dict[str, Any] = {"x_label": "words between", "markers": True, "log_x": True}
-    title = "right names, %"
-    pictures = [
-        setup.draw({title: right_names}, y_label=title, **style),
-        setup.draw(
-            {"": gradients}, "-gradients", y_label="|dE/dh at the name| / |dE/dh at the end|",
-            log_y=True, **style,
-        ),
-    ]  # fmt: skip
     return {
         "table": {name: _cells(row) for name, row in rows.items()},
-        "pictures": pictures,
         "settings": asdict(settings),
         "rows": rows,
     }
+
+
+def draw(results: Results) -> dict[str, str]:
+    """Right names and the gradient that reaches the name, by the words between."""
+    looks = numbered([*results["rows"]])
+
+    def lines(key: str, scale: float) -> list[Line]:
+        found = []
+        for number, (name, rows) in enumerate(results["rows"].items()):
+            means = {int(k): scale * mean for k, mean in _mean(rows, key).items()}
+            xs, ys = [*means], [*means.values()]
+            found.append(Line(name, xs, ys, *looks[name], marker=number % len(MARKERS)))
+        return found
+
+    right = lines("right", 100)
+    lowest = min(value for line in right for value in line.y)
+    limits = (max(10 * math.floor(lowest / 10) - 10, 0), 101)
+    x = Axis("words between the name and the question", log=True)
+    share = Maths("|∂*E*/∂*h*| at the name, as a share of that at the end, before training")
+    last = results["settings"]["distances"][-1]
+    return {
+        "": line_chart(
+            [Panel(right, x, Axis("right names, % (by chance 12.5 %)", limits=limits), height=230)],
+            f"Right names by the words between, after training on up to {last}",
+        ),
+        "gradients": line_chart(
+            [Panel(lines("gradient", 1), x, Axis(share, log=True, decades=40), height=230)],
+            "The gradient that reaches the name",
+        ),
+    }  # fmt: skip
 
 
 def _train(cell: dict[str, Any], seed: int, settings: Settings) -> dict[str, Any]:
@@ -184,7 +200,7 @@ def _reach(net: SequenceClassifier, distance: int, random: torch.Generator) -> f
     return float((norm / at_end[-1].norm(dim=1).clamp(min=1e-30)).mean())
 
 
-def _mean(rows: list[dict[str, Any]], key: str) -> dict[int, float]:
+def _mean(rows: list[dict[str, Any]], key: str) -> dict[Any, float]:
     return {k: sum(row[key][k] for row in rows) / len(rows) for k in rows[0][key]}
 
 

@@ -8,12 +8,13 @@ from typing import Any
 from unrolled.comparison.model_specs import ModelSpec, mixture_spec, net_spec, ngram_spec
 from unrolled.experiments.setup import Results, Setup
 from unrolled.experiments.texts import compare, words_per_second
+from unrolled.report.line_chart import Line, Panel, line_chart
+from unrolled.report.scales import Axis
 
 SOURCE = (
     "T. Mikolov, S. Kombrink, L. Burget, J. Cernocky, S. Khudanpur. Extensions of recurrent "
     "neural network language model. ICASSP 2011, table 3 (Penn Treebank, 200 units, BPTT)."
 )
-PICTURES = True
 PUBLISHED = {
     "30": {"alone": 134, "mixed": 112, "words_per_second": 1211},
     "50": {"alone": 136, "mixed": 114, "words_per_second": 1582},
@@ -46,7 +47,7 @@ def models(size: str) -> list[ModelSpec]:
 
 
 def run(setup: Setup) -> Results:
-    """Train all, and draw perplexity and speed against the number of classes."""
+    """Train all; perplexity, alone and mixed, and speed by the number of classes."""
     result = compare(setup, models(setup.size))
     by_name = {row.name: row for row in result.rows}
     table: dict[str, dict[str, Any]] = {
@@ -57,13 +58,39 @@ def run(setup: Setup) -> Results:
         }
         for classes in _CLASSES[setup.size]
     }
-    pictures = []
-    for column, label in (("alone", "test perplexity"), ("words_per_second", "words/s")):
-        lines = {
-            name: (list(table), [rows[classes][column] for classes in table])
-            for name, rows in (("ours", table), ("published", PUBLISHED))
-        }
-        style: dict[str, Any] = {"y_label": label, "log_y": column != "alone", "markers": True}
-        suffix = "" if column == "alone" else "-speed"
-        pictures.append(setup.draw({"": lines}, suffix, x_label="classes", **style))
-    return {"table": table, "pictures": pictures, "rows": [asdict(row) for row in result.rows]}
+    return {"table": table, "rows": [asdict(row) for row in result.rows]}
+
+
+def draw(results: Results) -> dict[str, str]:
+    """Perplexity and speed against the number of classes, ours and the published."""
+    table = results["table"]
+    classes = tuple(PUBLISHED)
+
+    def line(name: str, rows: dict[str, Any], column: str, look: tuple[int, int]) -> Line:
+        known = [place for place, count in enumerate(classes) if count in rows]
+        values = [rows[classes[place]][column] for place in known]
+        return Line(name, known, values, *look, marker=look[0])
+
+    x = Axis(
+        "classes of words (full: none)",
+        names=tuple(name.replace("000", "k") for name in classes),
+    )
+    perplexities = [
+        line(f"{name}{more}", rows, column, (colour, dash))
+        for colour, (name, rows) in enumerate((("ours", table), ("published", PUBLISHED)))
+        for column, more, dash in (("alone", "", 0), ("mixed", ", mixed", 1))
+    ]
+    speeds = [
+        line(name, rows, "words_per_second", (colour, 0))
+        for colour, (name, rows) in enumerate((("ours", table), ("published", PUBLISHED)))
+    ]
+    perplexity = Axis("test perplexity, Penn Treebank (mixed: with a 5-gram)")
+    picture = line_chart(
+        [
+            Panel(perplexities, x, perplexity, height=170),
+            Panel(speeds, x, Axis("training speed, words/s", log=True), height=150),
+        ],
+        "Perplexity and speed by number of classes",
+        shared_y=False,
+    )
+    return {"": picture}

@@ -1,4 +1,4 @@
-"""``docs/results.md``: the results of the experiments and the published numbers.
+"""``docs/results.md`` and its pictures: results of the experiments beside the published numbers.
 
 python -m unrolled.experiments.results_page results/ docs/results.md
 """
@@ -7,27 +7,41 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from unrolled.experiments import write_pictures
 
 _HEAD = """# Results of the experiments
 
 Made by `make results` from the JSON files in `results/`; change nothing here by hand. A cell holds
-our number and, after a slash, the published one. Perplexities are of the test text.
+our number and, after a slash, the published one. Perplexities are of the test text. Checksums of
+the data, seeds and all other numbers are in the JSON files.
 """
 
 
-def results_page(folder: Path) -> str:
-    """The page in Markdown, from every experiment's JSON file in a folder."""
-    parts = [_HEAD]
-    for path in sorted(folder.glob("*.json")):
-        record = json.loads(path.read_text(encoding="utf-8"))
-        if "experiment" in record:
-            parts.append(_section(record))
-    return "\n".join(parts)
+def results_page(records: Sequence[dict[str, Any]], pictures: Mapping[str, Sequence[str]]) -> str:
+    """The page in Markdown.
+
+    Args:
+        records: of `run_experiment`. pictures: experiment and size -> names of files beside it.
+    """
+    sections = [_section(record, pictures.get(_key(record), ())) for record in records]
+    return "\n".join([_HEAD, *sections])
 
 
-def _section(record: dict[str, Any]) -> str:
+def read_records(folder: Path) -> list[dict[str, Any]]:
+    """The records of the experiments in a folder, in the order of their files' names."""
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
+    return [record for record in found if "experiment" in record]
+
+
+def _key(record: dict[str, Any]) -> str:
+    return f"{record['experiment']}-{record['size']}"
+
+
+def _section(record: dict[str, Any], pictures: Sequence[str]) -> str:
     table, published = record["results"]["table"], record["published"]
     columns = list(dict.fromkeys(key for row in table.values() for key in row))
     lines = [
@@ -36,27 +50,40 @@ def _section(record: dict[str, Any]) -> str:
         record["source"],
         "",
         f"| | {' | '.join(column.replace('_', ' ') for column in columns)} |",
-        f"| --- |{' --- |' * len(columns)}",
+        f"| --- |{' ---: |' * len(columns)}",
     ]
     for name, row in table.items():
         theirs = published.get(name, {})
         cells = [_cell(row.get(column), theirs.get(column)) for column in columns]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
+        lines.append(f"| {_one_layer(name)} | {' | '.join(cells)} |")
     if record.get("remembered"):
         lines += ["", "The published numbers are quoted from memory, not checked in the paper."]
-    machine, vectors = record["machine"], record["results"].get("vectors")
+    machine = record["machine"]
     gpu = f" and one {machine['gpu']}" if "gpu" in machine else ""
     sessions = "in the last of several sessions" if record.get("resumed") else "in all"
-    files = [*record["data"], *([vectors] if vectors else [])]
-    data = ", ".join(f"{file['name']} (CRC-32 {file['crc32']})" for file in files)
+    data = _data(record)
     lines += [
         "",
         f"{_time(record['seconds'])} {sessions} on {machine['cores']} cores "
         f"({machine['processor']}){gpu}." + (f" Data: {data}." if data else ""),
     ]
-    for picture in record["results"].get("pictures", []):
-        lines += ["", f"![{record['experiment']}]({picture})"]
+    for number, picture in enumerate(pictures, 1):
+        which = f", picture {number}" if len(pictures) > 1 else ""
+        lines += ["", f"![{record['experiment']}{which}]({picture})"]
     return "\n".join([*lines, ""])
+
+
+def _one_layer(name: str) -> str:
+    return name[:-1] if name.endswith(" 1 layers") else name
+
+
+def _data(record: dict[str, Any]) -> str:
+    """Names of the files; of many the first ones."""
+    vectors = record["results"].get("vectors")
+    names = [file["name"] for file in [*record["data"], *([vectors] if vectors else [])]]
+    if len(names) <= 6:
+        return ", ".join(names)
+    return f"{', '.join(names[:4])} and {len(names) - 4} more files"
 
 
 def _cell(ours: float | None, theirs: float | None) -> str:
@@ -69,18 +96,34 @@ def _time(seconds: float) -> str:
 
 
 def _shown(value: float) -> str:
+    """A number with three or four digits.
+
+    >>> [_shown(value) for value in (0.0, 500.0, 120.44, 0.000663, 3836304)]
+    ['0', '500', '120.4', '0.00066', '3,836,304']
+    """
+    if value == round(value):
+        return f"{value:,.0f}"
     if abs(value) >= 1000:
         return f"{value:,.0f}"
-    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.3g}"
+    if abs(value) >= 1:
+        return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+    return f"{value:.2g}"
+
+
+def write_page(source: Path, target: Path) -> None:
+    """Draw the pictures of all records in a folder, and write the page beside them."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    records = read_records(source)
+    pictures = {
+        _key(record): [path.name for path in write_pictures(record, target.parent)]
+        for record in records
+    }
+    target.write_text(results_page(records, pictures), encoding="utf-8")
 
 
 def main() -> None:
     """Write the page."""
-    source, target = map(Path, sys.argv[1:3])
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(results_page(source), encoding="utf-8")
-    for picture in (*source.glob("*.svg"), *source.glob("*.png")):
-        (target.parent / picture.name).write_bytes(picture.read_bytes())
+    write_page(*map(Path, sys.argv[1:3]))
 
 
 if __name__ == "__main__":

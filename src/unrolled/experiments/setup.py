@@ -38,11 +38,3 @@ class Setup:
     def report_row(self, name: str, row: Mapping[str, Any]) -> None:
         """Report a row of the table."""
         self.report(f"{name}: " + ", ".join(f"{key} {value:.4g}" for key, value in row.items()))
-
-    def draw(self, panels: Mapping[str, Mapping[str, Any]], suffix: str = "", **style: Any) -> str:
-        """Draw panels of lines as `line_panels` does; the name of the file."""
-        from unrolled.report.experiment_plots import line_panels
-
-        path = self.output / f"{self.name}{suffix}-{self.size}.svg"
-        path.write_text(line_panels(panels, **style), encoding="utf-8")
-        return path.name

@@ -19,6 +19,7 @@ from unrolled.experiments.temporal_order_nets import (
     sequences,
     train_others,
 )
+from unrolled.report.bar_chart import bar_chart
 
 SOURCE = (
     "R. Pascanu, T. Mikolov, Y. Bengio. On the difficulty of training recurrent neural networks. "
@@ -26,7 +27,6 @@ SOURCE = (
     "1, Omega with weight 4, batches of 20, at most 5 million updates, solved at under 1 % errors "
     "on 10,000 fresh sequences."
 )
-PICTURES = True
 PUBLISHED: dict[str, dict[str, float]] = {}  # their success rates are a figure without numbers
 
 SETTINGS = {
@@ -55,15 +55,22 @@ def run(setup: Setup) -> Results:
     finally:
         torch.set_flush_denormal(False)
     table = {f"{row['method']}, length {row['length']}": _cells(row) for row in rows}
-    lines: dict[str, tuple[list[float], list[float]]] = {}
-    for row in rows:
-        xs, ys = lines.setdefault(row["method"], ([], []))
-        xs.append(row["length"])
-        ys.append(_cells(row)["solved, %"])
-    picture = setup.draw(
-        {"": lines}, x_label="length", y_label="nets that solved it, %", markers=True
-    )
-    return {"table": table, "pictures": [picture], "settings": asdict(settings), "rows": rows}
+    return {"table": table, "settings": asdict(settings), "rows": rows}
+
+
+def draw(results: Results) -> dict[str, str]:
+    """The share of nets that solved it, a row for each method and a column for each length."""
+    shares: dict[str, dict[str, float]] = {}
+    for row in results["rows"]:
+        cells = shares.setdefault(row["method"], {})
+        cells[f"length {row['length']}"] = _cells(row)["solved, %"]
+    columns = list(dict.fromkeys(column for cells in shares.values() for column in cells))
+    return {
+        "": bar_chart(
+            shares, columns, "Nets that solved the temporal-order problem",
+            highest=100, label="nets that solved it, %",
+        )
+    }  # fmt: skip
 
 
 def descend(length: int, settings: Settings, report: Callable[[str], None]) -> list[dict[str, Any]]:

@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 
 from unrolled.experiments.setup import Results, Setup
+from unrolled.report.line_chart import Line, Panel, line_chart
+from unrolled.report.scales import Axis
 
 SOURCE = (
     "The notebook on vanishing gradients of R. Socher's lecture on recurrent networks, CS224d "
     "2016, built anew: spiral data, nets of two and three layers, sigmoid against ReLU."
 )
-PICTURES = True
 PUBLISHED: dict[str, dict[str, float]] = {}
 
 Array = np.ndarray[Any, Any]
@@ -125,17 +126,26 @@ def run(setup: Setup) -> Results:
     table = {name: _cells(found) for name, found in runs.items()}
     for name, cells in table.items():
         setup.report(f"{name}: " + ", ".join(f"{key} {value}" for key, value in cells.items()))
-    panels = {
-        name: {
-            name: (found["steps"], [row[layer] for row in found["norms"]])
-            for layer, name in enumerate(_layers(found))
-        }
-        for name, found in runs.items()
-    }
-    picture = setup.draw(panels, x_label="updates", y_label="norm of the error", log_y=True)
-    return {
-        "table": table, "pictures": [picture], "settings": asdict(settings), "runs": runs,
-    }  # fmt: skip
+    return {"table": table, "settings": asdict(settings), "runs": runs}
+
+
+def draw(results: Results) -> dict[str, str]:
+    """The norm of the error at each layer as training goes on, a panel for each net."""
+    panels = [
+        Panel(
+            [
+                Line(
+                    layer, found["steps"], [row[place] for row in found["norms"]],
+                    3 if layer == "output" else place,
+                )
+                for place, layer in enumerate(_layers(found))
+            ],
+            Axis("updates"), Axis("norm of the error", log=True),
+            name.replace("layers", "hidden layers").replace("relu", "ReLU"), 130,
+        )
+        for name, found in results["runs"].items()
+    ]  # fmt: skip
+    return {"": line_chart(panels, "Norm of the error, layer by layer")}
 
 
 def _layers(found: dict[str, Any]) -> list[str]:
