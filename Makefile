@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install test test-slow test-matrix torture check format demo bench bench-quick results docs clean
+.PHONY: help install test test-slow test-matrix torture check format demo bench bench-quick results docs release-check image clean
 
 help:
 	@echo "make demo         compare models on the demo text and print the table"
@@ -19,6 +19,8 @@ help:
 	@echo "make bench        measure against KenLM, print ratios, write results/ (make bench-quick: a minute)"
 	@echo "make results      docs/results.md from the experiments' files in results/"
 	@echo "make docs         build the guide in build/docs; links and anchors are checked"
+	@echo "make release-check  build sdist and wheel; install the wheel with each extra on each Python; run the demo"
+	@echo "make image        build a container image with podman, docker or buildah (EXTRAS=all: nets too)"
 	@echo "make clean        remove the virtual environment and the caches"
 
 install: $(STAMP)
@@ -94,6 +96,22 @@ results: $(STAMP)
 docs: $(STAMP)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --site-dir build/docs
 	@echo "open build/docs/index.html"
+
+# Half an hour: 33 fresh environments. Some of them: make release-check CHECK="--pythons 3.13 --extras demo"
+CHECK :=
+
+release-check: $(STAMP)
+	$(BIN)/python tests/release/check.py $(CHECK)
+
+EXTRAS := text,demo,server
+
+image:
+	@for builder in podman docker buildah; do \
+	  if $$builder info > /dev/null 2>&1; then \
+	    exec $$builder build --build-arg EXTRAS=$(EXTRAS) --file Containerfile --tag unrolled .; \
+	  fi; \
+	done; \
+	echo "no image is built: neither podman, docker nor buildah is here and running"
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

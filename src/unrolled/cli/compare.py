@@ -58,7 +58,8 @@ def demo(
     text_only: Annotated[
         bool,
         typer.Option(
-            "--text-only", help="Write the text to the folder of --output, and train no models."
+            "--text-only",
+            help="Write the text to the folder of --output, and train no models.",
         ),
     ] = False,
     threads: shared.Threads = 2,
@@ -67,7 +68,7 @@ def demo(
 
     The tagger restores punctuation and capitals; --output saves it for `unrolled tag`. The text is
     train.txt, valid.txt and test.txt: one verse a line, in lower case, with spaces around
-    punctuation.
+    punctuation; the folder as-written in it has the same as it was written.
 
     Examples:
 
@@ -78,12 +79,13 @@ def demo(
     import tempfile
 
     from unrolled.errors import SettingError
-    from unrolled.text.demo_text import demo_text
+    from unrolled.text.demo_text import cased_demo_text, demo_text
 
     if text_only:
         if output is None:
             raise SettingError("--text-only writes to the folder of --output, which is not given")
         demo_text(output)
+        cased_demo_text(output / "as-written")
         return
     with tempfile.TemporaryDirectory() as folder:
         place = output or Path(folder)

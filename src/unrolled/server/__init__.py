@@ -12,13 +12,3 @@
 `protocol`     connections, and their limits
 `serving`      processes, signals, sockets
 """
-
-from __future__ import annotations
-
-from importlib.util import find_spec
-
-from unrolled.errors import MissingExtraError
-
-for _package in ("orjson", "starlette", "uvicorn", "httptools"):
-    if find_spec(_package) is None:
-        raise MissingExtraError("server", _package)

@@ -11,11 +11,15 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import orjson
-from starlette.middleware.cors import CORSMiddleware
-from starlette.staticfiles import StaticFiles
+from unrolled.errors import MissingExtraError, SettingError, TextError, UnrolledError
 
-from unrolled.errors import SettingError, TextError, UnrolledError
+try:
+    import orjson
+    from starlette.middleware.cors import CORSMiddleware
+    from starlette.staticfiles import StaticFiles
+except ModuleNotFoundError as error:
+    raise MissingExtraError("server", error.name or "starlette") from None
+
 from unrolled.server import openapi
 from unrolled.server.answers import (
     Answer,

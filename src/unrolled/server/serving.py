@@ -13,9 +13,13 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import uvicorn
+from unrolled.errors import MissingExtraError, SettingError
 
-from unrolled.errors import SettingError
+try:
+    import uvicorn
+except ModuleNotFoundError:
+    raise MissingExtraError("server", "uvicorn") from None
+
 from unrolled.server.app import Application, read_token, with_cors
 from unrolled.server.models import ServedModels, named_paths
 from unrolled.server.protocol import protocol_class

@@ -10,7 +10,7 @@ import pytest
 
 import unrolled
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 def example(name):
