@@ -34,10 +34,11 @@ def token_spans(text: str, tokens: Sequence[str], options: TextOptions) -> list[
             return spans
     if options.tokens == "byte":
         return _byte_spans(text, tokens)
-    return _found_spans(text, tokens, options.lower)
+    return _found_spans(text, tokens, options.lower, options.tokens == "char")
 
 
-def _found_spans(text: str, tokens: Sequence[str], lower: bool) -> list[Span]:
+def _found_spans(text: str, tokens: Sequence[str], lower: bool, one: bool) -> list[Span]:
+    """As `token_spans`; ``one``: each space is a token of its own."""
     searched = text.lower() if lower else text
     if len(searched) != len(text):
         searched = text
@@ -46,7 +47,7 @@ def _found_spans(text: str, tokens: Sequence[str], lower: bool) -> list[Span]:
         bare = token.strip(_SPACE)
         if not bare:
             start = at
-            while at < len(text) and text[at].isspace():
+            while at < len(text) and text[at].isspace() and not (one and at > start):
                 at += 1
             spans.append((start, at))
             continue
@@ -64,10 +65,8 @@ def _byte_spans(text: str, tokens: Sequence[str]) -> list[Span]:
     spans, at, left = [], 0, 0
     for token in tokens:
         if token == _SPACE:
-            start = at
-            while at < len(text) and text[at].isspace():
-                at += 1
-            spans.append((start, at))
+            spans.append((at, min(at + 1, len(text))))
+            at += 1
             continue
         if left == 0 and at < len(text):
             left = len(text[at].encode(errors="replace"))

@@ -4,11 +4,13 @@ Sentences in a prompt: it begins a sentence, so its first token is predicted aft
 is not a token of the prompt. A newline ends the sentence: it is the token ``</s>``, predicted like
 any other, and the next sentence begins after it. The prompt's own end predicts no ``</s>``. A
 literal ``<s>`` (token 1) begins a sentence too, and is not predicted: its log-probability is null.
+Where words are tokens a mark is a word of its own; elsewhere it is found within a text too.
 """
 
 from __future__ import annotations
 
 import math
+import re
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,24 +22,45 @@ import numpy as np
 from unrolled.errors import SettingError
 from unrolled.language_models.generation import draw, greedy
 from unrolled.language_models.protocol import LanguageModel, require_normalised
-from unrolled.language_models.sentences import encode_sentences, sentence_starts
+from unrolled.language_models.sentences import encode_sentences, sentence_starts, words_of
 from unrolled.server.alignment import token_spans
 from unrolled.server.answers import RefusedError
 from unrolled.server.endpoints import check_lengths, likeliest_ids
 from unrolled.server.fields import CompletionFields
 from unrolled.server.models import ServedModel
 from unrolled.server.settings import ServerSettings
-from unrolled.text.vocabulary import BOS, EOS, UNK
+from unrolled.text.vocabulary import BOS, EOS, SPECIALS, UNK
 
 Array = np.ndarray[Any, Any]
 Work = Iterator[Any]
 
 MAX_PROMPTS = 1024
 _SPACE = "\u2581"
+_MARKS = re.compile(f"({'|'.join(map(re.escape, SPECIALS))})")
 
 
 def encode_text(model: LanguageModel, text: str) -> list[int]:
     """The tokens of a text, which may be several lines; see the module."""
+    ids: list[int] = []
+    for part, mark in _parts(model, text):
+        ids += [mark] if mark is not None else _line_ids(model, part)
+    return ids
+
+
+def _parts(model: LanguageModel, text: str) -> Iterator[tuple[str, int | None]]:
+    """The text between marks, and each mark with its id; in words a mark is a word like others."""
+    if model.text_options.tokens == "word":
+        yield text, None
+        return
+    for part in _MARKS.split(text):
+        if part in SPECIALS:
+            yield part, SPECIALS.index(part)
+        elif part:
+            yield part, None
+
+
+def _line_ids(model: LanguageModel, text: str) -> list[int]:
+    """The ids of lines, </s> between each two."""
     options, lines = model.text_options, text.split("\n")
     ids = encode_sentences(model.vocabulary, lines, options)
     starts = sentence_starts(model.vocabulary, lines, options, ids)
@@ -151,30 +174,27 @@ def _text_pieces(model: LanguageModel, text: str, ids: Sequence[int]) -> list[st
         return []
     ends: list[int] = []
     at = 0
-    waiting = iter(ids)
-    for number, line in enumerate(text.split("\n")):
-        if number:
-            next(waiting)  # the newline's
+    for part, mark in _parts(model, text):
+        if mark is not None:
+            at += len(part)
             ends.append(at)
-        own = encode_text(model, line)
-        for _ in own:
-            next(waiting)
-        words = model.vocabulary.words(own)
-        tokens = _surface(model, line, words)
-        spans = token_spans(line, tokens, model.text_options)
-        ends += [at + end for _, end in spans]
-        at += len(line) + 1
+            continue
+        for number, line in enumerate(part.split("\n")):
+            if number:
+                at += 1
+                ends.append(at)
+            tokens = _surface(model, line)
+            ends += [at + end for _, end in token_spans(line, tokens, model.text_options)]
+            at += len(line)
     ends[-1] = len(text)
-    starts = [0, *ends[:-1]]
-    return [text[start:end] for start, end in zip(starts, ends, strict=True)]
+    return [text[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)]
 
 
-def _surface(model: LanguageModel, line: str, words: list[str]) -> list[str]:
-    """The tokens of a line as written: also those that the vocabulary lacks."""
-    from unrolled.language_models.sentences import words_of
-
-    written = words_of(line, model.text_options)
-    return written if len(written) == len(words) else words
+def _surface(model: LanguageModel, line: str) -> list[str]:
+    """The tokens of a line as written, also those that the vocabulary lacks."""
+    words = words_of(line, model.text_options)
+    ids = _line_ids(model, line)
+    return words if len(words) == len(ids) else model.vocabulary.words(ids)
 
 
 def _log_probs(model: LanguageModel, ids: Sequence[int], threads: int) -> Array:
