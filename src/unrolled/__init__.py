@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import os
 
     from unrolled.compilation import compile_kernels as compile_kernels
+    from unrolled.documents.annotation import Annotation as Annotation
+    from unrolled.documents.files import annotate_file as annotate_file
     from unrolled.errors import FormatError as FormatError
     from unrolled.errors import MissingExtraError as MissingExtraError
     from unrolled.errors import NotNormalisedError as NotNormalisedError
@@ -84,6 +86,7 @@ if TYPE_CHECKING:
 
 # Public name -> the module that holds it.
 _HOMES = {
+    "Annotation": "documents.annotation",
     "CacheModel": "language_models.cache",
     "Corpus": "text.corpus",
     "FormatError": "errors",
@@ -107,6 +110,7 @@ _HOMES = {
     "UnrolledError": "errors",
     "UnrolledWarning": "errors",
     "Vocabulary": "text.vocabulary",
+    "annotate_file": "documents.files",
     "app": "server.app",
     "compile_kernels": "compilation",
     "count_ngrams": "ngram.counts.counting",

@@ -227,6 +227,16 @@ def _rescore(folder: Path) -> None:
     tune_rescoring(lists, np.array([-1.0, -2.0]), ["a"], restarts=0)
 
 
+def _annotate(_folder: Path) -> None:
+    import numpy as np
+
+    from unrolled.documents.json_rows import RowFormat
+
+    form = RowFormat("text", ["oov"], [True])
+    rows = form.parse(b'{"text": "a"}\n', "a.jsonl", 1)
+    form.write(rows, np.array([True]), np.zeros((1, 1)), np.array([[0, 1]]), np.array([-1]))
+
+
 def _train_ngrams(folder: Path) -> None:
     from unrolled.ngram.counts.count_files import write_counts
     from unrolled.ngram.counts.counting import count_ngrams
@@ -272,6 +282,7 @@ STEPS: dict[str, Callable[[Path], None]] = {
     "conversion of n-grams": _convert,
     "pruning and mixing": _edit,
     "rescoring": _rescore,
+    "annotating documents": _annotate,
     "training of n-grams": _train_ngrams,
     "nets": _train_nets,
     "taggers": _train_taggers,

@@ -21,6 +21,7 @@ COMMANDS = {
     "evaluate": "query:evaluate",
     "score": "query:score",
     "surprisal": "surprisal:surprisal",
+    "annotate": "annotate:annotate",
     "rank": "query:rank",
     "predict": "query:predict",
     "generate": "query:generate",

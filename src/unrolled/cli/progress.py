@@ -40,6 +40,11 @@ class Stages:
         self._close()
         self._say(f"{self._clock()} {name}")
 
+    def note(self, sentence: str) -> None:
+        """Something that a user should know, at once."""
+        self._close()
+        _print(f"note: {sentence}\n")
+
     def steps_done(self, done: int, total: int, name: str) -> None:
         """A step of known work is done: a bar."""
         bar = "#" * (20 * done // total)

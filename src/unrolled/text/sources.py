@@ -8,6 +8,7 @@ import gzip
 import json
 import lzma
 import os
+import select
 import sys
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -27,6 +28,8 @@ COMPRESSED = {".gz": "gzip", ".bz2": "bzip2", ".xz": "xz", ".zst": "Zstandard"}
 _JSON_LINES = {".jsonl", ".ndjson"}
 DAMAGE = (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, OSError)
 _DEFAULT_FIELD = "text"
+_SIGNATURE = b"\xef\xbb\xbf"  # of UTF-8, at the beginning of a file
+_MOMENT = 0.001  # seconds in which a program that has more to write fills a pipe again
 
 Sources = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
@@ -101,6 +104,8 @@ def raw_blocks(
     field: str | None = None,
     *,
     plain: bool = False,
+    live: bool = False,
+    skip: int = 0,
     progress: Callable[[int], None] | None = None,
 ) -> Iterator[Block]:
     """Blocks of about 8 MiB, neither checked nor changed, of all sources; see `files_of`.
@@ -110,6 +115,9 @@ def raw_blocks(
 
     Args:
         plain: give the lines of all files as they are, JSON too.
+        live: give the lines of a pipe as soon as no more come, for a program that waits for the
+            answer to a line before it writes the next one.
+        skip: bytes of lines, uncompressed, to leave out at the beginning of each source.
         progress: called with the bytes of the files, compressed as they are, read since the last
             call; never for Parquet.
 
@@ -124,7 +132,7 @@ def raw_blocks(
         if path is not None and kind == ".parquet" and packed is None and not plain:
             yield from _parquet_blocks(path, field or _DEFAULT_FIELD)
             continue
-        blocks = _line_blocks(path, name, packed, progress)
+        blocks = _line_blocks(path, name, packed, progress, live=live, skip=skip)
         is_json = kind in _JSON_LINES and not plain
         yield from _json_blocks(blocks, field or _DEFAULT_FIELD) if is_json else blocks
 
@@ -148,23 +156,50 @@ def text_blocks(texts: Iterable[str]) -> Iterator[Block]:
 
 
 def _line_blocks(
-    path: Path | None, name: str, packed: str | None, progress: Callable[[int], None] | None
+    path: Path | None,
+    name: str,
+    packed: str | None,
+    progress: Callable[[int], None] | None,
+    *,
+    live: bool,
+    skip: int,
 ) -> Iterator[Block]:
-    line, offset, reported = 1, 0, 0
+    line, offset, reported = 1, skip, 0
     with contextlib.ExitStack() as stack:
         try:
             raw = sys.stdin.buffer if path is None else stack.enter_context(_opened(path))
-            read = open_reader(raw, packed)
+            read, more = open_reader(raw, packed), None
             regular = path is not None and path.is_file()
-            for data in _whole_lines(read, name):
+            if live and not regular and packed is None:
+                # What has come; `read` of standard input would wait for as many bytes.
+                read, more = getattr(raw, "read1", read), lambda: _more_comes(raw)
+            if regular and packed is None:
+                raw.seek(skip)
+            else:
+                _leave_out(read, skip)
+            for data in _whole_lines(read, name, more):
                 if progress is not None:
                     read_bytes = raw.tell() if regular else offset + len(data)
                     progress(read_bytes - reported)
                     reported = read_bytes
-                yield Block(data, name, line, offset)
+                mark = len(_SIGNATURE) if offset == 0 and data.startswith(_SIGNATURE) else 0
+                yield Block(data[mark:], name, line, offset + mark)
                 offset, line = offset + len(data), line + data.count(b"\n")
         except DAMAGE as error:
             raise damaged(error, name, packed) from None
+
+
+def _leave_out(read: Callable[[int], bytes], size: int) -> None:
+    while size > 0 and (data := read(min(size, BLOCK_BYTES))):
+        size -= len(data)
+
+
+def _more_comes(raw: IO[bytes]) -> bool:
+    """Whether a pipe has more bytes, or gets them within a moment."""
+    try:
+        return bool(select.select([raw], [], [], _MOMENT)[0])
+    except (OSError, ValueError):  # not a file of the system, or a pipe of Windows
+        return False
 
 
 def _opened(path: Path) -> IO[bytes]:
@@ -221,24 +256,29 @@ def _zstandard_reader(raw: IO[bytes]) -> Callable[[int], bytes]:
     return read
 
 
-def _whole_lines(read: Callable[[int], bytes], name: str) -> Iterator[bytes]:
-    """Cut what ``read`` gives into blocks that end at a newline; a UTF-8 signature is dropped."""
+def _whole_lines(
+    read: Callable[[int], bytes], name: str, more: Callable[[], bool] | None = None
+) -> Iterator[bytes]:
+    """Cut what ``read`` gives into blocks that end at a newline.
+
+    With ``more``, which tells whether there is more to read now, each block has all that is there.
+    """
     waiting: list[bytes] = []
-    have = 0
-    first = True
+    have, whole = 0, False
+    least = BLOCK_BYTES // 8 if more is None else BLOCK_BYTES  # pipes give small pieces
     while data := read(BLOCK_BYTES):
-        if first:
-            data, first = data.removeprefix(b"\xef\xbb\xbf"), False
-        end = data.rfind(b"\n") + 1
-        if end == 0 or have + len(data) < BLOCK_BYTES // 8:  # pipes give small pieces
-            waiting.append(data)
-            have += len(data)
+        waiting.append(data)
+        have += len(data)
+        whole = whole or b"\n" in data
+        if not whole or (have < least and (more is None or more())):
             if have > MAX_LINE:
                 what = f"a line has more than {MAX_LINE} bytes"
                 raise TextError(what, where=name, hint="Put newlines into it")
             continue
-        yield b"".join([*waiting, memoryview(data)[:end]])
-        waiting, have = [data[end:]], len(data) - end
+        data = b"".join(waiting)
+        end = data.rfind(b"\n") + 1
+        yield data[:end]
+        waiting, have, whole = [data[end:]], len(data) - end, False
     rest = b"".join(waiting)
     if rest:
         yield rest
@@ -262,7 +302,11 @@ def _json_blocks(blocks: Iterator[Block], field: str) -> Iterator[Block]:
         numbers: list[int] = []
         for rank, line in enumerate(block.data.split(b"\n")):
             if line and not line.isspace():
-                text = _json_field(line, field, block, rank)
+                try:
+                    text = json_text(line, field)
+                except TextError as error:
+                    error.where = block.place(rank)
+                    raise
                 texts.append(text)
                 numbers += [block.first_line + rank] * (text.count("\n") + 1)
         data = "".join(f"{text}\n" for text in texts).encode(errors="surrogatepass")
@@ -270,23 +314,24 @@ def _json_blocks(blocks: Iterator[Block], field: str) -> Iterator[Block]:
         yield Block(data, block.source, block.first_line, block.offset, lines)
 
 
-def _json_field(line: bytes, field: str, block: Block, rank: int) -> str:
+def json_text(row: bytes, field: str) -> str:
+    """The text of one row of JSONL.
+
+    Raises:
+        TextError: the row is no JSON object, or its field is no string.
+    """
     try:
-        record = json.loads(line)
+        record = json.loads(row)
     except (ValueError, RecursionError) as error:
         detail = getattr(error, "msg", None) or type(error).__name__
-        raise TextError(f"the line is not JSON ({detail})", where=block.place(rank)) from None
+        raise TextError(f"the line is not JSON ({detail})") from None
     if not isinstance(record, dict):
-        raise TextError("the line is JSON but not an object", where=block.place(rank))
+        raise TextError("the line is JSON but not an object")
     value = record.get(field)
     if not isinstance(value, str):
         found = ", ".join(sorted(map(repr, record))[:8]) or "none"
         what = "is not a string" if field in record else f"is missing among the fields {found}"
-        raise TextError(
-            f"the field {field!r} {what}",
-            where=block.place(rank),
-            hint="Set field to its name",
-        )
+        raise TextError(f"the field {field!r} {what}", hint="Set field to its name")
     return value
 
 

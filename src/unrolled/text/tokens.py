@@ -139,27 +139,35 @@ def _cut(data: bytes, options: TextOptions) -> bytes:
 def _checked(block: Block, options: TextOptions) -> bytes:
     """The bytes of a block, as UTF-8 where characters or words are asked for."""
     data = block.data
-    if options.tokens == "byte" or data.isascii():
+    if options.tokens == "byte":
         return data
-    # The kernel is four times faster, once it is loaded.
-    large = len(data) >= 1 << 16
-    if large and _FIRST_INVALID(readonly(np.frombuffer(data, np.uint8))) < 0:
+    start = first_invalid(data)
+    if start < 0:
         return data
+    if options.invalid == "replace":
+        return data.decode(errors="replace").encode()
+    hint = "Convert it, or replace what is wrong with invalid=replace"
+    if block.first_line == 1 and data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        hint = "It looks like UTF-16: convert it to UTF-8"
+    raise TextError(
+        f"byte 0x{data[start]:02x} at offset {block.offset + start} is not UTF-8",
+        where=block.place(data.count(b"\n", 0, start)),
+        hint=hint,
+    )
+
+
+def first_invalid(data: bytes) -> int:
+    """Where the first byte is that is not UTF-8, or -1."""
+    if data.isascii():
+        return -1
+    if len(data) >= 1 << 16:  # the kernel is four times faster, once it is loaded
+        found: int = _FIRST_INVALID(readonly(np.frombuffer(data, np.uint8)))
+        return found
     try:
         data.decode()
     except UnicodeDecodeError as error:
-        if options.invalid == "replace":
-            return data.decode(errors="replace").encode()
-        line = data.count(b"\n", 0, error.start)
-        hint = "Convert it, or replace what is wrong with invalid=replace"
-        if block.first_line == 1 and data.startswith((b"\xff\xfe", b"\xfe\xff")):
-            hint = "It looks like UTF-16: convert it to UTF-8"
-        raise TextError(
-            f"byte 0x{data[error.start]:02x} at offset {block.offset + error.start} is not UTF-8",
-            where=block.place(line),
-            hint=hint,
-        ) from None
-    return data
+        return error.start
+    return -1
 
 
 def _lowered(data: bytes) -> bytes:

@@ -1,0 +1,279 @@
+"""`annotate_file`: a file of documents with the scores of language models, as `unrolled annotate`.
+
+Threads take the texts out of a batch of rows, score them and put the new fields in, all in kernels
+without the GIL, and compress the result, a frame a batch, so that a file may be cut off after any
+batch and go on there.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from unrolled.documents.annotation import Annotation, Annotator
+from unrolled.documents.buckets import PerplexityCounts, even_shares, write_cutoffs
+from unrolled.documents.jsonl_files import Batch, JsonlFile
+from unrolled.documents.outputs import Output, Stream, UnfinishedFile
+from unrolled.errors import SettingError, TextError
+from unrolled.language_models.protocol import LanguageModel
+from unrolled.runtime.threads import run_ahead
+from unrolled.storage.atomic import check_target
+from unrolled.text.sources import files_of
+from unrolled.version import __version__
+
+Array = np.ndarray[Any, Any]
+Report = Callable[[str], None]
+
+_REPORTED = 20  # broken rows that are reported one by one
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far the annotation of a file has come.
+
+    Attributes:
+        offset: bytes of the input, uncompressed, that are done. line: lines.
+        rows: documents read. kept: written. rejected: broken rows. tokens: of the first model.
+        cutoffs: of buckets, once the first pass has found them.
+        perplexities: as counted in the first pass up to now.
+        done: whether all rows are written.
+    """
+
+    offset: int = 0
+    line: int = 0
+    rows: int = 0
+    kept: int = 0
+    rejected: int = 0
+    tokens: int = 0
+    cutoffs: Sequence[float] | None = None
+    perplexities: Sequence[Sequence[int]] = ((), ())
+    done: bool = False
+
+
+@dataclass(frozen=True)
+class _Result:
+    """What a thread makes of a batch."""
+
+    after: Progress  # of this batch alone, but for the offset and the line
+    written: bytes
+    broken: list[tuple[int, str, bytes]]
+    perplexities: Array
+
+
+def annotate_file(
+    models: Sequence[LanguageModel],
+    source: str | os.PathLike[str],
+    output: str | os.PathLike[str] | IO[bytes],
+    annotation: Annotation | None = None,
+    *,
+    rejected: str | os.PathLike[str] | None = None,
+    save_cutoffs: str | os.PathLike[str] | None = None,
+    threads: int = 2,
+    progress: Callable[[int], None] | None = None,
+    report: Report | None = None,
+) -> Progress:
+    """Write the rows of a file of documents with the scores of models in new fields.
+
+    All other fields stay, byte for byte, and so does the order. A row that is no JSON object with
+    the text as a string is set aside. Killed, the same call goes on from where it was, and makes
+    the same file.
+
+    Args:
+        models: language models.
+        source: JSONL, also ``.gz .bz2 .xz .zst``, or ``-`` for standard input.
+        output: a file, compressed if it ends in ``.gz`` or ``.zst``; or an open pipe or file, from
+            which nothing is resumed.
+        annotation: what is added.
+        rejected: where broken rows go, each after its line's number and what is wrong with it,
+            separated by tabs; by default the output's name with ``.rejected.tsv``.
+        save_cutoffs: a file for the cut-offs of buckets.
+        threads: that may be used.
+        progress: called with the bytes of the source that were read since the last call.
+        report: called with a sentence about each of the first broken rows, and about what else a
+            user should know.
+
+    Raises:
+        SettingError: a setting that is not allowed, rows that have such fields already, an output
+            that cannot be written. TextError: a source that cannot be read.
+
+    >>> import tempfile
+    >>> from unrolled import train_ngram
+    >>> model = train_ngram(texts=["the cat sat"], order=2, smoothing="witten-bell")
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> source, output = Path(folder.name, "in.jsonl"), Path(folder.name, "out.jsonl")
+    >>> _ = source.write_text('{"text": "the cat sat"}')
+    >>> annotate_file([model], source, output).kept
+    1
+    >>> print(output.read_text(), end="")
+    {"text": "the cat sat", "perplexity": 1.632653, "log_prob": -1.960825, "tokens": 4, "oov": 0}
+    >>> folder.cleanup()
+    """
+    annotation, source = annotation or Annotation(), os.fspath(source)
+    annotator = Annotator(models, annotation, threads)
+    path = Path(os.fspath(output)) if isinstance(output, (str, os.PathLike)) else None
+    rows = JsonlFile(source, annotator, "" if path is None else str(path), progress)
+    aside = None if rejected is None else Path(rejected)
+    if path is not None and aside is None:
+        aside = path.with_name(path.name + rows.rejected_suffix)
+    _check_files(annotator, source, path, (aside, save_cutoffs))
+    if path is None:
+        target: Output = Stream(output, aside)  # type: ignore[arg-type]
+    else:
+        target = UnfinishedFile(path, _settings_of(models, source, annotation))
+    run = _Run(annotator, rows, target, threads, report or _ignore)
+    try:
+        done = run.through()
+        if annotator.buckets is not None and save_cutoffs is not None:
+            write_cutoffs(annotator.buckets, save_cutoffs)
+        target.finish({"rows": path, "rejected": aside} if path and aside else {})
+        return done
+    finally:
+        target.close()
+
+
+class _Run:
+    """One annotation of a file, perhaps begun by a process that was killed."""
+
+    def __init__(
+        self, annotator: Annotator, rows: JsonlFile, target: Output, threads: int, report: Report
+    ) -> None:
+        self._annotator, self._rows, self._target = annotator, rows, target
+        self._threads, self._report = threads, report
+        self._done = Progress(**target.state)
+        if target.state:
+            name = "the first pass" if annotator.needs_cutoffs else "the run"
+            report(f"{name} goes on at line {self._done.line + 1:,} of {rows.source}")
+
+    def through(self) -> Progress:
+        """Both passes, or what is left of them."""
+        if self._done.cutoffs is not None:
+            self._annotator.set_cutoffs(self._done.cutoffs)
+        with self._annotator.scorer.at_once() as at_once:
+            threads = min(self._threads, at_once)
+            if self._annotator.needs_cutoffs:
+                self._find_cutoffs(threads)
+            if not self._done.done:
+                self._write(threads)
+        return self._done
+
+    def _find_cutoffs(self, threads: int) -> None:
+        annotation = self._annotator.annotation
+        counts = PerplexityCounts(self._done.perplexities)
+        for result in self._results(self._scored, threads):
+            counts.add(result.perplexities)
+            self._advance(result)
+            self._target.commit(asdict(replace(self._done, perplexities=counts.stored())))
+        shares = annotation.shares or even_shares(len(annotation.buckets))
+        cutoffs = counts.quantiles(shares)
+        self._annotator.set_cutoffs(cutoffs)
+        shown = ", ".join(f"{cutoff:.6g}" for cutoff in cutoffs)
+        self._report(f"{', '.join(annotation.buckets)} are cut off at perplexities {shown}")
+        self._done = Progress(cutoffs=cutoffs)
+        self._target.commit(asdict(self._done), now=True)
+
+    def _write(self, threads: int) -> None:
+        self._target.append("rows", b"")
+        for result in self._results(self._annotated, threads):
+            self._target.append("rows", result.written)
+            for number, problem, row in result.broken:
+                line = self._done.line + number
+                self._target.append("rejected", self._rows.rejected(line, problem, row))
+                self._report_broken(line, problem, row)
+            self._advance(result)
+            self._target.commit(asdict(self._done))
+        if self._done.rejected > _REPORTED:
+            self._report(f"{self._done.rejected - _REPORTED:,} more rows are set aside")
+        self._done = replace(self._done, done=True)
+        self._target.commit(asdict(self._done), now=True)
+
+    def _report_broken(self, line: int, problem: str, row: bytes) -> None:
+        self._done = replace(self._done, rejected=self._done.rejected + 1)
+        if self._done.rejected <= _REPORTED:
+            self._report(f"{self._rows.place(line)}: {problem}: the row is set aside")
+
+    def _advance(self, result: _Result) -> None:
+        done, more = self._done, result.after
+        self._done = replace(
+            done,
+            offset=more.offset,
+            line=more.line,
+            rows=done.rows + more.rows,
+            kept=done.kept + more.kept,
+            tokens=done.tokens + more.tokens,
+        )
+
+    def _results(self, task: Callable[[Batch], _Result], threads: int) -> Iterator[_Result]:
+        """Results of all batches that are not done yet, in their order."""
+        for group in self._rows.groups(self._done.offset, self._done.line):
+            yield from map(task, group) if threads == 1 else run_ahead(task, group, threads)
+
+    def _scored(self, batch: Batch) -> _Result:
+        rows = self._rows.read(batch)
+        scores = self._annotator.judge(rows.text, rows.lines).scores
+        after = Progress(batch.end, batch.line + len(rows.table))
+        return _Result(after, b"", [], scores.documents[0])
+
+    def _annotated(self, batch: Batch) -> _Result:
+        rows = self._rows.read(batch)
+        judged = self._annotator.judge(rows.text, rows.lines)
+        after = Progress(
+            batch.end,
+            batch.line + len(rows.table),
+            rows=rows.lines.size,
+            kept=int(np.count_nonzero(judged.kept)),
+            tokens=int(judged.scores.values[2].sum()),
+        )
+        written = self._rows.write(rows, judged)
+        return _Result(after, written, self._rows.broken(rows), np.zeros(0))
+
+
+def _check_files(
+    annotator: Annotator, source: str, output: Path | None, others: Sequence[Any]
+) -> None:
+    """Refuse files that cannot be read, written or both.
+
+    Raises:
+        SettingError: or TextError, before work begins.
+    """
+    if Path(source).is_dir():
+        raise TextError("is a folder", where=source, hint="Name one file of documents")
+    (file,) = files_of(source)
+    for other in others:
+        if other is not None:
+            check_target(os.fspath(other))
+    if file is not None and output is not None and output.exists() and output.samefile(file):
+        raise SettingError("the output is the input", where=source, hint="Name another file")
+    if annotator.needs_cutoffs and (file is None or not file.is_file()):
+        raise SettingError(
+            "standard input is read once, and cut-offs of buckets take a first pass",
+            hint="Give them as a file with --cutoffs",
+        )
+
+
+def _settings_of(
+    models: Sequence[LanguageModel], source: str, annotation: Annotation
+) -> dict[str, Any]:
+    """What a run that goes on must have the same of, by the names in messages."""
+    return {
+        "version of unrolled": __version__,
+        "input": _identity(source),
+        "model": [_identity(model.path) if model.path else model.name for model in models],
+        **asdict(annotation),
+    }
+
+
+def _identity(path: str) -> list[Any]:
+    """A file's name, bytes, and time of change."""
+    if path == "-" or not Path(path).exists():
+        return [path]
+    facts = Path(path).stat()
+    return [str(Path(path).absolute()), facts.st_size, facts.st_mtime_ns]
+
+
+def _ignore(_sentence: str) -> None:
+    pass

@@ -1,0 +1,142 @@
+"""Files of JSONL, compressed or not, read and written in batches of about 1 MiB."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from unrolled.documents.annotation import Annotator, Judgement
+from unrolled.documents.buckets import FIELD
+from unrolled.documents.json_rows import JsonRows, RowFormat
+from unrolled.documents.outputs import Output
+from unrolled.errors import MissingExtraError, SettingError
+from unrolled.text.sources import Block, raw_blocks
+
+BATCH_BYTES = 1 << 20
+_UNPACKABLE = (".bz2", ".xz")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Whole lines of a source.
+
+    Attributes:
+        data: the lines. line: the number of lines before them. end: bytes of the source,
+            uncompressed, up to their end.
+    """
+
+    data: bytes
+    line: int
+    end: int
+
+
+class JsonlFile:
+    """A source of JSONL, and how its rows are written.
+
+    Args:
+        source: the file, or ``-`` for standard input.
+        annotator: what the rows get.
+        output: the name of the file to be written, whose suffix decides how it is compressed.
+        progress: called with the bytes of the source that were read since the last call.
+
+    Raises:
+        SettingError: the output's suffix is of a compression that is only read.
+    """
+
+    rejected_suffix = ".rejected.tsv"
+
+    def __init__(
+        self,
+        source: str,
+        annotator: Annotator,
+        output: str,
+        progress: Callable[[int], None] | None = None,
+    ) -> None:
+        self.source, self._field, self._progress = source, annotator.annotation.field, progress
+        self._pack = _packer(output)
+        annotation = annotator.annotation
+        self._format = RowFormat(
+            annotation.field,
+            annotator.names,
+            annotator.scorer.integers,
+            listed=annotation.by == "paragraph",
+            endings=(FIELD, annotation.buckets) if annotation.buckets else None,
+            overwrite=annotation.overwrite,
+        )
+        self._shown = "<stdin>" if source == "-" else source
+
+    def place(self, line: int) -> str:
+        """The place of a line, counted from 0."""
+        return f"{self._shown}:{line + 1}"
+
+    def groups(self, offset: int, line: int) -> Iterator[Iterable[Batch]]:
+        """Batches after so many bytes and lines; all of a group are there without waiting."""
+        live = self.source == "-" or not Path(self.source).is_file()
+        blocks = raw_blocks(
+            self.source, plain=True, live=live, skip=offset, progress=self._progress
+        )
+        if live:
+            yield from (_batches([block], line) for block in blocks)
+        else:
+            yield _batches(blocks, line)
+
+    def read(self, batch: Batch) -> JsonRows:
+        """The rows of a batch, and their texts."""
+        return self._format.parse(batch.data, self._shown, batch.line + 1)
+
+    def broken(self, rows: JsonRows) -> list[tuple[int, str, bytes]]:
+        """Of each broken row its line in the batch, what is wrong, and what goes to their file."""
+        return rows.broken(self._field)
+
+    def write(self, rows: JsonRows, judged: Judgement) -> bytes:
+        """The rows that are kept, with their new fields."""
+        scores = judged.scores
+        written = self._format.write(
+            rows, judged.kept, scores.values, scores.bounds, judged.buckets
+        )
+        return self._pack(written) if written.size else b""
+
+    def rejected(self, line: int, problem: str, row: bytes) -> bytes:
+        """A broken row in the file of those."""
+        return f"{line + 1}\t{problem}\t".encode() + row + b"\n"
+
+    def conclude(self, output: Output) -> None:
+        """Nothing remains to be done when all rows are written."""
+
+
+def _batches(blocks: Iterable[Block], lines_before: int) -> Iterator[Batch]:
+    """Lines of blocks, cut so that it only depends on where the first batch begins."""
+    waiting, line, end = b"", lines_before, 0
+    for block in blocks:
+        data, start = waiting + block.data, 0
+        end = block.offset + len(block.data)
+        while len(data) - start >= BATCH_BYTES:
+            stop = data.find(b"\n", start + BATCH_BYTES - 1) + 1
+            if stop == 0:
+                break
+            batch = Batch(data[start:stop], line, end - (len(data) - stop))
+            yield batch
+            start, line = stop, line + batch.data.count(b"\n")
+        waiting = data[start:]
+    if waiting:
+        yield Batch(waiting, line, end)
+
+
+def _packer(output: str) -> Callable[[bytes], bytes]:
+    """How a batch is compressed: as a frame, or member, of its own."""
+    suffix = Path(output).suffix.lower()
+    if suffix == ".gz":
+        return lambda data: gzip.compress(data, 1, mtime=0)
+    if suffix == ".zst":
+        try:
+            import zstandard
+        except ImportError:
+            raise MissingExtraError("text", "zstandard") from None
+        return lambda data: bytes(zstandard.ZstdCompressor().compress(data))
+    if suffix in _UNPACKABLE:
+        raise SettingError(
+            f"files that end in {suffix} are not written", where=output, hint="Use .zst or .gz"
+        )
+    return bytes
