@@ -104,8 +104,9 @@ def number_of(words: str) -> float | None:
     match = re.fullmatch(r"(?:(\d)·)?10([⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)", words)
     if match:
         return float(match[1] or 1) * 10.0 ** int(match[2].translate(_RAISED))
+    size = {"k": 1e3, "M": 1e6, "G": 1e9}.get(words[-1:], 1.0)
     try:
-        return float(words.replace("−", "-").replace(",", ""))
+        return size * float(words.replace("−", "-").replace(",", "").rstrip("kMG"))
     except ValueError:
         return None
 

@@ -53,6 +53,8 @@ def learning_curves(rows: Sequence[Row], width: float = WIDTH) -> str | None:
     for row in trained:
         colour, _ = colours[row.name]
         times, valid, steps, means = _course(row)
+        if len(row.curve) == 1 and times:
+            steps, means = [*steps[:2], *times], [*means[:2], *valid]  # the two belong together
         if steps:
             lines.append(Line("", steps, means, colour, dash=2, width=1.4))
         ends = (times, valid) if times else (steps[-2:-1], means[-2:-1])

@@ -144,10 +144,17 @@ def _log_values(low: float, high: float, wanted: int) -> list[float]:
 
 
 def _log_ticks(values: Sequence[float]) -> list[Tick]:
-    if values[0] >= 0.000999 and values[-1] < 1e5:
-        digits = [max(0, -math.floor(math.log10(value) + 1e-9)) for value in values]
-        return [Tick(v, number_text(v, d)) for v, d in zip(values, digits, strict=True)]
+    if values[0] >= 0.000999 and values[-1] < 1e10:
+        return [Tick(value, _short(value)) for value in values]
     return [Tick(value, power_text(value)) for value in values]
+
+
+def _short(value: float) -> str:
+    """A round number between a thousandth and ten billion: 0.05, 1,000, 20k, 5M."""
+    for size, mark in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
+        if value >= 0.999 * size:
+            return f"{value / (1e3 if mark == 'k' else size):.0f}{mark}"
+    return number_text(value, max(0, -math.floor(math.log10(value) + 1e-9)))
 
 
 def _round_values(low: float, high: float, wanted: int, whole: bool) -> tuple[list[float], int]:

@@ -151,7 +151,7 @@ def _draw_name(canvas: Canvas, place: _Place) -> None:
 def _draw_list(canvas: Canvas, names: Sequence[str], top: float) -> float:
     """What the numbers stand for; the y below it."""
     for number, name in enumerate(names, 1):
-        for text in wrapped(f"{number}  {name}", canvas.width, SMALL):
+        for text in wrapped(f"{number}: {name}", canvas.width, SMALL):
             canvas.text(0, top + 10, text, size=SMALL)
             top += LINE
     return top + 4
