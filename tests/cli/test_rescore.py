@@ -95,3 +95,85 @@ def test_a_folder_of_lists_becomes_a_folder(files, monkeypatch, capsys):
     assert (code, "text: this is a file. The lists of a folder" in err) == (2, True)
     best = run(monkeypatch, capsys, *words, "--best")[1]
     assert best.splitlines() == ["u1 the cat sat", "u2 a cat ran"]
+
+
+SLF = """VERSION=1.0
+UTTERANCE=u
+N=4 L=4
+I=0 t=0.0
+I=1 t=0.2
+I=2 t=0.5
+I=3 t=0.9
+J=0 S=0 E=1 W=the a=-1.0 l=-1.0
+J=1 S=1 E=2 W=cat a=-3.0 l=-2.0
+J=2 S=1 E=2 W=cap a=-2.9 l=-2.0
+J=3 S=2 E=3 W=sat a=-1.0 l=-2.0
+"""
+KALDI = "u \n0 1 the 1,1,1\n1 2 cat 2,3,2\n1 2 cap 2,2.9,3\n2 3 sat 2,1,\n3 0,0,\n\n"
+
+
+@pytest.mark.parametrize("text", [SLF, KALDI], ids=["slf", "kaldi"])
+def test_lattices(files, monkeypatch, capsys, text):
+    (files / "lat").write_text(text)
+    given = ("rescore", files / "m.safetensors", files / "lat", "--mix", 1)
+    assert run(monkeypatch, capsys, *given, "--best")[:2] == (0, "u the cat sat\n")
+    light = (*given, "--lm-scale", 0)
+    assert run(monkeypatch, capsys, *light, "--best")[1] == "u the cap sat\n"
+    listed = run(monkeypatch, capsys, *given, "--nbest", 5)[1].splitlines()
+    assert listed == ["u-1 the cat sat", "u-2 the cap sat"]
+    code, out, err = run(monkeypatch, capsys, *given)
+    assert (code, err) == (0, "")
+    (files / "again").write_text(out)
+    again = ("rescore", files / "m.safetensors", files / "again", "--mix", 0, "--best")
+    assert run(monkeypatch, capsys, *again)[1] == "u the cat sat\n"
+    code, _, err = run(
+        monkeypatch, capsys, *given, "--references", files / "ref1", "--tune", "--scores",
+        files / "scores", "-o", files / "out",
+    )  # fmt: skip
+    assert code == 2
+    (files / "ref1").write_text("u the cat sat\n")
+    code, _, err = run(
+        monkeypatch, capsys, *given, "--references", files / "ref1", "--tune", "--scores",
+        files / "scores", "-o", files / "out",
+    )  # fmt: skip
+    assert code == 0, err
+    assert "oracle:   WER 0.00 %" in err
+    model = unrolled.load(files / "m.safetensors")
+    best = (files / "scores").read_text().splitlines()[1].split("\t")
+    assert float(best[2]) == pytest.approx(model.score("the cat sat"), abs=1e-5)
+    assert (files / "out").exists()
+
+
+def test_folders_of_lattices(files, monkeypatch, capsys):
+    folder = files / "lattices"
+    folder.mkdir()
+    for name in ("a.slf", "b.slf"):
+        (folder / name).write_text(SLF.replace("UTTERANCE=u\n", ""))
+    given = ("rescore", files / "m.safetensors", folder)
+    assert run(monkeypatch, capsys, *given, "--best")[1].splitlines() == [
+        "a the cat sat", "b the cat sat",
+    ]  # fmt: skip
+    code, _, err = run(monkeypatch, capsys, *given)
+    assert code == 2
+    assert "written into a folder" in err
+    assert run(monkeypatch, capsys, *given, "-o", files / "out")[0] == 0
+    assert sorted(path.name for path in (files / "out").iterdir()) == ["a.slf", "b.slf"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("text",), "the format is not clear from the first lines"),
+        (("lat", "--old-lm", "x"), "--acoustic and --old-lm are for n-best lists"),
+        (("text", "--format", "kaldi", "--nbest", "3"), "are for lattices"),
+        (("lat", "--format", "slf"), "without a field such as I=0"),
+        (("lat", "--format", "kalid"), "the format is 'kalid'"),
+    ],
+)
+def test_errors_of_formats(files, monkeypatch, capsys, words, message):
+    (files / "lat").write_text(KALDI)
+    code, _, err = run(
+        monkeypatch, capsys, "rescore", files / "m.safetensors", files / words[0], *words[1:]
+    )
+    assert code == 2
+    assert message in err

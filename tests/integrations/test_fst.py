@@ -15,7 +15,7 @@ from tests.ngram.backoff_oracle import sentences
 import unrolled
 from unrolled.errors import NotNormalisedError, SettingError, TextError
 from unrolled.integrations.fst import export_fst, ngram_fst
-from unrolled.integrations.openfst_files import SymbolTable
+from unrolled.text.symbol_table import SymbolTable
 
 kaldifst = pytest.importorskip("kaldifst")
 

@@ -1,9 +1,8 @@
-"""``unrolled rescore``: n-best lists in the order of a new language model."""
+"""``unrolled rescore``: n-best lists and lattices with the scores of a new language model."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -15,9 +14,20 @@ from unrolled.cli import options as shared
 def rescore(
     model: shared.ModelPath,
     nbest: Annotated[
-        str, typer.Argument(help="The lists; for srilm a file or a folder.", show_default=False)
+        str,
+        typer.Argument(
+            help="N-best lists or lattices; for srilm and slf a file or a folder.",
+            show_default=False,
+        ),
     ],
-    format: Annotated[str, typer.Option(help="kaldi, moses, rnnlm or srilm.", show_default=False)],
+    format: Annotated[
+        str | None,
+        typer.Option(
+            help="Lists: kaldi, moses, rnnlm, srilm; lattices: slf (HTK), kaldi-lattice (text). "
+            "By default found out where the first lines show it.",
+            show_default=False,
+        ),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -33,6 +43,24 @@ def rescore(
     lm_label: Annotated[
         str, typer.Option(help="Moses: label of the old language model; '' for none.")
     ] = "LM0",
+    symbols: Annotated[
+        str | None, typer.Option(help="Kaldi lattices: symbol table of words that are numbers.")
+    ] = None,
+    acoustic_scale: Annotated[
+        float, typer.Option(help="Lattices: weight of the acoustic scores.", min=0)
+    ] = 1.0,
+    states: Annotated[
+        int | None,
+        typer.Option(
+            help="Lattices: most states of the model at a node, 0: all. By default all of an "
+            "n-gram model and 32 of others.",
+            min=0,
+        ),
+    ] = None,
+    count: Annotated[
+        int | None,
+        typer.Option("--nbest", help="Lattices: write so many best paths instead.", min=1),
+    ] = None,
     lm_scale: Annotated[float, typer.Option(help="Weight of the language models.")] = 1.0,
     mix: Annotated[float, typer.Option(help="The new model's share, 0 to 1.")] = 0.5,
     word_penalty: Annotated[float, typer.Option(help="Added for each word.")] = 0.0,
@@ -49,7 +77,11 @@ def rescore(
         Path | None, typer.Option(help="Write the new scores here, a line for each hypothesis.")
     ] = None,
 ) -> None:
-    """Rescore and reorder n-best lists with a language model.
+    """Rescore n-best lists and lattices with a language model.
+
+    Lists are written in their new order. Lattices are written with the scores of both language
+    models by their shares (--mix), or as their best paths (--best, --nbest N); for --tune,
+    --references and --scores the 100 best paths count unless --nbest is given.
 
     Examples:
 
@@ -57,11 +89,15 @@ def rescore(
         --references dev/ref --tune -o dev/rescored
 
         unrolled rescore lm.safetensors test.nbest --format moses --lm-scale 0.4 --mix 1 --best
+
+        unrolled rescore lm.safetensors lattices/ --lm-scale 12 --mix 1 -o rescored/
     """
     from unrolled.cli.models import check_output
+    from unrolled.cli.streams import write_lines
     from unrolled.errors import SettingError
     from unrolled.language_models.protocol import LanguageModel
     from unrolled.rescoring import rescore as rescoring
+    from unrolled.rescoring.lattice_files import LATTICE_FORMATS, detect_format
     from unrolled.rescoring.nbest import (
         nbest_lines,
         read_nbest,
@@ -73,6 +109,30 @@ def rescore(
 
     if tune and references is None:
         raise SettingError("--tune needs --references")
+    format = format or detect_format(nbest)
+    if format is None:
+        raise SettingError(
+            "the format is not clear from the first lines",
+            where=nbest,
+            hint="Name it: --format kaldi, moses, rnnlm, srilm, slf or kaldi-lattice",
+        )
+    if format in LATTICE_FORMATS:
+        from unrolled.cli.lattices import LatticeJob
+
+        if acoustic or old_lm:
+            raise SettingError("--acoustic and --old-lm are for n-best lists, not for lattices")
+        job = LatticeJob(
+            nbest, format, symbols, output, rescoring.RescoringWeights(lm_scale, mix, word_penalty),
+            acoustic_scale, states, count=count, best=best, references=references, tune=tune,
+            scores=scores,
+        )  # fmt: skip
+        job.run(load_as(model, LanguageModel, "rescore"))
+        return
+    if (symbols, acoustic_scale, states, count) != (None, 1.0, None, None):
+        raise SettingError(
+            "--symbols, --acoustic-scale, --states and --nbest are for lattices, and these are "
+            f"n-best lists ({format})"
+        )
     many = output is not None and format == "srilm" and Path(nbest).is_dir() and not best
     if output is not None and many and output.exists() and not output.is_dir():
         hint = "The lists of a folder are written into a folder"
@@ -99,20 +159,8 @@ def rescore(
     if output is not None and many and lists.files is not None:
         output.mkdir(parents=True, exist_ok=True)
         for name, lines in srilm_files(lists, order, new):
-            _write(output / name, lines)
+            write_lines(output / name, lines)
     else:
-        _write(output, nbest_lines(lists, order, totals, new, best=best))
+        write_lines(output, nbest_lines(lists, order, totals, new, best=best))
     if scores is not None:
-        _write(scores, score_lines(lists, order, totals, new))
-
-
-def _write(path: Path | None, lines: Iterable[str]) -> None:
-    if path is None:
-        for line in lines:
-            print(line)
-        return
-    from unrolled.storage.atomic import atomic_write
-
-    with atomic_write(path) as file:
-        for line in lines:
-            file.write(line.encode() + b"\n")
+        write_lines(scores, score_lines(lists, order, totals, new))

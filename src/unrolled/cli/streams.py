@@ -9,6 +9,9 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
     from _typeshed import ReadableBuffer
 
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tab and newline
@@ -73,3 +76,16 @@ class _Messages(io.FileIO):
             return super().write(data)
         except OSError:
             return memoryview(data).nbytes
+
+
+def write_lines(path: Path | None, lines: Iterable[str]) -> None:
+    """Write lines to a file, or print them."""
+    if path is None:
+        for line in lines:
+            print(line)
+        return
+    from unrolled.storage.atomic import atomic_write
+
+    with atomic_write(path) as file:
+        for line in lines:
+            file.write(line.encode() + b"\n")

@@ -30,17 +30,11 @@ from typing import Any
 import numpy as np
 
 from unrolled.errors import SettingError
-from unrolled.integrations.openfst_files import (
-    EPSILON,
-    TYPES,
-    Fst,
-    SymbolTable,
-    write_fst,
-    write_fst_text,
-)
+from unrolled.integrations.openfst_files import TYPES, Fst, write_fst, write_fst_text
 from unrolled.language_models.protocol import require_normalised
 from unrolled.ngram.model import NgramModel
 from unrolled.ngram.trie.table import NgramTable
+from unrolled.text.symbol_table import EPSILON, SymbolTable
 from unrolled.text.vocabulary import BOS, EOS
 
 Array = np.ndarray[Any, Any]
