@@ -12,14 +12,9 @@ from typing import Any
 import numpy as np
 
 from unrolled.ngram.estimation import estimation_kernels as kernels
-from unrolled.runtime.threads import even_slices, run_slices
-from unrolled.scale.renewal import renewed
+from unrolled.ngram.trie import editing_kernels
 
 Array = np.ndarray[Any, Any]
-
-CHUNKS = 32
-
-__all__ = ["LevelCounts", "discounted", "interpolated", "logarithms", "renewed"]
 
 
 @dataclass(frozen=True)
@@ -45,15 +40,8 @@ class LevelCounts:
         np.cumsum(children, out=first[1:])
         return cls(first, used, occurrences, cutoff)
 
-    @property
-    def contexts(self) -> int:
-        """How many contexts there are."""
-        return self.first.size - 1
 
-
-def interpolated(
-    counts: LevelCounts, lower: Array, weights: tuple[Array, float, float], threads: int
-) -> Array:
+def interpolated(counts: LevelCounts, lower: Array, weights: tuple[Array, float, float]) -> Array:
     """Turn lower-order probabilities into those of the n-grams themselves.
 
     Args:
@@ -63,39 +51,54 @@ def interpolated(
     Returns:
         The back-off weight of each context, (contexts,) float32.
     """
-    backoffs = np.empty(counts.contexts, np.float32)
+    contexts = counts.first.size - 1
+    backoffs = np.empty(contexts, np.float32)
     own_places = np.arange(lower.size, dtype=np.uint32)
-
-    def task(start: int, stop: int) -> None:
-        kernels.interpolate(
-            counts.first, start, stop, counts.used, counts.occurrences, counts.cutoff, 0,
-            *weights, own_places, lower, backoffs,
-        )  # fmt: skip
-
-    run_slices(task, even_slices(counts.contexts, CHUNKS), threads)
+    kernels.interpolate(
+        counts.first, 0, contexts, counts.used, counts.occurrences, counts.cutoff, 0, *weights,
+        own_places, lower, backoffs,
+    )  # fmt: skip
     return backoffs
 
 
-def discounted(counts: LevelCounts, ratios: Array, threads: int) -> Array:
+def discounted(counts: LevelCounts, ratios: Array) -> Array:
     """Katz's discounted probabilities, (N,) float32; see `Rules.katz`."""
     probabilities = np.zeros(counts.used.size, np.float32)
-
-    def task(start: int, stop: int) -> None:
-        kernels.discount_ratios(
-            counts.first, start, stop, counts.used, counts.occurrences, counts.cutoff, 0, ratios,
-            probabilities,
-        )  # fmt: skip
-
-    run_slices(task, even_slices(counts.contexts, CHUNKS), threads)
+    kernels.discount_ratios(
+        counts.first, 0, counts.first.size - 1, counts.used, counts.occurrences, counts.cutoff, 0,
+        ratios, probabilities,
+    )  # fmt: skip
     return probabilities
 
 
-def logarithms(values: Array, threads: int) -> Array:
+def renewed(
+    first: Array, log_probs: Array, lower: Array, keep: Array, whole: Array, predicted: int
+) -> tuple[Array, Array, Array]:
+    """Katz's back-off weights, which make contexts sum to one; see `NgramTable.renew_backoffs`.
+
+    Args:
+        first: (contexts + 1,) uint32, where each context's n-grams begin.
+        log_probs, lower: (N,) float32, log p(w | h) and log p(w | h') of each n-gram.
+        keep: (N,) bool, the n-grams that are not cut off.
+        whole: (contexts,) float64, what all words after each context's suffix sum to.
+        predicted: how many words have a probability.
+
+    Returns:
+        log p(w | h) (N,) float32, changed where a context has no room; the weights (contexts,)
+        float32; what all words after each context sum to, (contexts,) float64.
+    """
+    size, contexts = log_probs.size, first.size - 1
+    both = np.concatenate([log_probs, lower])
+    suffixes = np.arange(size, 2 * size, dtype=np.uint32)
+    backoffs, sums = np.zeros(contexts, np.float32), np.empty(contexts)
+    editing_kernels.renew_backoffs(
+        first, 0, contexts, keep, suffixes, both, backoffs, whole, sums, predicted, True
+    )
+    return both[:size].copy(), backoffs, sums
+
+
+def logarithms(values: Array) -> Array:
     """Natural logarithms of float32 numbers, in their place."""
-
-    def task(start: int, stop: int) -> None:
-        with np.errstate(divide="ignore"):
-            np.log(values[start:stop], out=values[start:stop])
-
-    run_slices(task, even_slices(values.size, CHUNKS), threads)
+    with np.errstate(divide="ignore"):
+        np.log(values, out=values)
     return values

@@ -7,6 +7,7 @@ arrival, which is the order of sending, a number needs no more than that word to
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,24 +17,39 @@ from unrolled.scale import exchange_kernels as kernels
 Array = np.ndarray[Any, Any]
 
 
-def sent_rows(
-    sizes: Array, starting: tuple[int, int], preceding: Array, values: Array, part_of: Array
-) -> list[Array]:
-    """What consecutive n-grams of one length send: rows (word before, values), a list a part.
+@dataclass(frozen=True)
+class Sender:
+    """Consecutive n-grams of one length that send their numbers.
 
-    Args:
-        sizes: (N,) uint32, the adjusted counts of the n-grams: how many words precede each.
+    Attributes:
+        adjusted: (N,) uint32, how many words precede each.
         starting: the range of those that begin with <s>, which send nothing.
         preceding: the words before all of them, end to end, uint32.
-        values: (N, C) uint32, or what is as wide: bits are carried, not numbers.
-        part_of: (V,) uint16, which part the n-grams that begin with a word belong to.
+        part_of: (V,) uint16, the part that the n-grams that begin with a word belong to.
+        parts: how many parts there are.
     """
-    counts = np.zeros(int(part_of.max()) + 1, np.int64)
-    kernels.count_parts(preceding, part_of, counts)
-    ends = np.cumsum(counts)
-    rows = np.empty((preceding.size, 1 + values.shape[1]), np.uint32)
-    kernels.send(sizes, *starting, preceding, values, part_of, ends - counts, rows)
-    return np.split(rows, ends[:-1])
+
+    adjusted: Array
+    starting: tuple[int, int]
+    preceding: Array
+    part_of: Array
+    parts: int
+
+    def rows(self, values: Array) -> list[Array]:
+        """Rows (word before, number), uint32, for each part.
+
+        Args:
+            values: (N,) float32 or float64, whose bits take one or two columns.
+        """
+        bits = values.view(np.uint32).reshape(-1, values.itemsize // 4)
+        counts = np.zeros(self.parts, np.int64)
+        kernels.count_parts(self.preceding, self.part_of, counts)
+        ends = np.cumsum(counts)
+        rows = np.empty((self.preceding.size, 1 + bits.shape[1]), np.uint32)
+        kernels.send(
+            self.adjusted, *self.starting, self.preceding, bits, self.part_of, ends - counts, rows
+        )
+        return np.split(rows, ends[:-1])
 
 
 def arranged(rows: Array, first: int, starts: Array, bigrams: tuple[Array, Array, Array]) -> Array:
@@ -42,8 +58,8 @@ def arranged(rows: Array, first: int, starts: Array, bigrams: tuple[Array, Array
     Args:
         rows: (N, 1 + C) uint32, one for each n-gram of the length, in the order of sending: by the
             first word of the sender, over all parts.
-        first: the first word of the part. starts: (words + 1,) where the n-grams of that length of
-            each of its first words begin.
+        first: the first word of the part.
+        starts: (words + 1,) where the n-grams of that length of each of its first words begin.
         bigrams: for each bigram of the part its second word (int32), the number of n-grams of the
             length that begin with it (uint32), and (words + 1,) where those of each word begin.
     """

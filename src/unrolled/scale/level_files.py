@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -93,7 +94,6 @@ class LevelWriter:
     def __init__(self, folder: Path, order: int, vocabulary_size: int) -> None:
         self._by_word = np.zeros((order, vocabulary_size), np.int64)
         self._by_word[0] = 1
-        self._filled = 0
         self.files = LevelFiles(folder, order, self._by_word, np.zeros((order + 1, 2, 8), np.int64))
         self._stack = ExitStack()
         files, lengths, inner = self.files, range(2, order + 1), range(2, order)
@@ -107,14 +107,17 @@ class LevelWriter:
             "descendants": [opened(files.descendants(k + 1).writer()) for k in inner],
         }
 
-    def append(self, columns: NgramColumns) -> None:
+    def extend(self, pieces: Iterable[NgramColumns]) -> None:
         """Append the n-grams of the next first words."""
+        for columns in pieces:
+            self._append(columns)
+
+    def _append(self, columns: NgramColumns) -> None:
         for name, writers in self._writers.items():
             for writer, column in zip(writers, getattr(columns, name), strict=True):
                 writer.append(column)
-        count = columns.by_word.shape[1]
-        self._by_word[:, self._filled : self._filled + count] = columns.by_word
-        self._filled += count
+        first = columns.first_word
+        self._by_word[:, first : first + columns.by_word.shape[1]] += columns.by_word
         self.files.totals += columns.totals
 
     def __enter__(self) -> LevelWriter:

@@ -34,6 +34,14 @@ def gather(
 
 
 @kernel
+def count_lengths(fresh: Array, depth: Array, start: int, stop: int, lengths: Array) -> None:
+    """lengths[k] += the n-grams of k words of a piece of sorted windows."""
+    for index in range(start, stop):
+        for length in range(np.int64(fresh[index]), np.int64(depth[index]) + 1):
+            lengths[length] += 1
+
+
+@kernel
 def walk(
     windows: Array,
     positions: Array,
@@ -99,7 +107,8 @@ def walk(
             last = np.int64(seen[before])
             seen[before] = index
             newest: Any = min(deepest, order - 1)
-            while newest >= 2 and last < opened[newest]:
+            # A later index is of another piece, which another thread was given before this one.
+            while newest >= 2 and (last < opened[newest] or last >= index):
                 adjusted[nodes[newest - 1]] += 1
                 preceding_words[newest - 2, listed[newest]] = before
                 listed[newest] += 1

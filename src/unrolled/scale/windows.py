@@ -25,15 +25,17 @@ from unrolled.text.vocabulary import BOS, EOS
 Array = np.ndarray[Any, Any]
 Words = tuple[int, int]
 
+PIECE = 1 << 18  # windows whose columns are made at once
+
 
 @dataclass(frozen=True)
 class NgramColumns:
     """The n-grams of 2 words and more that begin with some consecutive first words.
 
-    Each field but ``by_word``, ``totals`` and ``bigrams`` has an array for each length from 2 on,
-    in the order of the model.
+    Fields of lists have an array for each length from 2 on, in the order of the model.
 
     Attributes:
+        first_word: the first of the first words.
         words: last words, int32.
         occurrences: how often each n-gram occurs, uint32.
         adjusted: number of distinct words before it, after <s> its occurrences, uint32; of lengths
@@ -41,10 +43,11 @@ class NgramColumns:
         children: number of n-grams one word longer that it begins, uint32, and
         preceding: the distinct words before each n-gram (none after <s>), uint32.
         descendants: for lengths 3 to the order, how many n-grams each bigram begins, uint32.
-        by_word: (order, words) how many n-grams of each length each first word begins.
+        by_word: (order, words) how many n-grams of each length >= 2 each first word begins.
         totals: (order + 1, 2, 8) counts of adjusted counts, and of occurrences, by length.
     """
 
+    first_word: int
     words: list[Array]
     occurrences: list[Array]
     adjusted: list[Array]
@@ -116,13 +119,12 @@ def _overlapping(blocks: Iterable[Array], order: int) -> Iterator[tuple[Array, i
 
 
 def count_windows(
-    windows: Array, starts: Array, words: Words, bits: int, vocabulary_size: int, threads: int
+    windows: Array, starts: Array, bits: int, vocabulary_size: int, threads: int
 ) -> Iterator[NgramColumns]:
-    """The columns of the n-grams of windows, in pieces of whole first words, in their order.
+    """The columns of the n-grams of windows, in pieces of whole bigrams, in their order.
 
     Args:
         windows: (W, order + 1) int32, by first word. starts: where each word's begin, (words + 1,).
-        words: the range of first words.
         bits: of a word in the model; fixes the order of n-grams.
     """
     order, size = windows.shape[1] - 1, windows.shape[0]
@@ -130,70 +132,94 @@ def count_windows(
     positions = np.arange(1, flat.size + 1, order + 1, dtype=np.uint32)
     fresh, depth = np.full(size, order + 1, np.uint8), np.empty(size, np.uint8)
     fresh[starts[:-1][starts[:-1] < starts[1:]]] = 1
-    largest = int(np.diff(starts).max(initial=0))
-    scratch: SimpleQueue[tuple[Array, Array, Array]] = SimpleQueue()
+    _sort((flat, positions, fresh, depth), starts, order, bits, threads)
+    last_seen: SimpleQueue[Array] = SimpleQueue()
     for _ in range(threads):
-        pair = np.empty(largest, np.uint64), np.empty(largest, np.uint64)
-        scratch.put((*pair, np.full(vocabulary_size, -1, np.int32)))
+        last_seen.put(np.full(vocabulary_size, -1, np.int32))
 
-    def count(piece: tuple[int, int]) -> NgramColumns:
-        start, stop = int(starts[piece[0]]), int(starts[piece[1]])
-        first = words[0] + piece[0], words[0] + piece[1]
-        items, spare, seen = scratch.get()
+    def walk(start: int, stop: int) -> NgramColumns:
+        seen = last_seen.get()
+        try:
+            return _walked(flat, (positions, fresh, depth, start, stop), order, seen)
+        finally:
+            last_seen.put(seen)
+
+    yield from run_ahead(lambda piece: walk(*piece), pairwise(_bigram_borders(fresh)), threads)
+
+
+def _sort(arrays: tuple[Array, ...], starts: Array, order: int, bits: int, threads: int) -> None:
+    """Sort windows in pieces of whole first words, each thread in scratch of its own."""
+    largest = int(np.diff(starts).max(initial=0))
+    scratch: SimpleQueue[tuple[Array, Array]] = SimpleQueue()
+    for _ in range(threads):
+        scratch.put((np.empty(largest, np.uint64), np.empty(largest, np.uint64)))
+
+    def sort(start: int, stop: int) -> None:
+        pair = scratch.get()
         try:
             lengths = np.zeros(order, np.int64)
-            marks = positions, fresh, depth, start, stop
-            counting_kernels.sort_slice(flat, *marks, bits, BOS, EOS, lengths, items, spare)
-            return _walked(flat, marks, lengths, first, seen)
+            counting_kernels.sort_slice(*arrays, start, stop, bits, BOS, EOS, lengths, *pair)
         finally:
-            scratch.put((items, spare, seen))
+            scratch.put(pair)
 
-    yield from run_ahead(count, _pieces(starts), threads)
-
-
-def _pieces(starts: Array) -> list[tuple[int, int]]:
-    """About SLICES ranges of words with about as many windows each."""
     cuts = np.searchsorted(starts, np.linspace(0, starts[-1], SLICES + 1))
-    borders = np.unique(np.concatenate([[0], np.minimum(cuts, starts.size - 1), [starts.size - 1]]))
-    return list(pairwise(borders.tolist()))
+    borders = starts[np.minimum(cuts, starts.size - 1)]
+    run_slices(sort, pairwise(np.unique([0, *borders, starts[-1]]).tolist()), threads)
 
 
-def _walked(
-    flat: Array, marks: tuple[Any, ...], lengths: Array, words: Words, seen: Array
-) -> NgramColumns:
-    """The columns of sorted windows with ``lengths`` (order,) n-grams of each length."""
-    order, windows = lengths.size, marks[4] - marks[3]
+def _bigram_borders(fresh: Array) -> list[int]:
+    """Where pieces of about PIECE sorted windows begin, each at a new bigram, and the end."""
+    borders = [0]
+    while borders[-1] < fresh.size:
+        border = borders[-1] + PIECE
+        while border < fresh.size:
+            new = fresh[border : border + PIECE] <= 2
+            if new.any():
+                border += int(new.argmax())
+                break
+            border += PIECE
+        borders.append(min(border, fresh.size))
+    return borders
+
+
+def _walked(flat: Array, marks: tuple[Any, ...], order: int, seen: Array) -> NgramColumns:
+    """The columns of a piece of sorted windows."""
+    windows = marks[4] - marks[3]
+    lengths = np.zeros(order + 1, np.int64)
+    kernels.count_lengths(*marks[1:], lengths)
     bases = np.zeros(order + 1, np.int64)
-    np.cumsum(lengths[1:], out=bases[2:])
-    total, bigrams = int(bases[-1]), int(lengths[1]) if order > 1 else 0
+    np.cumsum(lengths[2:], out=bases[2:])
+    total, bigrams = int(bases[-1]), int(lengths[2])
     columns = np.empty(total, np.int32), *(np.empty(total, np.uint32) for _ in range(3))
-    preceding = np.empty((max(order - 2, 0), windows), np.uint32)
-    descendants = np.empty((max(order - 2, 0), bigrams), np.uint32)
-    by_word = np.zeros((order, words[1] - words[0]), np.int64)
+    preceding = np.empty((order - 2, windows), np.uint32)
+    descendants = np.empty((order - 2, bigrams), np.uint32)
+    first, last_first = (int(flat[marks[0][place]]) for place in (marks[3], marks[4] - 1))
+    by_word = np.zeros((order, last_first + 1 - first), np.int64)
     kernels.walk(
-        flat, *marks, BOS, EOS, bases, *columns, preceding, descendants, by_word, words[0], seen
+        flat, *marks, BOS, EOS, bases, *columns, preceding, descendants, by_word, first, seen
     )
-    by_word[0] = 1
     totals = np.zeros((order + 1, 2, 8), np.int64)
     rows = [slice(int(bases[k - 1]), int(bases[k])) for k in range(2, order + 1)]
     for length, row in enumerate(rows, 2):
         kernels.count_of_counts(columns[2], columns[1], row.start, row.stop, totals[length])
     last, occurrences, adjusted, children = ([column[row] for row in rows] for column in columns)
-    inner = range(order - 2)
     listed = [
-        _listed(adjusted[place], preceding[place], by_word[place + 1], words) for place in inner
+        _listed(adjusted[place], preceding[place], by_word[place + 1], first)
+        for place in range(order - 2)
     ]
     return NgramColumns(
-        last, occurrences, adjusted[:-1], children[:-1], listed, list(descendants), by_word, totals
-    )
+        first, last, occurrences, adjusted[:-1], children[:-1], listed, list(descendants),
+        by_word, totals,
+    )  # fmt: skip
 
 
-def _listed(adjusted: Array, preceding: Array, by_word: Array, words: Words) -> Array:
+def _listed(adjusted: Array, preceding: Array, by_word: Array, first: int) -> Array:
     """The part of ``preceding`` that is filled: as many as the adjusted counts, but for <s>."""
     size = int(adjusted.sum(dtype=np.int64))
-    if words[0] <= BOS < words[1]:
-        start = int(by_word[: BOS - words[0]].sum())
-        size -= int(adjusted[start : start + int(by_word[BOS - words[0]])].sum(dtype=np.int64))
+    if first <= BOS < first + by_word.size:
+        start = int(by_word[: BOS - first].sum())
+        stop = start + int(by_word[BOS - first])
+        size -= int(adjusted[start:stop].sum(dtype=np.int64))
     return preceding[:size]
 
 
