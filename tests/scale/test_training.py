@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from unrolled.ngram.estimation.config import SMOOTHING_NAMES
 from unrolled.ngram.training import ngram_config, train_on_corpus
 from unrolled.scale.estimator import count_levels, estimated_arrays
+from unrolled.storage.work_folder import WorkFolder
 from unrolled.text.corpus import read_corpus
 
 WORDS = [f"w{number}" for number in range(30)]
@@ -20,6 +22,10 @@ def some_texts(seed: int, lines: int = 150) -> list[str]:
     rng = np.random.default_rng(seed)
     shares = SHARES / SHARES.sum()
     return [" ".join(rng.choice(WORDS, rng.integers(0, 12), p=shares)) for _ in range(lines)]
+
+
+def whole(source: Any) -> Any:
+    return source if isinstance(source, np.ndarray) else np.concatenate(list(source))
 
 
 @pytest.mark.filterwarnings("ignore::unrolled.errors.UnrolledWarning")
@@ -35,14 +41,12 @@ def test_model_from_files_has_the_bytes_of_memory(
         expected = train_on_corpus(read_corpus(texts=texts), config)
         corpus = read_corpus(texts=texts)
         pieces = np.array_split(corpus.ids, 7)
-        folder = tmp_path / str(number)
-        folder.mkdir()
-        shared = {"room": room, "threads": 2, "report": lambda stage: None}
-        files = count_levels(pieces.__iter__, corpus.word_counts, order, folder=folder, **shared)
-        arrays, rules = estimated_arrays(files, config, corpus.word_counts, **shared)
+        with WorkFolder(tmp_path, {}) as folder:
+            shared = {"room": room, "threads": 2, "report": lambda stage: None, "folder": folder}
+            files = count_levels(pieces.__iter__, corpus.word_counts, order, **shared)
+            arrays, rules = estimated_arrays(files, config, corpus.word_counts, **shared)
+            made = {name: whole(source) for name, source in arrays.items()}
         assert rules.discounts == expected.provenance["discounts"]
         for name, array in expected.trie.arrays().items():
-            made = arrays[name]
-            whole = made if isinstance(made, np.ndarray) else np.concatenate(list(made))
-            assert whole.dtype == array.dtype
-            assert whole.tobytes() == array.tobytes(), name
+            assert made[name].dtype == array.dtype
+            assert made[name].tobytes() == array.tobytes(), name

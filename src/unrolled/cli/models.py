@@ -31,13 +31,18 @@ Target = Annotated[
 _FST_ENDINGS = (".fst", ".fst.txt")
 
 
+def is_arpa_name(path: Path) -> bool:
+    """Whether a file of that name is written as ARPA."""
+    return path.name.endswith(_ARPA_ENDINGS)
+
+
 def save_model(model: StoredModel, path: Path) -> None:
     """Write a model in the format that the file's name asks for.
 
     Raises:
         SettingError: ARPA of what is no n-gram model.
     """
-    if path.name.endswith(_ARPA_ENDINGS):
+    if is_arpa_name(path):
         from unrolled.ngram.arpa.files import write_arpa
         from unrolled.ngram.model import NgramModel
         from unrolled.storage.loading import require_kind

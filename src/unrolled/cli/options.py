@@ -45,6 +45,13 @@ Device = Annotated[
 Resume = Annotated[
     bool, typer.Option("--resume", help="Continue from the checkpoint, if there is one.")
 ]
+ResumePhases = Annotated[
+    bool,
+    typer.Option(
+        "--resume",
+        help="Go on after the last phase that a stopped run over temporary files had done.",
+    ),
+]
 Invalid = Annotated[str, typer.Option(help="What is not UTF-8: error, or replace it by U+FFFD.")]
 # How a trained model's input is read: by default as its training text was.
 InputTokens = Annotated[

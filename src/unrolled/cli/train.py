@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -59,6 +60,7 @@ def ngram(
     settings: dict[str, Any],
     memory: shared.Memory = None,
     temporary: shared.Temporary = None,
+    resume: shared.ResumePhases = False,
     threads: shared.Threads = 2,
 ) -> None:
     """Train an n-gram model on text.
@@ -70,6 +72,8 @@ def ngram(
         unrolled train ngram corpus.txt -o small.safetensors --order 4 --prune "0 0 1"
 
         zcat big.gz | unrolled train ngram - -o big.arpa --vocabulary-size 200000
+
+        unrolled train ngram crawl/ -o crawl.safetensors --memory 4G --temporary /scratch
     """
     from unrolled.cli.models import check_model_output, save_model
     from unrolled.cli.progress import Stages
@@ -80,6 +84,11 @@ def ngram(
     NgramConfig(**chosen)  # refuses wrong settings before hours of reading
     options, limits = TextOptions(**of_text), VocabularyLimits(**of_vocabulary)
     run = NgramRun(**of_run)
+    if run.from_counts and (memory or temporary or resume):
+        raise SettingError(
+            "--memory, --temporary and --resume do not go with --from-counts",
+            hint="Count files are read in memory",
+        )
     for name in ("min_count", "vocabulary_size"):
         if run.from_counts and of_vocabulary.get(name):
             raise SettingError(
@@ -104,9 +113,10 @@ def ngram(
             from unrolled.scale.training import ngram_training
 
             training = ngram_training(
-                texts, memory=memory, temporary=temporary or output.absolute().parent,
-                options=options, min_count=limits.min_count, max_size=limits.vocabulary_size,
-                words=shared.read_words(limits.vocabulary), **chosen,
+                texts, output, memory=memory, temporary=temporary, resume=resume,
+                format=_only_in_memory(output, run), options=options, min_count=limits.min_count,
+                max_size=limits.vocabulary_size, words=shared.read_words(limits.vocabulary),
+                **chosen,
             )  # fmt: skip
             model = stack.enter_context(training)
         if run.quantize:
@@ -120,6 +130,15 @@ def ngram(
         stages.stage(f"writing {output}")
         save_model(model, output)
         stages.stage("done")
+
+
+def _only_in_memory(output: Path, run: NgramRun) -> str:
+    """What the model is to become that takes a model in memory, in words."""
+    from unrolled.cli.models import is_arpa_name
+
+    if run.quantize:
+        return "a quantized model"
+    return "an ARPA file" if is_arpa_name(output) else ""
 
 
 @with_settings(None, KINDS, (*settings_of(TextOptions), "from_counts", "weights"))

@@ -42,6 +42,11 @@ def in_memory_bytes(order: int) -> int:
     return 15 + 5 * order
 
 
+def least_disk(tokens: int, order: int) -> int:
+    """Bytes of disk without which training of a text of natural language will surely fail."""
+    return 4 * tokens * (order + 1)
+
+
 class Budget:
     """Bytes of memory that the whole process may use.
 
@@ -65,11 +70,11 @@ class Budget:
         resident = resident_memory()
         room = self.total - resident - MARGIN
         if room < LEAST:
-            needed = (resident + MARGIN + LEAST) / 1e6
+            needed = -(-(resident + MARGIN + LEAST) >> 20) + 1
             raise SettingError(
-                f"the memory budget of {self.total / 1e6:.0f} MB is too small: at least "
-                f"{needed:.0f} MB are needed{what and f' with {what}'}",
-                hint=f"Give --memory {needed:.0f}M or more",
+                f"the memory budget of {self.total >> 20}M is too small: at least {needed}M are "
+                f"needed{what and f' with {what}'}",
+                hint=f"Give --memory {needed}M or more",
             )
         return room
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,14 +12,17 @@ import numpy as np
 from unrolled.ngram.estimation.config import NgramConfig
 from unrolled.ngram.estimation.rules import Rules
 from unrolled.ngram.trie.layout import word_bits
+from unrolled.scale.budget import check_disk
 from unrolled.scale.level_files import LevelFiles, LevelWriter
 from unrolled.scale.model_arrays import Source, trie_arrays
-from unrolled.scale.parts import PartEstimator
+from unrolled.scale.parts import PartEstimator, Unigrams
 from unrolled.scale.passes import estimate_order, remove_read, unigrams
 from unrolled.scale.windows import count_windows, gather_windows, partitions
+from unrolled.storage.work_folder import WorkFolder
 from unrolled.text.vocabulary import EOS
 
 Array = np.ndarray[Any, Any]
+Words = tuple[int, int]
 Report = Callable[[str], None]
 
 # Memory of a pass of estimation for each n-gram of a part; Katz has logarithms and sums besides.
@@ -29,21 +31,12 @@ MAX_PARTS = 200  # a file is open for each
 PIECES = 64 << 20  # bytes of columns that wait to be written while n-grams are counted
 
 
-def windows_at_once(room: int, order: int, largest: int, threads: int) -> int:
-    """How many windows can be counted at once in ``room`` bytes of memory.
-
-    A window has order + 1 words, its place in sorted order and two marks; each thread sorts the
-    windows of a word at a time, of which the most frequent has ``largest``, in 16 bytes for each.
-    """
-    return max((room - PIECES - 16 * threads * largest) // (4 * (order + 1) + 6), 1)
-
-
 def count_levels(
     blocks: Callable[[], Iterable[Array]],
     word_counts: Array,
     order: int,
     *,
-    folder: Path,
+    folder: WorkFolder,
     room: int,
     threads: int,
     report: Report,
@@ -52,22 +45,37 @@ def count_levels(
 
     Args:
         blocks: makes the ids of the text in pieces. word_counts: (V,) how often each word occurs.
+        folder: where the files go; counts that it has already are not made again.
         room: bytes of memory to use.
     """
+    if folder.has("counts"):
+        stored = folder.arrays("counts")
+        return LevelFiles(folder.path, order, stored["by_word"], stored["totals"])
     size = word_counts.size
-    with LevelWriter(folder, order, size) as writer:
+    with LevelWriter(folder.path, order, size) as writer:
         if order > 1:
             largest = int(np.delete(word_counts, EOS).max())
-            ranges = partitions(word_counts, windows_at_once(room, order, largest, threads))
+            ranges = partitions(word_counts, _windows_at_once(room, order, largest, threads))
             for number, words in enumerate(ranges, 1):
                 report(f"counting n-grams, part {number} of {len(ranges)}")
                 windows, starts = gather_windows(blocks, word_counts, order, words, threads)
                 writer.extend(count_windows(windows, starts, word_bits(size), size, threads))
                 del windows, starts
-    return writer.files
+    files = writer.files
+    folder.finish("counts", {}, {"by_word": files.by_word, "totals": files.totals})
+    return files
 
 
-def estimation_parts(files: LevelFiles, ngrams: int) -> list[tuple[int, int]]:
+def _windows_at_once(room: int, order: int, largest: int, threads: int) -> int:
+    """How many windows can be counted at once in ``room`` bytes of memory.
+
+    A window has order + 1 words, its place in sorted order and two marks; each thread sorts the
+    windows of a word at a time, of which the most frequent has ``largest``, in 16 bytes for each.
+    """
+    return max((room - PIECES - 16 * threads * largest) // (4 * (order + 1) + 6), 1)
+
+
+def estimation_parts(files: LevelFiles, ngrams: int) -> list[Words]:
     """Ranges of first words with at most so many n-grams of each length each."""
     most = max(ngrams, int(files.by_word.sum(axis=1).max()) // MAX_PARTS + 1)
     ends = np.cumsum(files.by_word, axis=1)
@@ -87,22 +95,71 @@ def estimated_arrays(
     config: NgramConfig,
     word_counts: Array,
     *,
+    folder: WorkFolder,
     room: int,
     threads: int,
     report: Report,
 ) -> tuple[dict[str, Source], Rules]:
-    """The arrays of the model of counted n-grams, and what the smoothing took from the counts."""
+    """The arrays of the model of counted n-grams, and what the smoothing took from the counts.
+
+    Args:
+        folder: has the files; orders that are finished there are not estimated again.
+        room: bytes of memory to use.
+    """
     rules = Rules(config, word_counts.size)
     katz, pruned = config.smoothing == "katz", bool(config.prune) and files.order > 1
-    in_flight = threads + 2  # parts that are read, estimated or written at a time
-    parts = estimation_parts(files, room // ((KATZ_BYTES if katz else NGRAM_BYTES) * in_flight))
-    report("estimating order 1")
-    singles = unigrams(files, rules, word_counts)
-    for length in range(2, files.order + 1):
+    finished = 0
+    while folder.has(f"order {finished + 1}"):
+        finished += 1
+    if finished:
+        parts, singles = _resume(folder, finished, rules)
+    else:
+        in_flight = threads + 2  # parts that are read, estimated or written at a time
+        each = (KATZ_BYTES if katz else NGRAM_BYTES) * in_flight
+        parts = estimation_parts(files, room // each)
+        report("estimating order 1")
+        singles = unigrams(files, rules, word_counts)
+        _finish(folder, 1, parts, singles, rules)
+    for length in range(max(finished, 1) + 1, files.order + 1):
         report(f"estimating order {length}")
         estimator = PartEstimator(rules, length, files.totals[length], singles)
         sums = estimate_order(files, parts, estimator, threads, lambda done: None)
         if sums is not None:
             singles = replace(singles, sums=sums)
+        _finish(folder, length, parts, singles, rules)
         remove_read(files, length, len(parts), katz=katz, pruned=pruned)
     return trie_arrays(files, singles.log_probs, pruned=pruned, threads=threads), rules
+
+
+def _finish(
+    folder: WorkFolder, length: int, parts: list[Words], singles: Unigrams, rules: Rules
+) -> None:
+    """Record an order as finished."""
+    arrays = {"probabilities": singles.probabilities, "log_probs": singles.log_probs}
+    if singles.sums is not None:
+        arrays["sums"] = singles.sums
+    values = {"parts": parts, "discounts": rules.discounts, "predicted": rules.predicted}
+    folder.finish(f"order {length}", values, arrays)
+
+
+def _resume(folder: WorkFolder, length: int, rules: Rules) -> tuple[list[Words], Unigrams]:
+    """The parts and the unigrams of a run that finished an order; ``rules`` go on from there."""
+    values, arrays = folder.values(f"order {length}"), folder.arrays(f"order {length}")
+    rules.discounts, rules.predicted = values["discounts"], values["predicted"]
+    parts = [(low, high) for low, high in values["parts"]]
+    return parts, Unigrams(arrays["probabilities"], arrays["log_probs"], arrays.get("sums"))
+
+
+def check_model_disk(files: LevelFiles, output_folder: Any, temporary: Any) -> None:
+    """Refuse to go on where the disks lack the room that the counted n-grams will take.
+
+    Raises:
+        UnrolledError: with what is needed and what is free.
+    """
+    sizes = [files.size(length) for length in range(1, files.order + 1)]
+    total, inner = sum(sizes), sum(sizes[:-1])
+    values = 4 * total + 8 * inner  # log-probabilities; weights, and those that are not zero
+    sent = 8 * max((a + b for a, b in pairwise([*sizes[2:], 0])), default=0)
+    model = total * (4 + word_bits(files.by_word.shape[1]) / 8) + 5 * inner
+    check_disk(temporary, values + sent)
+    check_disk(output_folder, int(model))

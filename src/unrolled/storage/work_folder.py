@@ -89,6 +89,11 @@ class WorkFolder:
         except (OSError, ValueError, KeyError, TypeError):
             return False
 
+    @property
+    def phases(self) -> list[str]:
+        """The phases that are finished."""
+        return list(self._phases)
+
     def has(self, phase: str) -> bool:
         """Whether a phase is finished."""
         return phase in self._phases

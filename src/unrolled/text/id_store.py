@@ -24,6 +24,7 @@ class IdStore:
     Attributes:
         size: how many ids there are.
         column: where they are, or None while they are in memory.
+        crc32: of the final ids in a file.
     """
 
     def __init__(self, limit: int | None = None, spill: Callable[[], Column] | None = None) -> None:
@@ -34,6 +35,13 @@ class IdStore:
         self._pieces: list[Ids] = []
         self._sizes: list[int] = []
         self._writer: ColumnWriter | None = None
+
+    @classmethod
+    def of_column(cls, column: Column, crc32: int) -> IdStore:
+        """The ids that an earlier process left in a file."""
+        store = cls()
+        store.column, store.crc32 = column, crc32
+        return store
 
     def append(self, piece: Ids) -> None:
         """Append a piece, which the caller does not use again."""
