@@ -66,6 +66,25 @@ def test_surprisal_is_that_of_every_word(server: Server, words: Any) -> None:
     assert likeliest == unrolled.predict(words, "the", 3)
 
 
+def test_tokens_below_words_are_summed_to_words(server: Server, models: Path) -> None:
+    model: Any = unrolled.load(models / "characters.safetensors")
+    tokens = server.json("/surprisal", model="characters", sentence="the  cat", by="token")["words"]
+    assert [token["bits"] for token in tokens] == pytest.approx(
+        [token.bits for token in unrolled.surprisals(model, ["the  cat"])]
+    )
+    asked = {"model": "characters", "sentence": "the  cat", "alternatives": 1}
+    words = server.json("/surprisal", **asked)["words"]
+    assert [(word["word"], word["start"], word["end"]) for word in words] == [
+        ("the", 0, 3), ("cat", 5, 8), ("</s>", 8, 8),
+    ]  # fmt: skip
+    bits = [token["bits"] for token in tokens]
+    expected = [sum(bits[:3]), sum(bits[3:8]), bits[8]]
+    assert [word["bits"] for word in words] == pytest.approx(expected)
+    assert all(word["alternatives"] for word in words)
+    (empty,) = server.json("/surprisal", model="characters", sentence=" ")["words"]
+    assert empty["word"] == "</s>"
+
+
 def test_the_next_words_are_those_of_the_library(server: Server, words: Any) -> None:
     found = server.json("/predict", context="the", count=4)
     assert [(one["word"], one["probability"]) for one in found["words"]] == unrolled.predict(

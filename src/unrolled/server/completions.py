@@ -22,13 +22,13 @@ import numpy as np
 from unrolled.errors import SettingError
 from unrolled.language_models.generation import draw, greedy
 from unrolled.language_models.protocol import LanguageModel, require_normalised
-from unrolled.language_models.sentences import encode_sentences, sentence_starts, words_of
-from unrolled.server.alignment import token_spans
+from unrolled.language_models.sentences import encode_sentences, sentence_starts
 from unrolled.server.answers import RefusedError
 from unrolled.server.endpoints import check_lengths, likeliest_ids
 from unrolled.server.fields import CompletionFields
 from unrolled.server.models import ServedModel
 from unrolled.server.settings import ServerSettings
+from unrolled.text.alignment import token_spans
 from unrolled.text.vocabulary import BOS, EOS, SPECIALS, UNK
 
 Array = np.ndarray[Any, Any]
@@ -183,18 +183,10 @@ def _text_pieces(model: LanguageModel, text: str, ids: Sequence[int]) -> list[st
             if number:
                 at += 1
                 ends.append(at)
-            tokens = _surface(model, line)
-            ends += [at + end for _, end in token_spans(line, tokens, model.text_options)]
+            ends += [at + end for _, end in token_spans(line, model.text_options)]
             at += len(line)
     ends[-1] = len(text)
     return [text[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)]
-
-
-def _surface(model: LanguageModel, line: str) -> list[str]:
-    """The tokens of a line as written, also those that the vocabulary lacks."""
-    words = words_of(line, model.text_options)
-    ids = _line_ids(model, line)
-    return words if len(words) == len(ids) else model.vocabulary.words(ids)
 
 
 def _log_probs(model: LanguageModel, ids: Sequence[int], threads: int) -> Array:

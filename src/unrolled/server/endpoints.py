@@ -20,7 +20,6 @@ from unrolled.language_models.scoring import Surprisal, score_sentences, surpris
 from unrolled.language_models.sentences import text_of, words_of
 from unrolled.rescoring import rescore as rescoring
 from unrolled.rescoring.nbest import NbestLists
-from unrolled.server.alignment import token_spans
 from unrolled.server.answers import RefusedError
 from unrolled.server.fields import (
     GenerateFields,
@@ -35,6 +34,7 @@ from unrolled.server.fields import (
 from unrolled.server.models import ServedModel
 from unrolled.server.settings import ServerSettings
 from unrolled.server.work import sentence_sums
+from unrolled.text.alignment import owners_of_tokens, token_spans, words_by_space
 
 if TYPE_CHECKING:
     from unrolled.tagging.model import Tagger
@@ -98,7 +98,8 @@ def surprisal(served: ServedModel, asked: SurprisalFields, limits: ServerSetting
             _short_context(model, text)
     found = []
     for some in _slices(served, texts):
-        for text, words in zip(some, _word_records(model, some, limits.threads), strict=True):
+        records = _word_records(model, some, limits.threads, asked.by)
+        for text, words in zip(some, records, strict=True):
             if asked.alternatives:
                 yield from _add_alternatives(model, text, words, asked.alternatives)
             found.append(_sentence_record(words))
@@ -110,31 +111,60 @@ def surprisal(served: ServedModel, asked: SurprisalFields, limits: ServerSetting
 
 
 def _word_records(
-    model: LanguageModel, texts: Sequence[str], threads: int
+    model: LanguageModel, texts: Sequence[str], threads: int, by: str = "word"
 ) -> list[list[dict[str, Any]]]:
-    """Of each text a record for every word, and for the end."""
-    options = model.text_options
+    """Of each text a record for every word or token, and for the end.
+
+    ``first`` in a record is the number of its first token.
+    """
     sentences: list[list[Surprisal]] = [[]]
     for token in surprisals(model, texts, threads=threads):
         sentences[-1].append(token)
         if token.last:
             sentences.append([])
-    found = []
-    for text, tokens in zip(texts, sentences, strict=False):
-        spans = token_spans(text, [token.word for token in tokens[:-1]], options)
-        spans.append((len(text), len(text)))
-        records = []
-        for token, (start, end) in zip(tokens, spans, strict=True):
-            record = {"word": token.word, "start": start, "end": end, "bits": token.bits,
-                      "oov": token.oov}  # fmt: skip
-            if token.length is not None:
-                record["order"] = token.length
-            records.append(record)
-        found.append(records)
-    return found
+    whole = by == "word" and model.text_options.tokens != "word"
+    made = _whole_words if whole else _tokens
+    return [
+        made(text.replace("\n", " "), tokens, model)
+        for text, tokens in zip(texts, sentences, strict=False)
+    ]
+
+
+def _tokens(text: str, tokens: list[Surprisal], model: LanguageModel) -> list[dict[str, Any]]:
+    spans = [*token_spans(text, model.text_options), (len(text), len(text))]
+    records = []
+    for number, (token, (start, end)) in enumerate(zip(tokens, spans, strict=True)):
+        record = {"word": token.word, "start": start, "end": end, "bits": token.bits,
+                  "oov": token.oov, "first": number}  # fmt: skip
+        if token.length is not None:
+            record["order"] = token.length
+        records.append(record)
+    return records
+
+
+def _whole_words(text: str, tokens: list[Surprisal], model: LanguageModel) -> list[dict[str, Any]]:
+    """Tokens below words, summed to the words of the text."""
+    words = words_by_space(text)
+    owners = owners_of_tokens(text, words, model.text_options).tolist() if words else []
+    records: list[dict[str, Any]] = [
+        {"word": word.text, "start": word.start, "end": word.end, "bits": 0.0, "oov": False}
+        for word in words
+    ]
+    end = len(text)
+    records.append({"word": "</s>", "start": end, "end": end, "bits": 0.0, "oov": False})
+    owners += [len(words)] * (len(tokens) - len(owners))  # white space alone is of the end
+    for number, (token, owner) in enumerate(zip(tokens, owners, strict=True)):
+        record = records[owner]
+        record["bits"] += token.bits
+        record["oov"] |= token.oov
+        record.setdefault("first", number)
+    return records
 
 
 def _sentence_record(words: list[dict[str, Any]]) -> dict[str, Any]:
+    """The words of a sentence, their sum, and the perplexity of a word."""
+    for word in words:
+        word.pop("first", None)
     bits = math.fsum(word["bits"] for word in words)
     perplexity = _perplexity(-bits / _BITS, len(words))
     return {"words": words, "bits": bits, "perplexity": perplexity}
@@ -143,16 +173,17 @@ def _sentence_record(words: list[dict[str, Any]]) -> dict[str, Any]:
 def _add_alternatives(
     model: LanguageModel, text: str, words: list[dict[str, Any]], count: int
 ) -> Work:
-    """The likeliest words at each place, and the entropy there in bits."""
-    state = model.start()
+    """The likeliest tokens at each word's first one, and the entropy there in bits."""
+    state, places = model.start(), {word["first"]: word for word in words if "first" in word}
     ids = model.vocabulary.ids(words_of(text, model.text_options)).tolist()
-    for record, word in zip(words, [*ids, None], strict=True):
-        log_probs = model.checked(model.next_log_probs(state))
-        record["alternatives"] = _likeliest(model, log_probs, count)
-        possible = log_probs[log_probs > -np.inf].astype(np.float64)
-        record["entropy"] = float(-(np.exp(possible) @ possible) * _BITS)
-        if word is not None:
-            state = model.advance(state, word)
+    for number, id in enumerate([*ids, None]):
+        if record := places.get(number):
+            log_probs = model.checked(model.next_log_probs(state))
+            record["alternatives"] = _likeliest(model, log_probs, count)
+            possible = log_probs[log_probs > -np.inf].astype(np.float64)
+            record["entropy"] = float(-(np.exp(possible) @ possible) * _BITS)
+        if id is not None:
+            state = model.advance(state, id)
         yield None
 
 

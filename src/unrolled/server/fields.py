@@ -61,6 +61,12 @@ class ScoreFields(SentenceFields):
 class SurprisalFields(SentenceFields):
     """Of /surprisal."""
 
+    by: str = setting(
+        "word",
+        "What has a row: each word that white space separates, with the sum of its tokens; or each "
+        "token.",
+        choices=("word", "token"),
+    )
     alternatives: int = setting(
         0, "How many of the likeliest words to give at each place.", minimum=0, maximum=100
     )

@@ -129,6 +129,8 @@ def _property(one: Setting) -> dict[str, Any]:
         value = getattr(one, limit)
         if value is not None:
             schema[name] = value
+    if one.choices:
+        schema["enum"] = list(one.choices)
     return {**schema, "description": one.help, "default": one.default}
 
 

@@ -64,6 +64,43 @@ def owners_of_tokens(text: str, words: Sequence[Placed], options: TextOptions) -
     return result
 
 
+def token_spans(text: str, options: TextOptions) -> list[tuple[int, int]]:
+    """Begin and end of each token in one sentence without newlines, white space left out.
+
+    A token of white space has its own place. Where lower case or a Unicode form makes a word longer
+    or shorter, places within it are those of the formed word, as far as the word goes.
+
+    >>> token_spans(" the  cat", TextOptions())
+    [(1, 4), (6, 9)]
+    >>> token_spans("a b", TextOptions(tokens="char"))
+    [(0, 1), (1, 2), (2, 3)]
+    """
+    words = words_by_space(text)
+    formed, formed_starts = _formed(text, words, options)
+    starts = _places(formed, options)
+    if len(formed) != len(text):
+        owners = np.searchsorted(formed_starts, starts, side="right") - 1
+        own = np.array([(word.start, len(word.text)) for word in words])[owners]
+        inside = np.minimum(starts - formed_starts[owners], own[:, 1])
+        starts = np.where(owners < 0, np.minimum(starts, len(text)), own[:, 0] + inside)
+    starts = np.maximum.accumulate(starts)
+    ends = np.append(starts[1:], len(text))
+    return [
+        _stripped(text, start, end)
+        for start, end in zip(starts.tolist(), ends.tolist(), strict=False)
+    ]
+
+
+def _stripped(text: str, start: int, end: int) -> tuple[int, int]:
+    """A span without white space at its ends; as it is where it is white space alone."""
+    low, high = start, end
+    while low < high and text[low] in _BLANKS:
+        low += 1
+    while high > low and text[high - 1] in _BLANKS:
+        high -= 1
+    return (start, end) if low == high else (low, high)
+
+
 def _formed(text: str, words: Sequence[Placed], options: TextOptions) -> tuple[str, Array]:
     """The text in lower case and its Unicode form as asked for, and where its words begin there."""
     starts = np.array([word.start for word in words], np.int64)
