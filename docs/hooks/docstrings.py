@@ -11,6 +11,8 @@ import griffe
 _DOCTEST = re.compile(r"^( *)>>> .*(?:\n(?! *$).*)*", re.MULTILINE)
 # `a, b: ...` under Args.
 _SEVERAL = re.compile(r"^( +)(\w+(?:, \w+)+): ((?:.*)(?:\n\1 +\S.*)*)", re.MULTILINE)
+# `As other_function.` under Raises.
+_LIKEWISE = re.compile(r"^( *Raises:\n +)As (?=`)", re.MULTILINE)
 
 
 class Docstrings(griffe.Extension):
@@ -27,7 +29,8 @@ class Docstrings(griffe.Extension):
         """Called for every module, class, function and attribute that has been read."""
         if obj.docstring is not None:
             fenced = _DOCTEST.sub(_fenced, obj.docstring.value)
-            obj.docstring.value = _SEVERAL.sub(_one_by_one, fenced)
+            likewise = _LIKEWISE.sub(r"\1UnrolledError: as ", fenced)
+            obj.docstring.value = _SEVERAL.sub(_one_by_one, likewise)
 
 
 def _fenced(match: re.Match[str]) -> str:
