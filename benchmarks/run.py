@@ -37,6 +37,7 @@ BENCHMARKS = (
     "batch_scoring",
     "python_scoring",
     "decoders",
+    "surprisal",
     "compilation",
     "class_softmax_speed",
     "class_softmax_perplexity",

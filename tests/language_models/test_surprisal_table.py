@@ -13,7 +13,10 @@ import pytest
 from chain_model import CHAIN, TEXTS, Chain
 from unrolled import TextOptions, quantize, read_arpa, train_ngram
 from unrolled.compilation import ARPA
-from unrolled.errors import NotNormalisedError, SettingError
+from unrolled.errors import NotNormalisedError, SettingError, TextError
+from unrolled.language_models.cache import CacheModel
+from unrolled.language_models.evaluation import evaluate
+from unrolled.language_models.mixture import Mixture
 from unrolled.language_models.protocol import LanguageModel
 from unrolled.language_models.scoring import surprisals
 from unrolled.language_models.surprisal_table import surprisal_table
@@ -199,6 +202,78 @@ def test_texts_of_several_sentences(model: NgramModel) -> None:
     ]  # fmt: skip
     expected = [token.bits for token in surprisals(model, text.split("\n")) if not token.last]
     assert [row["surprisal"] for row in lines] == pytest.approx(expected)
+
+
+def test_a_row_a_region_sums_its_words(model: NgramModel) -> None:
+    given = {"region_mark": "|", "eos": True}
+    words = rows_of(model, [{"item": 1, "text": "the cat | zzz small"}], **given)
+    regions = rows_of(model, [{"item": 1, "text": "the cat | zzz small"}], by="region", **given)
+    assert [(row["item"], row["word"], row["words"], row["length"]) for row in regions] == [
+        (1, "the cat", 2, 7), (1, "zzz small", 2, 9), (1, "</s>", 1, None),
+    ]  # fmt: skip
+    for region, (first, last) in zip(regions, [(0, 1), (2, 3), (4, 4)], strict=True):
+        own = words[first : last + 1]
+        assert region["surprisal"] == pytest.approx(sum(row["surprisal"] for row in own))
+        assert region["entropy"] == own[0]["entropy"]
+        assert region["next_entropy"] == own[-1]["next_entropy"]
+        assert region["oov"] == max(row["oov"] for row in own)
+    assert regions[1]["log_frequency"] == words[3]["log_frequency"]
+    frequencies = [row["log_frequency"] for row in words[:2]]
+    assert regions[0]["log_frequency"] == pytest.approx(sum(frequencies) / 2)
+    skipped = rows_of(model, ["the cat | zzz"], by="region", unknown="skip", region_mark="|")
+    assert [row["surprisal"] is None for row in skipped] == [False, True]
+
+
+def test_frequencies_of_a_file(model: NgramModel, tmp_path: Path) -> None:
+    path = tmp_path / "counts"
+    path.write_text("<s>\t9\nthe\t3\nThe\t1\ncat\t0\nthe cat\t5\n")
+    rows = rows_of({"a": model, "b": model}, ["the The cat zzz"], frequencies=path)
+    assert [row["log_frequency"] for row in rows] == [
+        pytest.approx(math.log10(0.75e6)), pytest.approx(math.log10(0.25e6)), None, None,
+    ]  # fmt: skip
+    assert not any("log_frequency_a" in row for row in rows)
+    path.write_text("the\t3\nthe cat\n")
+    with pytest.raises(TextError, match="counts:2: the line is no word, a tab and a count. Write"):
+        rows_of(model, ["the"], frequencies=path)
+
+
+def test_a_net_may_remember_the_text_before_a_sentence() -> None:
+    small_nets = pytest.importorskip("small_nets")
+    for net in (small_nets.small_model(), small_nets.small_model(output_layer="full")):
+        model = Mixture([net, CacheModel(net.vocabulary)], [0.5, 0.5])
+        texts = ["the cat sat\non the mat", "the dog ran\nthe dog zzz"]
+        for one in (net, model):
+            given = {"sentences": "lines", "eos": True}
+            apart = rows_of(one, texts, **given)
+            together = rows_of(one, texts, context="text", **given)
+            first = [row["sentence_number"] == 1 for row in apart]
+            same = [a["surprisal"] == pytest.approx(b["surprisal"], rel=1e-5)
+                    for a, b in zip(apart, together, strict=True)]  # fmt: skip
+            assert all(same[k] for k in range(len(same)) if first[k])
+            assert not all(same)
+            bits = sum(row["surprisal"] for row in together)
+            lines = [evaluate(one, texts=text.split("\n")).log_prob for text in texts]
+            assert bits == pytest.approx(-sum(lines) / math.log(2), rel=1e-5)
+        ids = net.vocabulary.encode_block(b"the cat sat\non zzz mat\n\n").ids
+        np.testing.assert_allclose(net.entropies(ids), LanguageModel.entropies(net, ids), rtol=1e-5)
+        np.testing.assert_allclose(
+            net.text_entropies(ids), LanguageModel.text_entropies(net, ids), rtol=1e-5
+        )
+        assert not np.allclose(net.text_entropies(ids)[5:], net.entropies(ids)[5:], rtol=1e-4)
+    fresh = small_nets.small_model(reset_state_per_sentence=True, maxent_size=100)
+    np.testing.assert_array_equal(fresh.text_entropies(ids), fresh.entropies(ids))
+    np.testing.assert_allclose(fresh.entropies(ids), LanguageModel.entropies(fresh, ids), rtol=1e-5)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 1000])
+def test_batches_change_nothing(
+    model: NgramModel, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = ["the cat\nsat", "a dog\n\nsat on", "the"]
+    whole = rows_of(model, texts, sentences="lines", context="text")
+    monkeypatch.setattr("unrolled.language_models.surprisal_table._BATCH", size)
+    assert rows_of(model, texts, sentences="lines") == whole
+    assert rows_of(model, texts, sentences="lines", context="text") == whole
 
 
 def test_what_is_refused(model: NgramModel, stupid: NgramModel) -> None:

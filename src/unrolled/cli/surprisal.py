@@ -47,6 +47,15 @@ def surprisal(
         bool, typer.Option(help="Columns of entropies; without them work is quicker.")
     ] = True,
     unknown: shared.UnknownWord = "class",
+    frequencies: Annotated[
+        str | None,
+        typer.Option(
+            metavar="<file>",
+            help="Words and counts, as unrolled count --order 1 writes them, for the column "
+            "log_frequency. [default: the unigrams of n-gram models]",
+            show_default=False,
+        ),
+    ] = None,
     tokens: shared.InputTokens = None,
     lower: shared.InputLower = None,
     threads: shared.Threads = 2,
@@ -75,7 +84,7 @@ def surprisal(
     with Stages() as stages:
         found = surprisal_table(
             opened, table, options=options, unknown=unknown, eos=eos, entropy=entropy,
-            threads=threads, progress=stages.tokens_scored, **settings,
+            frequencies=frequencies, threads=threads, progress=stages.tokens_scored, **settings,
         )  # fmt: skip
         rows = iter(found)
         first = next(rows, None)

@@ -277,6 +277,18 @@ class LanguageModel(StoredModel):
         rows = (_entropies_of(part) for part in self.all_log_probs(ids))
         return np.concatenate([np.zeros(0), *rows])
 
+    def text_entropies(self, ids: Array) -> Array:
+        """As `entropies`, of a running text, as `text_log_probs` scores it."""
+        if not self.carries_context:
+            return self.entropies(ids)
+        state, found = self.start(), np.zeros(ids.size)
+        for place, word in enumerate(ids.tolist()):
+            if word != BOS:
+                found[place] = _entropies_of(self.next_log_probs(state)[None])[0]
+            if place > 0:
+                state = self.advance(state, word)
+        return found
+
     def unigram_log_probs(self) -> Array | None:
         """Log-probability of each word without context, (V,) float32; None where there is none."""
         return None

@@ -75,6 +75,11 @@ class StimulusOptions:
         "lines).",
         choices=("one", "lines", "marks"),
     )
+    context: str = setting(
+        "sentence",
+        "What a net remembers: the words of the sentence, or those of the text before it too.",
+        choices=("sentence", "text"),
+    )
 
     def __post_init__(self) -> None:
         check_settings(self)

@@ -5,31 +5,31 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
-from itertools import chain, islice
+from itertools import chain, groupby
+from operator import itemgetter
 from pathlib import Path
 from types import NoneType
 from typing import Any
 
 import numpy as np
 
-from unrolled.errors import MissingExtraError, SettingError
+from unrolled.errors import MissingExtraError, SettingError, TextError
 from unrolled.language_models.protocol import LanguageModel, require_normalised
 from unrolled.language_models.stimuli import Sentence, StimulusOptions, sentences_of_table
-from unrolled.language_models.unknown_words import Unknown, UnknownWords, unknown_words
+from unrolled.language_models.unknown_words import Unknown, unknown_words
+from unrolled.language_models.word_scores import PER_MILLION, WordScorer, WordScores
 from unrolled.settings import configure
 from unrolled.storage.loading import load_as
-from unrolled.text.alignment import owners_of_tokens
 from unrolled.text.options import TextOptions
 from unrolled.text.tables import Table
-from unrolled.text.vocabulary import BOS, UNK
+from unrolled.text.tokens import iter_sentences, normal_form
+from unrolled.text.vocabulary import SPECIALS
 
 Array = np.ndarray[Any, Any]
 Models = LanguageModel | str | os.PathLike[str] | Sequence[Any] | Mapping[str, Any]
 Result = dict[str, Any]
 
 _BATCH = 1000  # sentences scored at a time
-_PER_MILLION = 6.0  # log10
 
 
 class SurprisalTable:
@@ -67,6 +67,7 @@ def surprisal_table(
     unknown: Unknown = "class",
     eos: bool = False,
     entropy: bool = True,
+    frequencies: str | os.PathLike[str] | None = None,
     threads: int = 2,
     progress: Callable[[int], None] | None = None,
     **settings: Any,
@@ -84,7 +85,11 @@ def surprisal_table(
     - ``next_entropy``: of the distribution after the word;
     - ``oov``: 1 where the model does not know the word or a part of it;
     - ``log_frequency``: log10 of occurrences in a million words, by the unigram probability of an
-      n-gram model of words. Kneser-Ney's unigrams count the different words before a word.
+      n-gram model of words. Kneser-Ney's unigrams count the different words before a word; a file
+      of counts is better.
+
+    A row a region has the sum of surprisals, the entropy of its first word, the next_entropy of its
+    last, the greatest oov and the mean log_frequency of its ``words``, whose number is a column.
 
     A column of the input that has one of these names becomes ``input_NAME``.
 
@@ -97,6 +102,8 @@ def surprisal_table(
             a part is skipped has no surprisal.
         eos: a row for the end of each sentence, ``</s>``, too.
         entropy: whether there are columns of entropies.
+        frequencies: a file of words and counts, see `read_frequencies`, for one column
+            ``log_frequency`` in place of the models'.
         threads: that may be used.
         progress: called with the tokens scored since the last call.
         settings: of `StimulusOptions`.
@@ -121,16 +128,17 @@ def surprisal_table(
         require_normalised(model, "surprisal")
     (chosen,) = configure(settings, StimulusOptions)
     each = [options] * len(given) if isinstance(options, (TextOptions, NoneType)) else options
-    scorers = [
-        _Scorer(
-            model, own or model.text_options, f"_{name}" if len(given) > 1 else "",
-            unknown_words(unknown, model), entropy=entropy, threads=threads,
+    scorers = {
+        f"_{name}" if len(given) > 1 else "": WordScorer(
+            model, own or model.text_options, unknown_words(unknown, model), entropy=entropy,
+            carried=chosen.context == "text", threads=threads,
         )
         for (name, model), own in zip(given.items(), each, strict=True)
-    ]  # fmt: skip
-    sentences = sentences_of_table(table, chosen)
+    }  # fmt: skip
+    listed = read_frequencies(frequencies) if frequencies is not None else None
+    layout = _Layout(scorers, chosen, listed, eos)
     columns: list[str] = []
-    rows = _rows(sentences, scorers, chosen, eos, columns, progress)
+    rows = _rows(sentences_of_table(table, chosen), layout, columns, progress)
     return SurprisalTable(rows, columns)
 
 
@@ -156,130 +164,15 @@ def _named(models: Models) -> dict[str, LanguageModel]:
     return found
 
 
-@dataclass(frozen=True)
-class _Scores:
-    """What a model gives to N words of sentences, and to the S ends of these.
-
-    surprisal, entropy, next_entropy: (N + S,) float64 bits, NaN where there is none; each
-    sentence's words, then its end. oov: (N + S,) bool. log_frequency: (N + S,) float64.
-    """
-
-    surprisal: Array
-    entropy: Array
-    next_entropy: Array
-    oov: Array
-    log_frequency: Array
-
-    def part(self, start: int, stop: int) -> _Scores:
-        """Those of a slice."""
-        return _Scores(*(getattr(self, each.name)[start:stop] for each in fields(self)))
-
-
-class _Scorer:
-    """A model, and how its tokens become words."""
-
-    def __init__(
-        self,
-        model: LanguageModel,
-        options: TextOptions,
-        suffix: str,
-        unknown: UnknownWords,
-        *,
-        entropy: bool,
-        threads: int,
-    ) -> None:
-        self.model, self.options, self.suffix, self.unknown = model, options, suffix, unknown
-        self.entropy, self.threads = entropy, threads
-        unigrams = model.unigram_log_probs() if self.options.tokens == "word" else None
-        self.frequencies = None
-        if unigrams is not None:
-            self.frequencies = unigrams.astype(np.float64) / math.log(10) + _PER_MILLION
-
-    @property
-    def columns(self) -> list[str]:
-        """Names of its columns."""
-        names = ["surprisal"]
-        names += ["entropy", "next_entropy"] if self.entropy else []
-        names += ["oov"]
-        names += ["log_frequency"] if self.frequencies is not None else []
-        return [name + self.suffix for name in names]
-
-    def scores(self, sentences: Sequence[Sentence]) -> _Scores:
-        """Scores of the words of sentences."""
-        seen = [self._seen(sentence) for sentence in sentences]
-        scored = self.model.token_scores(
-            [text for text, _ in seen], threads=self.threads, options=self.options
-        )
-        starts = scored.starts
-        sizes = np.array([len(sentence.words) + 1 for sentence in sentences])
-        firsts = np.cumsum(sizes) - sizes
-        owners = np.full(scored.ids.size, -1, np.int64)
-        for number, (_, own) in enumerate(seen):
-            low = starts[number] + 1
-            owners[low : low + own.size] = own + firsts[number]
-            owners[starts[number + 1] - 1] = firsts[number] + sizes[number] - 1
-        log_probs = self.unknown.log_probs(scored.log_probs, scored.oov)
-        return self._summed(scored.ids, log_probs, owners, int(sizes.sum()))
-
-    def _seen(self, sentence: Sentence) -> tuple[str, Array]:
-        """The text that the model sees, and the word of each of its tokens."""
-        words = np.array([word.start for word in sentence.words], np.int64)
-        if sentence.spaced is None or self.options.tokens != "word":
-            own = owners_of_tokens(sentence.text, sentence.words, self.options)
-            return sentence.text, own
-        text, placed = _spaced(sentence.spaced)
-        of_unit = np.searchsorted(words, [unit.start for unit in sentence.spaced], "right") - 1
-        return text, of_unit[owners_of_tokens(text, placed, self.options)]
-
-    def _summed(self, ids: Array, log_probs: Array, owners: Array, size: int) -> _Scores:
-        places = np.flatnonzero(owners >= 0)
-        own = owners[places]
-        bits = -log_probs[places].astype(np.float64) / math.log(2)
-        surprisal = np.bincount(own, bits, size)
-        counts = np.bincount(own, minlength=size)
-        surprisal[counts == 0] = np.nan
-        first, last = np.full(size, -1), np.full(size, -1)
-        first[own[::-1]], last[own] = places[::-1], places
-        missing = counts == 0
-        entropy = next_entropy = np.full(size, np.nan)
-        if self.entropy:
-            with self.model.use_threads(self.threads):
-                values = self.model.entropies(ids) / math.log(2)
-            after = np.append(np.where(ids[1:] == BOS, np.nan, values[1:]), np.nan)
-            entropy = np.where(missing, np.nan, values[first])
-            next_entropy = np.where(missing, np.nan, after[last])
-        oov = np.bincount(own, ids[places] == UNK, size) > 0
-        if self.unknown.skipped:
-            surprisal[oov] = np.nan
-        frequency = np.full(size, np.nan)
-        if self.frequencies is not None:
-            single = counts == 1
-            frequency[single] = self.frequencies[ids[first[single]]]
-            frequency[oov | ~np.isfinite(frequency)] = np.nan
-        return _Scores(surprisal, entropy, next_entropy, oov, frequency)
-
-
-def _spaced(units: Sequence[Any]) -> tuple[str, list[Any]]:
-    """Tokens joined by spaces, and the same tokens with their places there."""
-    placed, at = [], 0
-    for unit in units:
-        placed.append(unit._replace(start=at, end=at + len(unit.text)))
-        at += len(unit.text) + 1
-    return " ".join(unit.text for unit in units), placed
-
-
 def _rows(
     sentences: Iterator[Sentence],
-    scorers: list[_Scorer],
-    chosen: StimulusOptions,
-    eos: bool,
+    layout: _Layout,
     columns: list[str],
     progress: Callable[[int], None] | None,
 ) -> Iterator[Result]:
     """The rows of the table; ``columns`` gets their names."""
-    layout = _Layout(scorers, chosen, eos)
-    while batch := list(islice(sentences, _BATCH)):
-        scores = [scorer.scores(batch) for scorer in scorers]
+    for batch in _batches(sentences, whole_texts=layout.chosen.context == "text"):
+        scores = [scorer.scores(batch) for scorer in layout.scorers.values()]
         rows: list[Result] = []
         first = 0
         for sentence in batch:
@@ -293,34 +186,73 @@ def _rows(
         yield from rows
 
 
-class _Layout:
-    """How scores become rows."""
+def _batches(sentences: Iterator[Sentence], whole_texts: bool) -> Iterator[list[Sentence]]:
+    batch: list[Sentence] = []
+    for sentence in sentences:
+        if len(batch) >= _BATCH and not (whole_texts and sentence.row == batch[-1].row):
+            yield batch
+            batch = []
+        batch.append(sentence)
+    if batch:
+        yield batch
 
-    def __init__(self, scorers: list[_Scorer], chosen: StimulusOptions, eos: bool) -> None:
+
+class _Layout:
+    """How scores become rows.
+
+    Args:
+        scorers: by what is appended to the names of their columns.
+        frequencies: log10 in a million words, of words; None: those of the models.
+        eos: whether the ends of sentences have rows.
+    """
+
+    def __init__(
+        self,
+        scorers: dict[str, WordScorer],
+        chosen: StimulusOptions,
+        frequencies: Mapping[str, float] | None,
+        eos: bool,
+    ) -> None:
         self.scorers, self.chosen, self.eos = scorers, chosen, eos
+        self.frequencies = frequencies
         self.numbers = ["row"]
         self.numbers += ["sentence_number"] if chosen.sentences != "one" else []
         self.numbers += ["region_number"] if chosen.has_regions else []
-        own = [*self.numbers, "position", "word", "length"]
-        self.own = {*own, *chain.from_iterable(scorer.columns for scorer in scorers)}
+        self.names = [
+            [(name, name + suffix) for name in scorer.names
+             if frequencies is None or name != "log_frequency"]
+            for suffix, scorer in scorers.items()
+        ]  # fmt: skip
+        own = [*self.numbers, "position", "word", "words", "length", "log_frequency"]
+        of_models = (column for names in self.names for _, column in names)
+        self.own = {*own, *of_models}
 
-    def rows(self, sentence: Sentence, scores: list[_Scores]) -> Iterator[Result]:
+    def rows(self, sentence: Sentence, scores: list[WordScores]) -> Iterator[Result]:
         """The rows of a sentence; scores of its words and of its end."""
+        rows = self._word_rows(sentence, scores)
+        if self.chosen.by == "word":
+            return rows
+        groups = groupby(rows, itemgetter("region_number"))
+        return (self._region_row(sentence, number, list(rows)) for number, rows in groups)
+
+    def _word_rows(self, sentence: Sentence, scores: list[WordScores]) -> Iterator[Result]:
         lists = [
-            (name, _listed(getattr(each, name.removesuffix(scorer.suffix))))
-            for scorer, each in zip(self.scorers, scores, strict=True)
-            for name in scorer.columns
+            (column, _listed(getattr(each, name)))
+            for names, each in zip(self.names, scores, strict=True)
+            for name, column in names
         ]
         values: Mapping[str, Any] = {}
         for rank, word in enumerate(sentence.words):
             values = word.values
             row = self._first(values, sentence, word.region + 1)
             row |= {"position": rank + 1, "word": word.text, "length": len(word.text)}
-            yield row | {name: each[rank] for name, each in lists}
+            if self.frequencies is not None:
+                row["log_frequency"] = self._frequency(word.text)
+            yield row | {column: each[rank] for column, each in lists}
         if self.eos and sentence.words:
             row = self._first(values, sentence, None)
             row |= {"position": len(sentence.words) + 1, "word": "</s>", "length": None}
-            yield row | {name: each[-1] for name, each in lists}
+            yield row | {column: each[-1] for column, each in lists}
 
     def _first(self, values: Mapping[str, Any], sentence: Sentence, region: int | None) -> Result:
         """The columns of the input, renamed where one has the name of a column of ours."""
@@ -328,8 +260,76 @@ class _Layout:
         numbers = {"row": sentence.row, "sentence_number": sentence.number, "region_number": region}
         return row | {name: numbers[name] for name in self.numbers}
 
+    def _frequency(self, word: str) -> float | None:
+        """That of a word as it stands, or as the first model reads it."""
+        assert self.frequencies is not None
+        options = next(iter(self.scorers.values())).options
+        found = self.frequencies.get(word)
+        return self.frequencies.get(normal_form(word, options)) if found is None else found
+
+    def _region_row(self, sentence: Sentence, number: int | None, words: list[Result]) -> Result:
+        """The row of a region from those of its words."""
+        first, last = words[0], words[-1]
+        text = "</s>" if number is None else sentence.regions[number - 1].strip()
+        row: Result = {}
+        for column in first:
+            if column == "word":
+                row |= {"word": text, "words": len(words)}
+            elif column == "length":
+                row["length"] = None if number is None else len(text)
+            else:
+                row[column] = first[column]
+        if number is None:
+            return row
+        for names in self.names:
+            for name, column in names:
+                values = [word[column] for word in words if word[column] is not None]
+                row[column] = _of_region(name, values)
+                if name == "next_entropy":
+                    row[column] = last[column]
+        if self.frequencies is not None:
+            values = [word["log_frequency"] for word in words]
+            row["log_frequency"] = _of_region("log_frequency", [v for v in values if v is not None])
+        return row
+
+
+def _of_region(name: str, values: list[Any]) -> Any:
+    """A value of a region from those of its words: a sum, a mean, the greatest or the first."""
+    if not values:
+        return None
+    if name == "surprisal":
+        return math.fsum(values)
+    if name == "log_frequency":
+        return math.fsum(values) / len(values)
+    return max(values) if name == "oov" else values[0]
+
 
 def _listed(values: Array) -> list[Any]:
     if values.dtype == bool:
         return list(map(int, values.tolist()))
     return [None if value != value else value for value in values.tolist()]
+
+
+def read_frequencies(path: str | os.PathLike[str]) -> dict[str, float]:
+    """Log10 of occurrences in a million words, from lines of a word, a tab and a count.
+
+    Lines of n-grams, as `unrolled count` writes them too, are left out.
+
+    Raises:
+        TextError: the file cannot be read, or a line has no count.
+    """
+    counts: dict[str, int] = {}
+    for number, line in enumerate(iter_sentences(path), 1):
+        word, tab, count = line.rpartition("\t")
+        if not tab or not count.strip().isdecimal():
+            raise TextError(
+                "the line is no word, a tab and a count",
+                where=f"{path}:{number}",
+                hint="Write such a file with unrolled count --order 1",
+            )
+        if " " not in word and word not in SPECIALS:
+            counts[word] = counts.get(word, 0) + int(count)
+    total = sum(counts.values())
+    return {
+        word: math.log10(count / total) + PER_MILLION for word, count in counts.items() if count
+    }

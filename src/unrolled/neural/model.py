@@ -24,7 +24,7 @@ from unrolled.runtime.torch_threads import set_threads
 from unrolled.settings import stored_config, with_current_names
 from unrolled.storage.loading import require_kind
 from unrolled.storage.model_file import ModelFile, arrays_under, prefixed
-from unrolled.text.vocabulary import BOS, UNK, Vocabulary
+from unrolled.text.vocabulary import BOS, EOS, UNK, Vocabulary
 
 Array = np.ndarray[Any, Any]
 AnyNet = TypeVar("AnyNet", bound=nn.Module)
@@ -132,6 +132,14 @@ class NeuralModel(LanguageModel):
         batches = by_sentence(steps, MAX_PARTS, CHUNK_STEPS)
         return self._of_outputs(ids.size, steps, batches, lambda h, _: self.net.output.entropies(h))
 
+    def text_entropies(self, ids: Array) -> Array:
+        """As `entropies`, with the state carried from sentence to sentence."""
+        if not self.carries_context:
+            return self.entropies(ids)
+        steps = self._steps(ids)
+        batches = contiguous_batches(steps, 1, CHUNK_STEPS)
+        return self._of_outputs(ids.size, steps, batches, lambda h, _: self.net.output.entropies(h))
+
     def _apart(self, ids: Array, progress: Callable[[int], None] | None = None) -> Array:
         """Scores of sentences, of about equal length at a time."""
         steps = self._steps(ids)
@@ -182,8 +190,14 @@ class NeuralModel(LanguageModel):
         return self._after(self.net.begin(1), BOS)
 
     def advance(self, state: State, word: int) -> State:
-        """The state after one more word; its last tensor is the net's output."""
-        return self._after(state[:-1], word)
+        """The state after one more word; its last tensor is the net's output.
+
+        After </s>, which nets never read, <s> goes on with the next sentence.
+        """
+        if word == EOS:
+            return state
+        fresh = word == BOS and not self.carries_context
+        return self.start() if fresh else self._after(state[:-1], word)
 
     @torch.inference_mode()
     def _after(self, before: State, word: int) -> State:
