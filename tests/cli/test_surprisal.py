@@ -62,7 +62,8 @@ def test_tables_of_excel_in_other_formats(run: Run, model: Path, tmp_path: Path)
                                delimiter="\t"))  # fmt: skip
     assert [(row["item"], row["condition"], row["word"], row["oov"]) for row in rows] == [
         ("1", "a", "The", "0"), ("1", "a", "cat", "0"), ("1", "a", ",", "1"),
-        ("1", "a", "sat", "0"), ("1", "a", "on", "0"), ("1", "a", "the", "0"), ("1", "a", "dog", "0"),
+        ("1", "a", "sat", "0"), ("1", "a", "on", "0"), ("1", "a", "the", "0"),
+        ("1", "a", "dog", "0"),
         ("2", "b", "Кот", "1"), ("2", "b", '"', "1"), ("2", "b", '"', "1"),
     ]  # fmt: skip
     assert "text" not in rows[0]
