@@ -46,6 +46,7 @@ BENCHMARKS = (
     "tagger_speed",
     "ten_minute_perplexity",
     "gradient_cost",
+    "server",
 )
 _RESULTS = Path(__file__).resolve().parent.parent / "results"
 
