@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from unrolled.ngram.editing.pruning import filter_vocabulary as filter_vocabulary
     from unrolled.ngram.editing.pruning import prune_to_size as prune_to_size
     from unrolled.ngram.editing.quantization import quantize as quantize
+    from unrolled.ngram.editing.truncation import truncate_order as truncate_order
     from unrolled.ngram.estimation.config import NgramConfig as NgramConfig
     from unrolled.ngram.model import NgramModel as NgramModel
     from unrolled.ngram.training import train_ngram as train_ngram
@@ -143,6 +144,7 @@ _HOMES = {
     "train_ngram_file": "scale.training",
     "train_on_counts": "ngram.training",
     "train_tagger": "tagging.training",
+    "truncate_order": "ngram.editing.truncation",
     "tune_weights": "ngram.editing.mixing",
     "write_arpa": "ngram.arpa.files",
     "write_columns": "tagging.data.columns",

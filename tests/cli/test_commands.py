@@ -477,3 +477,26 @@ def test_start_up_is_quick_and_loads_no_more_than_it_needs() -> None:
     out, _ = process.communicate()
     assert "evaluate" in out
     assert time.perf_counter() - began < 2  # half a second on a machine that does nothing else
+
+
+def test_prune_to_an_order(run: Run, folder: Path, tmp_path: Path) -> None:
+    model, target = folder / "model.safetensors", tmp_path / "bigramodel.safetensors"
+    code, _, err = run("prune", model, target, "--order", 2)
+    assert code == 0
+    assert "continuation" not in err  # only Kneser-Ney's are
+    assert unrolled.load(target).order == 2
+    code, _, err = run("prune", model, target, "--order", 9)
+    assert code == 2
+    assert "the order is 9, and must be 1 to" in err
+
+
+def test_mix_takes_models_of_different_words(run: Run, folder: Path, tmp_path: Path) -> None:
+    other = folder / "other.safetensors"
+    words = set(unrolled.load(other).vocabulary) | set(
+        unrolled.load(folder / "model.safetensors").vocabulary
+    )
+    for options in ([], ["--dynamic"], ["--log-linear"], ["--cache", 50]):
+        target = tmp_path / "mixed.safetensors"
+        code, _, err = run("mix", folder / "model.safetensors", other, "-o", target, *options)
+        assert code == 0, err
+        assert set(unrolled.load(target).vocabulary) == words

@@ -214,16 +214,6 @@ def test_a_file_that_makes_no_sense_is_refused(tmp_path):
 
 def test_models_that_do_not_fit_together(pair, held_out):
     first, _ = pair
-    more = unrolled.train_ngram(texts=[*TEXTS, "a zebra"], order=2, smoothing="witten-bell")
-    with pytest.raises(
-        SettingError, match=r"they have 13 and 14 words, and 'zebra' is in the other only\. Train"
-    ):
-        Mixture([first, more], [0.5, 0.5])
-    with pytest.raises(SettingError, match="14 and 13 words, and 'zebra' is in the first only"):
-        Mixture([more, first], [0.5, 0.5])
-    words = list(first.vocabulary)[3:]
-    with pytest.raises(SettingError, match=f"13 and 13 words, and '{words[-1]}' is in the first"):
-        Mixture([first, Shuffled([*words[:-1], "zebra"])], [0.5, 0.5])
     lower = unrolled.train_ngram(
         texts=TEXTS, order=2, smoothing="witten-bell", options=unrolled.TextOptions(lower=True)
     )
@@ -283,3 +273,85 @@ def test_a_linear_mixture_carries_context_if_a_model_does(pair):
     assert running[5] > adaptive.log_probs(ids)[5]  # the word occurred before
     with adaptive.use_threads(2) as at_once:
         assert at_once == 2
+
+
+@pytest.fixture(params=["n-grams", "mixed kinds"])
+def different(request):
+    """Two models whose words overlap."""
+    one = unrolled.train_ngram(texts=TEXTS, order=3, smoothing="witten-bell")
+    if request.param == "n-grams":
+        texts = ["the zebra sat on a gnu", "a gnu met the cat", "zebra"]
+        return one, unrolled.train_ngram(texts=texts, order=2, smoothing="witten-bell")
+    return one, Shuffled(["zebra", "the", "cat", "gnu", "a"])
+
+
+@pytest.mark.parametrize(("how", "weights"), [("linear", [0.3, 0.7]), ("log-linear", [0.8, 0.6])])
+@pytest.mark.parametrize("turned", [False, True])
+def test_models_of_different_words(different, how, weights, turned, tmp_path):
+    models = different[::-1] if turned else different
+    mixture = Mixture(models, weights, how=how)
+    words = list(mixture.vocabulary)
+    assert set(words) == {*models[0].vocabulary, *models[1].vocabulary}
+    random = np.random.default_rng(0)
+    state, singles = mixture.start(), [model.start() for model in models]
+    for word in [None, *random.choice(words[3:], 6), "nobody"]:
+        if word is not None:
+            state = mixture.advance(state, mixture.vocabulary.id(word))
+            singles = [
+                model.advance(own, model.vocabulary.id(word))
+                for model, own in zip(models, singles, strict=True)
+            ]
+        wanted = np.zeros(len(words)) if how == "linear" else np.ones(len(words))
+        for model, own, weight in zip(models, singles, weights, strict=True):
+            p = np.exp(model.next_log_probs(own).astype(np.float64))
+            lacking = [word for word in words if word not in model.vocabulary]
+            for place, name in enumerate(words):
+                if how == "linear":
+                    wanted[place] += (
+                        weight * (name in model.vocabulary) * p[model.vocabulary.id(name)]
+                    )
+                else:
+                    share = 1 + len(lacking) if name in [*lacking, "<unk>"] else 1
+                    wanted[place] *= (p[model.vocabulary.id(name)] / share) ** weight
+        wanted[BOS] = 0
+        wanted /= wanted.sum()
+        got = np.exp(mixture.next_log_probs(state).astype(np.float64))
+        assert got.sum() == pytest.approx(1, abs=1e-5)
+        np.testing.assert_allclose(got, wanted, atol=1e-6)
+    text = "the zebra met a nobody gnu"
+    ids = np.array([BOS, *mixture.vocabulary.ids(text.split()), EOS])
+    total, state = 0.0, mixture.start()
+    for word in ids[1:]:
+        total += mixture.next_log_probs(state)[word]
+        state = mixture.advance(state, int(word))
+    assert mixture.score(text) == pytest.approx(total, abs=1e-4)
+    beams = mixture.score_beams(mixture.start_states(1), np.arange(len(words))[None])
+    np.testing.assert_allclose(beams[0], mixture.next_log_probs(mixture.start()), atol=1e-5)
+    strange = np.array([BOS, 10**6, -4, EOS])
+    assert mixture.log_probs(strange) == pytest.approx(
+        mixture.log_probs(np.array([BOS, UNK, UNK, EOS]))
+    )
+    if all(model.kind == "ngram" for model in models):
+        mixture.save(tmp_path / "m.safetensors")
+        assert unrolled.load(tmp_path / "m.safetensors").score(text) == mixture.score(text)
+
+
+@pytest.mark.parametrize("how", ["linear", "log-linear"])
+def test_weights_of_models_of_different_words_are_tuned(different, held_out, how):
+    tuned = mix_models(different, held_out, how=how)
+    before = mix_models(different, how=how)
+
+    def perplexity(model):
+        return unrolled.evaluate(model, held_out).perplexity
+
+    assert perplexity(tuned) <= perplexity(before) + 1e-6
+
+
+def test_one_rule_for_static_and_dynamic_mixtures():
+    """Where no context backs off they agree: the first word of sentences, all words there."""
+    texts = (["a b", "b a", "c"], ["a d", "d", "b"])
+    models = [unrolled.train_ngram(texts=t, order=1, smoothing="witten-bell") for t in texts]
+    merged, dynamic = unrolled.mix(models, [0.4, 0.6]), Mixture(models, [0.4, 0.6])
+    assert set(merged.vocabulary) == set(dynamic.vocabulary)
+    for text in ("a", "d c", "nobody b"):
+        assert merged.score(text) == pytest.approx(dynamic.score(text), abs=1e-5)

@@ -261,6 +261,10 @@ def prune(
     ] = None,
     ngrams: Annotated[int | None, typer.Option(help="Keep about so many n-grams.", min=1)] = None,
     megabytes: Annotated[float | None, typer.Option(help="Make the file about this large.")] = None,
+    order: Annotated[
+        int | None,
+        typer.Option(help="Drop n-grams of more words; what stays is unchanged.", min=1),
+    ] = None,
     history: Annotated[
         str,
         typer.Option(
@@ -270,23 +274,29 @@ def prune(
     ] = "stationary",
     threads: shared.Threads = 2,
 ) -> None:
-    """Shrink a model by entropy pruning (Stolcke 1998); ARPA models too.
+    """Shrink a model by entropy pruning (Stolcke 1998), or to a lower order; ARPA models too.
+
+    The lower orders of a Kneser-Ney model are continuation estimates, made for backing off: instead
+    of --order train a model of that order where you can.
 
     Examples:
 
         unrolled prune big.safetensors small.safetensors --threshold 1e-8
 
         unrolled prune big.arpa small.arpa --ngrams 1000000
+
+        unrolled prune big.arpa trigram.arpa --order 3
     """
     from unrolled.cli.progress import Stages
     from unrolled.errors import SettingError
 
-    given = [value for value in (threshold, ngrams, megabytes) if value is not None]
+    given = [value for value in (threshold, ngrams, megabytes, order) if value is not None]
     if len(given) != 1:
-        raise SettingError("give one of --threshold, --ngrams and --megabytes")
+        raise SettingError("give one of --threshold, --ngrams, --megabytes and --order")
     check_model_output(target)
     with Stages() as stages:
         from unrolled.ngram.editing.pruning import entropy_prune, prune_to_size
+        from unrolled.ngram.editing.truncation import truncate_order
         from unrolled.ngram.model import load_ngram
 
         stages.stage(f"reading {source}")
@@ -299,7 +309,9 @@ def prune(
         past = history if named else load_ngram(history, "prune --history")
         settings: Any = {"history": past, "threads": threads, "report": stages.stage}
         stages.stage("pruning")
-        if threshold is not None:
+        if order is not None:
+            model = truncate_order(model, order)
+        elif threshold is not None:
             model = entropy_prune(model, threshold, **settings)
         else:
             model = prune_to_size(model, ngrams=ngrams, megabytes=megabytes, **settings)
@@ -377,8 +389,12 @@ def mix(
 ) -> None:
     """Mix models, with weights tuned on held-out text.
 
-    N-gram models alone are merged into one n-gram model. Any other models of the same words (nets,
-    mixtures), and n-gram models with --dynamic or --log-linear, are stored separately in one file.
+    N-gram models alone are merged into one n-gram model. Any other models (nets, mixtures), and
+    n-gram models with --dynamic or --log-linear, are stored separately in one file.
+
+    The mixture has the words of all models. A word that a model lacks has probability 0 in its part
+    of the sum, and counts as <unk> in the words before; <unk> stands for words that no model knows.
+    With --log-linear a model's <unk> is shared equally by itself and the words that it lacks.
 
     Examples:
 
@@ -401,10 +417,11 @@ def mix(
         given = shared.numbers(weights, float, "--weights") or None
         if cache is not None:
             from unrolled.language_models.cache import CacheModel
+            from unrolled.language_models.word_alignment import united_words
 
-            first = opened[0]
-            options = first.text_options
-            opened.append(CacheModel(first.vocabulary, half_life=cache, text_options=options))
+            words = united_words([model.vocabulary for model in opened])
+            options = opened[0].text_options
+            opened.append(CacheModel(words, half_life=cache, text_options=options))
             sources = [*sources, opened[-1].name]
         model: LanguageModel
         if dynamic or log_linear or any(model.kind != "ngram" for model in opened):

@@ -31,9 +31,10 @@ from unrolled.language_models.protocol import (
     require_normalised,
 )
 from unrolled.language_models.state_rows import Layout, known_words, pack_rows, unpack_rows
+from unrolled.language_models.word_alignment import WordAlignment, united_words
 from unrolled.storage.loading import model_of, require_kind
 from unrolled.storage.model_file import ModelFile, arrays_under, prefixed
-from unrolled.text.vocabulary import BOS, Vocabulary
+from unrolled.text.vocabulary import BOS
 
 if TYPE_CHECKING:
     from unrolled.text.options import TextOptions
@@ -51,16 +52,16 @@ class Mixture(LanguageModel):
     over the whole vocabulary (Klakow 1998); it can beat both models where a linear one averages.
 
     Args:
-        models: one or more, of the same words; their ids may differ, and the first one's are the
-            mixture's.
+        models: one or more. The mixture has the words of all; `word_alignment` says what a model
+            gives a word that it lacks.
         weights: one for each model.
         how: ``linear`` or ``log-linear``.
         provenance: where the mixture comes from.
         path: its file.
 
     Raises:
-        SettingError: other words, weights or text options. NotNormalisedError: a model whose
-            scores are no probabilities.
+        SettingError: other weights or text options. NotNormalisedError: a model whose scores are
+            no probabilities.
     """
 
     kind, kind_name = "mixture", "a mixture"
@@ -79,8 +80,11 @@ class Mixture(LanguageModel):
         self.weights = checked_weights(weights, len(models), how)
         self.how = how
         config = {"how": how, "weights": self.weights.tolist()}
-        super().__init__(models[0].vocabulary, config, provenance, path)
-        self._own = [_own_ids(model.vocabulary, self.vocabulary) for model in models]
+        words = united_words([model.vocabulary for model in models])
+        super().__init__(words, config, provenance, path)
+        self._alignments = [
+            WordAlignment(model.vocabulary, words, share=how == LOG_LINEAR) for model in models
+        ]
         self._used = [number for number, weight in enumerate(self.weights) if weight > 0]
 
     @property
@@ -147,16 +151,18 @@ class Mixture(LanguageModel):
             return self._log_linear_log_probs(ids)
         scores: Array = np.empty((len(self._used), ids.size), np.float32)
         for row, number in zip(scores, self._used, strict=True):
-            row[:] = self.models[number].checked(scorers[number](self.ids_of(number, ids)))
+            own = self.models[number].checked(scorers[number](self.ids_of(number, ids)))
+            row[:] = self.of_ids(number, ids, own)
         mixed = self._log_sum(scores)
         mixed[ids == BOS] = 0
         return mixed
 
     def _log_linear_log_probs(self, ids: Array) -> Array:
         result, at = np.zeros(ids.size, np.float32), 0
+        words = known_words(ids, len(self.vocabulary), ids.shape)
         for rows in self.all_log_probs(ids):
             here = np.arange(len(rows))
-            result[at : at + len(rows)] = rows[here, ids[at : at + len(rows)]]
+            result[at : at + len(rows)] = rows[here, words[at : at + len(rows)]]
             at += len(rows)
         result[ids == BOS] = 0
         return result
@@ -181,8 +187,8 @@ class Mixture(LanguageModel):
     def advance(self, state: State, word: int) -> State:
         """The state after one more word."""
         return tuple(
-            model.advance(part, word if own is None else int(own[word]))
-            for model, part, own in zip(self.models, state, self._own, strict=True)
+            model.advance(part, int(own.ids(np.array(word))))
+            for model, part, own in zip(self.models, state, self._alignments, strict=True)
         )
 
     def next_log_probs(self, state: State) -> Array:
@@ -215,7 +221,7 @@ class Mixture(LanguageModel):
                 zip(self.models, unpack_rows(states, self._layout), strict=True)
             )
         ]
-        scores = [found[number][1] for number in self._used]
+        scores = [self.of_ids(number, ids, found[number][1]) for number in self._used]
         return pack_rows([after for after, _ in found]), self._log_sum(scores)
 
     def score_beams(self, states: Array, words: Array) -> Array:
@@ -226,20 +232,26 @@ class Mixture(LanguageModel):
         parts = unpack_rows(states, self._layout)
         return self._log_sum(
             [
-                self.models[number].score_beams(parts[number], self.ids_of(number, ids))
+                self.of_ids(
+                    number,
+                    ids,
+                    self.models[number].score_beams(parts[number], self.ids_of(number, ids)),
+                )
                 for number in self._used
             ]
         )
 
     def ids_of(self, number: int, ids: Array) -> Array:
         """The mixture's ids in the vocabulary of one of its models."""
-        own = self._own[number]
-        return ids if own is None else own[ids]
+        return self._alignments[number].ids(ids)
+
+    def of_ids(self, number: int, ids: Array, log_probs: Array) -> Array:
+        """What one of the models gave the mixture's ids; it may lack some of these words."""
+        return self._alignments[number].of_ids(ids, log_probs)
 
     def by_word(self, number: int, log_probs: Array) -> Array:
-        """A model's (..., V) in the order of the mixture's ids."""
-        own = self._own[number]
-        return log_probs if own is None else log_probs[..., own]
+        """A model's (..., V) over the words of the mixture."""
+        return self._alignments[number].by_word(log_probs)
 
     def _combined(self, parts: list[Array]) -> Array:
         """(..., V) float32 of the used models' (..., V), each in the order of its own ids."""
@@ -336,22 +348,6 @@ def check_several(models: Sequence[LanguageModel]) -> None:
     if len(models) < 2:
         raise SettingError(f"mixing takes two models or more, not {len(models)}")
     check_models(models)
-
-
-def _own_ids(own: Vocabulary, first: Vocabulary) -> Array | None:
-    """(V,) int32 id in ``own`` of each word of ``first``; None where they are the same."""
-    if own == first:
-        return None
-    words = list(first)
-    different = set(words).symmetric_difference(own)
-    if different:
-        word = min(different)
-        raise SettingError(
-            f"the models' vocabularies differ: they have {len(first):,} and {len(own):,} words, "
-            f"and {word!r} is in the {'first' if word in first else 'other'} only",
-            hint="Train all on the same words, with --vocabulary or the same text and --min-count",
-        )
-    return own.ids(words)
 
 
 def checked_weights(weights: Sequence[float] | Array, count: int, how: str = LINEAR) -> Array:

@@ -36,7 +36,7 @@ def mix_models(
     many as fit a gigabyte (about 13,000 tokens for two models of 10,000 words).
 
     Args:
-        models: two or more of the same words, of any kinds.
+        models: two or more of any kinds; their words may differ, see `Mixture`.
         held_out: files, folders or "-"; without it the weights are as given or equal.
         how: ``linear`` or ``log-linear``.
         weights: take these instead of tuning them.
@@ -76,10 +76,10 @@ def mix_models(
 
 def _fit_linear(mixture: Mixture, ids: Array) -> WeightFit:
     predicted = ids != BOS
-    log_probs = [
-        model.checked(model.text_log_probs(mixture.ids_of(number, ids)))[predicted]
-        for number, model in enumerate(mixture.models)
-    ]
+    log_probs = []
+    for number, model in enumerate(mixture.models):
+        own = model.checked(model.text_log_probs(mixture.ids_of(number, ids)))
+        log_probs.append(mixture.of_ids(number, ids, own)[predicted])
     return em_weights(np.minimum(np.array(log_probs), 0))
 
 
