@@ -43,6 +43,10 @@ class NgramRun:
         check_settings(self)
 
 
+_IN_MEMORY = SettingError(
+    "--memory, --temporary and --resume do not go with --from-counts",
+    hint="Count files are read in memory",
+)
 KINDS = (NgramConfig, VocabularyLimits, TextOptions, NgramRun)
 
 
@@ -85,10 +89,7 @@ def ngram(
     options, limits = TextOptions(**of_text), VocabularyLimits(**of_vocabulary)
     run = NgramRun(**of_run)
     if run.from_counts and (memory or temporary or resume):
-        raise SettingError(
-            "--memory, --temporary and --resume do not go with --from-counts",
-            hint="Count files are read in memory",
-        )
+        raise _IN_MEMORY
     for name in ("min_count", "vocabulary_size"):
         if run.from_counts and of_vocabulary.get(name):
             raise SettingError(
@@ -152,6 +153,9 @@ def count(
             help="Longest n-gram; by default 5, and with --from-counts that of the files.", min=1
         ),
     ] = None,
+    memory: shared.Memory = None,
+    temporary: shared.Temporary = None,
+    resume: shared.ResumePhases = False,
     threads: shared.Threads = 2,
 ) -> None:
     """Count n-grams and write them as lines of words, a tab and the count; or merge such files.
@@ -164,7 +168,6 @@ def count(
     """
     from unrolled.cli.progress import Stages
     from unrolled.storage.atomic import check_target
-    from unrolled.text.corpus import read_corpus
     from unrolled.text.sources import source_bytes
 
     check_target(str(output))
@@ -172,26 +175,26 @@ def count(
     options, run = TextOptions(**of_text), NgramRun(**of_run)
     if run.weights and not run.from_counts:
         raise SettingError("--weights goes with --from-counts")
+    if run.from_counts and (memory or temporary or resume):
+        raise _IN_MEMORY
     with Stages(source_bytes(texts) or 0) as stages:
-        from unrolled.ngram.counts.count_files import read_counts, write_counts
-        from unrolled.ngram.counts.counting import count_ngrams
-
         if run.from_counts:
+            from unrolled.ngram.counts.count_files import read_counts, write_counts
+
             counts, vocabulary = read_counts(
                 texts, order=order, weights=run.weights or None, threads=threads,
                 report=stages.stage, progress=stages.bytes_read,
             )  # fmt: skip
+            stages.stage(f"writing {output}")
+            write_counts(counts, vocabulary, output)
         else:
-            stages.stage("reading text")
-            corpus = read_corpus(
-                texts, options=options, threads=threads, progress=stages.bytes_read
-            )
-            vocabulary = corpus.vocabulary
-            counts = count_ngrams(
-                corpus.take_ids(), order or 5, len(vocabulary), threads=threads, report=stages.stage
-            )
-        stages.stage(f"writing {output}")
-        write_counts(counts, vocabulary, output)
+            from unrolled.scale.counting import count_into_file
+
+            count_into_file(
+                texts, output, order=order or 5, memory=memory, temporary=temporary,
+                resume=resume, options=options, threads=threads, report=stages.stage,
+                progress=stages.bytes_read,
+            )  # fmt: skip
 
 
 def _register() -> None:

@@ -18,8 +18,10 @@ MARGIN = 48 << 20  # buffers, stacks, and what the C library keeps of freed memo
 def memory_bytes(memory: str | int | None) -> int:
     """A budget in bytes: a number, or text such as ``4G``; three quarters of what is free for None.
 
+    Without a budget on a system that does not tell what is free, all of it.
+
     Raises:
-        SettingError: it is no size, or the system does not tell what is free.
+        SettingError: it is no size.
 
     >>> memory_bytes("1.5G") == 3 << 29
     True
@@ -27,8 +29,8 @@ def memory_bytes(memory: str | int | None) -> int:
     if memory is None:
         try:
             return free_memory() * 3 // 4
-        except OSError as error:
-            raise SettingError(f"{error}", hint="Give a budget: --memory 4G") from None
+        except OSError:
+            return 1 << 62
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?", str(memory).strip().lower())
     if found is None or float(found[1]) == 0:
         raise SettingError(
@@ -56,6 +58,7 @@ class Budget:
 
     def __init__(self, memory: str | int | None) -> None:
         self.total = memory_bytes(memory)
+        self._given = memory is not None
 
     def room(self, what: str = "") -> int:
         """What of it is left for n-grams.
@@ -69,6 +72,8 @@ class Budget:
         return_memory()
         resident = resident_memory()
         room = self.total - resident - MARGIN
+        if room < LEAST and not self._given:
+            return LEAST
         if room < LEAST:
             needed = -(-(resident + MARGIN + LEAST) >> 20) + 1
             raise SettingError(

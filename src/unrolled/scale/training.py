@@ -4,31 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from unrolled.errors import SettingError, TextError
+from unrolled.errors import SettingError
 from unrolled.ngram.model import NgramModel
 from unrolled.ngram.training import corpus_record, ngram_config, repeated, train_on_corpus
-from unrolled.scale.budget import Budget, check_disk, in_memory_bytes, least_disk
-from unrolled.scale.estimator import check_model_disk, count_levels, estimated_arrays
-from unrolled.scale.stored_text import store_text, stored_text
+from unrolled.scale.budget import Budget
+from unrolled.scale.estimator import estimated_arrays
+from unrolled.scale.reading import Run, TextReading, read_within
 from unrolled.storage.atomic import check_target
-from unrolled.storage.columns import Column
 from unrolled.storage.loading import StoredModel, load_as
 from unrolled.storage.model_file import prefixed
-from unrolled.storage.work_folder import WorkFolder
-from unrolled.text.corpus import read_corpus
-from unrolled.text.id_store import IdStore
 from unrolled.text.options import TextOptions, VocabularyLimits, training_record
-from unrolled.text.sources import files_of
-from unrolled.version import __version__
 
 if TYPE_CHECKING:
     from unrolled.text.sources import Sources
@@ -102,9 +91,9 @@ def train_ngram_file(
         SettingError: a budget that is too small, and as `train_ngram`.
         UnrolledError: the disk is full.
 
-    >>> import tempfile
+    >>> import pathlib, tempfile
     >>> folder = tempfile.TemporaryDirectory()
-    >>> path = Path(folder.name, "small.safetensors")
+    >>> path = pathlib.Path(folder.name, "small.safetensors")
     >>> train_ngram_file(texts=["a b", "a c"], output=path, memory="1G", order=2,
     ...     smoothing="additive").order
     2
@@ -157,87 +146,28 @@ def ngram_training(
     config, say = ngram_config(settings), report or (lambda stage: None)
     if texts is not None and weights is not None:
         raise SettingError("weights are for files: repeat a text as often as it is to count")
-    budget, options = Budget(memory), options or TextOptions()
-    words = None if words is None else list(words)
-    target = Path(os.path.realpath(output)).parent
-    limits = VocabularyLimits(min_count, max_size)
+    options, limits = options or TextOptions(), VocabularyLimits(min_count, max_size)
     record = training_record(config, options, limits, texts=sources, threads=threads)
-    given = vocabulary if vocabulary is not None else words
-    work = _work(repeated(sources, weights), asdict(config), options, limits, given)
-    with _work_folder(temporary or target, work, resume, say) as folder:
-        if folder.has("text"):
-            corpus, text = stored_text(folder)
-        else:
-            say("reading text")
-            limit = budget.room() // in_memory_bytes(config.order)
-            text = IdStore(limit, lambda: _spilled(folder, format))
-            corpus = read_corpus(
-                repeated(sources, weights), texts=texts, options=options, vocabulary=vocabulary,
-                min_count=min_count, max_size=max_size, words=words, threads=threads, store=text,
-                progress=progress,
-            )  # fmt: skip
-        if text.column is None:
-            model = train_on_corpus(corpus, config, options=options, threads=threads, report=report)
+    reading = TextReading(
+        repeated(sources, weights), texts=texts, options=options, vocabulary=vocabulary,
+        words=None if words is None else list(words), limits=limits,
+    )  # fmt: skip
+    run = Run(Budget(memory), config.order, threads, say, progress)
+    with read_within(reading, run, output, temporary, asdict(config), resume, format) as text:
+        if text.ids.column is None:
+            model = train_on_corpus(
+                text.corpus, config, options=options, threads=threads, report=report
+            )
             model.provenance |= record
             yield model
             return
-        if corpus.tokens == 0:
-            raise TextError("the text is empty: there is nothing to count")
-        if not folder.has("text"):
-            check_disk(folder.path, least_disk(corpus.tokens, config.order))
-            store_text(folder, corpus, text)
-        what = f"the text's vocabulary of {len(corpus.vocabulary)} words"
-        shared: dict[str, Any] = {"folder": folder, "threads": threads, "report": say}
-        files = count_levels(
-            text.blocks, corpus.word_counts, config.order, room=budget.room(what), **shared
-        )
-        text.column.remove()
-        check_model_disk(files, target, folder.path)
+        files = text.levels()
+        text.check_disk(files)
+        corpus = text.corpus
         arrays, rules = estimated_arrays(
-            files, config, corpus.word_counts, room=budget.room(what), **shared
-        )
-        made = {"text": corpus_record(corpus, text.crc32), "discounts": rules.discounts, **record}
+            files, config, corpus.word_counts, folder=text.folder, room=text.room(),
+            threads=threads, report=say,
+        )  # fmt: skip
+        made = {"text": corpus_record(corpus, text.ids.crc32), "discounts": rules.discounts}
         stored = {**asdict(config), "text": options.stored()}
-        yield ModelInFiles(arrays, corpus.vocabulary, stored, made)
-
-
-def _spilled(folder: WorkFolder, format: str) -> Column:
-    """Where the ids go that do not fit in memory."""
-    if format:
-        raise SettingError(
-            f"the text is too large to become {format} within the memory budget",
-            hint="Train a .safetensors model and convert it, or give more --memory",
-        )
-    return Column(folder.path / "ids", np.int32)
-
-
-def _work(
-    sources: Any,
-    config: dict[str, Any],
-    options: TextOptions,
-    limits: VocabularyLimits,
-    given: Iterable[str] | None,
-) -> dict[str, Any]:
-    """What a run does, so that only an equal one resumes it."""
-    files: Any = secrets.token_hex(8)  # texts and standard input cannot be read again
-    if sources is not None and None not in (paths := files_of(sources)):
-        stats = [(str(path), path.stat()) for path in paths if path is not None]
-        files = [(path, stat.st_size, stat.st_mtime_ns) for path, stat in stats]
-    listed = None if given is None else zlib.crc32("\n".join(given).encode(errors="replace"))
-    return {
-        "version": __version__, "files": files, "config": config, "options": options.stored(),
-        "limits": asdict(limits), "given": listed,
-    }  # fmt: skip
-
-
-@contextlib.contextmanager
-def _work_folder(
-    parent: str | os.PathLike[str], work: dict[str, Any], resume: bool, say: Report
-) -> Iterator[WorkFolder]:
-    with WorkFolder(parent, work, resume=resume) as folder:
-        try:
-            yield folder
-        except BaseException:
-            if folder.phases:
-                say(f"finished phases stay in {folder.path} until the next run, for --resume")
-            raise
+        yield ModelInFiles(arrays, corpus.vocabulary, stored, made | record)

@@ -84,8 +84,10 @@ class WorkFolder:
     def _same_work(self, path: Path) -> bool:
         try:
             record = json.loads((path / _RECORD).read_bytes())
+            if record["work"] != self._work:
+                return False
             self._phases = record["phases"]
-            return bool(record["work"] == self._work)
+            return True
         except (OSError, ValueError, KeyError, TypeError):
             return False
 

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -65,7 +65,18 @@ def write_counts(
     """
     with atomic_write(path) as file:
         for length in range(1, counts.order + 1):
-            write_lines(file, counts, length, _formatter(counts, vocabulary, length), progress)
+            write_order(file, counts, vocabulary, length, progress)
+
+
+def write_order(
+    file: BinaryIO,
+    counts: NgramCounts,
+    vocabulary: Vocabulary,
+    length: int,
+    progress: Callable[[int], None] | None = None,
+) -> None:
+    """Write the lines of the n-grams of one length."""
+    write_lines(file, counts, length, _formatter(counts, vocabulary, length), progress)
 
 
 def _formatter(

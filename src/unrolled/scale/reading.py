@@ -1,0 +1,193 @@
+"""Read a text within a budget of memory: into memory, or into a work folder that can be resumed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unrolled.errors import SettingError, TextError
+from unrolled.scale.budget import Budget, check_disk, in_memory_bytes, least_disk
+from unrolled.scale.estimator import check_model_disk, count_levels
+from unrolled.scale.level_files import LevelFiles
+from unrolled.storage.columns import Column
+from unrolled.storage.work_folder import WorkFolder
+from unrolled.text.corpus import Corpus, read_corpus
+from unrolled.text.id_store import IdStore
+from unrolled.text.options import TextOptions, VocabularyLimits
+from unrolled.text.sources import Sources, files_of
+from unrolled.text.vocabulary import Vocabulary
+from unrolled.version import __version__
+
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class TextReading:
+    """What is read and how, see `read_corpus`."""
+
+    sources: Sources | None
+    options: TextOptions
+    texts: Iterable[str] | None = None
+    vocabulary: Vocabulary | None = None
+    words: list[str] | None = None
+    limits: VocabularyLimits = field(default_factory=VocabularyLimits)
+
+    def record(self) -> dict[str, Any]:
+        """What tells one reading from another, so that only an equal one is resumed."""
+        files: Any = secrets.token_hex(8)  # texts and standard input cannot be read again
+        if self.sources is not None and None not in (paths := files_of(self.sources)):
+            stats = [(str(path), path.stat()) for path in paths if path is not None]
+            files = [(path, stat.st_size, stat.st_mtime_ns) for path, stat in stats]
+        given = self.vocabulary if self.vocabulary is not None else self.words
+        listed = None if given is None else zlib.crc32("\n".join(given).encode(errors="replace"))
+        return {
+            "version": __version__, "files": files, "options": self.options.stored(),
+            "limits": asdict(self.limits), "given": listed,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Run:
+    """How a run goes: the memory, the order, the threads, and who is told of progress."""
+
+    budget: Budget
+    order: int
+    threads: int
+    report: Report
+    progress: Callable[[int], None] | None = None
+
+
+@dataclass(frozen=True)
+class ReadText:
+    """A text that has been read.
+
+    Attributes:
+        corpus: with its ids, unless they are in a file.
+        ids: their store; its ``column`` is None where the corpus has them.
+        folder: for temporary files. target: the folder of the output.
+    """
+
+    corpus: Corpus
+    ids: IdStore
+    folder: WorkFolder
+    target: Path
+    run: Run
+
+    def room(self) -> int:
+        """Bytes of the budget that are left for n-grams.
+
+        Raises:
+            SettingError: there are too few.
+        """
+        words = len(self.corpus.vocabulary)
+        return self.run.budget.room(f"the text's vocabulary of {words} words")
+
+    def levels(self) -> LevelFiles:
+        """The counted n-grams of a text in a file, which is removed then."""
+        files = count_levels(
+            self.ids.blocks, self.corpus.word_counts, self.run.order, folder=self.folder,
+            room=self.room(), threads=self.run.threads, report=self.run.report,
+        )  # fmt: skip
+        if self.ids.column is not None:
+            self.ids.column.remove()
+        return files
+
+    def check_disk(self, files: LevelFiles) -> None:
+        """Refuse to go on where the disk lacks the room for a model."""
+        check_model_disk(files, self.target, self.folder.path)
+
+
+@contextlib.contextmanager
+def read_within(
+    reading: TextReading,
+    run: Run,
+    output: str | os.PathLike[str],
+    temporary: str | os.PathLike[str] | None,
+    purpose: dict[str, Any],
+    resume: bool,
+    format: str = "",
+) -> Iterator[ReadText]:
+    """Read a text; the ids go to a file once they are too many for work in memory.
+
+    Args:
+        output: what is made of the text. temporary: folder for files, by default the output's.
+        purpose: what the text is read for: only equal work is resumed.
+        format: what cannot be made of a text in a file, in words, or nothing.
+
+    Raises:
+        SettingError: too small a budget, or a text too large for that format. UnrolledError: a full
+            disk. TextError: as `read_corpus`.
+    """
+    target = Path(os.path.realpath(output)).parent
+    work = {**reading.record(), **purpose}
+    with WorkFolder(temporary or target, work, resume=resume) as folder:
+        try:
+            if folder.has("text"):
+                corpus, ids = _stored_text(folder)
+            else:
+                corpus, ids = _read(reading, run, folder, format)
+            yield ReadText(corpus, ids, folder, target, run)
+        except BaseException:
+            if folder.phases:
+                place = folder.path
+                run.report(f"finished phases stay in {place} until the next run, for --resume")
+            raise
+
+
+def _read(
+    reading: TextReading, run: Run, folder: WorkFolder, format: str
+) -> tuple[Corpus, IdStore]:
+    run.report("reading text")
+    limit = run.budget.room() // in_memory_bytes(run.order)
+    ids = IdStore(limit, lambda: _spilled(folder, format))
+    corpus = read_corpus(
+        reading.sources, texts=reading.texts, options=reading.options,
+        vocabulary=reading.vocabulary, words=reading.words, min_count=reading.limits.min_count,
+        max_size=reading.limits.vocabulary_size, threads=run.threads, store=ids,
+        progress=run.progress,
+    )  # fmt: skip
+    if ids.column is not None:
+        if corpus.tokens == 0:
+            raise TextError("the text is empty: there is nothing to count")
+        check_disk(folder.path, least_disk(corpus.tokens, run.order))
+        _store_text(folder, corpus, ids)
+    return corpus, ids
+
+
+def _spilled(folder: WorkFolder, format: str) -> Column:
+    """Where the ids go that do not fit in memory."""
+    if format:
+        raise SettingError(
+            f"the text is too large to become {format} within the memory budget",
+            hint="Train a .safetensors model and convert it, or give more --memory",
+        )
+    return Column(folder.path / "ids", np.int32)
+
+
+def _store_text(folder: WorkFolder, corpus: Corpus, ids: IdStore) -> None:
+    """Record a text as read."""
+    values = {
+        "sentences": corpus.sentences, "tokens": corpus.tokens, "oov": corpus.oov,
+        "crc32": ids.crc32,
+    }  # fmt: skip
+    arrays = {**corpus.vocabulary.arrays(), "word_counts": corpus.word_counts}
+    folder.finish("text", values, arrays)
+
+
+def _stored_text(folder: WorkFolder) -> tuple[Corpus, IdStore]:
+    """The text that a folder has."""
+    values, arrays = folder.values("text"), folder.arrays("text")
+    vocabulary = Vocabulary(arrays["text"], arrays["offsets"], arrays["slots"])
+    corpus = Corpus(
+        np.empty(0, np.int32), vocabulary, values["sentences"], values["tokens"], values["oov"],
+        arrays["word_counts"],
+    )  # fmt: skip
+    return corpus, IdStore.of_column(Column(folder.path / "ids", np.int32), values["crc32"])
