@@ -389,10 +389,6 @@ BAD = [
     (("prune", "{model}", "{out}"), "one of --threshold"),
     (("mix", "{model}", "-o", "{out}"), "model"),
     (("mix", "{model}", "{model}", "-o", "{out}", "--weights", "0.9 0.3"), "weights"),
-    (
-        ("mix", "{model}", "{other}", "-o", "{out}", "--dynamic"),
-        "they have 14 and 10 words",
-    ),
     (("mix", "{model}", "{model}", "-o", "{out}", "--log-linear", "--weights", "1"), "1 weights"),
     (("generate", "{model}", "--temperature", "0"), "temperature"),
     (("compare", "{train}", "{test}", "{test}", "--only", "9-gram"), "no model '9-gram'"),
