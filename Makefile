@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install test test-slow test-matrix torture check format demo bench bench-quick results docs release-check image clean
+.PHONY: help install test test-slow test-matrix torture check format demo bench bench-quick results docs release-check image screenshots clean
 
 help:
 	@echo "make demo         compare models on the demo text and print the table"
@@ -21,6 +21,7 @@ help:
 	@echo "make docs         build the guide in build/docs; links and anchors are checked"
 	@echo "make release-check  build sdist and wheel; install the wheel with each extra on each Python; run the demo"
 	@echo "make image        build a container image with podman, docker or buildah (EXTRAS=all: nets too)"
+	@echo "make screenshots  pictures of the server's page, in docs/pictures"
 	@echo "make clean        remove the virtual environment and the caches"
 
 install: $(STAMP)
@@ -112,6 +113,10 @@ image:
 	  fi; \
 	done; \
 	echo "no image is built: neither podman, docker nor buildah is here and running"
+
+# Pictures of the server's page for the guide, in a real browser.
+screenshots: $(STAMP)
+	PICTURES=docs/pictures $(BIN)/python -m pytest -q -m slow tests/server/test_page.py
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

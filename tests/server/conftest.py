@@ -30,6 +30,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
         folder / "backoff.safetensors"
     )
     small_model().save(folder / "net.safetensors")
+    small_model(cell="elman").save(folder / "tanh.safetensors")
     small_tagger(epochs=4).save(folder / "tags.safetensors")
     return folder
 
@@ -37,6 +38,6 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def server(models: Path) -> Iterator[Server]:
     """A server of all models."""
-    names = ("words", "characters", "backoff", "net", "tags")
+    names = ("words", "characters", "backoff", "net", "tanh", "tags")
     with running(*(models / f"{name}.safetensors" for name in names)) as started:
         yield started

@@ -433,7 +433,7 @@ def describe(served: ServedModel) -> dict[str, Any]:
     can = ["score", "surprisal", "rank", "rescore"]
     if language.normalised:
         can += ["predict", "generate", "completions"]
-    if model.kind == "net" and language.config.get("cell") not in (None, "feedforward"):
+    if model.kind == "net" and language.config.get("cell") not in (None, "feed-forward"):
         can.append("gradients")
     return {**found, "vocabulary": len(language.vocabulary), "tokens": _token_kind(options.tokens),
             "lower": options.lower, "can": can}  # fmt: skip

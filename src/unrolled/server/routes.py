@@ -35,7 +35,13 @@ from unrolled.server.settings import ServerSettings
 from unrolled.server.work import Receive, Workers
 from unrolled.version import __version__
 
-PAGE_FILES = ("/index.html", "/page.css", "/page.js")
+PAGE_FILES = tuple(
+    f"/{name}"
+    for name in (
+        "index.html", "page.css", "page.js", "api.js", "parts.js", "surprisal.js", "generate.js",
+        "rank.js", "tag.js", "gradients.js",
+    )
+)  # fmt: skip
 
 _EVENTS, _LINES = b"text/event-stream", b"application/x-ndjson"
 # Fields of OpenAI's that are taken where they change nothing.
