@@ -38,6 +38,7 @@ BENCHMARKS = (
     "python_scoring",
     "decoders",
     "surprisal",
+    "sampling",
     "compilation",
     "class_softmax_speed",
     "class_softmax_perplexity",

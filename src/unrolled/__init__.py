@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from unrolled.language_models.mixture_tuning import mix_models as mix_models
     from unrolled.language_models.protocol import LanguageModel as LanguageModel
     from unrolled.language_models.protocol import TokenScores as TokenScores
+    from unrolled.language_models.random_text import generate_lines as generate_lines
     from unrolled.language_models.scoring import Surprisal as Surprisal
     from unrolled.language_models.scoring import rank as rank
     from unrolled.language_models.scoring import score_sentences as score_sentences
@@ -120,6 +121,7 @@ _HOMES = {
     "export_fst": "integrations.fst",
     "filter_vocabulary": "ngram.editing.pruning",
     "generate": "language_models.generation",
+    "generate_lines": "language_models.random_text",
     "load": "storage.loading",
     "measure_cell": "gradients.measure",
     "measure_gradients": "gradients.measure",

@@ -194,6 +194,7 @@ def _edit(folder: Path) -> None:
     import numpy as np
 
     from unrolled.language_models.generation import predict
+    from unrolled.language_models.random_text import generate_lines
     from unrolled.language_models.surprisal_table import surprisal_table
     from unrolled.ngram.editing.mixing import mix, tune_weights
     from unrolled.ngram.editing.pruning import entropy_prune, filter_vocabulary
@@ -203,6 +204,7 @@ def _edit(folder: Path) -> None:
     predict(model, "a", 1)
     list(surprisal_table(model, ["a a"]))
     model.score_beams(model.start_states(), np.array([[3]]))
+    list(generate_lines(model, tokens=10, threads=1))
     entropy_prune(model, 1e-9, threads=1)
     filter_vocabulary(model, ["a"], threads=1)
     tune_weights([model, model], str(folder / "a.txt"), threads=1)

@@ -100,6 +100,15 @@ def test_rank_predict_generate(run: Run, folder: Path) -> None:
     assert len(first.splitlines()) == 3
 
 
+def test_generate_a_text_into_a_file(run: Run, folder: Path, tmp_path: Path) -> None:
+    model, path = folder / "model.safetensors", tmp_path / "random.txt"
+    assert run("generate", model, "--tokens", "2k", "--seed", 4, "-o", path) == (0, "", "")
+    drawn = path.read_text(encoding="utf-8").splitlines()
+    assert 2000 <= sum(len(line.split()) + 1 for line in drawn) < 2000 + 10_000
+    _, same, _ = run("generate", model, "--sentences", 5, "--seed", 4, "--threads", 1)
+    assert same.splitlines() == drawn[:5]
+
+
 def test_convert_there_and_back(run: Run, folder: Path, tmp_path: Path) -> None:
     arpa, back = tmp_path / "m.arpa.gz", tmp_path / "back.safetensors"
     assert run("convert", folder / "model.safetensors", arpa)[0] == 0
@@ -391,6 +400,9 @@ BAD = [
     (("mix", "{model}", "{model}", "-o", "{out}", "--weights", "0.9 0.3"), "weights"),
     (("mix", "{model}", "{model}", "-o", "{out}", "--log-linear", "--weights", "1"), "1 weights"),
     (("generate", "{model}", "--temperature", "0"), "temperature"),
+    (("generate", "{model}", "--tokens", "many"), "--tokens is 'many' and must be a number such"),
+    (("generate", "{model}", "--tokens", "0.1"), "--tokens is '0.1' and must be a number such"),
+    (("generate", "{model}", "--tokens", "9", "-n", "2"), "either sentences or tokens"),
     (("compare", "{train}", "{test}", "{test}", "--only", "9-gram"), "no model '9-gram'"),
     (("compare", "no.txt", "{test}", "{test}"), "no.txt"),
 ]

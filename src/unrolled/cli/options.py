@@ -134,6 +134,28 @@ def read_words(path: str | Path) -> list[str] | None:
     return [line.strip() for line in iter_sentences(str(path)) if line.strip()]
 
 
+def amount(text: str | None, option: str) -> int | None:
+    """A number such as 5000, 20k, 300M or 1.5G; None without a text.
+
+    Raises:
+        SettingError: something else, or less than 1.
+    """
+    from unrolled.errors import SettingError
+
+    if text is None:
+        return None
+    factors = {"k": 10**3, "m": 10**6, "g": 10**9}
+    given = text.strip().lower()
+    factor = factors.get(given[-1:], 1)
+    try:
+        value = int(float(given.rstrip("kmg")) * factor)
+    except (ValueError, OverflowError):
+        value = 0
+    if value < 1:
+        raise SettingError(f"{option} is '{text}' and must be a number such as 5000, 20k or 300M")
+    return value
+
+
 def numbers(text: str | None, kind: type[int] | type[float], option: str) -> tuple[Any, ...]:
     """Numbers separated by spaces or commas.
 

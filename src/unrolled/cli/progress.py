@@ -67,8 +67,8 @@ class Stages:
             text += f", {100 * self.read / self.total_bytes:.0f} %, {left:.0f} s left"
         self._draw(text)
 
-    def tokens_scored(self, count: int) -> None:
-        """So many more tokens were scored."""
+    def tokens_done(self, count: int) -> None:
+        """So many more tokens were scored or drawn."""
         self.read += count
         now = time.monotonic()
         if now - self._drawn < (0.2 if self.terminal else 10.0) or now - self.began < QUIET_SECONDS:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -130,7 +131,7 @@ def evaluate(
             options=shared.input_options(measured, tokens, lower, field),
             threads=threads,
             unknown=unknown,
-            progress=stages.tokens_scored,
+            progress=stages.tokens_done,
         )
     typer.echo(json.dumps(result.as_dict(), allow_nan=False) if json_ else result.line())
 
@@ -288,8 +289,24 @@ def predict(
 def generate(
     model: shared.ModelPath,
     context: Annotated[str, typer.Option(help="Words that the sentences begin with.")] = "",
-    count: Annotated[int, typer.Option("--count", "-n", help="How many sentences.", min=1)] = 1,
-    max_words: Annotated[int, typer.Option(help="Longest sentence.", min=1)] = 50,
+    sentences: Annotated[
+        int | None,
+        typer.Option(
+            "--sentences", "--count", "-n", help="How many sentences; by default 1.", min=1
+        ),
+    ] = None,
+    tokens: Annotated[
+        str | None,
+        typer.Option(help="Or until so many words and line ends: 5000, 20k, 300M."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="File to write; by default standard output."),
+    ] = None,
+    max_words: Annotated[
+        int | None,
+        typer.Option(help="Longest sentence; by default 50, and 10000 with --tokens.", min=1),
+    ] = None,
     temperature: Annotated[
         float, typer.Option(help="Below 1: likelier words; above 1: more varied ones.")
     ] = 1.0,
@@ -299,24 +316,34 @@ def generate(
     seed: Annotated[
         int | None, typer.Option(help="Seed; the same one gives the same sentences.")
     ] = None,
+    threads: shared.Threads = 2,
 ) -> None:
-    """Write sentences drawn from the model.
+    """Write sentences drawn from the model, a line each.
 
-    Example:
+    Examples:
 
         unrolled generate news.safetensors -n 5 --seed 1
-    """
-    from unrolled.language_models.generation import generate as draw
 
+        unrolled generate news.safetensors --tokens 300M --seed 1 -o random.txt
+    """
+    from unrolled.cli.progress import Stages
+    from unrolled.language_models.random_text import generate_lines
+    from unrolled.storage.atomic import atomic_write, check_target
+
+    if output is not None:
+        check_target(str(output))
     opened = _load(model, "generate")
-    for number in range(count):
-        sentence = draw(
-            opened,
-            context=context,
-            max_words=max_words,
-            temperature=temperature,
-            top_k=top_k,
-            seed=None if seed is None else seed + number,
-        )
-        print(sentence)
-        sys.stdout.flush()
+    with Stages() as stages:
+        blocks = generate_lines(
+            opened, sentences=sentences, tokens=shared.amount(tokens, "--tokens"), context=context,
+            max_words=max_words, temperature=temperature, top_k=top_k, seed=seed, threads=threads,
+            progress=stages.tokens_done,
+        )  # fmt: skip
+        if output is None:
+            for block in blocks:
+                sys.stdout.write(block.decode(errors="replace"))
+                sys.stdout.flush()
+            return
+        with atomic_write(output) as file:
+            for block in blocks:
+                file.write(block)

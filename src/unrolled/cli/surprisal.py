@@ -84,7 +84,7 @@ def surprisal(
     with Stages() as stages:
         found = surprisal_table(
             opened, table, options=options, unknown=unknown, eos=eos, entropy=entropy,
-            frequencies=frequencies, threads=threads, progress=stages.tokens_scored, **settings,
+            frequencies=frequencies, threads=threads, progress=stages.tokens_done, **settings,
         )  # fmt: skip
         rows = iter(found)
         first = next(rows, None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,8 @@ from unrolled.language_models.sentences import text_of, words_of
 from unrolled.text.vocabulary import EOS, UNK
 
 Array = np.ndarray[Any, Any]
+
+MAX_WORDS = 50  # of a sentence
 
 
 def predict(model: LanguageModel, context: str, count: int = 10) -> list[tuple[str, float]]:
@@ -28,7 +30,8 @@ def predict(model: LanguageModel, context: str, count: int = 10) -> list[tuple[s
     require_normalised(model, "predict")
     if count < 1:
         raise SettingError(f"count {count} must be at least 1")
-    state = state_after(model, words_of(context, model.text_options))
+    words = model.vocabulary.ids(words_of(context, model.text_options))
+    state = state_after(model, words.tolist())
     log_probs = model.checked(model.next_log_probs(state))
     best = np.argsort(-log_probs, kind="stable")[:count]
     best = best[log_probs[best] > -np.inf]
@@ -39,7 +42,7 @@ def generate(
     model: LanguageModel,
     *,
     context: str = "",
-    max_words: int = 50,
+    max_words: int = MAX_WORDS,
     temperature: float = 1.0,
     top_k: int | None = None,
     seed: int | None = None,
@@ -68,7 +71,7 @@ def draw_words(
     model: LanguageModel,
     words: Sequence[str],
     *,
-    max_words: int = 50,
+    max_words: int = MAX_WORDS,
     temperature: float = 1.0,
     top_k: int | None = None,
     seed: int | None = None,
@@ -79,17 +82,11 @@ def draw_words(
         words: of the sentence so far. The others as of `generate`, which lists the errors; they are
             raised here, before the first word is asked for.
     """
-    require_normalised(model, "generate")
-    if not 0 < temperature < math.inf:
-        raise SettingError(f"temperature {temperature} must be above 0 and finite")
-    if top_k is not None and top_k < 1:
-        raise SettingError(f"top_k {top_k} must be at least 1")
-    if seed is not None and seed < 0:
-        raise SettingError(f"seed is {seed}, allowed are 0 and more")
+    check_drawing(model, temperature, top_k, seed)
     random = np.random.default_rng(seed)
 
     def drawn() -> Iterator[tuple[str, float]]:
-        state = state_after(model, words)
+        state = state_after(model, model.vocabulary.ids(words).tolist())
         for _ in range(max_words):
             log_probs = model.checked(model.next_log_probs(state))
             word = draw(log_probs, temperature, top_k, random)
@@ -101,11 +98,24 @@ def draw_words(
     return drawn()
 
 
-def state_after(model: LanguageModel, words: Sequence[str]) -> State:
-    """The state after the first words of a sentence."""
+def check_drawing(
+    model: LanguageModel, temperature: float, top_k: int | None, seed: int | None
+) -> None:
+    """Raise what `generate` lists."""
+    require_normalised(model, "generate")
+    if not 0 < temperature < math.inf:
+        raise SettingError(f"temperature {temperature} must be above 0 and finite")
+    if top_k is not None and top_k < 1:
+        raise SettingError(f"top_k {top_k} must be at least 1")
+    if seed is not None and seed < 0:
+        raise SettingError(f"seed is {seed}, allowed are 0 and more")
+
+
+def state_after(model: LanguageModel, words: Iterable[int]) -> State:
+    """The state after the first words, as ids, of a sentence."""
     state = model.start()
-    for word in model.vocabulary.ids(words):
-        state = model.advance(state, int(word))
+    for word in words:
+        state = model.advance(state, word)
     return state
 
 

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 State = Any
 TextScorer = Callable[[Array], Array]
+Sampler = Callable[[range], tuple[Array, Array]]
 
 ROUNDING = 0.01  # sums of float32 may lift the logarithm of probability 1 this far above 0
 LOWEST = -1e6  # nats; a finite log-probability of one token below it is no model's
@@ -291,6 +292,26 @@ class LanguageModel(StoredModel):
 
     def unigram_log_probs(self) -> Array | None:
         """Log-probability of each word without context, (V,) float32; None where there is none."""
+        return None
+
+    def sampler(
+        self, start: Array, *, seed: int, most: int, expected: int = 0, threads: int = 1
+    ) -> Sampler | None:
+        """A function that draws the sentences with some numbers, without whole distributions.
+
+        Words are drawn until </s>, never <unk>. The function returns ids (N, S + most) int32, a row
+        a sentence, and how many of each row are used, (N,) int64, </s> not counted.
+
+        Args:
+            start: (S,) int32, the ids that each begins with, <s> first.
+            seed: sentence number i of a seed is always the same.
+            most: words that are drawn for a sentence at most.
+            expected: tokens that will be drawn; what a model prepares should pay for so many.
+            threads: that may be used for that.
+
+        Returns:
+            None if the model has no way to draw but from the distribution of each word.
+        """
         return None
 
     # -- sentences of text -----------------------------------------------------------------------

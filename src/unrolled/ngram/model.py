@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from unrolled.errors import FormatError, SettingError
 from unrolled.language_models.protocol import (
     ROUNDING,
     LanguageModel,
+    Sampler,
     TokenScores,
     require_normalised,
 )
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, Any]
 
+NGRAMS_A_TOKEN = 10_000  # whose tables are made in the time that a token takes without tables
 NEARLY_ZERO = -98.0  # log10; the quick way to score writes -99 for log 0
 
 _MODEL = "i8[] u8[] u8[] u4[] f4[] f4[] u1[] f4[][] f4[] u8[] f4[] i8"  # PackedTrie.query_arrays
@@ -240,6 +242,21 @@ class NgramModel(LanguageModel):
         if state.shape != (self.order,) or state.dtype != np.int64:
             raise SettingError(f"this is no state of a model of order {self.order}")
         return np.require(state, np.int64, ["C", "A"])
+
+    def sampler(
+        self, start: Array, *, seed: int, most: int, expected: int = 0, threads: int = 1
+    ) -> Sampler:
+        """As of every language model, by a kernel.
+
+        Raises:
+            FormatError: for a long text, some n-gram lacks its suffix: the file is damaged.
+        """
+        from unrolled.ngram.query.sampling import SamplingTables, sample
+
+        tables = SamplingTables.none()
+        if expected > self.trie.levels[-1] / NGRAMS_A_TOKEN:
+            tables = SamplingTables.of(self.trie, threads=threads)
+        return partial(sample, self.trie, tables, start, seed=seed, most=most)
 
     # -- scoring text ----------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from unrolled.ngram.trie.trie_kernels import field, find_child, spread
+from unrolled.ngram.trie.trie_kernels import field, find_child, guess_child, spread
 from unrolled.runtime.intrinsics import prefetch
 from unrolled.runtime.kernels import kernel
 
@@ -269,12 +269,19 @@ def find_children(
 
     NONE, 2^32 - 1, where the trie lacks the n-gram or its context, or where the word is -1.
     """
+    last = stop - 1
     for index in range(start, stop):
+        prefetch(first, np.int64(nodes[parents[min(index + 2 * AHEAD, last)]]))
+        near = min(index + AHEAD, last)
+        node = np.int64(nodes[parents[near]])
+        if node + 1 < first.size:
+            low: Any = np.int64(first[node])
+            high: Any = np.int64(first[node + 1])
+            prefetch(packed, guess_child(bits, low, high, spread(words[near], bits)) * bits >> 6)
         found[index] = np.uint32(0xFFFFFFFF)
         node = np.int64(nodes[parents[index]])
         if node + 1 < first.size and words[index] >= 0:
-            low: Any = np.int64(first[node])
-            high: Any = np.int64(first[node + 1])
+            low, high = np.int64(first[node]), np.int64(first[node + 1])
             child = find_child(packed, bits, low, high, spread(words[index], bits))
             if child >= 0:
                 found[index] = child
