@@ -60,9 +60,26 @@ def test_a_line_that_leaves_the_panel_is_cut_at_its_edge() -> None:
 def test_zero_and_nan_leave_a_gap() -> None:
     ys = [1.0, 0.1, 0.0, 0.1, math.nan, 1.0, 0.5]
     svg = line_chart([Panel([Line("a", range(7), ys)], X, Axis("y", log=True))], "T")
-    assert [len(node.findall("*")) for _, node in Drawn(svg).groups("line")] == [
-        3
-    ]  # title, 2 paths
+    node = Drawn(svg).groups("line")[0][1]
+    kinds = [path.attrib["fill"] for path in node[1:]]
+    assert kinds == ["none", COLOURS[0], "none"]  # two points, a lone one, two points
+
+
+def test_a_lone_point_and_an_empty_panel_can_be_seen() -> None:
+    lone = line_chart([Panel([Line("a", [1], [2])], X, Y)], "T")
+    assert len(Drawn(lone).groups("line")[0][1].findall("*")) == 2  # the title and a marker
+    zeros = line_chart([Panel([Line("a", [1, 2], [0, 0])], X, Axis("y", log=True))], "T")
+    assert "no finite number above 0" in [text.words for text in Drawn(zeros).texts]
+
+
+def test_every_mark_has_a_colour_of_its_own_without_a_style_sheet() -> None:
+    """Programs that know no style sheet draw what has no colour in black."""
+    lines = [Line(f"{n}", [0, 1], [n, n + 1], n, marker=n) for n in range(8)]
+    for node in Drawn(line_chart([Panel(lines, X, Y)], "T", key=lines[:2])).root.iter():
+        if node.tag.endswith("}path"):
+            assert node.attrib["fill"] == "none" or node.attrib["fill"].startswith("#")
+            assert node.attrib["fill"] != "none" or node.attrib["stroke"].startswith("#")
+        assert "var(" not in str(node.attrib)
 
 
 def test_lines_that_cover_each_other_show_in_turn() -> None:

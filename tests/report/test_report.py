@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+import re
 import sys
 from dataclasses import asdict, replace
 from html.parser import HTMLParser
 from itertools import pairwise
+from random import Random
 
 import numpy as np
 import pytest
@@ -116,27 +119,57 @@ def test_time_goes_on_along_the_learning_curves(result):
     assert len({look[1:] for look in looks}) == len(looks)
 
 
-def test_many_models_with_like_numbers_have_names_that_stand_apart(result):
-    random = np.random.default_rng(1)
-    rows = [
-        row(f"a model with a long name, number {number}", 100 + 20 * random.random(),
-            score_tokens_per_second=1e5 * (1 + random.random()), kind=kind)
-        for number, kind in enumerate(17 * ["net"])
+WORDS = (
+    "trigram",
+    "LSTM",
+    "a",
+    "Kneser-Ney",
+    "x" * 40,
+    "日本語モデル",
+    "with cache",
+    "<b>&",
+    "é" * 12,
+)
+
+
+def _any_row(random, number):
+    """A model of a long or a strange name, with numbers that may be missing, equal or infinite."""
+    name = " ".join(random.choices(WORDS, k=random.randint(1, 5))) + f" {number}"
+    curve = [
+        {
+            "epoch": epoch, "seconds": random.choice([0.0, 0.001, 100 * random.random(), 1e5]),
+            "train_perplexity": random.choice([None, math.inf, 1.0, 10 ** random.uniform(0, 6)]),
+            "valid_perplexity": random.choice([None, 50.0, 50.0, 10 ** random.uniform(0, 4)]),
+        }
+        for epoch in range(1, 1 + random.choice([0, 1, 1, 2, 5, 40]))
     ]  # fmt: skip
-    for width in (320, 420):
-        drawn = Drawn(plots.against_speed(rows, width))
-        boxes = [
-            text_box(text.x, text.y, text.words, text.anchor, text.size) for text in drawn.texts
-        ]
-        covered = [
-            (one, other)
-            for number, one in enumerate(boxes)
-            for other in boxes[:number]
-            if one.overlaps(other)
-        ]
-        assert covered == []
-        left, top, right, bottom = drawn.box
-        assert all(box.within(Box(left, top, right, bottom)) for box in boxes)
+    return row(
+        name, random.choice([None, math.inf, 100.0, 100.0, 1 + 100 * random.random()]),
+        curve=curve, kind=random.choice(["n-gram", "net", "mixture"]),
+        score_tokens_per_second=random.choice([0, 1e5, 10 ** random.uniform(0, 9)]),
+        file_bytes=random.choice([0, 10**6, 10**9, int(10 ** random.uniform(2, 10))]),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", [0, 1, 5, 10, 27, 38, 103, 120, 129])
+def test_texts_of_any_models_stand_apart_and_inside(seed):
+    random = Random(seed)
+    rows = [_any_row(random, number) for number in range(random.choice([1, 3, 8, 17, 30]))]
+    for width in (320, 420, 680):
+        for draw in (plots.against_speed, plots.against_size, plots.learning_curves):
+            svg = draw(rows, width)
+            if svg is None:
+                continue
+            assert not re.search(r"[ML ]-?(nan|inf)", svg)
+            drawn = Drawn(svg)
+            boxes = [text_box(t.x, t.y, t.words, t.anchor, t.size) for t in drawn.texts]
+            assert not [
+                (drawn.texts[number].words, drawn.texts[other].words)
+                for number, one in enumerate(boxes)
+                for other in range(number)
+                if one.overlaps(boxes[other])
+            ]
+            assert all(box.within(Box(*drawn.box)) for box in boxes)
 
 
 def test_what_has_nothing_to_show_is_left_out(result):

@@ -116,7 +116,10 @@ def line_chart(
         panels = _with_shared_limits(panels)
     right = _label_room(panels, width)
     heights = [max(panel.height, _labels_height(panel, right)) for panel in panels]
-    left = max(_tick_room(panel, height) for panel, height in zip(panels, heights, strict=True))
+    left = max(
+        tick_room(panel.y, _y_scale(panel, 0, height))
+        for panel, height in zip(panels, heights, strict=True)
+    )
     canvas = Canvas(width, 10_000)
     top = draw_key(canvas, key, width)
     for place, (panel, height) in enumerate(zip(panels, heights, strict=True)):
@@ -158,14 +161,15 @@ def _labels_height(panel: Panel, right: float) -> float:
     return sum(LINE * len(wrapped(line.name, right - 20)) for line in panel.lines if line.name) + 4
 
 
-def _tick_room(panel: Panel, height: float) -> float:
-    scale = _y_scale(panel, 0, height)
-    ticks = ticks_of(panel.y, scale, _tick_count(height))
-    return max((text_width(tick.text, SMALL) for tick in ticks), default=0) + 10
+def upright_ticks(axis: Axis, scale: Scale) -> list[Tick]:
+    """Ticks of a vertical axis, as many as its height has room for."""
+    return ticks_of(axis, scale, max(2, min(6, int((scale.begin - scale.end) / 32))))
 
 
-def _tick_count(height: float) -> int:
-    return max(2, min(6, int(height / 32)))
+def tick_room(axis: Axis, scale: Scale) -> float:
+    """What a vertical axis needs left of it for its ticks."""
+    texts = [tick.text for tick in upright_ticks(axis, scale)]
+    return max((text_width(text, SMALL) for text in texts), default=0) + 10
 
 
 def _y_scale(panel: Panel, top: float, height: float) -> Scale:
@@ -224,6 +228,9 @@ def _draw_panel(
         if line.name:
             end = pieces[-1][-1]
             labels.append(_Label(line, wrapped(line.name, canvas.width - right - 20), end))
+    if not any(drawn):
+        empty = "no finite number above 0" if panel.y.log else "no finite number"
+        canvas.text((left + right) / 2, top + height / 2 + 4, empty, anchor="middle")
     draw_labels(canvas, labels, right, top, top + height)
     below = top + height + 18
     if last and panel.x.label:
@@ -237,7 +244,7 @@ def draw_axes(
 ) -> None:
     """Grid lines with their numbers at the left, ticks with theirs below."""
     x, y = scales
-    for tick in ticks_of(axes[1], y, _tick_count(y.begin - y.end)):
+    for tick in upright_ticks(axes[1], y):
         place = y(tick.value)
         canvas.stroke(
             f"M{number(x.begin)} {number(place)}H{number(x.end)}", opacity=0.35, kind="grid"
@@ -298,11 +305,11 @@ def _draw_line(
                 path_of(points), line.paint, width=line.width, dash=dash, offset=offset,
                 opacity=line.opacity,
             )  # fmt: skip
-        if line.marker >= 0:
+        if line.marker >= 0 or len(piece) == 1:
             # Of many points a few are marked, other ones than those of the lines before.
             every = math.ceil(len(piece) / _MARKED)
-            points = piece[(order + line.marker) % every :: every]
-            canvas.marks(points, line.paint, MARKERS[line.marker % len(MARKERS)])
+            points = piece[(order + max(line.marker, 0)) % every :: every]
+            canvas.marks(points, line.paint, MARKERS[max(line.marker, 0) % len(MARKERS)])
     canvas.end()
 
 

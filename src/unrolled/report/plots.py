@@ -20,9 +20,8 @@ _HIGHEST = 4.0
 
 def against_speed(rows: Sequence[Row], width: float = WIDTH) -> str | None:
     """Test perplexity against tokens scored a second; None where there is nothing to draw."""
-    fast = [row for row in near_best(rows) if row.score_tokens_per_second > 0]
     return _trade_off(
-        fast, lambda row: row.score_tokens_per_second, "tokens scored a second", 1, width
+        near_best(rows), lambda row: row.score_tokens_per_second, "tokens scored a second", 1, width
     )
 
 
@@ -105,6 +104,7 @@ def _trade_off(
     rows: list[Row], x: Callable[[Row], float], label: str, sign: int, width: float
 ) -> str | None:
     """A scatter with names, and a line along the models that no other beats in both."""
+    rows = [row for row in rows if x(row) > 0]
     if not rows:
         return None
     digits = 1 if sign < 0 else 0

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from unrolled.report.canvas import MARKERS, Box, Canvas, Point, path_of, text_box, union
-from unrolled.report.line_chart import draw_axes
-from unrolled.report.scales import Axis, fitting_ticks, scale_of, ticks_of
+from unrolled.report.line_chart import draw_axes, tick_room
+from unrolled.report.scales import Axis, fitting_ticks, scale_of
 from unrolled.report.style import AXIS, COLOURS, LINE, SMALL, WIDTH, text_width, wrapped
 
 _HALF = 5.0  # half the side of the square that a point takes
 _BESIDE = 8  # of the candidates are right beside the point
-_COVERING = 1e4  # the cost of each thing that a name covers
+_COVERING, _STRIKING = 1e5, 1e4  # costs of what a name covers, and of a line through a name
 _LINE = 13.0  # from one line of a name to the next
 
 
@@ -59,7 +59,7 @@ def scatter_chart(
     canvas.text(0, top + 11, y_axis.label)
     top += LINE + 7
     y = scale_of(y_axis, [dot.y for dot in dots], top + height, top)
-    left = max(text_width(tick.text, SMALL) for tick in ticks_of(y_axis, y)) + 10
+    left = tick_room(y_axis, y)
     x = scale_of(x_axis, [dot.x for dot in dots], left, width - 12)
     draw_axes(canvas, axes, (x, y), fitting_ticks(x_axis, x, width))
     canvas.text((left + width - 12) / 2, top + height + 31, x_axis.label, anchor="middle")
@@ -132,7 +132,7 @@ def _places(
     for number in sorted(range(len(points)), key=lambda number: -crowd[number]):
         texts = wrapped(names[number], 0.42 * (area.right - area.left), SMALL)
         place = _place(texts, points[number], area, taken)
-        if place.cost >= _COVERING and not at_any_cost:
+        if place.cost >= _STRIKING and not at_any_cost:
             return None
         if place.leader:
             taken.lines.append(place.leader)
@@ -185,10 +185,11 @@ def _cost(
     covered += sum(box.crossed_by(*line) for box in boxes for line in taken.lines)
     if leader is None:
         return _COVERING * covered
-    covered += sum(name.crossed_by(*leader) for name in taken.names)
+    struck = sum(name.crossed_by(*leader) for name in taken.names)
     touched = sum(dot.crossed_by(*leader) for dot in taken.dots) - 1  # its own point
     crossed = sum(_cross(leader, line) for line in taken.lines)
-    return _COVERING * covered + 20 * touched + 8 * crossed + 0.1 * math.dist(*leader) + 1
+    worst = _COVERING * covered + _STRIKING * struck
+    return worst + 20 * touched + 8 * crossed + 0.1 * math.dist(*leader) + 1
 
 
 def _cross(one: tuple[Point, Point], other: tuple[Point, Point]) -> bool:
