@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 import socket
@@ -16,6 +17,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+import unrolled
 from server.conftest import TEXTS
 from server.hostile import post
 from server.running import Server, running
@@ -200,6 +202,27 @@ def test_several_processes_count_together_and_end_together(models: Path) -> None
         assert 'unrolled_requests_total{endpoint="/score",status="200"} 31' in metrics
         server.client.close()
         assert server.stop() == 0
+
+
+def test_processes_end_with_the_one_that_started_them(models: Path) -> None:
+    with running(models / "words.safetensors", "--workers", 2) as server:
+        assert server.json("/score", sentence="the cat")["tokens"] == 3
+        server.client.close()
+        server.process.kill()
+        _wait(lambda: not _connects(server))
+
+
+def test_the_application_runs_in_other_servers(models: Path) -> None:
+    asyncio.run(_ask_application(models))
+
+
+async def _ask_application(models: Path) -> None:
+    application = unrolled.app(models / "words.safetensors", cors="*")
+    transport = httpx.ASGITransport(application)
+    async with httpx.AsyncClient(transport=transport, base_url="http://a") as client:
+        answer = await client.post("/score", json={"sentence": "the cat"})
+        assert answer.json()["tokens"] == 3
+        assert (await client.get("/nothing")).status_code == 404
 
 
 def test_metrics_are_in_prometheus_format(server: Server) -> None:

@@ -37,7 +37,6 @@ from unrolled.server.work import sentence_sums
 from unrolled.text.alignment import owners_of_tokens, token_spans, words_by_space
 
 if TYPE_CHECKING:
-    from unrolled.tagging.model import Tagger
     from unrolled.tagging.scoring.results import Tagged
 
 Work = Iterator[Any]
@@ -262,7 +261,7 @@ def rank(served: ServedModel, asked: RankFields, limits: ServerSettings) -> Work
 
 def tag(served: ServedModel, asked: TagFields, limits: ServerSettings) -> Work:
     """Tags, spans, and how sure the tagger is of each."""
-    tagger = _tagger(served)
+    tagger = served.tagger("tag")
     given = [asked.sentence is not None, asked.sentences is not None, asked.words is not None]
     if sum(given) != 1:
         raise SettingError("the request needs one of sentence, sentences and words")
@@ -285,13 +284,6 @@ def tag(served: ServedModel, asked: TagFields, limits: ServerSettings) -> Work:
         yield {"model": served.name, **found[0]}
     else:
         yield {"model": served.name, "sentences": found}
-
-
-def _tagger(served: ServedModel) -> Tagger:
-    from unrolled.storage.loading import require_kind
-    from unrolled.tagging.model import Tagger
-
-    return require_kind(served.model, Tagger, "tag", where=served.name)
 
 
 def _tagged_record(text: Any, tagged: Tagged) -> dict[str, Any]:
@@ -425,7 +417,7 @@ def describe(served: ServedModel) -> dict[str, Any]:
         "loaded": served.loaded,
     }
     if served.is_tagger:
-        tagger = _tagger(served)
+        tagger = served.tagger("describe")
         return {**found, "words": len(tagger.lexicon), "tags": list(tagger.tags.names),
                 "can": ["tag"]}  # fmt: skip
     language = served.language_model("describe")

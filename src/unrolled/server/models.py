@@ -15,12 +15,15 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from unrolled.errors import SettingError, UnrolledError
 from unrolled.language_models.protocol import LanguageModel
 from unrolled.server.answers import RefusedError
 from unrolled.storage.loading import StoredModel, load, require_kind
+
+if TYPE_CHECKING:
+    from unrolled.tagging.model import Tagger
 
 log = logging.getLogger("unrolled.server")
 
@@ -65,6 +68,16 @@ class ServedModel:
             SettingError: it is a tagger.
         """
         return require_kind(self.model, LanguageModel, purpose, where=self.name)
+
+    def tagger(self, purpose: str) -> Tagger:
+        """The model, if it is a tagger.
+
+        Raises:
+            SettingError: it is a language model.
+        """
+        from unrolled.tagging.model import Tagger
+
+        return require_kind(self.model, Tagger, purpose, where=self.name)
 
 
 class ServedModels:
@@ -167,8 +180,13 @@ def _load(name: str, path: str) -> ServedModel:
     stamp = _stamp(path)
     model = load(path)
     served = ServedModel(name, path, model, stamp or (0, 0, 0))
-    if not served.is_tagger:
-        served.language_model("serving").scores([_WARM_UP, ""], threads=1)
+    if served.is_tagger:
+        served.tagger("serving").tag([_WARM_UP])
+        return served
+    language = served.language_model("serving")
+    language.scores([_WARM_UP, ""], threads=1)
+    if language.normalised:
+        language.next_log_probs(language.start())
     return served
 
 

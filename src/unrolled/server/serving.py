@@ -29,6 +29,8 @@ from unrolled.settings import configure
 log = logging.getLogger("unrolled.server")
 
 _BACKLOG = 2048
+# The thread that scores waits for the interpreter so long, as the one that reads is always busy.
+_SWITCH_SECONDS = 0.001
 _IDLE_SECONDS = 30  # that a connection without requests stays open
 
 
@@ -112,6 +114,7 @@ class _Server(uvicorn.Server):
 
 def _run(made: Application, settings: ServerSettings, bound: socket.socket) -> None:
     """Serve in this process."""
+    sys.setswitchinterval(_SWITCH_SECONDS)
     logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(message)s", level=logging.INFO)
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     config = uvicorn.Config(
@@ -192,6 +195,7 @@ def _work(
     """One of several processes."""
     from unrolled.errors import UnrolledError
 
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         opened = ServedModels(paths)
     except UnrolledError as error:
@@ -200,3 +204,13 @@ def _work(
     if row == 0:
         announce(bound, opened)
     _run(Application(opened, settings, metrics, row), settings, bound)
+
+
+def _end_with_parent() -> None:
+    """End this process as SIGTERM does when the one that started it is killed."""
+    from multiprocessing import parent_process
+
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)

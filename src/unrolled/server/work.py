@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from unrolled.errors import UnrolledError
 from unrolled.language_models.protocol import LanguageModel
 from unrolled.server.answers import RefusedError
 from unrolled.server.models import ServedModel
@@ -156,9 +157,14 @@ class SentenceBatches:
         error = done.exception()
         if error is None:
             results = done.result()
-            self.scored(len(batch), sum(result[1] for result in results))
+            tokens = sum(0 if isinstance(one, Exception) else one[1] for one in results)
+            self.scored(len(batch), tokens)
             for (_, future), result in zip(batch, results, strict=True):
-                if not future.done():
+                if future.done():
+                    continue
+                if isinstance(result, Exception):
+                    future.set_exception(result)
+                else:
                     future.set_result(result)
         else:
             for _, future in batch:
@@ -183,8 +189,16 @@ def _take(waiting: list[Any]) -> list[Any]:
     return batch
 
 
-def _scores(model: LanguageModel, sentences: list[str], threads: int) -> list[SentenceScore]:
-    scores = model.token_scores(sentences, threads=threads)
+def _scores(
+    model: LanguageModel, sentences: list[str], threads: int
+) -> list[SentenceScore | Exception]:
+    """The score of each sentence, or why it has none."""
+    try:
+        scores = model.token_scores(sentences, threads=threads)
+    except UnrolledError as error:
+        if len(sentences) == 1:
+            return [error]
+        return [_scores(model, [sentence], threads)[0] for sentence in sentences]
     return list(zip(*sentence_sums(scores), strict=True))
 
 
