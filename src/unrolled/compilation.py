@@ -235,7 +235,7 @@ def _annotate(_folder: Path) -> None:
     from unrolled.documents.json_rows import RowFormat
 
     form = RowFormat("text", ["oov"], [True])
-    rows = form.parse(b'{"text": "a"}\n', "a.jsonl", 1)
+    rows = form.parse(b'{"text": "a"}\n', 1, str)
     form.write(rows, np.array([True]), np.zeros((1, 1)), np.array([[0, 1]]), np.array([-1]))
 
 

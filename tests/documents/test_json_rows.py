@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from unrolled.documents.json_rows import RowFormat
+from unrolled.documents.json_rows import JsonRows, RowFormat
 from unrolled.documents.row_layout import BLANK, BROKEN, DEPTH, OK, STATUS
 from unrolled.errors import SettingError
 
@@ -30,8 +30,12 @@ ROWS = [
 ]
 
 
+def parse(data: bytes, first_line: int = 1, form: RowFormat = FORM) -> JsonRows:
+    return form.parse(data, data.count(b"\n") + 1, lambda line: f"in.jsonl:{first_line + line}")
+
+
 def added(data: bytes, ppl: float, n: float, form: RowFormat = FORM) -> bytes:
-    rows = form.parse(data, "in.jsonl", 1)
+    rows = parse(data, 1, form)
     count = len(rows.documents)
     values, places = np.array([[ppl] * count, [n] * count]), np.arange(count)
     bounds = np.stack([places, places + 1], 1)
@@ -45,7 +49,7 @@ def test_rows_of_python_and_their_texts(record, text, ascii_only, separators):
     row = json.dumps(record, ensure_ascii=ascii_only, separators=separators)
     data = row.encode(errors="replace")
     text = json.loads(data)["text"]
-    rows = FORM.parse(data + b"\n", "in.jsonl", 1)
+    rows = parse(data + b"\n")
     if not isinstance(text, str):
         assert rows.table[0, STATUS] == BROKEN and rows.text == b""
         return
@@ -67,7 +71,7 @@ def test_what_python_refuses_is_broken(piece, edits, row):
     for place, letter in edits:
         row = row[:place] + letter + row[place + 1 :]
     for each in (row, piece, f'{{"text": "x", "y":{piece}}}', f'{{"text": {piece}}}'):
-        rows = FORM.parse(each.encode(), "in.jsonl", 1)
+        rows = parse(each.encode())
         if not each.strip(" \t\r"):
             assert (rows.table[:, STATUS] == BLANK).all()
             continue
@@ -96,7 +100,7 @@ def test_what_python_refuses_is_broken(piece, edits, row):
 )
 def test_what_is_wrong_with_a_row(row, problem):
     data = b'{"text": "a"}\n\n' + row + b'\n{"text": "b"}'
-    rows = FORM.parse(data, "in.jsonl", 1)
+    rows = parse(data)
     assert rows.broken("text") == [(2, problem, row)]
     assert rows.text == b"a\nb\n"
     assert added(data, 1, 2).count(b"\n") == 2
@@ -104,8 +108,8 @@ def test_what_is_wrong_with_a_row(row, problem):
 
 def test_the_last_of_fields_that_come_twice_counts_and_names_may_be_escaped():
     data = b'{"text": "long text", "te\\u0078t": "a"}'
-    assert FORM.parse(data, "in.jsonl", 1).text == b"a\n"
-    assert FORM.parse(b'{"text": "a", "text": 1}', "in.jsonl", 1).text == b""
+    assert parse(data).text == b"a\n"
+    assert parse(b'{"text": "a", "text": 1}').text == b""
 
 
 @given(st.floats())
@@ -131,7 +135,7 @@ def test_integers_are_integers(number):
 def test_fields_that_exist_are_refused_or_replaced():
     data = b'{"text": "a"}\n{"ppl" :1,"x": 1e5, "text":"b" , "oov": [2], "oov": {}}\n'
     with pytest.raises(SettingError) as error:
-        FORM.parse(data, "in.jsonl", 11)
+        parse(data, 11)
     assert str(error.value) == (
         "in.jsonl:12: the row has the field 'ppl' already. Replace such fields with --overwrite, "
         "or name the new ones with --names."
@@ -140,8 +144,8 @@ def test_fields_that_exist_are_refused_or_replaced():
     assert added(data, 1.5, 2, form) == (
         b'{"text": "a", "ppl": 1.5, "oov": 2}\n{"x": 1e5, "text":"b", "ppl": 1.5, "oov": 2}\n'
     )
-    with pytest.raises(SettingError, match="x:1: the row has the field 'oov' already"):
-        FORM.parse(b'{"\\u006fov": 1, "text": ""}', "x", 1)
+    with pytest.raises(SettingError, match="in.jsonl:1: the row has the field 'oov' already"):
+        parse(b'{"\\u006fov": 1, "text": ""}')
 
 
 def test_the_kernels_stay_within_their_arrays():

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,7 @@ class JsonRows:
     table: Array
     text: bytes
 
-    @property
+    @cached_property
     def documents(self) -> Array:
         """(D, FIELDS): the rows of the table that are documents."""
         found: Array = self.table[self.table[:, STATUS] == OK]
@@ -102,35 +103,34 @@ class RowFormat:
         self._names, self._ends = _bytes_of(self.names)
         self._labels, self._label_ends = _bytes_of(labels)
 
-    def parse(self, data: bytes, place: str, first_line: int) -> JsonRows:
+    def parse(self, data: bytes, lines: int, place: Callable[[int], str]) -> JsonRows:
         """The rows in whole lines of JSONL.
 
         Args:
-            place: the name of the source, for an error. first_line: the number of the first line.
+            lines: at least as many as there are. place: names a line, from 0, for an error.
 
         Raises:
             SettingError: a row has one of the new fields, and is not to be overwritten.
         """
-        rows = self._scan(data)
+        rows = self._scan(data, lines)
         existing = np.flatnonzero(rows.table[:, STATUS] == EXISTS)
         if existing.size == 0:
             return rows
-        lines = data.split(b"\n")
+        each = data.split(b"\n")
         if not self.overwrite:
-            found = json.loads(lines[existing[0]])
+            found = json.loads(each[existing[0]])
             name = next(name for name in self.names if name in found)
             raise SettingError(
                 f"the row has the field {name!r} already",
-                where=f"{place}:{first_line + int(existing[0])}",
+                where=place(int(existing[0])),
                 hint="Replace such fields with --overwrite, or name the new ones with --names",
             )
         for number in existing.tolist():
-            lines[number] = _without(lines[number], set(self.names))
-        return self._scan(b"\n".join(lines))
+            each[number] = _without(each[number], set(self.names))
+        return self._scan(b"\n".join(each), lines)
 
-    def _scan(self, data: bytes) -> JsonRows:
+    def _scan(self, data: bytes, lines: int) -> JsonRows:
         block = readonly(np.frombuffer(_without_invalid(data), np.uint8))
-        lines = data.count(b"\n") + 1
         text = np.empty(block.size + lines + 8, np.uint8)
         table = np.empty((lines, FIELDS), np.int64)
         stack = np.empty(DEPTH, np.uint8)

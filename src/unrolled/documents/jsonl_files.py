@@ -23,12 +23,13 @@ class Batch:
     """Whole lines of a source.
 
     Attributes:
-        data: the lines. line: the number of lines before them. end: bytes of the source,
-            uncompressed, up to their end.
+        data: the lines. line: the number of lines before them. lines: at most so many are here.
+        end: bytes of the source, uncompressed, up to their end.
     """
 
     data: bytes
     line: int
+    lines: int
     end: int
 
 
@@ -84,7 +85,9 @@ class JsonlFile:
 
     def read(self, batch: Batch) -> JsonRows:
         """The rows of a batch, and their texts."""
-        return self._format.parse(batch.data, self._shown, batch.line + 1)
+        return self._format.parse(
+            batch.data, batch.lines, lambda line: self.place(batch.line + line)
+        )
 
     def broken(self, rows: JsonRows) -> list[tuple[int, str, bytes]]:
         """Of each broken row its line in the batch, what is wrong, and what goes to their file."""
@@ -110,22 +113,25 @@ def _batches(blocks: Iterable[Block], lines_before: int) -> Iterator[Batch]:
     """Lines of blocks, cut so that it only depends on where the first batch begins."""
     waiting, line, end = b"", lines_before, 0
     for block in blocks:
-        data, start = waiting + block.data, 0
-        end = block.offset + len(block.data)
-        while len(data) - start >= BATCH_BYTES:
-            stop = data.find(b"\n", start + BATCH_BYTES - 1) + 1
+        start = 0
+        while True:
+            # To the first newline that makes the batch large enough.
+            missing = BATCH_BYTES - len(waiting)
+            stop = block.data.find(b"\n", start + missing - 1) + 1
             if stop == 0:
                 break
-            batch = Batch(data[start:stop], line, end - (len(data) - stop))
+            data, waiting = waiting + block.data[start:stop], b""
+            batch = Batch(data, line, data.count(b"\n"), block.offset + stop)
             yield batch
-            start, line = stop, line + batch.data.count(b"\n")
-        waiting = data[start:]
+            start, line = stop, line + batch.lines
+        waiting += block.data[start:]
+        end = block.offset + len(block.data)
     if waiting:
-        yield Batch(waiting, line, end)
+        yield Batch(waiting, line, waiting.count(b"\n") + 1, end)
 
 
 def _packer(output: str) -> Callable[[bytes], bytes]:
-    """How a batch is compressed: as a frame, or member, of its own."""
+    """How a batch is compressed: as a frame, or member, of its own, at the quickest level."""
     suffix = Path(output).suffix.lower()
     if suffix == ".gz":
         return lambda data: gzip.compress(data, 1, mtime=0)
@@ -134,7 +140,7 @@ def _packer(output: str) -> Callable[[bytes], bytes]:
             import zstandard
         except ImportError:
             raise MissingExtraError("text", "zstandard") from None
-        return lambda data: bytes(zstandard.ZstdCompressor().compress(data))
+        return lambda data: bytes(zstandard.ZstdCompressor(level=1).compress(data))
     if suffix in _UNPACKABLE:
         raise SettingError(
             f"files that end in {suffix} are not written", where=output, hint="Use .zst or .gz"

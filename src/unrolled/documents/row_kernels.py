@@ -24,7 +24,7 @@ from unrolled.documents.row_layout import (
     STATUS,
     STOP,
 )
-from unrolled.runtime.intrinsics import eight_bytes
+from unrolled.runtime.intrinsics import eight_bytes, put_eight_bytes
 from unrolled.runtime.kernels import cached_kernel, inlined, no_refcount
 from unrolled.text.encoding_kernels import window
 
@@ -136,11 +136,12 @@ def _copy_string(data: Any, at: Any, stop: Any, out: Any, written: Any) -> Any:
     The end is that after the closing quote, or -1 where the string is broken.
     """
     while at < stop:
-        if at + 8 <= stop and _plain(eight_bytes(data, at)):
-            for place in range(8):
-                out[written + place] = data[at + place]
-            at, written = at + 8, written + 8
-            continue
+        if at + 8 <= stop:
+            bits = eight_bytes(data, at)
+            if _plain(bits):
+                put_eight_bytes(out, written, bits)
+                at, written = at + 8, written + 8
+                continue
         byte = data[at]
         if byte == _QUOTE:
             return at + 1, written
@@ -457,9 +458,13 @@ def _put_number(number: Any, integer: Any, out: Any, at: Any) -> Any:
 @no_refcount
 def _put_bytes(data: Any, start: Any, stop: Any, out: Any, at: Any) -> Any:
     """Copy ``data[start:stop]``; where the copy ends."""
-    for place in range(stop - start):
-        out[at + place] = data[start + place]
-    return at + stop - start
+    while start + 8 <= stop:
+        put_eight_bytes(out, at, eight_bytes(data, start))
+        start, at = start + 8, at + 8
+    for place in range(start, stop):
+        out[at] = data[place]
+        at += 1
+    return at
 
 
 @cached_kernel

@@ -31,6 +31,18 @@ def eight_bytes(_context: Any, array: Any, index: Any) -> Any:
 
 
 @intrinsic  # type: ignore[untyped-decorator]
+def put_eight_bytes(_context: Any, array: Any, index: Any, _bits: Any) -> Any:
+    """``array[index : index + 8]`` of a uint8 array becomes a little-endian uint64, likewise."""
+
+    def build(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        address = _address(target, builder, signature.args[0], *arguments[:2])
+        builder.store(arguments[2], builder.bitcast(address, ir.IntType(64).as_pointer()), align=1)
+        return target.get_dummy_value()
+
+    return types.void(array, types.int64, types.uint64), build
+
+
+@intrinsic  # type: ignore[untyped-decorator]
 def trailing_zeros(_context: Any, _bits: Any) -> Any:
     """Zeros below the lowest one of a uint64; 64 for zero."""
 
