@@ -67,6 +67,7 @@ def annotate(
             help="Where broken rows go; by default OUTPUT.rejected.tsv, or OUTPUT.rejected.parquet."
         ),
     ] = None,
+    unknown: shared.UnknownWord = "class",
     tokens: shared.InputTokens = None,
     lower: shared.InputLower = None,
     threads: shared.Threads = 2,
@@ -104,6 +105,7 @@ def annotate(
         shares=shared.numbers(shares, float, "--shares") or None,
         cutoffs=cutoffs,
         overwrite=overwrite,
+        unknown=unknown,
         options=_text_options(tokens, lower),
     )
     target: Any = sys.stdout.buffer if output == "-" else output

@@ -7,7 +7,7 @@ import math
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from itertools import islice
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -30,16 +30,32 @@ def _load(path: str, purpose: str) -> LanguageModel:
     return load_as(path, LanguageModel, purpose)
 
 
-def _lines(sources: str | list[str], options: TextOptions) -> Iterator[str]:
-    """Lines as they stand, read like the model's input but not yet split into tokens."""
-    from unrolled.text.tokens import iter_sentences
+def _batches(
+    sources: str | list[str], options: TextOptions, size: int = 10_000
+) -> Iterator[list[str]]:
+    """Lines as they stand, read like the model's input but not yet split into tokens.
 
-    return iter_sentences(sources, replace(options, tokens="word", lower=False))
+    A batch of a pipe has the lines that have come, so that each can be answered at once.
+    """
+    from unrolled.text.tokens import line_batches
+
+    return line_batches(sources, replace(options, tokens="word", lower=False), size)
+
+
+def _print_batches(batches: Iterable[Iterable[str]]) -> None:
+    """Print lines, those of each batch at once."""
+    for lines in batches:
+        for line in lines:
+            print(line)
+        sys.stdout.flush()
 
 
 def evaluate(
     model: shared.ModelPath,
     texts: shared.Texts,
+    by: Annotated[
+        str, typer.Option(help="text: one perplexity; line: one for each line, by itself.")
+    ] = "text",
     unknown: shared.UnknownWord = "class",
     json_: Annotated[bool, typer.Option("--json", help="Print all sums as JSON.")] = False,
     dynamic: Annotated[
@@ -83,6 +99,8 @@ def evaluate(
 
         unrolled evaluate news.safetensors test.txt
 
+        unrolled evaluate news.safetensors - --by line
+
         unrolled evaluate lstm.safetensors test.txt --dynamic
 
         unrolled evaluate lstm.safetensors test.txt --cache 500
@@ -95,8 +113,11 @@ def evaluate(
     from unrolled.language_models.protocol import LanguageModel
     from unrolled.storage.loading import load, require_kind
 
+    shared.check_choice("--by", by, ("text", "line"))
     if dynamic and cache:
         raise SettingError("--dynamic and --cache cannot be had together", hint="Name one of them")
+    if by == "line" and (dynamic or cache):
+        raise SettingError("--by line scores each line by itself, without --dynamic and --cache")
     with Stages() as stages:
         opened = load(model)
         if opened.kind == "tagger":
@@ -115,6 +136,10 @@ def evaluate(
                 "--confusion and --errors are for taggers, and this is a language model"
             )
         measured = require_kind(opened, LanguageModel, "evaluate", where=model)
+        if by == "line":
+            options = shared.input_options(measured, tokens, lower, field)
+            _print_batches(_line_rows(measured, texts, options, unknown, json_))
+            return
         if dynamic:
             from unrolled.neural.dynamic import DynamicModel
 
@@ -134,6 +159,30 @@ def evaluate(
             progress=stages.tokens_done,
         )
     typer.echo(json.dumps(result.as_dict(), allow_nan=False) if json_ else result.line())
+
+
+def _line_rows(
+    model: LanguageModel, texts: list[str], options: TextOptions, unknown: str, as_json: bool
+) -> Iterator[Iterable[str]]:
+    """Perplexity, log-probability, tokens and OOVs of each line, and the line."""
+    import numpy as np
+
+    from unrolled.documents.scores import FIELDS, DocumentScorer
+
+    changed = {"tokens": options.tokens, "lower": options.lower}
+    scorer = DocumentScorer(
+        {"": model}, options={**changed, "sentencepiece": options.sentencepiece}, unknown=unknown
+    )
+    if not as_json:
+        yield ["\t".join([*FIELDS, "sentence"])]
+    for batch in _batches(texts, options):
+        data = "".join(f"{line}\n" for line in batch).encode(errors="replace")
+        found = scorer.score(data, np.ones(len(batch), np.int64)).values.T.tolist()
+        rows = (
+            {**dict(zip(FIELDS, (a, b, int(c), int(d)), strict=True)), "sentence": line}
+            for line, (a, b, c, d) in zip(batch, found, strict=True)
+        )
+        yield (_json(row, *FIELDS[:2]) if as_json else _tsv(row) for row in rows)
 
 
 def score(
@@ -175,50 +224,64 @@ def score(
     opened = _load(model, "score")
     options = shared.input_options(opened, tokens, lower, field)
     given: dict[str, Any] = {"options": options, "threads": threads, "unknown": unknown}
-    lines = _lines(texts or "-", options)
     if by == "word":
-        rows = _word_rows(opened, lines, unit, totals, given)
+        batches = _batches(texts or "-", options, 1000)
+        rows = _word_rows(opened, batches, unit, totals, given)
+        columns = ["sentence", "word", unit, "oov", "order"]
     else:
-        rows = _sentence_rows(opened, lines, unit, given)
-    columns = ["sentence", "word", unit, "oov", "order"] if by == "word" else [unit, "sentence"]
+        rows = _sentence_rows(opened, _batches(texts or "-", options), unit, given)
+        columns = [unit, "sentence"]
     if format == "tsv":
-        print("\t".join(columns))
-    for row in rows:
-        print(_tsv(row) if format == "tsv" else _json(row, unit))
+        _print_batches([["\t".join(columns)]])
+    _print_batches(
+        (_tsv(row) if format == "tsv" else _json(row, unit) for row in some) for some in rows
+    )
 
 
 def _sentence_rows(
-    model: LanguageModel, lines: Iterator[str], unit: str, given: dict[str, Any]
-) -> Iterator[dict[str, Any]]:
+    model: LanguageModel, batches: Iterable[list[str]], unit: str, given: dict[str, Any]
+) -> Iterator[list[dict[str, Any]]]:
     from unrolled.language_models.scoring import score_sentences
 
-    while batch := list(islice(lines, 10_000)):
+    for batch in batches:
         values = score_sentences(model, batch, **given) * _UNITS[unit]
-        for line, value in zip(batch, values.tolist(), strict=True):
-            yield {unit: value, "sentence": line}
+        pairs = zip(batch, values.tolist(), strict=True)
+        yield [{unit: value, "sentence": line} for line, value in pairs]
 
 
 def _word_rows(
-    model: LanguageModel, lines: Iterable[str], unit: str, totals: bool, given: dict[str, Any]
-) -> Iterator[dict[str, Any]]:
-    """A row a token; with totals, one after each sentence and one after all."""
+    model: LanguageModel,
+    batches: Iterable[list[str]],
+    unit: str,
+    totals: bool,
+    given: dict[str, Any],
+) -> Iterator[Iterable[dict[str, Any]]]:
+    """Rows of each batch, a row a token; with totals, one after each sentence and one after all."""
     from unrolled.language_models.scoring import surprisals
 
-    scale, every, sentence = _UNITS[unit], [0.0, 0], [0.0, 0]
-    for token in surprisals(model, lines, **given):
-        number = token.sentence + 1
-        skipped = token.oov and given["unknown"] == "skip"
-        value = None if skipped else token.log_prob * scale
-        row = {"sentence": number, "word": token.word, unit: value}
-        yield {**row, "oov": int(token.oov), "order": token.length}
-        for total in (every, sentence):
-            total[0] += token.log_prob * scale
-            total[1] += token.oov
-        if totals and token.last:
-            yield {"sentence": number, "word": "[sentence]", unit: sentence[0], "oov": sentence[1]}
-            sentence = [0.0, 0]
+    scale, every, before = _UNITS[unit], [0.0, 0], 0
+
+    def rows(batch: list[str]) -> Iterator[dict[str, Any]]:
+        sentence = [0.0, 0]
+        for token in surprisals(model, batch, **given):
+            number = before + token.sentence + 1
+            skipped = token.oov and given["unknown"] == "skip"
+            value = None if skipped else token.log_prob * scale
+            row = {"sentence": number, "word": token.word, unit: value}
+            yield {**row, "oov": int(token.oov), "order": token.length}
+            for total in (every, sentence):
+                total[0] += token.log_prob * scale
+                total[1] += token.oov
+            if totals and token.last:
+                words = {"sentence": number, "word": "[sentence]"}
+                yield {**words, unit: sentence[0], "oov": sentence[1]}
+                sentence = [0.0, 0]
+
+    for batch in batches:
+        yield rows(batch)
+        before += len(batch)
     if totals:
-        yield {"sentence": "", "word": "[total]", unit: every[0], "oov": every[1]}
+        yield [{"sentence": "", "word": "[total]", unit: every[0], "oov": every[1]}]
 
 
 def _tsv(row: dict[str, Any]) -> str:
@@ -226,11 +289,12 @@ def _tsv(row: dict[str, Any]) -> str:
     return "\t".join("" if cell is None else str(cell) for cell in cells)
 
 
-def _json(row: dict[str, Any], unit: str) -> str:
-    """A row as JSON, which knows no infinity."""
+def _json(row: dict[str, Any], *numbers: str) -> str:
+    """A row as JSON, which knows no infinity; these fields may be infinite."""
     row = {name: value for name, value in row.items() if value is not None}
-    if math.isinf(row.get(unit, 0)):
-        row |= {unit: None, "infinite": True}
+    infinite = [name for name in numbers if math.isinf(row.get(name, 0))]
+    if infinite:
+        row |= {**dict.fromkeys(infinite), "infinite": True}
     return json.dumps(row, ensure_ascii=False, allow_nan=False)
 
 
@@ -253,7 +317,7 @@ def rank(
 
     opened = _load(model, "rank")
     options = shared.input_options(opened, tokens, lower)
-    given = sentences or list(_lines("-", options))
+    given = sentences or list(chain.from_iterable(_batches("-", options)))
     print("log10\tsentence")
     for log_prob, sentence in order(opened, given, options=options):
         print(f"{log_prob * _UNITS['log10']:.4f}\t{sentence}")
@@ -278,12 +342,13 @@ def predict(
     from unrolled.language_models.generation import predict as likeliest
 
     opened = _load(model, "predict")
-    contexts = _lines("-", opened.text_options) if context == "-" else [context]
-    print("line\tprobability\tword" if context == "-" else "probability\tword")
-    for number, words in enumerate(contexts, 1):
+    batches = _batches("-", opened.text_options) if context == "-" else [[context]]
+    _print_batches([["line\tprobability\tword" if context == "-" else "probability\tword"]])
+    for number, words in enumerate(chain.from_iterable(batches), 1):
         line = f"{number}\t" if context == "-" else ""
         for word, probability in likeliest(opened, words, count):
             print(f"{line}{probability:.6f}\t{word}")
+        sys.stdout.flush()
 
 
 def generate(

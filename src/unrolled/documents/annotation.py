@@ -21,6 +21,7 @@ from unrolled.documents.conditions import Condition
 from unrolled.documents.scores import DocumentScorer, Scores, named_models
 from unrolled.errors import SettingError
 from unrolled.language_models.protocol import LanguageModel
+from unrolled.language_models.unknown_words import Unknown
 
 Array = np.ndarray[Any, Any]
 
@@ -41,6 +42,7 @@ class Annotation:
         shares: of documents below each cut-off; by default all buckets get as many.
         cutoffs: a file of cut-offs, see `read_cutoffs`; without one a first pass finds them.
         overwrite: replace fields that rows have already.
+        unknown: what an unknown word costs, see `unknown_words`.
         options: how to split texts into tokens where a model's own way is not wanted, by the names
             of `TextOptions`.
     """
@@ -53,6 +55,7 @@ class Annotation:
     shares: tuple[float, ...] | None = None
     cutoffs: str | None = None
     overwrite: bool = False
+    unknown: Unknown = "class"
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -97,6 +100,7 @@ class Annotator:
             named_models(models, annotation.names),
             by=annotation.by,
             options=annotation.options,
+            unknown=annotation.unknown,
             threads=threads,
         )
         new = [*self.names, *([FIELD] if annotation.buckets else [])]

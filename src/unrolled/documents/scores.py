@@ -17,6 +17,7 @@ import numpy as np
 
 from unrolled.errors import SettingError
 from unrolled.language_models.protocol import LanguageModel, require_normalised
+from unrolled.language_models.unknown_words import Unknown, UnknownWords, unknown_words
 from unrolled.text.tokens import tokenise
 from unrolled.text.vocabulary import BOS, UNK
 
@@ -58,6 +59,7 @@ class DocumentScorer:
         by: what is scored: the document, each paragraph (line), or the paragraph of the highest
             perplexity, for each model its own; empty ones cannot be the worst.
         options: how to split texts into tokens; by default as each model's training text.
+        unknown: what an unknown word costs, see `unknown_words`.
         threads: that a model may use which computes with several.
 
     Raises:
@@ -70,6 +72,7 @@ class DocumentScorer:
         *,
         by: str = "document",
         options: Mapping[str, Any] | None = None,
+        unknown: Unknown = "class",
         threads: int = 2,
     ) -> None:
         if by not in BY:
@@ -77,7 +80,10 @@ class DocumentScorer:
         self.by, self._threads = by, threads
         for model in models.values():
             require_normalised(model, "perplexity")
-        self._models = [(model, _options(model, options or {})) for model in models.values()]
+        self._models = [
+            _Scored(model, _options(model, options or {}), unknown_words(unknown, model))
+            for model in models.values()
+        ]
         self.names = [f"{field}_{name}" if name else field for name in models for field in FIELDS]
         self.integers = list(INTEGERS) * len(models)
 
@@ -86,7 +92,7 @@ class DocumentScorer:
         """Limit the threads of the models, and yield how many batches to score at once."""
         with contextlib.ExitStack() as limits:
             yield min(
-                limits.enter_context(model.use_threads(self._threads)) for model, _ in self._models
+                limits.enter_context(one.model.use_threads(self._threads)) for one in self._models
             )
 
     def score(self, text: bytes, lines: Array) -> Scores:
@@ -99,16 +105,52 @@ class DocumentScorer:
         every = int(lines.sum())
         ends = np.cumsum(lines)
         starts = ends - lines
-        found = [_line_scores(model, text, every, options) for model, options in self._models]
+        found = [(one, one.line_sums(text, every)) for one in self._models]
         if self.by == "worst":
-            documents = np.concatenate([_worst(sums, starts, lines) for sums in found])
+            paragraphs = [_worst(one.fields(sums), starts, lines) for one, sums in found]
+            documents = np.concatenate(paragraphs)
         else:
-            documents = np.concatenate([_fields(_sums(sums, starts)) for sums in found])
+            documents = np.concatenate([one.fields(_sums(sums, starts)) for one, sums in found])
         if self.by == "paragraph":
-            values = np.concatenate([_fields(sums) for sums in found])
+            values = np.concatenate([one.fields(sums) for one, sums in found])
             return Scores(documents, values, np.stack([starts, ends], 1))
         places = np.arange(lines.size + 1)
         return Scores(documents, documents, np.stack([places[:-1], places[1:]], 1))
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """A model, how it reads text, and what an unknown word costs."""
+
+    model: LanguageModel
+    options: TextOptions
+    unknown: UnknownWords
+
+    def line_sums(self, text: bytes, lines: int) -> Array:
+        """(3, L) log-probability, tokens and OOVs of each line."""
+        if lines == 0:
+            return np.zeros((3, 0))
+        data = tokenise(text, self.options)
+        if self.options.specials != "skip" and b"s>" in data:
+            data = _MARK.sub(b"<unk>", data)
+        specials = "skip" if self.options.specials == "skip" else "unknown"
+        ids = self.model.vocabulary.encode_block(data, specials=specials).ids
+        oov = ids == UNK
+        log_probs = self.unknown.log_probs(self.model.checked(self.model.log_probs(ids)), oov)
+        starts = np.flatnonzero(ids == BOS)
+        sums = np.empty((3, lines))
+        sums[0] = np.add.reduceat(log_probs, starts, dtype=np.float64)
+        sums[1] = np.diff(starts, append=ids.size) - 1
+        sums[2] = np.add.reduceat(oov, starts, dtype=np.int64)
+        return sums
+
+    def fields(self, sums: Array) -> Array:
+        """(4, N) fields of sums (3, N), rounded so that all ways of writing them give the same."""
+        tokens = sums[1] - sums[2] if self.unknown.skipped else sums[1]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            nats = np.where(tokens > 0, -sums[0] / tokens, np.inf)
+        perplexity = np.where(nats < np.inf, np.exp(np.minimum(nats, _MOST_NATS)), np.inf)
+        return np.vstack([np.round(perplexity, DECIMALS), np.round(sums[0], DECIMALS), sums[1:]])
 
 
 def named_models(
@@ -149,24 +191,6 @@ def _options(model: LanguageModel, changed: Mapping[str, Any]) -> TextOptions:
     return replace(model.text_options, **changed, invalid="replace")
 
 
-def _line_scores(model: LanguageModel, text: bytes, lines: int, options: TextOptions) -> Array:
-    """(3, L) log-probability, tokens and OOVs of each line."""
-    if lines == 0:
-        return np.zeros((3, 0))
-    data = tokenise(text, options)
-    if options.specials != "skip" and b"s>" in data:
-        data = _MARK.sub(b"<unk>", data)
-    specials = "skip" if options.specials == "skip" else "unknown"
-    ids = model.vocabulary.encode_block(data, specials=specials).ids
-    scores = model.checked(model.log_probs(ids))
-    starts = np.flatnonzero(ids == BOS)
-    sums = np.empty((3, lines))
-    sums[0] = np.add.reduceat(scores, starts, dtype=np.float64)
-    sums[1] = np.diff(starts, append=ids.size) - 1
-    sums[2] = np.add.reduceat(ids == UNK, starts, dtype=np.int64)
-    return sums
-
-
 def _sums(sums: Array, starts: Array) -> Array:
     """(3, D) sums of the lines (3, L) of each document."""
     if starts.size == 0:
@@ -175,19 +199,11 @@ def _sums(sums: Array, starts: Array) -> Array:
     return total
 
 
-def _fields(sums: Array) -> Array:
-    """(4, N) fields of sums (3, N), rounded so that all ways of writing them give the same."""
-    nats = np.minimum(-sums[0] / np.maximum(sums[1], 1), np.inf)
-    perplexity = np.where(nats < np.inf, np.exp(np.minimum(nats, _MOST_NATS)), np.inf)
-    return np.vstack([np.round(perplexity, DECIMALS), np.round(sums[0], DECIMALS), sums[1:]])
-
-
-def _worst(sums: Array, starts: Array, lines: Array) -> Array:
-    """(4, D) fields of the line of the highest perplexity of each document."""
-    fields = _fields(sums)
+def _worst(fields: Array, starts: Array, lines: Array) -> Array:
+    """(4, D) of the fields (4, L) of lines those of the highest perplexity in each document."""
     if starts.size == 0:
         return fields
-    perplexity = np.where(sums[1] > 1, fields[0], -1)
+    perplexity = np.where(fields[2] > 1, fields[0], -1)
     highest = np.repeat(np.maximum.reduceat(perplexity, starts), lines)
     places = np.flatnonzero(perplexity == highest)
     owners = np.repeat(np.arange(starts.size), lines)[places]

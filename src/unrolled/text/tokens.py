@@ -115,10 +115,25 @@ def _fields(message: bytes) -> Iterator[tuple[int, Any]]:
 def iter_sentences(sources: Sources, options: TextOptions | None = None) -> Iterator[str]:
     """The lines of read_blocks as strings, tokens separated by white space, without line ends."""
     for block in read_blocks(sources, options):
-        lines = block.data.decode(errors="replace").split("\n")
-        if lines[-1] == "":
-            lines.pop()
-        yield from (line.removesuffix("\r") for line in lines)
+        yield from _lines_of(block)
+
+
+def line_batches(sources: Sources, options: TextOptions, size: int) -> Iterator[list[str]]:
+    """The same in batches of at most that size: those that have come, without waiting for more.
+
+    So the answer to a line that comes through a pipe can be written before the next one comes.
+    """
+    for block in cut_blocks(raw_blocks(sources, options.field, live=True), options):
+        lines = _lines_of(block)
+        for start in range(0, len(lines), size):
+            yield lines[start : start + size]
+
+
+def _lines_of(block: Block) -> list[str]:
+    lines = block.data.decode(errors="replace").split("\n")
+    if lines[-1] == "":
+        lines.pop()
+    return [line.removesuffix("\r") for line in lines]
 
 
 def _cut(data: bytes, options: TextOptions) -> bytes:
