@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import random
 
-PREFIXES = {"IO": "IO", "IOB1": "BIO", "BIO": "BIO", "IOBES": "BEIOS"}
+PREFIXES = {
+    "IO": "IO", "IOB1": "BIO", "BIO": "BIO", "IOE1": "EIO", "IOE2": "EIO", "IOBES": "BEIOS",
+}  # fmt: skip
 
 
 def noise(random_: random.Random, scheme: str, labels: list[str], size: int) -> list[str]:

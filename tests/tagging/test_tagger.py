@@ -99,7 +99,7 @@ def test_a_file_holds_all_of_it(taggers: dict[str, Tagger], kind: str, tmp_path:
     read_model(path, verify=True)
 
 
-@pytest.mark.parametrize("scheme", ["BIO", "IOB1", "IOBES"])
+@pytest.mark.parametrize("scheme", ["BIO", "IOB1", "IOBES", "IOE2", "BRACKETS"])
 def test_tags_come_back_in_the_scheme_of_the_data(scheme: str) -> None:
     tagger = small_tagger(scheme=scheme)
     gold = sentences(20, seed=6, scheme=scheme)

@@ -292,7 +292,7 @@ def test_allowed_transitions_are_those_that_convert_gives() -> None:
 
     from unrolled.tagging.data.schemes import tags_of
 
-    for scheme in ("IO", "IOB1", "BIO", "IOBES"):
+    for scheme in ("IO", "IOB1", "BIO", "IOE1", "IOE2", "IOBES"):
         tags = TagSet.of([["B-X", "B-Y"]], scheme, output_scheme="BIO")
         allowed, size = tags.allowed(), len(tags)
         for ids in itertools.product(range(size), repeat=3):

@@ -28,7 +28,7 @@ def option_for(known: Setting) -> Any:
     if known.type is bool:
         if known.default:  # only then there is a need for its opposite
             about["help"] = known.help
-            names = {f"{name}/--no-{name[2:]}": None for name in names}
+            names = {f"{name}/{name.replace('--', '--' + 'no-', 1)}": None for name in names}
         return Annotated[bool | None, typer.Option(*names, **about)]
     if known.choices:
         about["autocompletion"] = lambda: list(known.choices)

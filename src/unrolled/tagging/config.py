@@ -10,7 +10,7 @@ from unrolled.neural.config import CELLS, NONLINEARITIES
 from unrolled.settings import check_settings, configure, setting
 from unrolled.training.settings import TrainingSettings
 
-TAG_SCHEMES = ("auto", "same", "IO", "IOB1", "BIO", "IOBES", "none")
+TAG_SCHEMES = ("auto", "same", "IO", "IOB1", "BIO", "IOE1", "IOE2", "IOBES", "none")
 
 
 @dataclass(frozen=True)

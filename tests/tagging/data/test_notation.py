@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tag_sequences import pairs
 from unrolled.errors import SettingError, TextError, UnrolledWarning
 from unrolled.tagging.config import TaggerConfig
+from unrolled.tagging.data.brackets import FORMS
 from unrolled.tagging.data.columns import TaggedSentence
 from unrolled.tagging.data.notation import SCHEMES, Notation, notation_named
 from unrolled.tagging.data.schemes import Span, convert, detect_scheme, spans, tags_of
@@ -23,7 +24,9 @@ from unrolled.tagging.training_data import tag_set
 NOTATIONS = [
     Notation(scheme, separator, suffix, lower, "o" if lower else "O")
     for scheme, separator, suffix, lower in product(SCHEMES, "-_:./", (False, True), (False, True))
+    if scheme != "BRACKETS"
 ]
+NOTATIONS += [notation_named(f"BRACKETS {form}") for form in FORMS]
 LABELS = ("PER", "geo_loc", "x-y", "Müller", "B2")
 
 
@@ -101,7 +104,8 @@ def test_scores_are_those_of_seqeval_of_the_same_spans(notation):
         [["N.S", "V.S", "N.P"]],
         [["e-mail", "web", "O", "web"]],
         [["X-PER", "Y-PER", "O"]],
-        [["(PER*", "*", "*)"]],
+        [["(", "NN", ")"]],
+        [["(S(NP*", "*))", "(VP*))"]],
         [["n", "v", "m", "w", "u", "b", "s"]],
     ],
 )
@@ -122,6 +126,11 @@ def test_other_tags_are_plain_labels(tags):
         ([["B-PER", "L-PER", "O", "U-LOC"]], "BILOU"),
         ([["PER_B", "PER_I", "O"]], "BIO X_B"),
         ([["B|geo-loc", "I|geo-loc", "O"]], "BIO B|X"),
+        ([["I-PER", "E-PER", "O", "E-LOC"]], "IOE2"),
+        ([["I-PER", "E-PER", "I-PER", "O", "I-LOC"]], "IOE1"),
+        ([["(PER*", "*", "*)", "*"]], "BRACKETS"),
+        ([["(PER)", "(ORG*", "*)", "*"]], "BRACKETS (X)"),
+        ([["(V*V)", "(A1*", "*A1)", "*"]], "BRACKETS (X*X)"),
     ],
 )
 def test_small_files(tags, scheme):

@@ -11,7 +11,7 @@ from unrolled.errors import SettingError, TextError
 from unrolled.tagging.data.notation import notation_named
 from unrolled.tagging.data.schemes import Span, convert, detect_scheme, spans, tags_of
 
-SCHEMES = ("IO", "IOB1", "BIO", "IOBES")
+SCHEMES = ("IO", "IOB1", "BIO", "IOE1", "IOE2", "IOBES")
 
 
 @st.composite
@@ -26,7 +26,7 @@ def span_lists(draw):
     return found, at + draw(st.integers(0, 2))
 
 
-@given(span_lists(), st.sampled_from(["IOB1", "BIO", "IOBES"]))
+@given(span_lists(), st.sampled_from(SCHEMES[1:]))
 def test_spans_become_tags_and_tags_the_same_spans(drawn, scheme):
     found, size = drawn
     tags = tags_of(found, size, scheme)
@@ -35,7 +35,7 @@ def test_spans_become_tags_and_tags_the_same_spans(drawn, scheme):
         assert spans(tags, "strict", scheme) == found
 
 
-@given(span_lists(), st.sampled_from(["IOB1", "BIO", "IOBES"]), st.sampled_from(SCHEMES))
+@given(span_lists(), st.sampled_from(SCHEMES[1:]), st.sampled_from(SCHEMES))
 def test_converting_there_and_back_changes_nothing(drawn, source, target):
     found, size = drawn
     tags = tags_of(found, size, source)
@@ -54,7 +54,7 @@ def test_repairing_keeps_every_tagged_word_and_label(scheme):
             assert convert(new, target, target, policy="refuse") == new
 
 
-@pytest.mark.parametrize("scheme", ["IOB1", "BIO", "IOBES"])
+@pytest.mark.parametrize("scheme", SCHEMES[1:])
 def test_the_scheme_of_many_sentences_is_found(scheme):
     random_ = random.Random(3)
     sentences = []
@@ -76,6 +76,8 @@ def test_schemes_of_few_tags():
     assert detect_scheme([["I-X", "I-Y"]]) == "IO"
     assert detect_scheme([["B", "I", "O"]]) == "BIO"
     assert detect_scheme([["B-X", "E-X"]]) == "IOBES"
+    assert detect_scheme([["E-X", "O", "I-Y", "E-Y"]]) == "IOE2"
+    assert detect_scheme([["I-X", "E-X", "I-X", "O", "I-Y"]]) == "IOE1"
     assert detect_scheme([["O", "COMMA"], ["PERIOD"]]) == "none"
     assert detect_scheme([[]]) == "BIO"
 
@@ -109,6 +111,30 @@ def test_strict_spans_need_the_schemes_own_tags():
         spans(["O", "S-X"], "strict", "BIO")
     with pytest.raises(SettingError, match="strict spans need a scheme"):
         spans(["NN"], "strict", "none")
+
+
+@pytest.mark.parametrize("scheme", ["BIO", "IOE2", "IOBES"])
+def test_strict_spans_are_those_of_seqeval(scheme):
+    schemes = pytest.importorskip("seqeval.scheme")
+    names = {"BIO": "IOB2"}
+    for tags in pairs(500, scheme)[0]:
+        (found,) = schemes.Entities([tags], getattr(schemes, names.get(scheme, scheme))).entities
+        expected = [Span(one.start, one.end, one.tag) for one in found]
+        assert spans(tags, "strict", scheme) == expected
+
+
+def test_brackets_that_are_broken():
+    assert convert(["(A*", "(B*", "*"], "BRACKETS", "BIO") == ["B-A", "B-B", "I-B"]
+    assert convert(["*)", "(A*)"], "BRACKETS", "BIO") == ["O", "B-A"]
+    message = (
+        r"t:1: the tag '\*\)' of word 1, after the start, is not allowed in BRACKETS, where '\*'"
+    )
+    with pytest.raises(TextError, match=message):
+        convert(["*)", "(A*)"], "BRACKETS", "BIO", policy="refuse", place="t:1")
+    with pytest.raises(SettingError, match=r"Write a span of one word .* \(X\*\), \(X\)"):
+        notation_named("BRACKETS X")
+    with pytest.raises(TextError, match="s:2: the tag 'PER' is not written as most .* BRACKETS"):
+        detect_scheme([["(PER*", "*)", "*"], ["PER"]], places=["s:1", "s:2"])
 
 
 def test_settings_that_do_not_exist_are_refused():

@@ -2,7 +2,7 @@
 
 Within the library a tag is a prefix of IOBES, a hyphen and a label: ``B-PER``. Files have other
 letters too (``L-PER`` and ``U-PER`` in BILOU), the prefix at the end (``PER-B``), other separators
-(``B_PER``) and lower case (``b-PER``).
+(``B_PER``), lower case (``b-PER``), and brackets (``(PER*``).
 
 >>> notation = notation_named("BILOU X_b")
 >>> notation.canonical(["PER_b", "PER_l", "o", "LOC_u"])
@@ -19,14 +19,18 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from unrolled.errors import SettingError
+from unrolled.tagging.data import brackets
+from unrolled.tagging.data.brackets import FORMS
 
-SCHEMES = ("IO", "IOB1", "BIO", "IOBES", "BILOU", "BMES", "BMEWO")
+BRACKETS = "BRACKETS"
+SCHEMES = ("IO", "IOB1", "BIO", "IOE1", "IOE2", "IOBES", "BILOU", "BMES", "BMEWO", BRACKETS)
 OUTSIDE = ("O", ".")  # conlleval takes a tag "." for O
 SEPARATORS = "-_:./|+=#~@"
 # Each scheme's letters, and what they are in IOBES. Of schemes that fit equally well the first is
 # found.
 _LETTERS: dict[str, dict[str, str]] = {
     "BIO": {"B": "B", "I": "I"},
+    "IOE2": {"I": "I", "E": "E"},
     "IOBES": {"B": "B", "I": "I", "E": "E", "S": "S"},
     "BILOU": {"B": "B", "I": "I", "L": "E", "U": "S"},
     "BMES": {"B": "B", "M": "I", "E": "E", "S": "S"},
@@ -45,7 +49,7 @@ class Notation(NamedTuple):
 
     Attributes:
         scheme: one of SCHEMES, or none: tags are plain labels.
-        separator: between prefix and label.
+        separator: between prefix and label; of brackets what a span of one word is, see `brackets`.
         suffix: whether the prefix stands behind the label.
         lower: whether the prefix is a small letter.
         outside: the tag of words in no span.
@@ -64,6 +68,8 @@ class Notation(NamedTuple):
         >>> Notation("BILOU").name, Notation("BIO", "_", suffix=True, lower=True).name
         ('BILOU', 'BIO X_b O')
         """
+        if self.scheme == BRACKETS:
+            return BRACKETS if self.separator in ("-", FORMS[0]) else f"{BRACKETS} {self.separator}"
         if self[1:] == ("-", False, False, "O"):
             return self.scheme
         letter, outside = ("b", "o") if self.lower else ("B", "O")
@@ -72,8 +78,9 @@ class Notation(NamedTuple):
 
     @property
     def base(self) -> str:
-        """The scheme of the canonical tags: IO, IOB1, BIO or IOBES; or none."""
-        return "IOBES" if self.scheme in ("BILOU", "BMES", "BMEWO") else self.scheme
+        """The scheme of the canonical tags: IO, IOB1, BIO, IOE1, IOE2 or IOBES; or none."""
+        marked = ("BILOU", "BMES", "BMEWO", BRACKETS)
+        return "IOBES" if self.scheme in marked else self.scheme
 
     def parts(self, tag: str) -> tuple[str, str] | None:
         """The tag's letter, as it is written, and label; None if it is not of this form."""
@@ -86,15 +93,22 @@ class Notation(NamedTuple):
         return (letter, label) if found and len(letter) == 1 else None
 
     def canonical(self, tags: Iterable[str]) -> list[str]:
-        """Tags as prefix of IOBES, hyphen and label; one that is not of this notation stays."""
+        """A sentence's tags as prefix of IOBES, hyphen and label.
+
+        One that is not of this notation stays.
+        """
         if self.scheme == "none" or self.name == self.base:
             return list(tags)
+        if self.scheme == BRACKETS:
+            return brackets.canonical(tags)
         return [self._canonical(tag) for tag in tags]
 
     def written(self, tags: Iterable[str]) -> list[str]:
         """Canonical tags, of the scheme `base`, in this notation."""
         if self.scheme == "none" or self.name == self.base:
             return list(tags)
+        if self.scheme == BRACKETS:
+            return brackets.written(tags, self.separator)
         return [self._written(tag) for tag in tags]
 
     def _canonical(self, tag: str) -> str:
@@ -135,6 +149,12 @@ def notation_named(name: str) -> Notation:
     if scheme not in (*SCHEMES, "none"):
         allowed = f"allowed are {', '.join(SCHEMES)} and none"
         raise SettingError(f"the tag scheme is {name!r}, {allowed}")
+    if scheme == BRACKETS:
+        form = " ".join(rest) or FORMS[0]
+        if form not in FORMS:
+            hint = f"Write a span of one word with the label X: {', '.join(FORMS)}"
+            raise SettingError(f"the tag notation is {name!r}", hint=hint)
+        return Notation(BRACKETS, form, outside=brackets.OUTSIDE)
     if not rest:
         return Notation(scheme)
     example = _EXAMPLE.fullmatch(rest[0])
@@ -152,7 +172,7 @@ class Form(NamedTuple):
 
     Attributes:
         notation: its scheme is only known by its letters; BIO may also be IO or IOB1.
-        known, foreign: how many tags besides O are of the notation, and are not.
+        known, foreign: how many tags besides O, or *, are of the notation, and are not.
         first_foreign: one that is not.
     """
 
@@ -171,6 +191,9 @@ def find_form(counts: Mapping[str, int]) -> Form:
     Args:
         counts: how often each tag comes.
     """
+    bracketed = _bracketed(counts)
+    if bracketed is not None:
+        return bracketed
     small, capital = counts.get("o", 0), counts.get("O", 0)
     rest = {tag: n for tag, n in counts.items() if tag not in (*OUTSIDE, "o")}
     total = sum(rest.values())
@@ -199,14 +222,31 @@ def is_of(notation: Notation, tag: str) -> bool:
     >>> is_of(Notation("BILOU"), "U-PER"), is_of(Notation("BIO"), "U-PER")
     (True, False)
     """
+    if notation.scheme == BRACKETS:
+        return brackets.bracket_of(tag) is not None
     if tag in OUTSIDE or tag in ("o", notation.outside):
         return True
     letter, _ = notation.parts(tag) or ("", "")
     return letter.upper() in _letters_of(notation.scheme) and letter.islower() == notation.lower
 
 
+def _bracketed(counts: Mapping[str, int]) -> Form | None:
+    """The notation of brackets, where most tags have it and one opens a span."""
+    form = brackets.form_of(counts)
+    if not form:
+        return None
+    notation = Notation(BRACKETS, form, outside=brackets.OUTSIDE)
+    known = sum(n for tag, n in counts.items() if is_of(notation, tag))
+    outside = counts.get(brackets.OUTSIDE, 0)
+    foreign = sum(counts.values()) - known
+    if foreign >= known:
+        return None
+    first = next((tag for tag in counts if not is_of(notation, tag)), "")
+    return Form(notation, known - outside, foreign, first)
+
+
 def _letters_of(scheme: str) -> dict[str, str]:
-    return _LETTERS.get(scheme, _LETTERS["BIO"])
+    return _LETTERS.get("IOE2" if scheme == "IOE1" else scheme, _LETTERS["BIO"])
 
 
 def _best_scheme(form: Notation, counts: Mapping[str, int], has_outside: bool) -> tuple[int, str]:
@@ -221,7 +261,7 @@ def _best_scheme(form: Notation, counts: Mapping[str, int], has_outside: bool) -
     usual = (form.separator, form.suffix, form.lower) == ("-", False, False)
     best = (0, "none")
     for scheme, allowed in _LETTERS.items():
-        needs_begin = not usual or (not labelled and scheme not in ("BIO", "IOBES"))
+        needs_begin = not usual or (not labelled and scheme not in ("BIO", "IOE2", "IOBES"))
         if needs_begin and not letters.keys() & {"B", "I"}:
             continue
         known = sum(many for letter, many in letters.items() if letter in allowed)

@@ -16,7 +16,9 @@ from unrolled.tagging.data.notation import (
 
 Policy = Literal["conlleval", "strict"]
 # Prefixes of canonical tags.
-PREFIXES: dict[str, str] = {"IO": "IO", "IOB1": "BIO", "BIO": "BIO", "IOBES": "BEIOS"}
+PREFIXES: dict[str, str] = {
+    "IO": "IO", "IOB1": "BIO", "BIO": "BIO", "IOE1": "EIO", "IOE2": "EIO", "IOBES": "BEIOS",
+}  # fmt: skip
 _BROKEN_SHARE = 10  # one span in ten may be broken in tags that are taken for IOBES
 
 
@@ -56,7 +58,8 @@ def detect_scheme(
     such as parts of speech. IOBES, BILOU, BMES, BMEWO: by their letters. Of tags B, I, O: IO where
     there is no B; BIO where every span begins with B; IOB1 where a B stands only between two spans
     of one label. With both spans that begin with I and Bs that IOB1 does not need, the
-    more frequent of the two decides, and the others are broken sequences.
+    more frequent of the two decides, and the others are broken sequences. Of tags E, I, O likewise
+    IO, IOE2 and IOE1, by how spans end. BRACKETS: ``(PER*``, ``*``, ``*)``.
 
     Args:
         sentences: the tags of each sentence.
@@ -102,6 +105,11 @@ def detect_scheme(
                 hint="Bring all files to one scheme, or take all tags as plain labels with the "
                 "scheme none",
             )
+    elif notation.base == "IOE2":
+        if not facts.ended_e:
+            notation = notation._replace(scheme="IO")
+        elif facts.ended_i > facts.needless_e:
+            notation = notation._replace(scheme="IOE1")
     elif not facts.begun_b:
         notation = notation._replace(scheme="IO" if facts.begun_i else "BIO")
     elif facts.begun_i > facts.needless_b:
@@ -158,6 +166,10 @@ def tags_of(found: Iterable[Span], size: int, scheme: str = "BIO") -> list[str]:
             prefixes[0] = "B"
         if base == "IOBES":
             prefixes[-1] = "E" if len(prefixes) > 1 else "S"
+        if base == "IOE2":
+            prefixes[-1] = "E"
+        if base == "IOE1" and touches:
+            tags[last.end - 1] = join_tag("E", last.label)
         tags[span.start : span.end] = [join_tag(prefix, span.label) for prefix in prefixes]
         last = span
     return notation.written(tags)
@@ -214,6 +226,9 @@ class _Facts:
         self.begun_b = 0
         self.begun_i = 0
         self.needless_b = 0  # begun with B where IOB1 writes I
+        self.ended_e = 0
+        self.ended_i = 0
+        self.needless_e = 0  # ended with E where IOE1 writes I
 
     def add(self, tags: Sequence[str], rank: int) -> None:
         """Count a sentence."""
@@ -221,11 +236,15 @@ class _Facts:
         for span in _lenient(tags):
             self._add_span(tags, span, last, rank)
             last = span
+        self.needless_e += last.end > 0 and tags[last.end - 1][0] == "E"
 
     def _add_span(self, tags: Sequence[str], span: Span, last: Span, rank: int) -> None:
-        first = tags[span.start][0]
+        first, end = tags[span.start][0], tags[span.end - 1][0]
         touches = last.end == span.start and last.label == span.label
         self.all += 1
+        self.ended_e += end == "E"
+        self.ended_i += end == "I"
+        self.needless_e += last.end > 0 and tags[last.end - 1][0] == "E" and not touches
         self.begun_b += first == "B"
         self.begun_i += first == "I"
         self.needless_b += first == "B" and not touches
@@ -267,6 +286,15 @@ def _strict(tags: Sequence[str], notation: Notation) -> list[Span]:
         return [span for span in found if _is_whole(tags, span)]
     if scheme == "BIO":
         return [span for span in found if tags[span.start][0] == "B"]
+    if scheme == "IOE2":
+        return [span for span in found if tags[span.end - 1][0] == "E"]
+    if scheme == "IOE1":
+        begins = {(span.start, span.label) for span in found}
+        return [
+            span
+            for span in found
+            if tags[span.end - 1][0] == "I" or (span.end, span.label) in begins
+        ]
     return found
 
 

@@ -41,8 +41,8 @@ class TagSet:
 
     Args:
         names: the tags within the model; ``O`` is the first one if there are spans.
-        scheme: their scheme: IO, IOB1, BIO, IOBES or none. output_scheme: the scheme, with its
-            notation, of the data, in which tags are returned.
+        scheme: their scheme: IO, IOB1, BIO, IOE1, IOE2, IOBES or none.
+        output_scheme: the scheme, with its notation, of the data, in which tags are returned.
 
     Raises:
         SettingError: a scheme is not one of these.
@@ -95,8 +95,9 @@ class TagSet:
         if self.scheme == base:
             return list(self._written)
         begin = "B" if base in ("BIO", "IOBES") else "I"
-        names = {"O": "O", "B": begin, "S": "S" if base == "IOBES" else begin, "I": "I"}
-        names["E"] = "E" if base == "IOBES" else "I"
+        end = "E" if base in ("IOBES", "IOE2") else "I"
+        single = {"IOBES": "S", "IOE2": "E"}.get(base, begin)
+        names = {"O": "O", "B": begin, "S": single, "I": "I", "E": end}
         parts = map(split_tag, self.names)
         return self._output.written(join_tag(names[prefix], label) for prefix, label in parts)
 
@@ -168,6 +169,13 @@ class TagSet:
             touching[1:] &= inside[:-1] & (label[1:] == label[:-1])
             touching[offsets[:-1][offsets[:-1] < ids.size]] = False
             prefix[touching] = "B"
+        elif base == "IOE2":
+            prefix[ends] = "E"
+        elif base == "IOE1":
+            followed = ends.copy()
+            followed[:-1] &= begins[1:] & (label[1:] == label[:-1])
+            followed[offsets[1:][offsets[1:] > 0] - 1] = False
+            prefix[followed] = "E"
         if base == "IOBES":
             prefix[ends & ~begins] = "E"
             prefix[ends & begins] = "S"
@@ -197,6 +205,10 @@ def _may_follow(before: tuple[str, str], after: tuple[str, str], scheme: str) ->
         return next_prefix != "I" or (prefix in ("B", "I") and label == next_label)
     if scheme == "IOB1":
         return next_prefix != "B" or (prefix in ("B", "I") and label == next_label)
+    if scheme == "IOE2":
+        return prefix != "I" or (next_prefix in ("I", "E") and label == next_label)
+    if scheme == "IOE1":
+        return prefix != "E" or (next_prefix in ("I", "E") and label == next_label)
     if scheme == "IOBES":
         if prefix in ("B", "I"):
             return next_prefix in ("I", "E") and label == next_label
