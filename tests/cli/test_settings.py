@@ -200,7 +200,7 @@ REFUSED = [
      "--set discount_fallback=VALUE."),
     (("--orders", "1"), "", "there is no option --orders. Did you mean --order."),
     (("--bogus",), "", "there is no option --bogus. See `unrolled train ngram --help`."),
-    (("--threads", "many"), "", "Invalid value for '--threads'"),
+    (("--threads", "many"), "", "--threads is 'many', allowed are whole numbers, 1 and more"),
     (("--order",), "", "unrolled: Option '--order' requires an argument"),
     ((), "ordr = 3", "c.toml: there is no setting 'ordr'. Did you mean order."),
     ((), "order = 0", "c.toml: order is 0, allowed are 1 to 100"),
@@ -312,7 +312,8 @@ def test_without_torch_all_commands_are_there() -> None:
 
 @pytest.mark.parametrize(
     "words",
-    ["train net t.txt -o m --hidden 3", "settings tagger", "tag m.safetensors t.txt",
+    ["train net t.txt -o m --hidden 3", "train net --help", "train tagger -h", "train net",
+     "settings tagger", "tag m.safetensors t.txt",
      "experiment temporal-order --size smoke -o out"],
 )  # fmt: skip
 def test_without_torch_commands_name_the_extra(words: str) -> None:

@@ -53,7 +53,7 @@ def _inputs(words: tuple[str, ...], column: tuple[str, ...], facts: dict[str, An
         row[: len(word)] = [known.get(character, 1) for character in word]
     every = {
         "words": np.array(found),
-        "capitals": np.array([shape_of(word) for word in words]),
+        "casing": np.array([shape_of(word) for word in words]),
         "characters": letters,
     }
     for number, values in enumerate(facts["column_values"]):

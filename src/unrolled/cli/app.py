@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib import import_module
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 
 from unrolled.cli import options as shared
 from unrolled.cli import progress
 from unrolled.errors import SettingError
+from unrolled.settings import setting
 from unrolled.version import __version__
 
 # Command -> where it is defined. Only the module of the command that runs is imported.
@@ -105,7 +109,8 @@ def _setting_error(error: Any) -> SettingError:
     context, option = getattr(error, "ctx", None), getattr(error, "option_name", "")
     hint = f"See `{context.command_path} --help`" if context is not None else None
     if type(error).__name__ != "NoSuchOption":
-        return SettingError(error.format_message().rstrip(".?"), hint=hint)
+        wrong = _wrong_number(error, context)
+        return SettingError(wrong or error.format_message().rstrip(".?"), hint=hint)
     name = option.lstrip("-").replace("-", "_")
     others = getattr(context.command.callback, "other_settings", ()) if context else ()
     found = next((one for one in (name, name.removeprefix("no_")) if one in others), None)
@@ -114,3 +119,30 @@ def _setting_error(error: Any) -> SettingError:
     elif error.possibilities:
         hint = f"Did you mean {error.possibilities[0]}"
     return SettingError(f"there is no option {option}", hint=hint)
+
+
+def _wrong_number(error: Any, context: Any) -> str | None:
+    """What is wrong with the value of an option that takes numbers; None of other errors.
+
+    The parser's own sentence names no value, or not the option, by its version. The limits are
+    those that the command declares.
+    """
+    option = getattr(error, "param", None)
+    command = getattr(getattr(context, "command", None), "callback", None)
+    if option is None or command is None:
+        return None
+    declared = inspect.signature(command, eval_str=True).parameters.get(option.name)
+    kind, *about = get_args(declared.annotation) if declared is not None else (None,)
+    kind = next((one for one in (kind, *get_args(kind)) if one in (int, float)), None)
+    if kind is None or not about:
+        return None
+    limits = setting(kind(), "", minimum=about[0].min, maximum=about[0].max)
+    found = re.match(r"'?(.+?)'? is not (?:in the range|a valid)", str(error))  # click's sentence
+    problems: Any = getattr(error.__cause__, "errors", lambda: [{}])()  # or pydantic's
+    value = found[1] if found else problems[0].get("input")
+    name = max((name for name in option.opts if name.startswith("--")), default=option.name)
+    try:
+        replace(limits.metadata["setting"], name=name, type=kind).parsed(str(value))
+    except SettingError as wrong:
+        return str(wrong)
+    return None

@@ -29,7 +29,7 @@ def export(
     state after them, `next_h0` and so on. The file's metadata hold the vocabulary and the state
     that texts begin with, as JSON.
 
-    The graph of a tagger takes a sentence: `words`, and `capitals`, `characters` and `column0` ...
+    The graph of a tagger takes a sentence: `words`, and `casing`, `characters` and `column0` ...
     if it reads them, and gives `scores`, of each tag for each word; the metadata hold what turns
     words into ids, and the transitions of a CRF.
 

@@ -211,8 +211,11 @@ def _register() -> None:
 
         for name in ("net", "tagger"):
             about = f"Train a {name}: {missing}"
-            open_ended = {"ignore_unknown_options": True}
-            app.command(name, help=about, context_settings=open_ended)(install_extra)
+            # With no help of its own, --help is a word like others: each of them names the extra.
+            app.command(
+                name, help=about, add_help_option=False,
+                context_settings={"ignore_unknown_options": True, "help_option_names": []},
+            )(install_extra)  # fmt: skip
     else:
         app.command(help=shared.help_of(net))(net)
         app.command(help=shared.help_of(tagger))(tagger)

@@ -3,8 +3,8 @@
 The graph gives the scores of the tags of every word; a softmax tagger's best tags are the largest,
 and for a CRF the metadata hold the transitions that Viterbi's algorithm adds to them.
 
-inputs    ``words`` (T,) int64 ids, 0 for unknown words; ``capitals`` (T,) int64, how a word
-          is written (see `features.shape_of`), if the tagger reads that; ``characters`` (T, L)
+inputs    ``words`` (T,) int64 ids, 0 for unknown words; ``casing`` (T,) int64, how a word is
+          written (see `features.shape_of`), if the tagger reads that; ``characters`` (T, L)
           int64, if it reads them: the ids of each word's characters from the left, then -1;
           ``column0`` ... (T,) int64, of further columns
 outputs   ``scores`` (T, tags) float32
@@ -70,7 +70,7 @@ def _write(graph: Graph, tagger: Tagger) -> None:
             )
         parts.append(_characters(graph, net.characters))
     if net.shapes is not None:
-        shapes = graph.input("capitals", "INT64", "words")
+        shapes = graph.input("casing", "INT64", "words")
         parts.append(graph.add("Gather", graph.parameter(net.shapes), shapes))
     for number, table in enumerate(net.columns):
         column = graph.input(f"column{number}", "INT64", "words")
