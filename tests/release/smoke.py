@@ -153,10 +153,12 @@ def spark() -> None:
 
 
 def tables() -> None:
-    """A table of surprisals for pandas."""
-    import pandas
+    """A table of surprisals as a DataFrame."""
+    import unrolled
 
-    assert pandas.__version__
+    run("unrolled train ngram text.txt -o m.safetensors --order 2")
+    table = unrolled.surprisal_table(unrolled.load("m.safetensors"), SENTENCES[:2])
+    assert len(table.to_pandas()) == 12
 
 
 def _train_names() -> None:
