@@ -33,7 +33,7 @@ def test_train_and_compare(tmp_path: Path) -> None:
 
 def test_filter_documents(tmp_path: Path) -> None:
     lines = _printed("filter_documents.py", tmp_path)
-    assert ["kept" in line for line in lines] == [True, False, True, False]
+    assert ["city" in line or "peace" in line for line in lines] == [True, True]
     assert (tmp_path / "kept.jsonl").read_text().count("\n") == 2
 
 
