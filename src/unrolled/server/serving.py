@@ -75,6 +75,7 @@ def _listening(settings: ServerSettings) -> Iterator[socket.socket]:
         bound = socket.socket(family, kind, protocol)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)
+        bound.listen(_BACKLOG)  # from here on clients wait until it answers
     except OSError as error:
         raise SettingError(
             f"cannot listen on {settings.host}, port {settings.port}: {error.strerror}",
