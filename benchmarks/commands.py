@@ -19,11 +19,18 @@ Array = np.ndarray[Any, Any]
 _UNROLLED = (sys.executable, "-c", "from unrolled.cli import main; main()")
 
 
-def unrolled(*words: str | Path, cache: Path | None = None) -> Run:
-    """Run the command line; ``cache`` is another folder for compiled kernels."""
+def unrolled(*words: str | Path, cache: Path | None = None, group: Path | None = None) -> Run:
+    """Run the command line; ``cache`` is another folder for compiled kernels.
+
+    ``group`` is a control group of Linux to run in.
+    """
     environment = {**os.environ} if cache is None else {**os.environ, "NUMBA_CACHE_DIR": str(cache)}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package is there as bytecode
-    return run_command([*_UNROLLED, *words], environment=environment)
+    entered: tuple[str | Path, ...] = ()
+    if group is not None:
+        enter = 'echo $$ > "$0/cgroup.procs" && exec "$@"'
+        entered = ("sh", "-c", enter, group)
+    return run_command([*entered, *_UNROLLED, *words], environment=environment)
 
 
 def train(
@@ -33,12 +40,15 @@ def train(
     order: int,
     threads: int,
     prune: Sequence[int] = (),
+    memory: str | None = None,
+    group: Path | None = None,
     cache: Path | None = None,
 ) -> Run:
-    """Text to a usable binary model."""
+    """Text to a usable binary model, within a budget of memory and in a control group if given."""
     pruning = ["--prune", " ".join(map(str, prune))] if prune else []
     settings = ["--order", str(order), "--threads", str(threads), *pruning]
-    return unrolled("train", "ngram", text, "-o", model, *settings, cache=cache)
+    settings += ["--memory", memory] if memory else []
+    return unrolled("train", "ngram", text, "-o", model, *settings, cache=cache, group=group)
 
 
 def convert(
@@ -92,3 +102,18 @@ def sums(model: Any, texts: Sequence[str], threads: int) -> Any:
 def score(model: Any, text: str) -> float:
     """One sentence."""
     return float(model.score(text))
+
+
+def same_arrays(first: Path, second: Path) -> bool:
+    """Whether two models have the same bytes in every array."""
+    import unrolled
+
+    arrays, others = unrolled.load(first).arrays(), unrolled.load(second).arrays()
+    return arrays.keys() == others.keys() and all(
+        array.dtype == others[name].dtype and np.array_equal(_bits(array), _bits(others[name]))
+        for name, array in arrays.items()
+    )
+
+
+def _bits(array: Array) -> Array:
+    return np.ascontiguousarray(array).view(np.uint8)

@@ -33,6 +33,7 @@ from benchmarks.workspace import Settings, Workspace
 BENCHMARKS = (
     "probabilities",
     "estimation",
+    "memory_budget",
     "model_size",
     "batch_scoring",
     "python_scoring",

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from unrolled.errors import SettingError
-from unrolled.storage.atomic import abandoned, reason
+from unrolled.storage.atomic import OutputFile, abandoned, reason
 
 if sys.platform != "win32":
     import fcntl
@@ -39,7 +39,7 @@ class WorkFolder:
         resume: go on with what a process that was stopped has finished.
 
     Raises:
-        SettingError: the folder cannot be made there.
+        SettingError: the folder cannot be made there. UnrolledError: the disk is full.
 
     >>> import tempfile
     >>> parent = tempfile.TemporaryDirectory()
@@ -118,11 +118,15 @@ class WorkFolder:
     ) -> None:
         """Record that a phase is finished, with what later phases need of it."""
         stored: dict[str, Any] = dict(arrays or {})
-        np.savez(self.path / f"{phase}.npz", **stored)
+        with self._file(f"{phase}.npz") as file:
+            np.savez(file, **stored)
         self._phases[phase] = dict(values or {})
-        record = self.path / (_RECORD + ".new")
-        record.write_text(json.dumps({"work": self._work, "phases": self._phases}))
-        record.replace(self.path / _RECORD)
+        with self._file(_RECORD + ".new") as file:
+            file.write(json.dumps({"work": self._work, "phases": self._phases}).encode())
+        (self.path / (_RECORD + ".new")).replace(self.path / _RECORD)
+
+    def _file(self, name: str) -> OutputFile:
+        return OutputFile(self.path / name, "w", str(self.path))
 
     def size(self) -> int:
         """Bytes of its files."""
