@@ -256,6 +256,25 @@ def _train_ngrams(folder: Path) -> None:
     train_on_counts(folder / "counts", threads=1)
 
 
+def _train_in_files(folder: Path) -> None:
+    from unrolled.ngram.training import ngram_config
+    from unrolled.scale.estimator import count_levels, estimated_arrays
+    from unrolled.storage.work_folder import WorkFolder
+    from unrolled.text.corpus import read_corpus
+
+    corpus = read_corpus(folder / "a.txt", threads=1)
+    for smoothing in ("absolute", "katz"):
+        config = ngram_config({"order": 4, "smoothing": smoothing})
+        with WorkFolder(folder, {}) as work:
+            shared: dict[str, Any] = {
+                "folder": work, "room": 1 << 20, "threads": 1, "report": lambda stage: None
+            }  # fmt: skip
+            files = count_levels(lambda: [corpus.ids], corpus.word_counts, 4, **shared)
+            arrays, _ = estimated_arrays(files, config, corpus.word_counts, **shared)
+            for source in arrays.values():
+                list(source)
+
+
 def _train_nets(folder: Path) -> None:
     from unrolled.neural.training import train_net
 
@@ -286,6 +305,7 @@ STEPS: dict[str, Callable[[Path], None]] = {
     "rescoring": _rescore,
     "annotating documents": _annotate,
     "training of n-grams": _train_ngrams,
+    "training over files": _train_in_files,
     "nets": _train_nets,
     "taggers": _train_taggers,
 }

@@ -74,7 +74,7 @@ def test_kill_9_at_20_moments(text: Path, expected: dict[str, bytes], tmp_path: 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signals(text: Path, tmp_path: Path, number: int) -> None:
     output = tmp_path / "model.safetensors"
-    for seconds in (1.0, 4.0, 7.0):
+    for seconds in (0.5, 1.5, 3.0):
         process = subprocess.Popen(command(text, output), stderr=subprocess.PIPE)
         time.sleep(seconds)
         process.send_signal(number)
