@@ -64,6 +64,16 @@ def evaluate(model: Path, text: Path, *, threads: int, cache: Path | None = None
     return unrolled("evaluate", model, text, "--threads", str(threads), cache=cache)
 
 
+def annotate_command(model: Path, documents: Path, out: Path, *, threads: int) -> list[str | Path]:
+    """Documents with the fields of one model."""
+    return [*_UNROLLED, "annotate", model, documents, "-o", out, "--threads", str(threads)]
+
+
+def annotate(model: Path, documents: Path, out: Path, *, threads: int) -> Run:
+    """Run that command."""
+    return run_command(annotate_command(model, documents, out, threads=threads))
+
+
 def perplexity(run: Run) -> tuple[float, int]:
     """Perplexity and predicted tokens that `unrolled evaluate` printed."""
     ppl = re.search(r"ppl (\S+)", run.stdout)

@@ -37,6 +37,7 @@ BENCHMARKS = (
     "model_size",
     "batch_scoring",
     "python_scoring",
+    "annotation",
     "decoders",
     "surprisal",
     "sampling",

@@ -103,6 +103,10 @@ class Workspace:
         text = self._whole()
         return self._cut("heldout.txt", text.tokens - self._heldout(), text.tokens)
 
+    def after(self, tokens: int) -> Path:
+        """The lines of the text that come after so many tokens."""
+        return self._cut(f"after-{tokens}.txt", tokens, self._whole().tokens)[0]
+
     def ptb(self, part: str) -> Path:
         """The Penn Treebank's train, valid or test part, its ``<unk>`` written as a word."""
         source = self.settings.ptb
