@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from unrolled.compilation import compile_kernels as compile_kernels
     from unrolled.documents.annotation import Annotation as Annotation
     from unrolled.documents.files import annotate_file as annotate_file
+    from unrolled.documents.rows import BatchAnnotator as BatchAnnotator
+    from unrolled.documents.rows import annotate as annotate
     from unrolled.errors import FormatError as FormatError
     from unrolled.errors import MissingExtraError as MissingExtraError
     from unrolled.errors import NotNormalisedError as NotNormalisedError
@@ -89,6 +91,7 @@ if TYPE_CHECKING:
 # Public name -> the module that holds it.
 _HOMES = {
     "Annotation": "documents.annotation",
+    "BatchAnnotator": "documents.rows",
     "CacheModel": "language_models.cache",
     "Corpus": "text.corpus",
     "FormatError": "errors",
@@ -112,6 +115,7 @@ _HOMES = {
     "UnrolledError": "errors",
     "UnrolledWarning": "errors",
     "Vocabulary": "text.vocabulary",
+    "annotate": "documents.rows",
     "annotate_file": "documents.files",
     "app": "server.app",
     "compile_kernels": "compilation",

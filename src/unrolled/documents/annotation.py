@@ -103,7 +103,7 @@ class Annotator:
             unknown=annotation.unknown,
             threads=threads,
         )
-        new = [*self.names, *([FIELD] if annotation.buckets else [])]
+        new = self.new_fields
         if annotation.field in new or len(set(new)) < len(new):
             raise SettingError(
                 f"the new fields are {', '.join(new)}, and the text is in {annotation.field}",
@@ -119,6 +119,11 @@ class Annotator:
     def names(self) -> list[str]:
         """Of the scores' fields."""
         return self.scorer.names
+
+    @property
+    def new_fields(self) -> list[str]:
+        """All of them."""
+        return [*self.names, *([FIELD] if self.annotation.buckets else [])]
 
     @property
     def needs_cutoffs(self) -> bool:
