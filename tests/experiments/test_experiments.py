@@ -95,8 +95,8 @@ def test_what_cannot_be_run(tmp_path: Path) -> None:
         run_experiment("table9", output=tmp_path)
     with pytest.raises(SettingError, match="size 'huge' is unknown, allowed are smoke, laptop"):
         run_experiment("cells", size="huge", output=tmp_path)
-    with pytest.raises(SettingError, match="the experiment cells has no pictures"):
-        draw_experiment("cells", output=tmp_path)
+    with pytest.raises(SettingError, match="the experiment large-lstm has no pictures"):
+        draw_experiment("large-lstm", output=tmp_path)
     with pytest.raises(
         SettingError, match=r"echo-state-laptop\.json: there are no results to draw"
     ):
@@ -122,11 +122,11 @@ def test_the_page_sets_published_numbers_beside_ours() -> None:
         "data": [{"name": "t.txt", "crc32": "0a"}],
         "machine": {"cores": 2, "processor": "x86_64", "gpu": "a GPU"},
     }  # fmt: skip
-    page = results_page([record], {"x-laptop": ["x-laptop.svg"]})
+    page = results_page([record], {"x-laptop": {"x-laptop.svg": "What it shows"}})
     assert "| net | 120.4 / 123 | 56,789 / 1,703 |" in page
     assert "| other | 99 |  |" in page
     assert "2 minutes in all on 2 cores (x86_64) and one a GPU. Data: t.txt." in page
-    assert "![x](x-laptop.svg)" in page
+    assert "![What it shows](x-laptop.svg)" in page
     assert "quoted from memory" in page
     assert page.count("## ") == 1
     record["results"]["vectors"] = {"name": "v.txt", "crc32": "0b"}  # type: ignore[index]

@@ -27,7 +27,8 @@ LAYOUT = """() => [...document.querySelectorAll('svg')].map(svg => {
   }
   return {frame: box(svg), points,
     texts: [...svg.querySelectorAll('text')].map(e => [e.textContent, ...box(e)]),
-    inks: [...new Set([...svg.querySelectorAll('text')].map(e => getComputedStyle(e).fill))]};
+    inks: [...new Set([...svg.querySelectorAll('text')].map(
+      e => getComputedStyle(e).fill + ' edged ' + getComputedStyle(e).stroke))]};
 })"""
 
 
@@ -72,7 +73,11 @@ def test_names_of_every_committed_picture_stand_apart_off_the_curves(browser: An
         for path, layout in zip(PICTURES, layouts, strict=True):
             _check_layout(layout, path.name)
         inks[scheme] = {ink for layout in layouts for ink in layout["inks"]}
-    assert inks == {"light": {"rgb(36, 39, 45)"}, "dark": {"rgb(228, 230, 234)"}}
+    # Dark with a light edge and the other way round: readable on a page of either kind.
+    assert inks == {
+        "light": {"rgb(36, 39, 45) edged rgb(255, 255, 255)"},
+        "dark": {"rgb(228, 230, 234) edged rgb(27, 30, 35)"},
+    }
 
 
 @pytest.mark.parametrize("width", [320, 680])

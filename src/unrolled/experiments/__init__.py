@@ -98,16 +98,10 @@ def run_experiment(
     from unrolled.storage.atomic import atomic_write
 
     experiment = experiment_of(name)
-    options = vars(experiment)
-    if size not in SIZES:
-        raise SettingError(f"size '{size}' is unknown, allowed are {', '.join(SIZES)}")
+    _check_size(size)
     if data is not None and not data.is_dir():
         raise SettingError("there is no such folder", where=str(data))
-    for option, value in (("jobs", jobs), ("device", device)):
-        if value is not None and not options.get("PARALLEL"):
-            raise SettingError(f"{name} is not made of parallel runs, so it takes no {option}")
-    if jobs is not None and jobs < 1:
-        raise SettingError(f"jobs is {jobs}, allowed are 1 and more")
+    _check_parallel(name, jobs, device)
     output.mkdir(parents=True, exist_ok=True)
     parts = parts_folder(output, name, size)
     resumed = parts.is_dir()
@@ -120,7 +114,7 @@ def run_experiment(
         "size": size,
         "source": experiment.SOURCE,
         "published": experiment.PUBLISHED,
-        "remembered": options.get("REMEMBERED", False),
+        "remembered": vars(experiment).get("REMEMBERED", False),
         "results": results,
         "seconds": time.perf_counter() - began,
         "resumed": resumed,
@@ -133,6 +127,19 @@ def run_experiment(
     write_pictures(json.loads(text), output)
     remove_parts(parts)
     return record
+
+
+def _check_size(size: str) -> None:
+    if size not in SIZES:
+        raise SettingError(f"size '{size}' is unknown, allowed are {', '.join(SIZES)}")
+
+
+def _check_parallel(name: str, jobs: int | None, device: str | None) -> None:
+    for option, value in (("jobs", jobs), ("device", device)):
+        if value is not None and not vars(experiment_of(name)).get("PARALLEL"):
+            raise SettingError(f"{name} is not made of parallel runs, so it takes no {option}")
+    if jobs is not None and jobs < 1:
+        raise SettingError(f"jobs is {jobs}, allowed are 1 and more")
 
 
 def write_pictures(record: dict[str, Any], folder: Path) -> list[Path]:
@@ -162,8 +169,7 @@ def draw_experiment(name: str, *, size: str = "laptop", output: Path) -> list[Pa
     """
     import json
 
-    if size not in SIZES:
-        raise SettingError(f"size '{size}' is unknown, allowed are {', '.join(SIZES)}")
+    _check_size(size)
     if "draw" not in vars(experiment_of(name)):
         raise SettingError(f"the experiment {name} has no pictures")
     path = output / f"{name}-{size}.json"

@@ -7,7 +7,7 @@ from typing import Any
 
 from unrolled.comparison.model_specs import ModelSpec, mixture_spec, net_spec, ngram_spec
 from unrolled.experiments.setup import Results, Setup
-from unrolled.experiments.texts import compare
+from unrolled.experiments.texts import compare, draw_comparison
 
 SOURCE = (
     "T. Mikolov, S. Kombrink, L. Burget, J. Cernocky, S. Khudanpur. Extensions of recurrent "
@@ -77,3 +77,8 @@ def run(setup: Setup) -> Results:
         },
         "rows": [asdict(row) for row in result.rows],
     }
+
+
+def draw(results: Results) -> dict[str, str]:
+    """Perplexity against speed, and the learning curves."""
+    return draw_comparison(results)

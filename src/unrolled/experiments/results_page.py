@@ -5,6 +5,7 @@ python -m unrolled.experiments.results_page results/ docs/results.md
 
 from __future__ import annotations
 
+import html
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -21,13 +22,16 @@ the data, seeds and all other numbers are in the JSON files.
 """
 
 
-def results_page(records: Sequence[dict[str, Any]], pictures: Mapping[str, Sequence[str]]) -> str:
+def results_page(
+    records: Sequence[dict[str, Any]], pictures: Mapping[str, Mapping[str, str]]
+) -> str:
     """The page in Markdown.
 
     Args:
-        records: of `run_experiment`. pictures: experiment and size -> names of files beside it.
+        records: of `run_experiment`.
+        pictures: experiment and size -> names of files beside the page -> their titles.
     """
-    sections = [_section(record, pictures.get(_key(record), ())) for record in records]
+    sections = [_section(record, pictures.get(_key(record), {})) for record in records]
     return "\n".join([_HEAD, *sections])
 
 
@@ -41,7 +45,7 @@ def _key(record: dict[str, Any]) -> str:
     return f"{record['experiment']}-{record['size']}"
 
 
-def _section(record: dict[str, Any], pictures: Sequence[str]) -> str:
+def _section(record: dict[str, Any], pictures: Mapping[str, str]) -> str:
     table, published = record["results"]["table"], record["published"]
     columns = list(dict.fromkeys(key for row in table.values() for key in row))
     lines = [
@@ -67,9 +71,8 @@ def _section(record: dict[str, Any], pictures: Sequence[str]) -> str:
         f"{_time(record['seconds'])} {sessions} on {machine['cores']} cores "
         f"({machine['processor']}){gpu}." + (f" Data: {data}." if data else ""),
     ]
-    for number, picture in enumerate(pictures, 1):
-        which = f", picture {number}" if len(pictures) > 1 else ""
-        lines += ["", f"![{record['experiment']}{which}]({picture})"]
+    for picture, title in pictures.items():
+        lines += ["", f"![{title}]({picture})"]
     return "\n".join([*lines, ""])
 
 
@@ -115,10 +118,15 @@ def write_page(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     records = read_records(source)
     pictures = {
-        _key(record): [path.name for path in write_pictures(record, target.parent)]
+        _key(record): {path.name: _title(path) for path in write_pictures(record, target.parent)}
         for record in records
     }
     target.write_text(results_page(records, pictures), encoding="utf-8")
+
+
+def _title(picture: Path) -> str:
+    text = picture.read_text(encoding="utf-8")
+    return html.unescape(text[text.index("<title") :].partition(">")[2].partition("<")[0])
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ from unrolled.comparison.compare import Comparison, Row, compare_models, format_
 from unrolled.comparison.finished_runs import FinishedRuns, parts_folder
 from unrolled.comparison.model_specs import ModelSpec
 from unrolled.errors import SettingError
-from unrolled.experiments.setup import Setup
+from unrolled.experiments.setup import Results, Setup
 
 PARTS = ("train", "valid", "test")
 _SMOKE_LINES = 2000
@@ -29,6 +29,17 @@ def compare(setup: Setup, models: Sequence[ModelSpec]) -> Comparison:
     )  # fmt: skip
     setup.report(format_table(result))
     return result
+
+
+def draw_comparison(results: Results) -> dict[str, str]:
+    """Test perplexity against speed, and the learning curves, of the rows of a comparison."""
+    from unrolled.report.plots import against_speed, learning_curves
+
+    rows = [Row(**row) for row in results["rows"]]
+    pictures = {
+        "speed": against_speed(rows, alone=True), "curves": learning_curves(rows, alone=True)
+    }  # fmt: skip
+    return {name: picture for name, picture in pictures.items() if picture is not None}
 
 
 def words_per_second(row: Row) -> float:

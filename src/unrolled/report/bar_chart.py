@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from unrolled.report.canvas import Canvas, number
+from unrolled.report.canvas import Canvas, Point, number
 from unrolled.report.style import AXIS, COLOURS, LINE, SMALL, WIDTH, text_width, wrapped
 
 _ROW = 22.0
@@ -42,19 +42,11 @@ def bar_chart(
             canvas.text(left - 10, baseline, text, anchor="end")
         for place, column in enumerate(columns):
             value = rows[name].get(column)
-            if value is None:
-                continue
-            begin = left + place * room
-            length = value / highest * (room - number_room - 8)
-            canvas.begin("bar", f"{name}, {column}: {value:g}")
-            canvas.stroke(f"M{number(begin)} {number(middle - 8)}v16")
-            if length > 0:
-                canvas.fill(
-                    f"M{number(begin)} {number(middle - 6)}h{number(length)}v12H{number(begin)}z",
-                    COLOURS[0],
-                )
-            canvas.text(begin + length + 4, middle + 4, f"{value:.0f}", size=SMALL)
-            canvas.end()
+            if value is not None:
+                canvas.begin("bar", f"{name}, {column}: {value:g}")
+                length = value / highest * (room - number_room - 8)
+                _draw_bar(canvas, (left + place * room, middle), length, f"{value:.0f}")
+                canvas.end()
         top += height
     canvas.stroke(f"M{number(left)} {number(2 * LINE + 6)}H{number(width)}", AXIS, opacity=0.35)
     parts = [
@@ -62,3 +54,11 @@ def bar_chart(
         for name, cells in rows.items()
     ]
     return canvas.svg(title, f"{label}. " + "; ".join(parts))
+
+
+def _draw_bar(canvas: Canvas, begin: Point, length: float, shown: str) -> None:
+    x, y = begin
+    canvas.stroke(f"M{number(x)} {number(y - 8)}v16")
+    if length > 0:
+        canvas.fill(f"M{number(x)} {number(y - 6)}h{number(length)}v12H{number(x)}z", COLOURS[0])
+    canvas.text(x + length + 4, y + 4, shown, size=SMALL)

@@ -7,7 +7,17 @@ import html
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from unrolled.report.style import AXIS, FONT, INK, STYLE_SHEET, TEXT, runs, text_width, tspans
+from unrolled.report.style import (
+    AXIS,
+    EDGES,
+    FONT,
+    INK,
+    STYLE_SHEET,
+    TEXT,
+    runs,
+    text_width,
+    tspans,
+)
 
 Point = tuple[float, float]
 
@@ -168,7 +178,7 @@ class Canvas:
         # Several pictures share a page: each has names of its own.
         name = "u" + hashlib.sha256(f"{title}{size}{body}".encode()).hexdigest()[:10]
         given = f' width="{width}" height="{height}"' if alone else ""
-        style = f"<style>{STYLE_SHEET}</style>" if alone else ""
+        style = f"<style>{STYLE_SHEET}{EDGES}</style>" if alone else ""
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{size}"{given} role="img" '
             f'aria-labelledby="{name}t {name}d" font-family="{FONT}" font-size="{number(TEXT)}" '

@@ -1,4 +1,4 @@
-"""The pictures of the report on a comparison, as SVG inside its page."""
+"""The pictures of a comparison of models: inside the page of its report, or each a file."""
 
 from __future__ import annotations
 
@@ -18,18 +18,24 @@ from unrolled.report.tables import FAMILIES, family, measured
 _HIGHEST = 4.0
 
 
-def against_speed(rows: Sequence[Row], width: float = WIDTH) -> str | None:
-    """Test perplexity against tokens scored a second; None where there is nothing to draw."""
+def against_speed(rows: Sequence[Row], width: float = WIDTH, *, alone: bool = False) -> str | None:
+    """Test perplexity against tokens scored a second; None where there is nothing to draw.
+
+    Args:
+        width: of the picture. alone: a file, not a part of the report.
+    """
     return _trade_off(
-        near_best(rows), lambda row: row.score_tokens_per_second, "tokens scored a second", 1, width
-    )
+        near_best(rows), lambda row: row.score_tokens_per_second, "tokens scored a second", 1,
+        width=width, alone=alone,
+    )  # fmt: skip
 
 
 def against_size(rows: Sequence[Row], width: float = WIDTH) -> str | None:
     """Test perplexity against megabytes of the model's file."""
     return _trade_off(
-        near_best(rows), lambda row: row.file_bytes / 1e6, "size of the model's file, MB", -1, width
-    )
+        near_best(rows), lambda row: row.file_bytes / 1e6, "size of the model's file, MB", -1,
+        width=width,
+    )  # fmt: skip
 
 
 def near_best(rows: Sequence[Row]) -> list[Row]:
@@ -38,7 +44,9 @@ def near_best(rows: Sequence[Row]) -> list[Row]:
     return [row for row in order if _perplexity(row) <= _HIGHEST * _perplexity(order[0])]
 
 
-def learning_curves(rows: Sequence[Row], width: float = WIDTH) -> str | None:
+def learning_curves(
+    rows: Sequence[Row], width: float = WIDTH, *, alone: bool = False
+) -> str | None:
     """Perplexity over the time of training, of models that were trained in epochs.
 
     The training perplexity is the mean over an epoch, so it is level from the epoch's begin to its
@@ -69,7 +77,7 @@ def learning_curves(rows: Sequence[Row], width: float = WIDTH) -> str | None:
         "Learning curves",
         f"Perplexity against seconds of training of {count} {'net' if count == 1 else 'nets'}: "
         + "; ".join(_words(row) for row in trained),
-        key=key, width=width, alone=False,
+        key=key, width=width, alone=alone,
     )  # fmt: skip
 
 
@@ -101,7 +109,13 @@ def _words(row: Row) -> str:
 
 
 def _trade_off(
-    rows: list[Row], x: Callable[[Row], float], label: str, sign: int, width: float
+    rows: list[Row],
+    x: Callable[[Row], float],
+    label: str,
+    sign: int,
+    *,
+    width: float,
+    alone: bool = False,
 ) -> str | None:
     """A scatter with names, and a line along the models that no other beats in both."""
     rows = [row for row in rows if x(row) > 0]
@@ -121,7 +135,7 @@ def _trade_off(
         f"Test perplexity against {label}",
         "Not beaten in both: " + ", ".join(row.name for row in front),
         kinds=FAMILIES, front=[(x(row), _perplexity(row)) for row in front],
-        width=width, alone=False,
+        width=width, alone=alone,
     )  # fmt: skip
 
 

@@ -68,22 +68,28 @@ def scatter_chart(
         canvas.stroke(path_of(way), AXIS, width=1.2, opacity=0.6, kind="front")
     area = Box(left + 2, top - 4, width - 2, top + height - 2)
     points = [(x(dot.x), y(dot.y)) for dot in dots]
-    names = [dot.name for dot in dots]
-    places = _places(names, points, area, way)
-    below = top + height + 40
-    if places is None:  # no room for all names: numbers, and a list of what they are
+    canvas.height = math.ceil(_draw_names(canvas, dots, points, area, way))
+    for dot, point in zip(dots, points, strict=True):
+        canvas.begin("point", dot.details)
+        canvas.marks([point], COLOURS[dot.kind], MARKERS[dot.kind])
+        canvas.end()
+    return canvas.svg(title, description, alone=alone)
+
+
+def _draw_names(
+    canvas: Canvas, dots: Sequence[Dot], points: Sequence[Point], area: Box, way: Sequence[Point]
+) -> float:
+    """The names, or where they lack room numbers and a list of what they are; the y below."""
+    places = _places([dot.name for dot in dots], points, area, way)
+    below = area.bottom + 42
+    if places is None:
         order = sorted(range(len(dots)), key=lambda number: (dots[number].y, dots[number].x))
         names = [str(order.index(number) + 1) for number in range(len(dots))]
         places = _places(names, points, area, way, at_any_cost=True) or []
         below = _draw_list(canvas, [dots[number].name for number in order], below)
     for place in places:
         _draw_name(canvas, place)
-    for dot, point in zip(dots, points, strict=True):
-        canvas.begin("point", dot.details)
-        canvas.marks([point], COLOURS[dot.kind], MARKERS[dot.kind])
-        canvas.end()
-    canvas.height = math.ceil(below)
-    return canvas.svg(title, description, alone=alone)
+    return below
 
 
 def _draw_kinds(canvas: Canvas, kinds: Sequence[str]) -> float:

@@ -23,10 +23,18 @@ WIDTH = 420.0  # of a file, so that its text can be read on a telephone too
 
 # A browser's colours of text (i), axes (a), and lines in the colour of the text (s).
 STYLE_SHEET = (
-    "@media (prefers-color-scheme:light){.u-i{fill:#24272d}.u-a{stroke:#6b7078}.u-s{stroke:#24272d}"
-    ".u-d{fill:#24272d}}"
-    "@media (prefers-color-scheme:dark){.u-i{fill:#e4e6ea}.u-a{stroke:#9aa1ad}.u-s{stroke:#e4e6ea}"
-    ".u-d{fill:#e4e6ea}}"
+    "@media (prefers-color-scheme:light){.u-i{fill:#24272d}.u-a{stroke:#6b7078}.u-s{stroke:#43484f}"
+    ".u-d{fill:#43484f}}"
+    "@media (prefers-color-scheme:dark){.u-i{fill:#e4e6ea}.u-a{stroke:#9aa1ad}.u-s{stroke:#c3c8d0}"
+    ".u-d{fill:#c3c8d0}}"
+)
+# A page may be dark where the reader's browser is not, or the other way round, without telling its
+# pictures: an edge around the letters, which else is not seen, keeps them readable.
+EDGES = (
+    "@media (prefers-color-scheme:light){text{stroke:#fff}}"
+    "@media (prefers-color-scheme:dark){text{stroke:#1b1e23}}"
+    "@media (prefers-color-scheme){text{paint-order:stroke;stroke-width:2.4px;"
+    "stroke-linejoin:round;stroke-opacity:.85}}"
 )
 _VIRIDIS = (
     "440154",
