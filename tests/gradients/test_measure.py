@@ -151,3 +151,17 @@ def test_what_is_no_recurrent_net_is_refused(tmp_path: Path) -> None:
         measure_gradients(small_model(), str(empty))
     with pytest.raises(SettingError, match="there is no cell 'prayer', known are elman tanh; "):
         compare_cells(["prayer"])
+
+
+@pytest.mark.slow
+def test_the_pictures_in_the_docs_are_those_of_the_command(tmp_path: Path) -> None:
+    from report.drawn import Drawn
+    from unrolled.report.gradient_plots import write_pictures
+
+    docs = Path(__file__).parents[2] / "docs" / "gradients"
+    drawn = {
+        path.name: path for path in write_pictures(tmp_path, measure_cell("elman"), compare_cells())
+    }
+    for path in docs.glob("*.svg"):
+        ours, theirs = (Drawn(picture.read_text()).texts for picture in (path, drawn[path.name]))
+        assert [text.words for text in ours] == [text.words for text in theirs]

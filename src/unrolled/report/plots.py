@@ -25,7 +25,7 @@ def against_speed(rows: Sequence[Row], width: float = WIDTH, *, alone: bool = Fa
         width: of the picture. alone: a file, not a part of the report.
     """
     return _trade_off(
-        near_best(rows), lambda row: row.score_tokens_per_second, "tokens scored a second", 1,
+        near_best(rows), lambda row: row.score_tokens_per_second, "scoring speed, tokens/s", 1,
         width=width, alone=alone,
     )  # fmt: skip
 
@@ -122,17 +122,18 @@ def _trade_off(
     if not rows:
         return None
     digits = 1 if sign < 0 else 0
+    quantity, _, unit = label.partition(", ")
     dots = [
         Dot(
             row.name, x(row), _perplexity(row), FAMILIES.index(family(row)),
-            f"{row.name}: perplexity {_perplexity(row):.2f}, {x(row):,.{digits}f} {label}",
+            f"{row.name}: perplexity {_perplexity(row):.2f}, {x(row):,.{digits}f} {unit}",
         )
         for row in rows
     ]  # fmt: skip
     front = _front(rows, x, sign)
     return scatter_chart(
         dots, (Axis(label, log=True), Axis("test perplexity", log=True)),
-        f"Test perplexity against {label}",
+        f"Test perplexity against {quantity}",
         "Not beaten in both: " + ", ".join(row.name for row in front),
         kinds=FAMILIES, front=[(x(row), _perplexity(row)) for row in front],
         width=width, alone=alone,

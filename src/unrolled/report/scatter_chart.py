@@ -136,7 +136,7 @@ def _places(
     crowd = [sum(math.dist(point, other) < 40 for other in points) for point in points]
     found = []
     for number in sorted(range(len(points)), key=lambda number: -crowd[number]):
-        texts = wrapped(names[number], 0.42 * (area.right - area.left), SMALL)
+        texts = wrapped(names[number], 0.36 * (area.right - area.left), SMALL)
         place = _place(texts, points[number], area, taken)
         if place.cost >= _STRIKING and not at_any_cost:
             return None
@@ -195,7 +195,7 @@ def _cost(
     touched = sum(dot.crossed_by(*leader) for dot in taken.dots) - 1  # its own point
     crossed = sum(_cross(leader, line) for line in taken.lines)
     worst = _COVERING * covered + _STRIKING * struck
-    return worst + 20 * touched + 8 * crossed + 0.1 * math.dist(*leader) + 1
+    return worst + 20 * touched + 8 * crossed + 0.4 * math.dist(*leader) + 1
 
 
 def _cross(one: tuple[Point, Point], other: tuple[Point, Point]) -> bool:
