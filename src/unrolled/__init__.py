@@ -55,9 +55,11 @@ if TYPE_CHECKING:
     from unrolled.neural.training import train_net as train_net
     from unrolled.ngram.arpa.files import read_arpa as read_arpa
     from unrolled.ngram.arpa.files import write_arpa as write_arpa
+    from unrolled.ngram.class_model import ClassNgramModel as ClassNgramModel
     from unrolled.ngram.counts.count_files import read_counts as read_counts
     from unrolled.ngram.counts.count_files import write_counts as write_counts
     from unrolled.ngram.counts.counting import count_ngrams as count_ngrams
+    from unrolled.ngram.disambiguation import disambiguate as disambiguate
     from unrolled.ngram.editing.mixing import mix as mix
     from unrolled.ngram.editing.mixing import tune_weights as tune_weights
     from unrolled.ngram.editing.pruning import entropy_prune as entropy_prune
@@ -93,6 +95,7 @@ _HOMES = {
     "Annotation": "documents.annotation",
     "BatchAnnotator": "documents.rows",
     "CacheModel": "language_models.cache",
+    "ClassNgramModel": "ngram.class_model",
     "Corpus": "text.corpus",
     "FormatError": "errors",
     "GradientMonitor": "gradients.monitor",
@@ -120,6 +123,7 @@ _HOMES = {
     "app": "server.app",
     "compile_kernels": "compilation",
     "count_ngrams": "ngram.counts.counting",
+    "disambiguate": "ngram.disambiguation",
     "entropy_prune": "ngram.editing.pruning",
     "evaluate": "language_models.evaluation",
     "export_fst": "integrations.fst",

@@ -176,6 +176,13 @@ def convert(
     quantize: Annotated[
         int | None, typer.Option(help="8: store probabilities in 8 bits.", show_default=False)
     ] = None,
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            help="SRILM's definitions of classes: the words that an n-gram model's classes stand "
+            "for; makes a model of words."
+        ),
+    ] = None,
     disambiguation: Annotated[
         str, typer.Option(help="FST: symbol of arcs that back off; '' for epsilon.")
     ] = "#0",
@@ -201,6 +208,8 @@ def convert(
         unrolled convert lm.safetensors small.safetensors --quantize 8
 
         unrolled convert lm.safetensors G.fst --symbols data/lang/words.txt
+
+        unrolled convert classes.arpa model.safetensors --classes classes.txt
     """
     from unrolled.cli.progress import Stages
     from unrolled.errors import SettingError
@@ -218,6 +227,12 @@ def convert(
             where=str(target),
             hint="End the name in .fst or .fst.txt",
         )
+    if classes and (quantize or target.suffix != ".safetensors"):
+        raise SettingError(
+            "a class-based model is written as .safetensors, and not quantized",
+            where=str(target),
+            hint="Quantize the n-gram model first",
+        )
     with Stages() as stages:
         from unrolled.ngram.editing.quantization import check_bits
         from unrolled.ngram.editing.quantization import quantize as quantized
@@ -226,7 +241,11 @@ def convert(
         check_bits(quantize)
         stages.stage(f"reading {source}")
         model: StoredModel
-        if quantize:
+        if classes:
+            from unrolled.ngram.class_model import ClassNgramModel, read_classes
+
+            model = ClassNgramModel(load_ngram(source, "--classes"), read_classes(classes))
+        elif quantize:
             ngram = load_ngram(source, "--quantize")
             stages.stage("quantizing")
             model = quantized(ngram, threads=threads)

@@ -194,7 +194,12 @@ def score(
     unit: Annotated[
         str, typer.Option(help="log10, nats (both logarithms of p) or bits (surprisal, -log2 p).")
     ] = "log10",
-    format: Annotated[str, typer.Option(help="tsv or jsonl.")] = "tsv",
+    format: Annotated[
+        str,
+        typer.Option(
+            help="tsv, jsonl, or srilm: what `ngram -ppl -debug 2` prints (-debug 1 by sentence)."
+        ),
+    ] = "tsv",
     unknown: shared.UnknownWord = "class",
     totals: Annotated[
         bool,
@@ -216,14 +221,25 @@ def score(
         echo "the cat sat" | unrolled score news.safetensors
 
         unrolled score news.safetensors story.txt --by word --unit bits > surprisal.tsv
+
+        unrolled score news.arpa story.txt --by word --format srilm
     """
 
     shared.check_choice("--by", by, ("sentence", "word"))
     shared.check_choice("--unit", unit, tuple(_UNITS))
-    shared.check_choice("--format", format, ("tsv", "jsonl"))
+    shared.check_choice("--format", format, ("tsv", "jsonl", "srilm"))
     opened = _load(model, "score")
     options = shared.input_options(opened, tokens, lower, field)
     given: dict[str, Any] = {"options": options, "threads": threads, "unknown": unknown}
+    if format == "srilm":
+        from unrolled.language_models.srilm_report import srilm_report
+
+        for name in texts or ["-"]:
+            for line in srilm_report(
+                opened, _lines(name, options), name, words=by == "word", **given
+            ):
+                print(line)
+        return
     if by == "word":
         batches = _batches(texts or "-", options, 1000)
         rows = _word_rows(opened, batches, unit, totals, given)

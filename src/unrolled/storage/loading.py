@@ -24,6 +24,7 @@ Model = TypeVar("Model", bound="StoredModel")
 # Kind in the header -> "module:function" that makes a model of the opened file.
 _READERS = {
     "ngram": "unrolled.ngram.model:NgramModel.from_file",
+    "class-ngram": "unrolled.ngram.class_model:ClassNgramModel.from_file",
     "mixture": "unrolled.language_models.mixture:Mixture.from_file",
     "cache": "unrolled.language_models.cache:CacheModel.from_file",
     "net": "unrolled.neural.model:NeuralModel.from_file",
