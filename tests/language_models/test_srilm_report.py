@@ -10,7 +10,7 @@ from tests.small_nets import small_model as small_net
 
 import unrolled
 from unrolled.errors import NotNormalisedError
-from unrolled.language_models.srilm_report import srilm_report
+from unrolled.language_models import srilm_report as module
 
 ARPA = """\\data\\
 ngram 1=5
@@ -56,6 +56,14 @@ CLOSED = """zoo
 file t.txt: 1 sentences, 1 words, 1 OOVs
 0 zeroprobs, logprob= -1.5 ppl= 31.6228 ppl1= undefined
 """
+
+
+def srilm_report(model, texts, name, **settings):
+    """All lines, of texts in batches of two."""
+    batches = [texts[low : low + 2] for low in range(0, len(texts), 2)]
+    return [
+        line for lines in module.srilm_report(model, batches, name, **settings) for line in lines
+    ]
 
 
 @pytest.fixture

@@ -235,10 +235,8 @@ def score(
         from unrolled.language_models.srilm_report import srilm_report
 
         for name in texts or ["-"]:
-            for line in srilm_report(
-                opened, _lines(name, options), name, words=by == "word", **given
-            ):
-                print(line)
+            batches = _batches(name, options, 1000)
+            _print_batches(srilm_report(opened, batches, name, words=by == "word", **given))
         return
     if by == "word":
         batches = _batches(texts or "-", options, 1000)

@@ -6,7 +6,8 @@ have none and are left out, as without it.
 
 >>> from unrolled import train_ngram
 >>> model = train_ngram(texts=["the cat sat"], order=2, smoothing="witten-bell")
->>> print("\\n".join(srilm_report(model, ["the cat"], "a.txt")).replace("\\t", " "))
+>>> report = srilm_report(model, [["the cat"]], "a.txt")
+>>> print("\\n".join(line for lines in report for line in lines).replace("\\t", " "))
 the cat
  p( the | <s> )  = [2gram] 0.6125 [ -0.212894 ]
  p( cat | the ...)  = [2gram] 0.6125 [ -0.212894 ]
@@ -73,17 +74,18 @@ class _Totals:
 
 def srilm_report(
     model: LanguageModel,
-    sentences: Iterable[str],
+    batches: Iterable[Sequence[str]],
     name: str,
     *,
     words: bool = True,
     unknown: Unknown = "class",
     options: TextOptions | None = None,
     threads: int = 2,
-) -> Iterator[str]:
-    """The lines of the report, a sentence after the other and then the whole text.
+) -> Iterator[list[str]]:
+    """The lines of the report, those of each batch at once and then those of the whole text.
 
     Args:
+        batches: sentences that are scored together.
         name: of the text, for its last lines.
         words: a line for every word too (``-debug 2``).
         unknown: what an unknown word costs, see `unknown_words`; "skip" is SRILM without ``-unk``.
@@ -94,21 +96,21 @@ def srilm_report(
         NotNormalisedError: stupid back-off.
     """
     require_normalised(model, "SRILM's report")
-    total = _Totals()
-    skip_oov = unknown == "skip"
-    tokens = surprisals(model, sentences, options=options, unknown=unknown, threads=threads)
-    for _, group in groupby(tokens, key=lambda token: token.sentence):
-        sentence = list(group)
-        own = _totals(sentence, skip_oov)
-        total.add(own)
-        yield " ".join(token.word for token in sentence[:-1])
-        if words:
-            yield from _word_lines(sentence, skip_oov)
-        yield from own.lines()
-        yield ""
+    total, skip_oov = _Totals(), unknown == "skip"
+    for batch in batches:
+        lines: list[str] = []
+        tokens = surprisals(model, batch, options=options, unknown=unknown, threads=threads)
+        for _, group in groupby(tokens, key=lambda token: token.sentence):
+            sentence = list(group)
+            own = _totals(sentence, skip_oov)
+            total.add(own)
+            lines.append(" ".join(token.word for token in sentence[:-1]))
+            if words:
+                lines += _word_lines(sentence, skip_oov)
+            lines += [*own.lines(), ""]
+        yield lines
     first, second = total.lines()
-    yield f"file {name}: {first}"
-    yield second
+    yield [f"file {name}: {first}", second]
 
 
 def _totals(sentence: Sequence[Surprisal], skip_oov: bool) -> _Totals:
