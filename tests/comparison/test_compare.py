@@ -46,6 +46,21 @@ def test_two_models_mixed(text, tmp_path):
     assert rows[2].settings["how"] == "log-linear"
 
 
+def test_what_an_unknown_word_costs_is_in_every_line(text, tmp_path):
+    test = tmp_path / "unknown.txt"
+    test.write_text("the zzz sat\n")
+    task = model_specs.Task(text, text, str(test), unrolled.TextOptions(), 1, 1, unknown=50)
+    specs = [spec for spec in model_specs.MODELS if spec.name in ("5-gram", "5-gram + cache")]
+    for spec in specs:
+        row = compare.measure(spec, task, tmp_path, print)
+        assert "| oov 1 each as 1 of 50 words |" in row.line
+        model = unrolled.load(tmp_path / model_specs.file_name(row.name))
+        expected = unrolled.evaluate(model, str(test), unknown=50).perplexity
+        assert row.test_perplexity == pytest.approx(expected)
+    with pytest.raises(unrolled.SettingError, match="unknown is 'most', allowed are class"):
+        compare_models(text, text, text, unknown="most")
+
+
 def test_rows_keep_the_surprisal_of_the_shown_sentences(text, tmp_path):
     result = compare_models(text, text, text, output=tmp_path, only=["bigram", "unigram"])
     assert result.sentences[0] == "the cat sat on the mat and the dog ran"

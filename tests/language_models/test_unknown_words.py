@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 
 from chain_model import CHAIN, TEXTS, Chain
-from unrolled import Vocabulary, load, train_net, train_ngram
+from unrolled import (
+    Mixture,
+    Vocabulary,
+    entropy_prune,
+    filter_vocabulary,
+    load,
+    train_net,
+    train_ngram,
+)
 from unrolled.errors import SettingError
 from unrolled.language_models.evaluation import evaluate
 from unrolled.language_models.scoring import score_sentences, surprisals
@@ -66,6 +74,16 @@ def test_each_is_one_of_as_many_words_as_became_unknown(tmp_path: Path) -> None:
     path.write_text("\n".join(texts * 3))
     net = train_net(str(path), hidden=4, classes=2, epochs=1, batch=2, max_size=5)
     assert unknown_words("each", net).types == len({w for t in texts for w in t.split()}) - 5
+
+
+def test_mixtures_and_edited_models_know_the_number_if_it_is_right() -> None:
+    texts = [*TEXTS, "once", "twice thrice"]
+    models = [
+        train_ngram(texts=texts, order=n, smoothing="witten-bell", min_count=2) for n in (1, 2)
+    ]
+    assert unknown_words("each", Mixture(models, [0.5, 0.5])).types == 3
+    assert unknown_words("each", entropy_prune(models[1], 1e-9)).types == 3
+    assert filter_vocabulary(models[1], ["cat"]).unknown_types == 0
 
 
 def test_it_is_not_known_how_many_words_a_literal_unk_stands_for(model: NgramModel) -> None:

@@ -40,6 +40,7 @@ def compare(
     only: Annotated[
         str, typer.Option(help="Train only these models, by name, separated by commas.")
     ] = "",
+    unknown: shared.UnknownWord = "class",
     threads: shared.Threads = 2,
 ) -> None:
     """Train several models on one text and print the table of their perplexities.
@@ -50,7 +51,9 @@ def compare(
 
         unrolled compare train.txt valid.txt test.txt --output comparison/
     """
-    _compare((train, valid, test), output, TextOptions(**settings), min_count, only, threads)
+    wanted = [name.strip() for name in only.split(",") if name.strip()]
+    given = {"options": TextOptions(**settings), "min_count": min_count, "only": wanted}
+    _compare((train, valid, test), output, **given, unknown=unknown, threads=threads)
 
 
 def demo(
@@ -90,7 +93,7 @@ def demo(
     with tempfile.TemporaryDirectory() as folder:
         place = output or Path(folder)
         train, valid, test = (str(path) for path in demo_text(place / "text"))
-        _compare((train, valid, test), output, TextOptions(), 2, "", threads)
+        _compare((train, valid, test), output, threads=threads)
         _show_tagger(place, output is not None, threads)
 
 
@@ -124,29 +127,14 @@ def _show_tagger(folder: Path, keep: bool, threads: int) -> None:
         print(f"try it: unrolled tag {path}", file=sys.stderr)
 
 
-def _compare(
-    texts: tuple[str, str, str],
-    output: Path | None,
-    options: TextOptions,
-    min_count: int,
-    only: str,
-    threads: int,
-) -> None:
+def _compare(texts: tuple[str, str, str], output: Path | None, **given: Any) -> None:
     import sys
 
     from unrolled.cli.progress import print_line
     from unrolled.comparison.compare import compare_models, format_table
     from unrolled.errors import MissingExtraError
 
-    result = compare_models(
-        *texts,
-        output=output,
-        options=options,
-        min_count=min_count,
-        only=[name.strip() for name in only.split(",") if name.strip()],
-        threads=threads,
-        report=print_line,
-    )
+    result = compare_models(*texts, output=output, report=print_line, **given)
     print(format_table(result))
     if output:
         written = "models and results.json"

@@ -23,6 +23,7 @@ from unrolled.errors import SettingError, UnrolledError
 from unrolled.language_models.evaluation import evaluate
 from unrolled.language_models.protocol import LanguageModel
 from unrolled.language_models.scoring import surprisals
+from unrolled.language_models.unknown_words import Unknown, check_unknown
 from unrolled.runtime.threads import usable_cores
 from unrolled.text.options import TextOptions
 
@@ -64,7 +65,7 @@ class ModelJob:
 
     Attributes:
         output: the model's file. name: the model's. settings: by name, its own and those of the
-            models that it needs. options, min_count, threads: see `compare_models`.
+            models that it needs. options, min_count, threads, unknown: see `compare_models`.
     """
 
     output: str
@@ -73,6 +74,7 @@ class ModelJob:
     options: TextOptions
     min_count: int
     threads: int
+    unknown: Unknown
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,7 @@ def compare_models(
     min_count: int = 2,
     only: Sequence[str] = (),
     models: Sequence[ModelSpec] = MODELS,
+    unknown: Unknown = "class",
     threads: int | None = None,
     finished: FinishedRuns | None = None,
     report: Report | None = None,
@@ -110,6 +113,7 @@ def compare_models(
         min_count: words that occur fewer times in the training text are <unk>.
         only: names of models; all by default. The models that a mixture needs are trained too.
         models: what to compare; nets are left out where torch is not installed.
+        unknown: what an unknown word costs, see `unknown_words`; the lines below the table say so.
         threads: for all that can use them; by default two, where there are two cores to use.
         finished: rows of models from an earlier run; new ones are saved there.
         report: called with a line as each model begins.
@@ -117,6 +121,7 @@ def compare_models(
     Raises:
         SettingError: a name that no model has. TextError: a text that cannot be read.
     """
+    check_unknown(unknown)
     report = report or (lambda line: None)
     threads = threads or min(2, usable_cores())
     models = _chosen(models, only)
@@ -128,7 +133,7 @@ def compare_models(
                 f"{len(nets)} nets and their mixtures are left out, as torch is not installed: "
                 "pip install 'unrolled[neural]'"
             )
-    task = Task(train, valid, test, options or TextOptions(), min_count, threads)
+    task = Task(train, valid, test, options or TextOptions(), min_count, threads, unknown)
     texts = {name: file_facts(getattr(task, name)) for name in ("train", "valid", "test")}
     rows = []
     with tempfile.TemporaryDirectory() as spare:
@@ -144,7 +149,8 @@ def compare_models(
                 row = asdict(_in_own_process(spec, task, folder, report))
                 row = row if finished is None else finished.save(job, row)
             rows.append(Row(**row))
-        settings = {"min_count": min_count, "threads": threads, **asdict(task.options)}
+        settings = {"min_count": min_count, "threads": threads, "unknown": unknown}
+        settings |= asdict(task.options)
         result = Comparison(rows, texts, machine(), settings, shown_sentences(task))
         if output is not None:
             _write_results(result, folder / "results.json")
@@ -183,7 +189,7 @@ def _job(spec: ModelSpec, models: Sequence[ModelSpec], task: Task, folder: Path)
     settings = {other.name: other.settings for other in models if other.name in spec.needs}
     return ModelJob(
         str(folder / file_name(spec.name)), spec.name, {**settings, spec.name: spec.settings},
-        task.options, task.min_count, task.threads,
+        task.options, task.min_count, task.threads, task.unknown,
     )  # fmt: skip
 
 
@@ -236,9 +242,9 @@ def measure(spec: ModelSpec, task: Task, folder: Path, report: Report) -> Row:
     valid, test, speed, words = None, None, 0.0, []
     line = f"{model.name}: scores are not probabilities"
     if model.normalised:
-        valid = evaluate(model, task.valid, threads=task.threads)
+        valid = evaluate(model, task.valid, threads=task.threads, unknown=task.unknown)
         began = time.perf_counter()
-        test = evaluate(model, task.test, threads=task.threads)
+        test = evaluate(model, task.test, threads=task.threads, unknown=task.unknown)
         speed = test.tokens / (time.perf_counter() - began)
         line = test.line()
         words = _surprisals(model, shown_sentences(task))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from unrolled.language_models.protocol import LanguageModel
+from unrolled.language_models.unknown_words import Unknown
 from unrolled.text.options import TextOptions
 
 Report = Callable[[str], None]
@@ -15,7 +16,7 @@ Report = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Task:
-    """The texts and options that all models share."""
+    """The texts and options that all models share; ``unknown``: what an unknown word costs."""
 
     train: str
     valid: str
@@ -23,6 +24,7 @@ class Task:
     options: TextOptions
     min_count: int
     threads: int
+    unknown: Unknown = "class"
 
 
 @dataclass(frozen=True)

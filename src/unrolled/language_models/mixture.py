@@ -104,6 +104,12 @@ class Mixture(LanguageModel):
         return self.models[0].text_options
 
     @property
+    def unknown_types(self) -> int:
+        """As of the models, of which all that know it agree."""
+        found = {model.unknown_types for model in self.models} - {0}
+        return found.pop() if len(found) == 1 else 0
+
+    @property
     def carries_context(self) -> bool:
         """A linear mixture does if one of its models does; a log-linear one never."""
         return self.how == LINEAR and any(model.carries_context for model in self.models)

@@ -120,6 +120,13 @@ class LanguageModel(StoredModel):
         """Whether `text_log_probs` scores a sentence knowing the sentences before it."""
         return False
 
+    @property
+    def unknown_types(self) -> int:
+        """How many different words of the training text became <unk>; 0 where it is not known."""
+        found = self.provenance.get("text", {})
+        types = found.get("unknown_types", 0) if isinstance(found, dict) else 0
+        return types if isinstance(types, int) else 0
+
     @cached_property
     def text_options(self) -> TextOptions:
         """How the training text was split into tokens; input is split in the same way.

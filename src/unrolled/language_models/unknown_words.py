@@ -78,6 +78,18 @@ class UnknownWords:
 AS_A_CLASS = UnknownWords()
 
 
+def check_unknown(given: Unknown) -> None:
+    """Refuse a setting that names no reading, before a model is there.
+
+    Raises:
+        SettingError: with the values that are allowed.
+    """
+    number = not isinstance(given, bool) and str(given).isdecimal() and int(given) > 0
+    if given not in READINGS and not number:
+        shown = f"'{given}'" if isinstance(given, str) else given
+        raise SettingError(f"unknown is {shown}, allowed are {ALLOWED}")
+
+
 def unknown_words(given: Unknown, model: LanguageModel) -> UnknownWords:
     """The reading that a setting names.
 
@@ -87,23 +99,14 @@ def unknown_words(given: Unknown, model: LanguageModel) -> UnknownWords:
 
     Raises:
         SettingError: another value; or ``each`` and the number is not known.
-
-    >>> unknown_words(3, None)
-    UnknownWords(reading='each', types=3)
     """
-    text = str(given)
-    if text in ("class", "skip"):
-        return UnknownWords(text)
-    if text == "each":
-        found = model.provenance.get("text", {}).get("unknown_types", 0)
-        if not isinstance(found, int) or found < 1:
-            raise SettingError(
-                f"it is not known how many words <unk> of {model.name} stands for",
-                where=model.path,
-                hint="Give their number in place of each",
-            )
-        return UnknownWords("each", found)
-    if not isinstance(given, bool) and text.isdecimal() and int(text) > 0:
-        return UnknownWords("each", int(text))
-    shown = f"'{given}'" if isinstance(given, str) else given
-    raise SettingError(f"unknown is {shown}, allowed are {ALLOWED}")
+    check_unknown(given)
+    if given != "each":
+        return UnknownWords(str(given)) if given in READINGS else UnknownWords("each", int(given))
+    if model.unknown_types < 1:
+        raise SettingError(
+            f"it is not known how many words <unk> of {model.name} stands for",
+            where=model.path,
+            hint="Give their number in place of each",
+        )
+    return UnknownWords("each", model.unknown_types)

@@ -297,6 +297,11 @@ class AdaptedNet(LanguageModel):
         """Those of the net."""
         return self.model.parameters
 
+    @property
+    def unknown_types(self) -> int:
+        """As of the net."""
+        return self.model.unknown_types
+
     def use_threads(self, threads: int) -> contextlib.AbstractContextManager[int]:
         """Limit the net's threads."""
         return self.model.use_threads(threads)

@@ -174,7 +174,7 @@ def test_the_first_perplexity_is_that_of_equal_weights(held_out):
     fit = tune_weights([model, model], held_out)
     assert fit.perplexities[0] == pytest.approx(evaluate(model, str(held_out)).perplexity, rel=1e-5)
     skipped = tune_weights([model, model], held_out, skip_oov=True)
-    expected = evaluate(model, str(held_out), skip_oov=True).perplexity
+    expected = evaluate(model, str(held_out), unknown="skip").perplexity
     assert skipped.perplexities[0] == pytest.approx(expected, rel=1e-5)
 
 

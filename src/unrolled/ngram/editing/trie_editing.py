@@ -38,6 +38,9 @@ def remade(
     config = {**model.config, "order": table.order}
     config.pop("quantized", None)
     provenance = dict(model.provenance)
+    if len(vocabulary) != len(model.vocabulary):  # and then <unk> is for other words too
+        text = provenance.get("text", {})
+        provenance["text"] = {name: text[name] for name in text if name != "unknown_types"}
     past = provenance.pop("surgery", [])  # the name in files of earlier versions
     provenance["edits"] = [*provenance.get("edits", past), operation]
     result = NgramModel(pack(table), vocabulary, config, provenance)
