@@ -37,16 +37,15 @@ class _LimitedProtocol(HttpToolsProtocol):
         super().__init__(*given, **named)
         self._timer: asyncio.TimerHandle | None = None  # of a request that has not arrived
         self._writing: asyncio.TimerHandle | None = None  # of an answer that is not read
+        self._refused = False
         self._arriving = self._in_headers = True
         self._head = self._headers_size = 0
         self._refusal = 400, "the request is not HTTP/1.1"
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        if len(self.connections) > self.most_connections:
-            self._refusal = 429, f"the server has {self.most_connections:,} connections already"
-            self.send_400_response("")
-            return
+        # Refused when its request comes: a connection that is closed before is reset instead.
+        self._refused = len(self.connections) > self.most_connections
         self._timer = self.loop.call_later(self.most_seconds, self._too_slow)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -58,6 +57,10 @@ class _LimitedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         if self.transport.is_closing():
+            return
+        if self._refused:
+            self._refusal = 429, f"the server has {self.most_connections:,} connections already"
+            self.send_400_response("")
             return
         if self._in_headers:
             self._head += len(data)

@@ -31,6 +31,7 @@ log = logging.getLogger("unrolled.server")
 _BACKLOG = 2048
 # The thread that scores waits for the interpreter so long, as the one that reads is always busy.
 _SWITCH_SECONDS = 0.001
+_OTHER_FILES = 256  # that a process has open besides connections
 _IDLE_SECONDS = 30  # that a connection without requests stays open
 
 
@@ -120,7 +121,7 @@ def _run(made: Application, settings: ServerSettings, bound: socket.socket) -> N
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     config = uvicorn.Config(
         with_cors(made, settings),
-        http=protocol_class(settings.connections, settings.time_limit + 1),
+        http=protocol_class(_open_files(settings.connections), settings.time_limit + 1),
         loop="uvloop" if _installed("uvloop") else "asyncio",
         ws="none",
         lifespan="on",
@@ -132,6 +133,21 @@ def _run(made: Application, settings: ServerSettings, bound: socket.socket) -> N
         timeout_graceful_shutdown=max(1, round(settings.grace)),
     )
     _Server(config).run(sockets=[bound])
+
+
+def _open_files(connections: int) -> int:
+    """Allow this process the files that so many connections need; how many it may have."""
+    if sys.platform == "win32":
+        return connections
+    import resource
+
+    # As many again may wait to be refused.
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = 2 * connections + _OTHER_FILES
+    most = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    return max(1, min(connections, (most - _OTHER_FILES) // 2))
 
 
 def _installed(package: str) -> bool:
