@@ -30,7 +30,7 @@ _FENCE = re.compile(r'^( *)```([\w.+-]*)(?: title="([^"]+)")?[^\n]*\n(.*?)^\1```
 _WITHIN = re.compile(r"<!-- within (\d+) % -->\s*\Z")
 _NUMBER = re.compile(r"(?<![\w.])-?\d+\.\d+(?![\w.])")
 _TABLE_ROW = re.compile(r"^(.*?\S)((?: {2,}\S+){7})$")
-_MACHINE = re.compile(r"^(pip|pipx|podman|docker|make|git|unrolled experiment)\b")
+_MACHINE = re.compile(r"^(pip|pipx|podman|docker|make|git|torchrun|unrolled experiment)\b")
 
 
 @dataclass(frozen=True)
