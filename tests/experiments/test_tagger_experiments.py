@@ -58,19 +58,19 @@ def test_depth_on_mpqa(mpqa: Path, tmp_path: Path) -> None:
     )
     results = record["results"]
     assert list(results["table"]) == [
-        "DSE, 3 k, 1 layers", "DSE, 3 k, 2 layers", "ESE, 3 k, 1 layers", "ESE, 3 k, 2 layers",
+        "DSE, 3 k, 1 layer", "DSE, 3 k, 2 layers", "ESE, 3 k, 1 layer", "ESE, 3 k, 2 layers",
     ]  # fmt: skip
     for row in results["table"].values():
         assert 0 <= row["proportional"] <= row["binary"] + 1e-9 <= 100
     comparison = results["deep_against_shallow"]["DSE, 3 k, proportional"]
-    shallow = results["table"]["DSE, 3 k, 1 layers"]["proportional"]
+    shallow = results["table"]["DSE, 3 k, 1 layer"]["proportional"]
     assert comparison["shallow"] == pytest.approx(shallow)
     assert 0 < comparison["p"] <= 1
     drawn = Drawn((tmp_path / "out" / "irsoy2014-depth-smoke.svg").read_text())
     ticks = [text.words for text in drawn.texts if text.anchor == "middle" and text.size == 11]
     assert ticks == ["1", "2", "1", "2"]  # whole layers
     assert {file["name"] for file in record["data"]} >= {"dse.txt", "ese.txt"}
-    assert any(line.startswith("DSE, 3 k, 1 layers, fold 0: proportional") for line in said)
+    assert any(line.startswith("DSE, 3 k, 1 layer, fold 0: proportional") for line in said)
     assert (results["jobs"], results["device"]) == (1, "cpu")
     assert results["vectors"]["name"] == "v.txt"
     together = run_experiment(

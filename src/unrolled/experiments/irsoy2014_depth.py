@@ -27,12 +27,23 @@ SOURCE = (
 REMEMBERED = True  # the published numbers are not checked against the paper
 PARALLEL = True
 PUBLISHED: dict[str, dict[str, float]] = {}
+
+
+def depth(layers: int) -> str:
+    """The number of layers in words.
+
+    >>> depth(1), depth(3)
+    ('1 layer', '3 layers')
+    """
+    return f"{layers} layer" if layers == 1 else f"{layers} layers"
+
+
 _DSE_24 = ((63.83, 69.62), (64.70, 70.52), (64.57, 70.55), (64.96, 70.69), (58.60, 65.06))
 _DSE_200 = ((64.09, 69.85), (64.47, 70.36), (66.01, 71.72), (62.56, 69.01), (61.93, 68.25))
 _ESE_24 = ((54.22, 65.44), (55.63, 66.64), (55.40, 66.36), (54.94, 66.15), (49.25, 61.61))
 for _kind, _size, _rows in (("DSE", 24, _DSE_24), ("DSE", 200, _DSE_200), ("ESE", 24, _ESE_24)):
     for _layers, (_proportional, _binary) in enumerate(_rows, 1):
-        PUBLISHED[f"{_kind}, {_size} k, {_layers} layers"] = {
+        PUBLISHED[f"{_kind}, {_size} k, {depth(_layers)}"] = {
             "proportional": _proportional, "binary": _binary
         }  # fmt: skip
 PUBLISHED["ESE, 200 k, 3 layers"] = {"proportional": 56.26, "binary": 67.18}
@@ -63,7 +74,7 @@ _SIZES: dict[str, dict[str, Any]] = {
 
 def row_of(kind: str, parameters: int, layers: int) -> str:
     """The name of a row of the table."""
-    return f"{kind.upper()}, {parameters // 1000} k, {layers} layers"
+    return f"{kind.upper()}, {parameters // 1000} k, {depth(layers)}"
 
 
 def width_of(parameters: int, layers: int, inputs: int, tags: int = 3) -> int:
@@ -132,7 +143,7 @@ def run(setup: Setup) -> Results:
         },
         "deep_against_shallow": _comparisons(runs, results, plan, setup.report),
         "widths": {
-            f"{parameters // 1000} k, {layers} layers": width
+            f"{parameters // 1000} k, {depth(layers)}": width
             for (parameters, layers), width in widths.items()
         },
         "settings": {**SETTINGS, "epochs": plan["epochs"]},
@@ -172,7 +183,7 @@ def _comparisons(
                 first, second = 100 * result.first, 100 * result.second
                 found[name] = {"shallow": first, "deep": second, "p": result.p_value}
                 report(
-                    f"{name}: {shallow} layer {first:.2f}, {deep} layers {second:.2f}, "
+                    f"{name}: {depth(shallow)} {first:.2f}, {depth(deep)} {second:.2f}, "
                     f"p = {result.p_value:.4f}"
                 )
     return found
@@ -189,8 +200,8 @@ def draw(results: Results) -> dict[str, str]:
         lines = []
         for number, (size, measure) in enumerate(product(sizes, ("proportional", "binary"))):
             for whose, known, dash in (("", rows, 0), (", published", published, 1)):
-                places = [n for n in counts if (kind, size, f"{n} layers") in known]
-                values = [known[kind, size, f"{n} layers"][measure] for n in places]
+                places = [n for n in counts if (kind, size, depth(n)) in known]
+                values = [known[kind, size, depth(n)][measure] for n in places]
                 name = f"{measure}{whose}" if len(sizes) == 1 else f"{size}, {measure}{whose}"
                 if values:
                     lines.append(Line(name, places, values, number, dash, marker=number))

@@ -59,7 +59,7 @@ def _section(record: dict[str, Any], pictures: Mapping[str, str]) -> str:
     for name, row in table.items():
         theirs = published.get(name, {})
         cells = [_cell(row.get(column), theirs.get(column)) for column in columns]
-        lines.append(f"| {_one_layer(name)} | {' | '.join(cells)} |")
+        lines.append(f"| {name} | {' | '.join(cells)} |")
     if record.get("remembered"):
         lines += ["", "The published numbers are quoted from memory, not checked in the paper."]
     machine = record["machine"]
@@ -74,10 +74,6 @@ def _section(record: dict[str, Any], pictures: Mapping[str, str]) -> str:
     for picture, title in pictures.items():
         lines += ["", f"![{title}]({picture})"]
     return "\n".join([*lines, ""])
-
-
-def _one_layer(name: str) -> str:
-    return name[:-1] if name.endswith(" 1 layers") else name
 
 
 def _data(record: dict[str, Any]) -> str:
