@@ -101,6 +101,7 @@ def test_standard_input_and_regions(run: Run, model: Path, monkeypatch: pytest.M
         (["--group-by", "trial"], "there is no column 'trial' among 'item', 'condition', 'text'"),
         (["--input-format", "xls"], "--input-format is 'xls', allowed are csv, tsv, jsonl"),
         (["--format", "xls"], "--format is 'xls', allowed are csv, tsv, jsonl, parquet"),
+        (["-o", "x.xls"], "x.xls: the name does not tell the format of the table. End it in .csv"),
         (["--unknown", "0"], "unknown is '0', allowed are class, each, skip, and the number"),
         (["--frequencies", "missing"], "missing: there is no such file"),
     ],
@@ -121,3 +122,6 @@ def test_a_table_without_words(run: Run, model: Path, tmp_path: Path) -> None:
     table.write_text("text\n")
     code, _, err = run("surprisal", model, table)
     assert (code, err) == (2, f"unrolled: {table}: the table has no words\n")
+    table.write_text('text\na\n""\n" "\n')
+    code, out, err = run("surprisal", model, table)
+    assert (code, len(table_of(out)), err) == (0, 1, "note: 2 texts have no words and no rows\n")

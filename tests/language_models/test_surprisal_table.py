@@ -117,6 +117,7 @@ def test_entropies_of_a_model_that_is_not_complete(tmp_path: Path) -> None:
 def test_columns_of_the_input_are_kept(model: NgramModel) -> None:
     table = [{"item": 3, "word": "x", "text": "the cat"}, {"item": 4, "word": "y", "text": "sat"}]
     found = surprisal_table({"one": model, "two": Chain(CHAIN)}, table)
+    assert len(found.columns) == 16
     rows = list(found)
     assert [(row["item"], row["input_word"], row["word"]) for row in rows] == [
         (3, "x", "the"), (3, "x", "cat"), (4, "y", "sat"),

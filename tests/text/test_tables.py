@@ -52,11 +52,12 @@ def test_line_ends_separators_and_signatures(
 def test_files_without_a_suffix_are_recognised_by_their_first_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = tmp_path / "table"
+    path = tmp_path / "table.txt"
     for content, texts in (
         ('{"text": "a b"}\n{"text": "c"}\n', ["a b", "c"]),
         ("item,text\n1,a b\n", ["a b"]),
         ("item\tsentence\n1\ta b\n", ["a b"]),
+        ("Item;Sentence\n1;a b\n", ["a b"]),
         ("the text, of lines\n\nb\n", ["the text, of lines", "", "b"]),
         ("", []),
     ):

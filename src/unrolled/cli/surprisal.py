@@ -62,6 +62,11 @@ def surprisal(
 ) -> None:
     """Write a table of surprisals, a row a word, from a table of texts.
 
+    Columns are those of the input, then row (number of the text), position (of the word in its
+    sentence), word, length (in characters), and of each model surprisal (bits, summed over the
+    tokens of the word), entropy (bits, before the word), next_entropy (after it), oov, and
+    log_frequency (log10 in a million words); with several models each name ends in _MODEL.
+
     Examples:
 
         unrolled surprisal news.safetensors stimuli.csv -o table.csv
@@ -75,9 +80,9 @@ def surprisal(
     from unrolled.language_models.protocol import LanguageModel
     from unrolled.language_models.surprisal_table import surprisal_table
     from unrolled.storage.loading import load_as
-    from unrolled.text.tables import format_of, write_table
+    from unrolled.text.tables import write_table
 
-    chosen = format or format_of(output) or "csv"
+    chosen = format or _format_of(output)
     shared.check_choice("--format", chosen, _FORMATS)
     opened = [load_as(path, LanguageModel, "surprisal") for path in models]
     options = [shared.input_options(model, tokens, lower) for model in opened]
@@ -86,20 +91,36 @@ def surprisal(
             opened, table, options=options, unknown=unknown, eos=eos, entropy=entropy,
             frequencies=frequencies, threads=threads, progress=stages.tokens_done, **settings,
         )  # fmt: skip
-        rows = iter(found)
-        first = next(rows, None)
-        if first is None:
+        if not found.columns:
             raise TextError("the table has no words", where=table)
         with _opened(output) as file:
             write_table(
-                file, found.columns, _chained(first, rows), format=chosen,
+                file, found.columns, found, format=chosen,
                 decimals=dict.fromkeys(found.columns, 6),
             )  # fmt: skip
 
 
-def _chained(first: dict[str, Any], rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    yield first
-    yield from rows
+def _format_of(output: str) -> str:
+    """The format of a file to write by its name; CSV to standard output.
+
+    Raises:
+        SettingError: the name tells none.
+    """
+    from pathlib import Path
+
+    from unrolled.errors import SettingError
+    from unrolled.text.tables import format_of
+
+    if output == "-" or Path(output).is_char_device():
+        return "csv"
+    found = format_of(output)
+    if found is None:
+        raise SettingError(
+            "the name does not tell the format of the table",
+            where=output,
+            hint="End it in .csv, .tsv, .jsonl or .parquet, or name one with --format",
+        )
+    return found
 
 
 @contextmanager

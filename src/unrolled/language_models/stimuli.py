@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from unrolled.errors import SettingError, TextError
+from unrolled.errors import SettingError, TextError, UnrolledWarning
 from unrolled.settings import check_settings, setting
 from unrolled.text.alignment import words_by_space
 from unrolled.text.tables import FORMATS, Row, Table, read_table
@@ -140,7 +141,10 @@ class _Region(NamedTuple):
 
 
 def sentences_of_table(table: Table, options: StimulusOptions) -> Iterator[Sentence]:
-    """The sentences of all rows in their order; texts without words have none.
+    """The sentences of all rows in their order.
+
+    Warns:
+        UnrolledWarning: how many texts have no words.
 
     Raises:
         TextError: as of `read_table`, or a column of `group_by` is missing.
@@ -154,10 +158,18 @@ def sentences_of_table(table: Table, options: StimulusOptions) -> Iterator[Sente
     )
     if not options.text:
         rows = (_without_text(row) for row in rows)
+    empty = 0
     for number, (text, regions) in enumerate(_texts(rows, options), 1):
         tokens = tokenise(text) if options.sentences == "marks" else []
-        for rank, (start, end) in enumerate(_bounds(text, tokens, options.sentences), 1):
-            yield _sentence(text, (start, end), regions, options, (number, rank))
+        words = 0
+        for rank, bounds in enumerate(_bounds(text, tokens, options.sentences), 1):
+            sentence = _sentence(text, bounds, regions, options, (number, rank))
+            words += len(sentence.words)
+            yield sentence
+        empty += words == 0
+    if empty:
+        what = "1 text has" if empty == 1 else f"{empty:,} texts have"
+        warnings.warn(f"{what} no words and no rows", UnrolledWarning, stacklevel=2)
 
 
 def _texts(rows: Iterable[Row], options: StimulusOptions) -> Iterator[tuple[str, list[_Region]]]:

@@ -33,17 +33,24 @@ _BATCH = 1000  # sentences scored at a time
 
 
 class SurprisalTable:
-    """The rows of `surprisal_table`, in which each is a dictionary; they are made as they are read.
+    """The rows of `surprisal_table`, in which each is a dictionary.
 
-    Attributes:
-        columns: the names of all columns in their order, once the first row is read.
+    They are made as they are read, once.
     """
 
     def __init__(self, rows: Iterator[Result], columns: list[str]) -> None:
-        self._rows, self.columns = rows, columns
+        self._rows, self._columns = rows, columns
 
     def __iter__(self) -> Iterator[Result]:
         return self._rows
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of the columns in their order; none where there are no rows."""
+        if not self._columns:
+            first = next(self._rows, None)
+            self._rows = self._rows if first is None else chain([first], self._rows)
+        return self._columns
 
     def to_pandas(self) -> Any:
         """The rows as a DataFrame of pandas.
@@ -55,8 +62,7 @@ class SurprisalTable:
             import pandas
         except ImportError:
             raise MissingExtraError("tables", "pandas") from None
-        rows = list(self)
-        return pandas.DataFrame(rows, columns=self.columns)
+        return pandas.DataFrame(list(self))
 
 
 def surprisal_table(

@@ -25,7 +25,7 @@ from unrolled.text.tokens import cut_blocks
 FORMATS = ("csv", "tsv", "jsonl", "parquet", "text")
 FIELDS = ("text", "sentence")  # columns that hold the text where none is named
 _BY_SUFFIX = {".csv": "csv", ".tsv": "tsv", ".tab": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl",
-              ".parquet": "parquet", ".txt": "text"}  # fmt: skip
+              ".parquet": "parquet"}  # fmt: skip
 _SEPARATORS = ",;\t"
 _FIELD_HINT = "Name the column of the text (--field)"
 
@@ -98,9 +98,10 @@ def text_column(columns: Sequence[str], field: str | None, place: str) -> str:
             return field
         raise TextError(f"there is no column '{field}' among {found}", where=place,
                         hint=_FIELD_HINT)  # fmt: skip
-    for name in FIELDS:
-        if name in columns:
-            return name
+    for name in FIELDS:  # as Excel's users write them too: Text, SENTENCE
+        same = next((column for column in columns if column.casefold() == name), None)
+        if same is not None:
+            return same
     if len(columns) == 1:
         return columns[0]
     raise TextError(f"there is no column '{FIELDS[0]}' or '{FIELDS[1]}' among {found}",
@@ -144,10 +145,10 @@ def _kind_of_line(line: str, field: str | None) -> str:
     """The format of a file by its first line."""
     if line.lstrip().startswith("{"):
         return "jsonl"
-    wanted = {field} if field is not None else set(FIELDS)
-    if any(wanted & set(_cells(line, separator)) for separator in _SEPARATORS):
+    if field is not None:
         return "csv"
-    return "text" if field is None else "csv"
+    names = {cell.casefold() for separator in _SEPARATORS for cell in _cells(line, separator)}
+    return "csv" if names & set(FIELDS) else "text"
 
 
 def _separator(header: str, kind: str, field: str | None) -> str:
