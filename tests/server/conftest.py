@@ -17,6 +17,8 @@ TEXTS = [
     "a dog saw the cat on a mat .", "café au lait for the cat",
 ] * 3  # fmt: skip
 
+NAMES = ("words", "characters", "backoff", "net", "tanh", "tags")
+
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -38,6 +40,5 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def server(models: Path) -> Iterator[Server]:
     """A server of all models."""
-    names = ("words", "characters", "backoff", "net", "tanh", "tags")
-    with running(*(models / f"{name}.safetensors" for name in names)) as started:
+    with running(*(models / f"{name}.safetensors" for name in NAMES)) as started:
         yield started

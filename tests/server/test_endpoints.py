@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import unrolled
+from server.conftest import NAMES
 from server.running import Server
 
 
@@ -157,9 +158,11 @@ def test_gradients_are_those_of_the_net(server: Server, net: Any) -> None:
 
 def test_models_are_described(server: Server) -> None:
     found = server.get("/models").json()["models"]
-    assert [model["name"] for model in found] == ["words", "characters", "backoff", "net", "tags"]
-    assert "gradients" in found[3]["can"]
-    assert found[4]["can"] == ["tag"]
+    assert tuple(model["name"] for model in found) == NAMES
+    can = {model["name"]: model["can"] for model in found}
+    assert "gradients" in can["net"] and "gradients" not in can["words"]
+    assert "predict" in can["words"] and "predict" not in can["backoff"]
+    assert can["tags"] == ["tag"]
     assert server.get("/models/words").json()["info"]["order"] == 3
     assert server.get("/health").json()["status"] == "ok"
 

@@ -32,7 +32,7 @@ LONG: dict[str, Any] = {
 
 
 def test_slow_clients_and_long_work_end_at_the_time_limit(models: Path) -> None:
-    with running(models / "words.safetensors", "--time-limit", 0.5) as server:
+    with running(models / "words.safetensors", "--time-limit", 1) as server:
         body = post("/score", {"sentence": "the cat"})
         for cut, path in ((len(body) - 3, "a body"), (30, "headers"), (0, "nothing")):
             begin = time.monotonic()
@@ -46,8 +46,8 @@ def test_slow_clients_and_long_work_end_at_the_time_limit(models: Path) -> None:
         assert answer.json()["error"]["message"] == (
             "the request took longer than the server allows. Send less at a time."
         )
-        assert time.monotonic() - begin < 3
-        assert server.json("/score", sentence="the cat")["tokens"] == 3
+        assert time.monotonic() - begin < 10
+        _wait(lambda: server.post("/score", {"sentence": "the cat"}).status_code == 200)
 
 
 def test_more_than_the_queue_holds_is_shed_and_the_rest_answered(models: Path) -> None:
@@ -70,13 +70,11 @@ def test_too_many_connections_are_refused(models: Path) -> None:
         open_ones = [
             socket.create_connection((address.hostname, address.port), timeout=5) for _ in range(3)
         ]
-        time.sleep(0.2)
         status, body = exchange(server, b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
         assert (status, json.loads(body)["error"]["code"]) == (429, 429)
         for one in open_ones:
             one.close()
-        time.sleep(0.2)
-        assert server.get("/health").status_code == 200
+        _wait(lambda: server.get("/health").status_code == 200)
 
 
 def test_a_stop_lets_running_requests_end_and_takes_no_new_ones(models: Path) -> None:
