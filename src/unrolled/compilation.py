@@ -258,6 +258,7 @@ def _train_ngrams(folder: Path) -> None:
 
 def _train_in_files(folder: Path) -> None:
     from unrolled.ngram.training import ngram_config
+    from unrolled.scale.clock import Clock
     from unrolled.scale.estimator import count_levels, estimated_arrays
     from unrolled.storage.work_folder import WorkFolder
     from unrolled.text.corpus import read_corpus
@@ -267,7 +268,8 @@ def _train_in_files(folder: Path) -> None:
         config = ngram_config({"order": 4, "smoothing": smoothing})
         with WorkFolder(folder, {}) as work:
             shared: dict[str, Any] = {
-                "folder": work, "room": 1 << 20, "threads": 1, "report": lambda stage: None
+                "folder": work, "room": 1 << 20, "threads": 1,
+                "clock": Clock(lambda line: None, work, corpus.tokens, 4),
             }  # fmt: skip
             files = count_levels(lambda: [corpus.ids], corpus.word_counts, 4, **shared)
             arrays, _ = estimated_arrays(files, config, corpus.word_counts, **shared)

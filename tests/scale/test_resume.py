@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from unrolled.ngram.training import ngram_config, train_on_corpus
+from unrolled.scale.clock import Clock
 from unrolled.scale.estimator import count_levels, estimated_arrays
 from unrolled.storage.work_folder import WorkFolder
 from unrolled.text.corpus import read_corpus
@@ -34,7 +35,12 @@ def arrays_of(
     config = ngram_config({"order": 5, "smoothing": smoothing, "prune": (0, 0, 1)})
     corpus = read_corpus(texts=TEXTS)
     with WorkFolder(parent, {"smoothing": smoothing}, resume=resume) as folder:
-        shared: dict[str, Any] = {"folder": folder, "room": 3000, "threads": 2, "report": report}
+        shared: dict[str, Any] = {
+            "folder": folder,
+            "room": 3000,
+            "threads": 2,
+            "clock": Clock(report, folder, 0, 5),
+        }
         pieces = np.array_split(corpus.ids, 3)
         files = count_levels(pieces.__iter__, corpus.word_counts, 5, **shared)
         arrays, _ = estimated_arrays(files, config, corpus.word_counts, **shared)
@@ -52,7 +58,7 @@ def test_a_stopped_run_goes_on(tmp_path: Path, smoothing: str, stop_at: str) -> 
         arrays_of(tmp_path, stop_at, smoothing, resume=False)
     assert len(list(tmp_path.iterdir())) == 1
     arrays, begun = arrays_of(tmp_path, "", smoothing, resume=True)
-    assert begun[0] == stop_at
+    assert begun[0].startswith(stop_at)
     config = ngram_config({"order": 5, "smoothing": smoothing, "prune": (0, 0, 1)})
     expected = train_on_corpus(read_corpus(texts=TEXTS), config)
     for name, array in expected.trie.arrays().items():

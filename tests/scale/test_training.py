@@ -10,6 +10,7 @@ import pytest
 
 from unrolled.ngram.estimation.config import SMOOTHING_NAMES
 from unrolled.ngram.training import ngram_config, train_on_corpus
+from unrolled.scale.clock import Clock
 from unrolled.scale.estimator import count_levels, estimated_arrays
 from unrolled.storage.work_folder import WorkFolder
 from unrolled.text.corpus import read_corpus
@@ -42,7 +43,12 @@ def test_model_from_files_has_the_bytes_of_memory(
         corpus = read_corpus(texts=texts)
         pieces = np.array_split(corpus.ids, 7)
         with WorkFolder(tmp_path, {}) as folder:
-            shared = {"room": room, "threads": 2, "report": lambda stage: None, "folder": folder}
+            shared = {
+                "room": room,
+                "threads": 2,
+                "clock": Clock(lambda stage: None, folder, 0, order),
+                "folder": folder,
+            }
             files = count_levels(pieces.__iter__, corpus.word_counts, order, **shared)
             arrays, rules = estimated_arrays(files, config, corpus.word_counts, **shared)
             made = {name: whole(source) for name, source in arrays.items()}

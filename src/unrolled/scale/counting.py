@@ -56,7 +56,7 @@ def count_into_file(
     """
     say = report or (lambda stage: None)
     check_target(os.fspath(output))
-    run = Run(Budget(memory), order, threads, say, progress)
+    run = Run(Budget(memory), order, threads, say, progress, estimates=False)
     reading = TextReading(sources, options or TextOptions())
     with read_within(reading, run, output, temporary, {"count": order}, resume) as text:
         corpus = text.corpus
@@ -70,7 +70,8 @@ def count_into_file(
             write_counts(counts, vocabulary, output)
             return
         files = text.levels()
-        say(f"writing {os.fspath(output)}")
+        text.clock.all_counted(files)
+        text.clock.phase(f"writing {os.fspath(output)}")
         _write(files, corpus.word_counts, vocabulary, text.room(), output)
 
 

@@ -13,6 +13,7 @@ from unrolled.ngram.estimation.config import NgramConfig
 from unrolled.ngram.estimation.rules import Rules
 from unrolled.ngram.trie.layout import word_bits
 from unrolled.scale.budget import check_disk
+from unrolled.scale.clock import Clock
 from unrolled.scale.level_files import LevelFiles, LevelWriter
 from unrolled.scale.model_arrays import Source, trie_arrays
 from unrolled.scale.parts import PartEstimator, Unigrams
@@ -23,7 +24,6 @@ from unrolled.text.vocabulary import EOS
 
 Array = np.ndarray[Any, Any]
 Words = tuple[int, int]
-Report = Callable[[str], None]
 
 # Memory of a pass of estimation for each n-gram of a part; Katz has logarithms and sums besides.
 NGRAM_BYTES, KATZ_BYTES = 64, 110
@@ -39,7 +39,7 @@ def count_levels(
     folder: WorkFolder,
     room: int,
     threads: int,
-    report: Report,
+    clock: Clock,
 ) -> LevelFiles:
     """Count the n-grams of a text into files, a range of first words at a time.
 
@@ -47,6 +47,7 @@ def count_levels(
         blocks: makes the ids of the text in pieces. word_counts: (V,) how often each word occurs.
         folder: where the files go; counts that it has already are not made again.
         room: bytes of memory to use.
+        clock: reports phases.
     """
     if folder.has("counts"):
         stored = folder.arrays("counts")
@@ -57,10 +58,11 @@ def count_levels(
             largest = int(np.delete(word_counts, EOS).max())
             ranges = partitions(word_counts, _windows_at_once(room, order, largest, threads))
             for number, words in enumerate(ranges, 1):
-                report(f"counting n-grams, part {number} of {len(ranges)}")
+                clock.phase(f"counting n-grams, part {number} of {len(ranges)}")
                 windows, starts = gather_windows(blocks, word_counts, order, words, threads)
                 writer.extend(count_windows(windows, starts, word_bits(size), size, threads))
                 del windows, starts
+                clock.counted(int(word_counts[words[0] : words[1]].sum()) / int(word_counts.sum()))
     files = writer.files
     folder.finish("counts", {}, {"by_word": files.by_word, "totals": files.totals})
     return files
@@ -98,14 +100,16 @@ def estimated_arrays(
     folder: WorkFolder,
     room: int,
     threads: int,
-    report: Report,
+    clock: Clock,
 ) -> tuple[dict[str, Source], Rules]:
     """The arrays of the model of counted n-grams, and what the smoothing took from the counts.
 
     Args:
         folder: has the files; orders that are finished there are not estimated again.
         room: bytes of memory to use.
+        clock: reports phases.
     """
+    clock.all_counted(files)
     rules = Rules(config, word_counts.size)
     katz, pruned = config.smoothing == "katz", bool(config.prune) and files.order > 1
     finished = 0
@@ -117,13 +121,13 @@ def estimated_arrays(
         in_flight = threads + 2  # parts that are read, estimated or written at a time
         each = (KATZ_BYTES if katz else NGRAM_BYTES) * in_flight
         parts = estimation_parts(files, room // each)
-        report("estimating order 1")
+        clock.phase("estimating order 1")
         singles = unigrams(files, rules, word_counts)
         _finish(folder, 1, parts, singles, rules)
     for length in range(max(finished, 1) + 1, files.order + 1):
-        report(f"estimating order {length}")
+        clock.phase(f"estimating order {length}")
         estimator = PartEstimator(rules, length, files.totals[length], singles)
-        sums = estimate_order(files, parts, estimator, threads, lambda done: None)
+        sums = estimate_order(files, parts, estimator, threads, clock.estimated)
         if sums is not None:
             singles = replace(singles, sums=sums)
         _finish(folder, length, parts, singles, rules)

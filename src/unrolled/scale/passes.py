@@ -41,7 +41,7 @@ def estimate_order(
     """Estimate all n-grams of one length, and send their numbers to the next.
 
     Args:
-        progress: called with the number of parts that are done.
+        progress: called with the number of n-grams that were estimated since the last call.
 
     Returns:
         For Katz at length 2: what all words after each word sum to, (V,) float64.
@@ -49,11 +49,11 @@ def estimate_order(
     sums = []
     with _Pass(files, parts, estimator) as stage:
         read = (stage.read(number) for number in range(len(parts)))
-        for number, estimated in enumerate(run_ahead(estimator.estimate, read, threads), 1):
+        for estimated in run_ahead(estimator.estimate, read, threads):
             stage.write(estimated)
             if estimated.sums is not None:
                 sums.append(estimated.sums)
-            progress(number)
+            progress(estimated.log_probs.size)
     return np.concatenate(sums) if sums else None
 
 

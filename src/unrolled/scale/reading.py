@@ -15,6 +15,7 @@ import numpy as np
 
 from unrolled.errors import SettingError, TextError
 from unrolled.scale.budget import Budget, check_disk, in_memory_bytes, least_disk
+from unrolled.scale.clock import Clock
 from unrolled.scale.estimator import check_model_disk, count_levels
 from unrolled.scale.level_files import LevelFiles
 from unrolled.storage.columns import Column
@@ -56,13 +57,14 @@ class TextReading:
 
 @dataclass(frozen=True)
 class Run:
-    """How a run goes: the memory, the order, the threads, and who is told of progress."""
+    """How a run goes: memory, order, threads, reports, and whether a model is estimated."""
 
     budget: Budget
     order: int
     threads: int
     report: Report
     progress: Callable[[int], None] | None = None
+    estimates: bool = True
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,7 @@ class ReadText:
         corpus: with its ids, unless they are in a file.
         ids: their store; its ``column`` is None where the corpus has them.
         folder: for temporary files. target: the folder of the output.
+        clock: reports the phases of work over files.
     """
 
     corpus: Corpus
@@ -80,6 +83,7 @@ class ReadText:
     folder: WorkFolder
     target: Path
     run: Run
+    clock: Clock
 
     def room(self) -> int:
         """Bytes of the budget that are left for n-grams.
@@ -94,7 +98,7 @@ class ReadText:
         """The counted n-grams of a text in a file, which is removed then."""
         files = count_levels(
             self.ids.blocks, self.corpus.word_counts, self.run.order, folder=self.folder,
-            room=self.room(), threads=self.run.threads, report=self.run.report,
+            room=self.room(), threads=self.run.threads, clock=self.clock,
         )  # fmt: skip
         if self.ids.column is not None:
             self.ids.column.remove()
@@ -134,7 +138,8 @@ def read_within(
                 corpus, ids = _stored_text(folder)
             else:
                 corpus, ids = _read(reading, run, folder, format)
-            yield ReadText(corpus, ids, folder, target, run)
+            clock = Clock(run.report, folder, corpus.tokens, run.order, run.estimates)
+            yield ReadText(corpus, ids, folder, target, run, clock)
         except BaseException:
             if folder.phases:
                 place = folder.path

@@ -166,7 +166,7 @@ def ngram_training(
         corpus = text.corpus
         arrays, rules = estimated_arrays(
             files, config, corpus.word_counts, folder=text.folder, room=text.room(),
-            threads=threads, report=say,
+            threads=threads, clock=text.clock,
         )  # fmt: skip
         made = {"text": corpus_record(corpus, text.ids.crc32), "discounts": rules.discounts}
         stored = {**asdict(config), "text": options.stored()}
