@@ -64,7 +64,8 @@ def annotate(
     rejected: Annotated[
         Path | None,
         typer.Option(
-            help="Where broken rows go; by default OUTPUT.rejected.tsv, or OUTPUT.rejected.parquet."
+            help="Where broken rows go; by default OUTPUT.rejected.tsv, or .rejected.parquet; with "
+            "standard output, standard error."
         ),
     ] = None,
     unknown: shared.UnknownWord = "class",

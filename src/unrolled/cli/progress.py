@@ -6,6 +6,7 @@ import sys
 import time
 from types import TracebackType
 
+from unrolled.cli.streams import printable
 from unrolled.runtime.listeners import compilation_listeners
 
 QUIET_SECONDS = 2.0
@@ -41,9 +42,10 @@ class Stages:
         self._say(f"{self._clock()} {name}")
 
     def note(self, sentence: str) -> None:
-        """Something that a user should know, at once."""
+        """Something that a user should know, --quiet or not, at once."""
         self._close()
-        _print(f"note: {sentence}\n")
+        sys.stderr.write(f"note: {printable(sentence)}\n")
+        sys.stderr.flush()
 
     def steps_done(self, done: int, total: int, name: str) -> None:
         """A step of known work is done: a bar."""

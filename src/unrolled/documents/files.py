@@ -17,8 +17,10 @@ import numpy as np
 
 from unrolled.documents.annotation import Annotation, Annotator
 from unrolled.documents.buckets import PerplexityCounts, even_shares, write_cutoffs
-from unrolled.documents.jsonl_files import Batch, JsonlFile
+from unrolled.documents.jsonl_files import JsonlFile
 from unrolled.documents.outputs import Output, Stream, UnfinishedFile
+from unrolled.documents.parquet_files import ParquetFile
+from unrolled.documents.row_files import RowFile
 from unrolled.errors import SettingError, TextError
 from unrolled.language_models.protocol import LanguageModel
 from unrolled.runtime.threads import run_ahead
@@ -60,9 +62,10 @@ class _Result:
     """What a thread makes of a batch."""
 
     after: Progress  # of this batch alone, but for the offset and the line
-    written: bytes
-    broken: list[tuple[int, str, bytes]]
     perplexities: Array
+    written: bytes = b""
+    broken: Sequence[tuple[int, str]] = ()
+    rejected: bytes = b""
 
 
 def annotate_file(
@@ -85,12 +88,13 @@ def annotate_file(
 
     Args:
         models: language models.
-        source: JSONL, also ``.gz .bz2 .xz .zst``, or ``-`` for standard input.
-        output: a file, compressed if it ends in ``.gz`` or ``.zst``; or an open pipe or file, from
-            which nothing is resumed.
+        source: JSONL, also ``.gz .bz2 .xz .zst``, or ``-`` for standard input; or Parquet.
+        output: a file of the same kind, JSONL compressed if it ends in ``.gz`` or ``.zst``; or an
+            open pipe or file for JSONL, from which nothing is resumed.
         annotation: what is added.
         rejected: where broken rows go, each after its line's number and what is wrong with it,
-            separated by tabs; by default the output's name with ``.rejected.tsv``.
+            separated by tabs; by default the output's name with ``.rejected.tsv``. Those of Parquet
+            go to ``.rejected.parquet``. Without such a file they go, whole, to ``report``.
         save_cutoffs: a file for the cut-offs of buckets.
         threads: that may be used.
         progress: called with the bytes of the source that were read since the last call.
@@ -116,7 +120,9 @@ def annotate_file(
     annotation, source = annotation or Annotation(), os.fspath(source)
     annotator = Annotator(models, annotation, threads)
     path = Path(os.fspath(output)) if isinstance(output, (str, os.PathLike)) else None
-    rows = JsonlFile(source, annotator, "" if path is None else str(path), progress)
+    _check_source(source)
+    reader = ParquetFile if Path(source).suffix.lower() == ".parquet" else JsonlFile
+    rows: RowFile = reader(source, annotator, "" if path is None else str(path), progress)
     aside = None if rejected is None else Path(rejected)
     if path is not None and aside is None:
         aside = path.with_name(path.name + rows.rejected_suffix)
@@ -130,7 +136,7 @@ def annotate_file(
         done = run.through()
         if annotator.buckets is not None and save_cutoffs is not None:
             write_cutoffs(annotator.buckets, save_cutoffs)
-        target.finish({"rows": path, "rejected": aside} if path and aside else {})
+        rows.conclude(target, path, aside)
         return done
     finally:
         target.close()
@@ -140,7 +146,7 @@ class _Run:
     """One annotation of a file, perhaps begun by a process that was killed."""
 
     def __init__(
-        self, annotator: Annotator, rows: JsonlFile, target: Output, threads: int, report: Report
+        self, annotator: Annotator, rows: RowFile, target: Output, threads: int, report: Report
     ) -> None:
         self._annotator, self._rows, self._target = annotator, rows, target
         self._threads, self._report = threads, report
@@ -180,21 +186,28 @@ class _Run:
         self._target.append("rows", b"")
         for result in self._results(self._annotated, threads):
             self._target.append("rows", result.written)
-            for number, problem, row in result.broken:
-                line = self._done.line + number
-                self._target.append("rejected", self._rows.rejected(line, problem, row))
-                self._report_broken(line, problem, row)
+            if result.broken:
+                self._set_aside(result)
             self._advance(result)
             self._target.commit(asdict(self._done))
-        if self._done.rejected > _REPORTED:
+        if self._target.has_rejected and self._done.rejected > _REPORTED:
             self._report(f"{self._done.rejected - _REPORTED:,} more rows are set aside")
         self._done = replace(self._done, done=True)
         self._target.commit(asdict(self._done), now=True)
 
-    def _report_broken(self, line: int, problem: str, row: bytes) -> None:
-        self._done = replace(self._done, rejected=self._done.rejected + 1)
-        if self._done.rejected <= _REPORTED:
-            self._report(f"{self._rows.place(line)}: {problem}: the row is set aside")
+    def _set_aside(self, result: _Result) -> None:
+        """Write broken rows to their file, or to the report if they have none."""
+        self._target.append("rejected", result.rejected)
+        before = self._done.rejected
+        listed = result.broken[: max(_REPORTED - before, 0)] if self._target.has_rejected else ()
+        for number, problem in listed:
+            place = self._rows.place(self._done.line + number)
+            self._report(f"{place}: {problem}: the row is set aside")
+        if not self._target.has_rejected:
+            for line in result.rejected.decode(errors="backslashreplace").split("\n")[:-1]:
+                shown, problem, row = line.split("\t", 2)
+                self._report(f"{self._rows.place(int(shown) - 1)}: {problem}: {row}")
+        self._done = replace(self._done, rejected=before + len(result.broken))
 
     def _advance(self, result: _Result) -> None:
         done, more = self._done, result.after
@@ -207,29 +220,36 @@ class _Run:
             tokens=done.tokens + more.tokens,
         )
 
-    def _results(self, task: Callable[[Batch], _Result], threads: int) -> Iterator[_Result]:
+    def _results(self, task: Callable[[Any], _Result], threads: int) -> Iterator[_Result]:
         """Results of all batches that are not done yet, in their order."""
         for group in self._rows.groups(self._done.offset, self._done.line):
             yield from map(task, group) if threads == 1 else run_ahead(task, group, threads)
 
-    def _scored(self, batch: Batch) -> _Result:
+    def _scored(self, batch: Any) -> _Result:
         rows = self._rows.read(batch)
         scores = self._annotator.judge(rows.text, rows.lines).scores
-        after = Progress(batch.end, batch.line + len(rows.table))
-        return _Result(after, b"", [], scores.documents[0])
+        after = Progress(batch.end, batch.line + rows.count)
+        return _Result(after, scores.documents[0])
 
-    def _annotated(self, batch: Batch) -> _Result:
+    def _annotated(self, batch: Any) -> _Result:
         rows = self._rows.read(batch)
         judged = self._annotator.judge(rows.text, rows.lines)
         after = Progress(
             batch.end,
-            batch.line + len(rows.table),
+            batch.line + rows.count,
             rows=rows.lines.size,
             kept=int(np.count_nonzero(judged.kept)),
             tokens=int(judged.scores.values[2].sum()),
         )
-        written = self._rows.write(rows, judged)
-        return _Result(after, written, self._rows.broken(rows), np.zeros(0))
+        written, broken = self._rows.write(rows, judged), self._rows.broken(rows)
+        rejected = self._rows.rejected(rows, batch.line) if broken else b""
+        return _Result(after, np.zeros(0), written, broken, rejected)
+
+
+def _check_source(source: str) -> None:
+    if Path(source).is_dir():
+        raise TextError("is a folder", where=source, hint="Name one file of documents")
+    files_of(source)
 
 
 def _check_files(
@@ -240,8 +260,6 @@ def _check_files(
     Raises:
         SettingError: or TextError, before work begins.
     """
-    if Path(source).is_dir():
-        raise TextError("is a folder", where=source, hint="Name one file of documents")
     (file,) = files_of(source)
     for other in others:
         if other is not None:

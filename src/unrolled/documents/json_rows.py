@@ -58,6 +58,11 @@ class JsonRows:
         return found
 
     @property
+    def count(self) -> int:
+        """All lines."""
+        return len(self.table)
+
+    @property
     def lines(self) -> Array:
         """(D,) int64 lines of each document's text."""
         lines: Array = self.documents[:, LINES]

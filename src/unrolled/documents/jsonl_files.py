@@ -89,9 +89,9 @@ class JsonlFile:
             batch.data, batch.lines, lambda line: self.place(batch.line + line)
         )
 
-    def broken(self, rows: JsonRows) -> list[tuple[int, str, bytes]]:
-        """Of each broken row its line in the batch, what is wrong, and what goes to their file."""
-        return rows.broken(self._field)
+    def broken(self, rows: JsonRows) -> list[tuple[int, str]]:
+        """Of each broken row its line in the batch, and what is wrong."""
+        return [(number, problem) for number, problem, _ in rows.broken(self._field)]
 
     def write(self, rows: JsonRows, judged: Judgement) -> bytes:
         """The rows that are kept, with their new fields."""
@@ -101,12 +101,19 @@ class JsonlFile:
         )
         return self._pack(written) if written.size else b""
 
-    def rejected(self, line: int, problem: str, row: bytes) -> bytes:
-        """A broken row in the file of those."""
-        return f"{line + 1}\t{problem}\t".encode() + row + b"\n"
+    def rejected(self, rows: JsonRows, line: int) -> bytes:
+        """The broken rows in the file of those, a line each, after so many lines before the batch.
 
-    def conclude(self, output: Output) -> None:
-        """Nothing remains to be done when all rows are written."""
+        Each has its line's number, what is wrong, and the row as it was, separated by tabs.
+        """
+        return b"".join(
+            f"{line + number + 1}\t{problem}\t".encode() + row + b"\n"
+            for number, problem, row in rows.broken(self._field)
+        )
+
+    def conclude(self, output: Output, rows: Path | None, rejected: Path | None) -> None:
+        """Give the finished files their places."""
+        output.finish({"rows": rows, "rejected": rejected} if rows and rejected else {})
 
 
 def _batches(blocks: Iterable[Block], lines_before: int) -> Iterator[Batch]:

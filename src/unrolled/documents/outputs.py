@@ -35,11 +35,14 @@ class UnfinishedFile:
 
     Attributes:
         state: what was given to the last `commit`; empty at the beginning.
+        has_rejected: whether there is a file for broken rows.
 
     Raises:
         SettingError: the output cannot be written, another process writes it, or an unfinished one
             has other settings.
     """
+
+    has_rejected = True
 
     def __init__(self, output: Path, settings: Mapping[str, Any]) -> None:
         check_target(str(output))
@@ -161,6 +164,7 @@ class Stream:
     def __init__(self, rows: IO[bytes], rejected: Path | None) -> None:
         self.state: dict[str, Any] = {}
         self._files: dict[str, Any] = {"rows": rows}
+        self.has_rejected = rejected is not None
         if rejected is not None:  # not `atomic_write`: what is in it shall survive Ctrl-C
             with _sentences(rejected):
                 self._files["rejected"] = OutputFile(rejected, "w", str(rejected))

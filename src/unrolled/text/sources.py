@@ -335,30 +335,51 @@ def json_text(row: bytes, field: str) -> str:
     return value
 
 
-def _parquet_blocks(path: Path, column: str) -> Iterator[Block]:
+@contextlib.contextmanager
+def parquet_file(path: str | os.PathLike[str]) -> Iterator[Any]:
+    """An opened Parquet file (`pyarrow.parquet.ParquetFile`).
+
+    Raises:
+        TextError: it is broken, which may be found while it is read. MissingExtraError: pyarrow is
+            not installed.
+    """
     try:
         import pyarrow
         import pyarrow.parquet
     except ImportError:
         raise MissingExtraError("text", "pyarrow") from None
-    name = str(path)
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
-            schema = file.schema_arrow
-            if column not in schema.names:
-                found = ", ".join(map(repr, schema.names[:8]))
-                raise TextError(
-                    f"the column {column!r} is missing among {found}",
-                    where=name,
-                    hint="Set field to its name",
-                )
-            kind = schema.field(column).type
-            if not (pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind)):
-                raise TextError(f"the column {column!r} is {kind}, not string", where=name)
-            yield from _row_blocks(file, name, column)
+            yield file
     except (pyarrow.ArrowException, OSError) as error:
         detail = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise TextError(f"the Parquet file is broken ({detail})", where=name) from None
+        raise TextError(f"the Parquet file is broken ({detail})", where=str(path)) from None
+
+
+def check_parquet_column(schema: Any, column: str, where: str) -> None:
+    """Refuse a schema that has no such column, or one of another type.
+
+    Raises:
+        TextError: with the columns that there are, or the type.
+    """
+    import pyarrow
+
+    if column not in schema.names:
+        found = ", ".join(map(repr, schema.names[:8]))
+        raise TextError(
+            f"the column {column!r} is missing among {found}",
+            where=where,
+            hint="Set field to its name",
+        )
+    kind = schema.field(column).type
+    if not (pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind)):
+        raise TextError(f"the column {column!r} is {kind}, not string", where=where)
+
+
+def _parquet_blocks(path: Path, column: str) -> Iterator[Block]:
+    with parquet_file(path) as file:
+        check_parquet_column(file.schema_arrow, column, str(path))
+        yield from _row_blocks(file, str(path), column)
 
 
 def _row_blocks(file: Any, name: str, column: str) -> Iterator[Block]:
