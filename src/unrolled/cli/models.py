@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from unrolled.storage.loading import StoredModel
 
 _ARPA_ENDINGS = (".arpa", ".arpa.gz", ".lm", ".lm.gz")
-_OTHER_FORMATS = (".bin", ".binary", ".blm", ".klm", ".onnx", ".pkl", ".pt")
+_OTHER_FORMATS = (
+    ".bin", ".binary", ".blm", ".ckpt", ".h5", ".klm", ".mmap", ".npz", ".onnx", ".pickle", ".pkl",
+    ".pt", ".pth", ".trie", ".zip",
+)  # fmt: skip
 Source = Annotated[str, typer.Argument(help="The model to read.", show_default=False)]
 Target = Annotated[
     Path,

@@ -145,6 +145,7 @@ class _Builder:
     def __init__(self, table: NgramTable, labels: Array, backing: int, threads: int) -> None:
         self.table, self.labels, self.backing = table, labels, backing
         self.suffixes = table.link_suffixes(threads=threads)
+        self.backoff_costs = np.minimum(-table.backoffs, _LOG_ZERO_COST)
         usable = labels >= 0
         usable[[BOS, EOS]] = False
         # Contexts that get a state, and n-grams that get an arc or a final weight.
@@ -216,7 +217,7 @@ class _Builder:
         for length in range(1, table.order):
             here = table.level(length)
             left_out = np.flatnonzero(self.is_context[here] & ~stays[here]) + here.start
-            extra[left_out] = -table.backoffs[left_out]
+            extra[left_out] = self.backoff_costs[left_out]
             if length > 1:
                 shorter = self.suffixes[left_out]
                 state[left_out] = state[shorter]
@@ -230,7 +231,7 @@ class _Builder:
         for length in range(1, table.order):
             here = table.level(length)
             nodes = np.flatnonzero(self.stays[here]) + here.start
-            cost, target = -table.backoffs[nodes], np.zeros(nodes.size, np.int64)
+            cost, target = self.backoff_costs[nodes], np.zeros(nodes.size, np.int64)
             if length > 1:
                 shorter = self.suffixes[nodes]
                 target = state[shorter]

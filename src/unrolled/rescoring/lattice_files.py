@@ -224,12 +224,16 @@ def _slf_lattice(
         scores.append([_log(fields.get(name), name, unit, place) for name in ("a", "l")])
         words.append(_word(fields.get("W", nodes[pair[1]].get("W", ""))))
     sources, targets = np.array(ends, np.int64).T
-    start = _only(given.get("start"), set(range(len(numbers))) - set(targets.tolist()), path)
+    first = set(range(len(numbers))) - set(targets.tolist())
+    start = _named(given, "start", numbers, path)
+    if start is None:
+        start = _only(first, path)
     if _word(nodes[sorted(nodes)[start]].get("W", "")) and not any("W" in f for _, f in links):
         word = nodes[sorted(nodes)[start]]["W"]
         raise TextError(f"its first node has the word {word!r}, which no link enters", where=path)
     last = set(range(len(numbers))) - set(sources.tolist())
-    finals = [numbers[_count(given["end"], "end", path)]] if "end" in given else sorted(last)
+    end = _named(given, "end", numbers, path)
+    finals = sorted(last) if end is None else [end]
     counts = ("N", "L", "start", "end")
     layout = SlfLayout(
         [(name, value) for name, value in header if name not in counts],
@@ -246,10 +250,18 @@ def _slf_lattice(
     )  # fmt: skip
 
 
-def _only(given: str | None, nodes: set[int], path: str) -> int:
-    """The first node: as given, or the only one that no link enters."""
-    if given is not None:
-        return _count(given, "start", path)
+def _named(given: dict[str, str], name: str, numbers: dict[int, int], path: str) -> int | None:
+    """The node that the header names as start or end, if it does."""
+    if name not in given:
+        return None
+    node = _count(given[name], name, path)
+    if node not in numbers:
+        raise TextError(f"{name} is {node}, and there is no such node", where=path)
+    return numbers[node]
+
+
+def _only(nodes: set[int], path: str) -> int:
+    """The only node that no link enters."""
     if len(nodes) != 1:
         raise TextError(f"{len(nodes)} nodes have no link into them, not one", where=path)
     return nodes.pop()

@@ -177,33 +177,59 @@ def best_paths(
         best = [arcs[arc] + ahead[targets[arc]] for arc in leaving[node]]
         ahead[node] = max([ends[node], *best])
     found: list[Path] = []
-    seen: set[tuple[int, tuple[str, ...]]] = set()
+    spoken = _Sequences()
+    seen: set[tuple[int, int]] = set()
     # Node -1 is the end. Ties are broken by the number of the entry.
-    queue: list[tuple[float, int, int, tuple[str, ...], Any]] = []
+    queue: list[tuple[float, int, int, int, Any]] = []
     entries = 0
 
-    def push(total: float, node: int, spoken: tuple[str, ...], way: Any) -> None:
+    def push(total: float, node: int, sequence: int, way: Any) -> None:
         nonlocal entries
         bound = total if node < 0 else total + ahead[node]
-        if bound > -np.inf and (node, spoken) not in seen:
+        if bound > -np.inf and (node, sequence) not in seen:
             entries += 1
-            heapq.heappush(queue, (-bound, entries, node, spoken, (total, way)))
+            heapq.heappush(queue, (-bound, entries, node, sequence, (total, way)))
 
-    push(0.0, lattice.start, (), None)
+    push(0.0, lattice.start, 0, None)
     while queue and len(found) < count:
-        _, _, node, spoken, (total, way) = heapq.heappop(queue)
-        if (node, spoken) in seen:
+        _, _, node, sequence, (total, way) = heapq.heappop(queue)
+        if (node, sequence) in seen:
             continue
-        seen.add((node, spoken))
+        seen.add((node, sequence))
         if node < 0:
-            found.append(_path(lattice, spoken, total, way))
+            found.append(_path(lattice, spoken.words(sequence), total, way))
             continue
         if ends[node] > -np.inf:
-            push(total + ends[node], -1, spoken, (way, node))
+            push(total + ends[node], -1, sequence, (way, node))
         for arc in leaving[node]:
-            after = (*spoken, words[arc]) if words[arc] else spoken
+            after = spoken.extended(sequence, words[arc]) if words[arc] else sequence
             push(total + arcs[arc], targets[arc], after, (way, arc))
     return found
+
+
+class _Sequences:
+    """Sequences of words and their numbers; 0 is the empty one."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[tuple[int, str], int] = {}
+        self._last: list[tuple[int, str]] = [(0, "")]
+
+    def extended(self, sequence: int, word: str) -> int:
+        """The number of a sequence and one more word."""
+        key = sequence, word
+        number = self._numbers.get(key)
+        if number is None:
+            number = self._numbers[key] = len(self._last)
+            self._last.append(key)
+        return number
+
+    def words(self, sequence: int) -> tuple[str, ...]:
+        """The words of a number."""
+        found = []
+        while sequence:
+            sequence, word = self._last[sequence]
+            found.append(word)
+        return tuple(reversed(found))
 
 
 def _path(lattice: Lattice, spoken: tuple[str, ...], total: float, way: Any) -> Path:
