@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,25 +16,12 @@ import pytest
 from server.running import Server, running
 from unrolled import train_ngram
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 TABS = ("surprisal", "generate", "rank", "tag", "gradients")
-
-if CHROMIUM is None:
-    pytest.skip("there is no Chromium", allow_module_level=True)
 
 sync_api = pytest.importorskip("playwright.sync_api")
 axe = pytest.importorskip("axe_playwright_python.sync_playwright")
 expect = sync_api.expect
 expect.set_options(timeout=20_000)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        yield started
-        started.close()
 
 
 class Opened:

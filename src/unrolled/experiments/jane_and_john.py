@@ -138,10 +138,12 @@ def draw(results: Results) -> dict[str, str]:
         return found
 
     right = lines("right", 100)
+    reaching = lines("gradient", 1)
     lowest = min(value for line in right for value in line.y)
     limits = (max(10 * math.floor(lowest / 10) - 10, 0), 101)
     x = Axis("words between the name and the question", log=True)
     share = Maths("|∂*E*/∂*h*| at the name, as a share of that at the end, before training")
+    note = "A line ends where the share is 0 in numbers of 32 bits."
     last = results["settings"]["distances"][-1]
     return {
         "": line_chart(
@@ -149,7 +151,7 @@ def draw(results: Results) -> dict[str, str]:
             f"Right names by the words between, after training on up to {last}",
         ),
         "gradients": line_chart(
-            [Panel(lines("gradient", 1), x, Axis(share, log=True, decades=40), height=230)],
+            [Panel(reaching, x, Axis(share, log=True, decades=40), height=230, note=note)],
             "The gradient that reaches the name",
         ),
     }  # fmt: skip

@@ -60,13 +60,14 @@ class Line:
 
 @dataclass(frozen=True)
 class Panel:
-    """Lines over the same axes."""
+    """Lines over the same axes; the note stands below."""
 
     lines: Sequence[Line]
     x: Axis
     y: Axis
     title: str = ""
     height: float = _PANEL
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -236,6 +237,9 @@ def _draw_panel(
     if last and panel.x.label:
         canvas.text((left + right) / 2, below + 13, panel.x.label, anchor="middle")
         below += LINE + 4
+    for text in wrapped(panel.note, canvas.width, SMALL) if panel.note else ():
+        canvas.text(0, below + 11, text, size=SMALL)
+        below += LINE
     return below + 6
 
 
