@@ -174,6 +174,8 @@ def test_models_are_listed_as_openai_lists_them(server: Server) -> None:
     assert tuple(model["id"] for model in found["data"]) == tuple(
         name for name in SERVED if name != "tags"
     )
+    assert server.get("/v1/models/net").json() == found["data"][SERVED.index("net")]
+    assert server.get("/v1/models/none").status_code == 404
 
 
 def test_impossible_tokens_are_numbers(server: Server) -> None:

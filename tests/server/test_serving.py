@@ -41,7 +41,7 @@ def test_slow_clients_and_long_work_end_at_the_time_limit(models: Path) -> None:
             assert "took longer" in json.loads(answer)["error"]["message"]
             assert time.monotonic() - begin < 5
         begin = time.monotonic()
-        answer = server.post("/v1/completions", LONG)
+        answer = server.post("/v1/completions", {**LONG, "prompt": 6 * LONG["prompt"]})
         assert answer.status_code == 422, answer.text
         assert answer.json()["error"]["message"] == (
             "the request took longer than the server allows. Send less at a time."
@@ -96,6 +96,16 @@ def test_a_stop_lets_running_requests_end_and_takes_no_new_ones(models: Path) ->
         assert found["answer"].status_code == 200
         assert len(found["answer"].json()["choices"]) == len(LONG["prompt"])
         assert server.process.wait(10) == 0
+
+
+def test_the_work_of_a_client_that_has_gone_ends(server: Server) -> None:
+    address = urlsplit(server.url)
+    gone = 'unrolled_requests_total{endpoint="/v1/completions",status="other"} 1'
+    assert gone not in server.get("/metrics").text
+    with socket.create_connection((address.hostname, address.port), timeout=5) as one:
+        one.sendall(post("/v1/completions", {**LONG, "prompt": 6 * LONG["prompt"]}))
+        _wait(lambda: "unrolled_running 1" in server.get("/metrics").text)
+    _wait(lambda: gone in server.get("/metrics").text)
 
 
 def _connects(server: Server) -> bool:

@@ -350,7 +350,9 @@ def read_token(settings: ServerSettings) -> bytes | None:
 
 
 def _model_of_path(path: str) -> tuple[str, str]:
-    """``/models/NAME/score`` is ``/score`` of that model."""
+    """``/models/NAME/score`` is ``/score`` of that model; ``/v1/models/NAME`` is OpenAI's."""
+    if path.startswith("/v1/models/"):
+        return "/v1/models/{name}", path.removeprefix("/v1/models/")
     if path.startswith("/models/"):
         name, slash, rest = path[len("/models/") :].partition("/")
         if name:

@@ -19,6 +19,7 @@ _ABOUT_GETS = {
     "/models/{name}": "One model in full.",
     "/openapi.json": "This document.",
     "/v1/models": "The language models, as OpenAI lists models.",
+    "/v1/models/{name}": "One language model, as OpenAI describes models.",
     "/tokenizer_info": "The special tokens, as vLLM gives them.",
 }
 _ERRORS = {

@@ -240,15 +240,18 @@ def _plain(value: Any) -> Any:
 
 
 def _openai_models(app: Host, _model: str) -> Any:
+    found = [_openai_model(app, served.name) for served in app.models if not served.is_tagger]
+    return {"object": "list", "data": found}
+
+
+def _openai_model(app: Host, name: str) -> Any:
+    served = app.models.get(name)
     return {
-        "object": "list",
-        "data": [
-            {"id": served.name, "object": "model", "created": int(served.loaded),
-             "owned_by": "unrolled"}
-            for served in app.models
-            if not served.is_tagger
-        ],
-    }  # fmt: skip
+        "id": served.name,
+        "object": "model",
+        "created": int(served.loaded),
+        "owned_by": "unrolled",
+    }
 
 
 def _tokenizer_info(app: Host, name: str) -> Any:
@@ -262,6 +265,7 @@ GETS: dict[str, Callable[[Host, str], Any]] = {
     "/models": _models,
     "/models/{name}": _model,
     "/v1/models": _openai_models,
+    "/v1/models/{name}": _openai_model,
     "/tokenizer_info": _tokenizer_info,
 }
 POSTS: dict[str, Post] = {

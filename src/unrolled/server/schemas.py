@@ -117,6 +117,7 @@ ANSWERS: dict[str, Schema] = {
                                           error={"type": ["string", "null"]}))),
     "/models/{name}": record(_OF_SOME, **_MODEL, info={"type": "object"}),
     "/openapi.json": {"type": "object"},
+    "/v1/models/{name}": _OPENAI_MODEL,
     "/v1/models": record(object=TEXT, data=array(_OPENAI_MODEL)),
     "/tokenizer_info": record(
         tokenizer_class=TEXT, bos_token=TEXT, eos_token=TEXT, unk_token=TEXT,
