@@ -30,6 +30,14 @@ QUICK: dict[str, tuple[str, str]] = {
     "info": ("info a.safetensors --verify", ""),
     "generate": ("generate a.safetensors -n 3 --seed 1", ""),
     "rescore": ("rescore a.safetensors nbest --format moses -o {}", "new.txt"),
+    "truncate": ("prune a.safetensors {} --order 2", "new.safetensors"),
+    "fst": ("convert a.safetensors {}", "new.fst"),
+    "annotate": ("annotate a.safetensors rows.jsonl -o {}", "new.jsonl"),
+    "surprisal": ("surprisal a.safetensors stimuli.csv -o {}", "new.csv"),
+    "train on disk": (
+        "train ngram text -o {} --order 3 --smoothing witten-bell --memory 150M",
+        "new.safetensors",
+    ),
 }
 SLOW: dict[str, tuple[str, str]] = {
     "evaluate net": ("evaluate net.safetensors text", ""),
@@ -63,6 +71,10 @@ def write_inputs(folder: Path, rng: random.Random, *, slow: bool = False) -> Non
     (folder / "nbest").write_text(
         "0 ||| the cat ||| LM0: -3 ||| -1\n0 ||| a dog ||| LM0: -2 ||| -2\n"
     )
+    rows = [f'{{"id": {number}, "text": "{line}"}}\n' for number, line in enumerate(lines)]
+    (folder / "rows.jsonl").write_text("".join(rows))
+    (folder / "stimuli.csv").write_text("item,sentence\n1,the cat sat\n2,a dog ran\n")
+    (folder / "new.words.txt").write_text("")  # written too, beside the automaton
     (folder / "words").write_text("Ann B-PER\nmet O\nBob B-PER\n. O\n\n" * 8)
     for name, order in (("a", 3), ("b", 2)):
         run(
@@ -135,8 +147,9 @@ def violation(
     Args:
         fatal: exit codes of processes that a library ended, which then may print what it likes.
     """
-    # A training that is ended leaves its checkpoint on purpose.
-    found = {path.name for path in folder.iterdir() if path.suffix != ".checkpoint"}
+    # What goes on after it was ended leaves a checkpoint or its finished part on purpose.
+    resumable = (".checkpoint", ".partial")
+    found = {path.name for path in folder.iterdir() if path.suffix not in resumable}
     known = {path.name for path in inputs.iterdir()} | ({target} if target else set())
     if found != known:
         return f"files that are left over or gone: {sorted(found ^ known)}"

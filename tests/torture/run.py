@@ -2,9 +2,9 @@
 
     python tests/torture/run.py --seed 1 --minutes 60 [--slow] [--keep FILE.json]
 
-Hostile headers and damaged arrays of model files, faults of the system, signals, kills and little
-memory take turns until the time is over. The exit code is 1 if anything broke a promise of
-SECURITY.md.
+Hostile headers and damaged arrays of model files, a server under faults, forks, faults of the
+system, signals, kills and little memory take turns until the time is over. The exit code is 1 if
+anything broke a promise of SECURITY.md.
 """
 
 from __future__ import annotations
@@ -23,8 +23,10 @@ from torture.commands import QUICK, SLOW, write_inputs
 from torture.damaged_arrays import try_damaged_arrays
 from torture.faults import build_library, try_faults
 from torture.figures import Figures
+from torture.forks import try_forks
 from torture.headers import try_headers
 from torture.interruptions import try_interruptions, try_little_memory
+from torture.serving import try_serving
 
 
 def torture(figures: Figures, seed: int, minutes: float, slow: bool) -> None:
@@ -42,6 +44,9 @@ def torture(figures: Figures, seed: int, minutes: float, slow: bool) -> None:
         while time.monotonic() < until:
             try_headers(figures, rng, 1000)
             try_damaged_arrays(figures, rng, 200, Path("torture-failures"))
+            try_serving(figures, rng, 10)
+            if slow:
+                try_forks(figures, 2)
             for one in rng.sample(list(commands), len(commands)):
                 if time.monotonic() > until:
                     break

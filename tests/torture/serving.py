@@ -1,9 +1,8 @@
-"""A server under requests whose model files are replaced, damaged and removed, and that is ended."""
+"""A server under requests, whose model's file is replaced, damaged and removed."""
 
 from __future__ import annotations
 
 import math
-import os
 import random
 import signal
 import tempfile
@@ -116,7 +115,7 @@ def _disturb(path: Path, contents: dict[str, bytes], rng: random.Random) -> None
         return
     other = path.with_suffix(".new")
     other.write_bytes(new)
-    os.replace(other, path)
+    other.replace(path)
 
 
 def _ends_with_what_is_there(
@@ -125,7 +124,7 @@ def _ends_with_what_is_there(
     """Whether a good file is loaded within some seconds, whatever was there before."""
     other = path.with_suffix(".new")
     other.write_bytes(contents["second"])
-    os.replace(other, path)
+    other.replace(path)
     until = time.monotonic() + 20
     while time.monotonic() < until:
         found = server.json("/score", sentence=SENTENCE)["log_prob"]

@@ -73,6 +73,15 @@ def test_interruptions(inputs: Path) -> None:
     assert sum(figures.tried.values()) == 2
 
 
+def test_a_server() -> None:
+    pytest.importorskip("uvicorn")
+    from torture.serving import try_serving
+
+    figures = Figures()
+    try_serving(figures, random.Random(1), 1)
+    assert figures.failures == []
+
+
 def test_a_broken_promise_is_found(inputs: Path, tmp_path: Path) -> None:
     library = build_library(tmp_path)
     if library is None:
