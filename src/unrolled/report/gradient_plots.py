@@ -111,7 +111,7 @@ def _jacobian_panels(jacobian: JacobianReport, titled: bool) -> list[Panel]:
         ),
         Panel(
             norms, Axis(Maths("steps *k*"), whole=True),
-            Axis(_PRODUCT, log=True, limits=_range(jacobian)), "", 210,
+            Axis(_PRODUCT, log=True, limits=_range(jacobian), decades=40), "", 210,
         ),
     ]  # fmt: skip
 
