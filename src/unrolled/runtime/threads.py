@@ -103,6 +103,35 @@ def run_ahead(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
+def run_within(
+    task: Callable[[Item], Result],
+    items: Iterable[Item],
+    sizes: Sequence[int],
+    most: int,
+    threads: int,
+) -> Iterator[Result]:
+    """As `run_ahead`, but the items under way have a size of ``most`` at most, or are a single one.
+
+    An item is taken when its turn comes, and is done with when the result after its own is taken.
+    """
+    pool = ThreadPoolExecutor(max(threads, 1))
+    waiting: deque[tuple[Future[Result], int]] = deque()
+    under_way, source = 0, iter(items)
+    try:
+        for size in sizes:
+            while waiting and (len(waiting) > threads or under_way + size > most):
+                future, freed = waiting.popleft()
+                yield future.result()
+                del future
+                under_way -= freed
+            waiting.append((pool.submit(task, next(source)), size))
+            under_way += size
+        while waiting:
+            yield waiting.popleft()[0].result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
 def one_ahead(items: Iterable[Item]) -> Iterator[Item]:
     """The same items, each of them made in a thread while the one before is used."""
     iterator, end = iter(items), object()

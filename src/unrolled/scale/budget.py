@@ -73,28 +73,46 @@ class Budget:
         self.total = memory_bytes(memory)
         self._given = memory is not None
 
-    def room(self, what: str = "") -> int:
+    def room(self, what: str = "", least: int = LEAST) -> int:
         """What of it is left for n-grams.
 
         Args:
             what: what takes up the rest, for the message.
+            least: bytes without which nothing can be done.
 
         Raises:
-            SettingError: so little that nothing can be done with it.
+            SettingError: fewer are left.
         """
         return_memory()
-        resident = resident_memory()
+        resident, least = resident_memory(), max(least, LEAST)
         room = self.total - resident - MARGIN
-        if room < LEAST and not self._given:
-            return LEAST
-        if room < LEAST:
-            needed = -(-(resident + MARGIN + LEAST) >> 20) + 1
-            raise SettingError(
-                f"the memory budget of {self.total >> 20}M is too small: at least {needed}M are "
-                f"needed{what and f' with {what}'}",
-                hint=f"Give --memory {needed}M or more",
-            )
+        if room < least and not self._given:
+            return least
+        if room < least:
+            raise self._too_small(resident + MARGIN + least, what and f" with {what}")
         return room
+
+    def check(self) -> None:
+        """Refuse to go on where more memory is taken already, as by the words of a text.
+
+        Raises:
+            SettingError: so it is.
+        """
+        resident = resident_memory()
+        if self._given and resident > self.total:
+            raise self._too_small(resident * 3 // 2, " with the text's vocabulary")
+
+    def exceeded(self, more: int) -> bool:
+        """Whether so many bytes more are too many."""
+        return resident_memory() + more > self.total
+
+    def _too_small(self, needed: int, what: str) -> SettingError:
+        megabytes = -(-needed >> 20) + 1
+        return SettingError(
+            f"the memory budget of {self.total >> 20}M is too small: at least {megabytes}M are "
+            f"needed{what}",
+            hint=f"Give --memory {megabytes}M or more",
+        )
 
 
 def check_disk(folder: Path, needed: int) -> None:

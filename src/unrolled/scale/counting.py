@@ -56,7 +56,7 @@ def count_into_file(
     """
     say = report or (lambda stage: None)
     check_target(os.fspath(output))
-    run = Run(Budget(memory), order, threads, say, progress, estimates=False)
+    run = Run(Budget(memory), order, threads, say, progress)
     reading = TextReading(sources, options or TextOptions())
     with read_within(reading, run, output, temporary, {"count": order}, resume) as text:
         corpus = text.corpus

@@ -18,7 +18,7 @@ from unrolled.scale.level_files import LevelFiles, LevelWriter
 from unrolled.scale.model_arrays import Source, trie_arrays
 from unrolled.scale.parts import PartEstimator, Unigrams
 from unrolled.scale.passes import estimate_order, remove_read, unigrams
-from unrolled.scale.windows import count_windows, gather_windows, partitions
+from unrolled.scale.windows import PIECE, count_windows, gather_windows, partitions
 from unrolled.storage.work_folder import WorkFolder
 from unrolled.text.vocabulary import EOS
 
@@ -28,7 +28,34 @@ Words = tuple[int, int]
 # Memory of a pass of estimation for each n-gram of a part; Katz has logarithms and sums besides.
 NGRAM_BYTES, KATZ_BYTES = 64, 110
 MAX_PARTS = 200  # a file is open for each
-PIECES = 64 << 20  # bytes of columns that wait to be written while n-grams are counted
+PIECE_BYTES = 14  # of columns that wait to be written, for a window and each word of the order
+MOST_RANGES = 128  # the text is read once for each
+
+
+def least_room(word_counts: Array, config: NgramConfig | None, order: int, threads: int) -> int:
+    """Bytes of memory without which a text cannot be counted and, with ``config``, estimated."""
+    counts = np.delete(word_counts, EOS)
+    largest, windows = int(counts.max(initial=0)), int(counts.sum())
+    at_once = max(largest, windows // MOST_RANGES)
+    counting = _fixed_bytes(order, largest, threads) + at_once * _window_bytes(order)
+    if config is None:
+        return counting
+    return max(counting, max(largest, windows // MAX_PARTS * (threads + 2)) * ngram_bytes(config))
+
+
+def ngram_bytes(config: NgramConfig) -> int:
+    """Memory of a pass of estimation for each n-gram that is under way."""
+    return KATZ_BYTES if config.smoothing == "katz" else NGRAM_BYTES
+
+
+def _window_bytes(order: int) -> int:
+    """A window has order + 1 words, its place in sorted order, and two marks."""
+    return 4 * (order + 1) + 6
+
+
+def _fixed_bytes(order: int, largest: int, threads: int) -> int:
+    """Pieces that wait, and 16 bytes for each window of the most frequent word for each thread."""
+    return (threads + 2) * PIECE * PIECE_BYTES * order + 16 * threads * largest
 
 
 def count_levels(
@@ -56,7 +83,8 @@ def count_levels(
     with LevelWriter(folder.path, order, size) as writer:
         if order > 1:
             largest = int(np.delete(word_counts, EOS).max())
-            ranges = partitions(word_counts, _windows_at_once(room, order, largest, threads))
+            left = room - _fixed_bytes(order, largest, threads)
+            ranges = partitions(word_counts, max(left // _window_bytes(order), 1))
             for number, words in enumerate(ranges, 1):
                 clock.phase(f"counting n-grams, part {number} of {len(ranges)}")
                 windows, starts = gather_windows(blocks, word_counts, order, words, threads)
@@ -66,15 +94,6 @@ def count_levels(
     files = writer.files
     folder.finish("counts", {}, {"by_word": files.by_word, "totals": files.totals})
     return files
-
-
-def _windows_at_once(room: int, order: int, largest: int, threads: int) -> int:
-    """How many windows can be counted at once in ``room`` bytes of memory.
-
-    A window has order + 1 words, its place in sorted order and two marks; each thread sorts the
-    windows of a word at a time, of which the most frequent has ``largest``, in 16 bytes for each.
-    """
-    return max((room - PIECES - 16 * threads * largest) // (4 * (order + 1) + 6), 1)
 
 
 def estimation_parts(files: LevelFiles, ngrams: int) -> list[Words]:
@@ -112,22 +131,22 @@ def estimated_arrays(
     clock.all_counted(files)
     rules = Rules(config, word_counts.size)
     katz, pruned = config.smoothing == "katz", bool(config.prune) and files.order > 1
+    at_once = room // ngram_bytes(config)
     finished = 0
     while folder.has(f"order {finished + 1}"):
         finished += 1
     if finished:
         parts, singles = _resume(folder, finished, rules)
     else:
-        in_flight = threads + 2  # parts that are read, estimated or written at a time
-        each = (KATZ_BYTES if katz else NGRAM_BYTES) * in_flight
-        parts = estimation_parts(files, room // each)
+        # So many parts are read, estimated or written at a time.
+        parts = estimation_parts(files, at_once // (threads + 2))
         clock.phase("estimating order 1")
         singles = unigrams(files, rules, word_counts)
         _finish(folder, 1, parts, singles, rules)
     for length in range(max(finished, 1) + 1, files.order + 1):
         clock.phase(f"estimating order {length}")
         estimator = PartEstimator(rules, length, files.totals[length], singles)
-        sums = estimate_order(files, parts, estimator, threads, clock.estimated)
+        sums = estimate_order(files, parts, estimator, at_once, threads, clock.estimated)
         if sums is not None:
             singles = replace(singles, sums=sums)
         _finish(folder, length, parts, singles, rules)

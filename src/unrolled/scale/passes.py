@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from unrolled.ngram.estimation.rules import Rules
-from unrolled.runtime.threads import run_ahead
+from unrolled.runtime.threads import run_within
 from unrolled.scale.exchange import Sender
 from unrolled.scale.level_files import LevelFiles
 from unrolled.scale.parts import Estimated, Part, PartEstimator, Unigrams
@@ -35,12 +35,14 @@ def estimate_order(
     files: LevelFiles,
     parts: list[Words],
     estimator: PartEstimator,
+    at_once: int,
     threads: int,
     progress: Callable[[int], None],
 ) -> Array | None:
     """Estimate all n-grams of one length, and send their numbers to the next.
 
     Args:
+        at_once: how many n-grams may be in memory, or a single part.
         progress: called with the number of n-grams that were estimated since the last call.
 
     Returns:
@@ -49,7 +51,8 @@ def estimate_order(
     sums = []
     with _Pass(files, parts, estimator) as stage:
         read = (stage.read(number) for number in range(len(parts)))
-        for estimated in run_ahead(estimator.estimate, read, threads):
+        sizes = [int(files.by_word[:, low:high].sum(axis=1).max()) for low, high in parts]
+        for estimated in run_within(estimator.estimate, read, sizes, at_once, threads):
             stage.write(estimated)
             if estimated.sums is not None:
                 sums.append(estimated.sums)

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 
 from unrolled.errors import SettingError, TextError
+from unrolled.ngram.estimation.config import NgramConfig
 from unrolled.scale.budget import Budget, check_disk, in_memory_bytes, least_disk
 from unrolled.scale.clock import Clock
-from unrolled.scale.estimator import check_model_disk, count_levels
+from unrolled.scale.estimator import check_model_disk, count_levels, least_room
 from unrolled.scale.level_files import LevelFiles
 from unrolled.storage.columns import Column
 from unrolled.storage.work_folder import WorkFolder
@@ -57,14 +58,14 @@ class TextReading:
 
 @dataclass(frozen=True)
 class Run:
-    """How a run goes: memory, order, threads, reports, and whether a model is estimated."""
+    """How a run goes: memory, order, threads, reports, and how a model is estimated, if it is."""
 
     budget: Budget
     order: int
     threads: int
     report: Report
     progress: Callable[[int], None] | None = None
-    estimates: bool = True
+    config: NgramConfig | None = None
 
 
 @dataclass(frozen=True)
@@ -91,8 +92,10 @@ class ReadText:
         Raises:
             SettingError: there are too few.
         """
-        words = len(self.corpus.vocabulary)
-        return self.run.budget.room(f"the text's vocabulary of {words} words")
+        run, words = self.run, self.corpus.vocabulary
+        least = least_room(self.corpus.word_counts, run.config, run.order, run.threads)
+        what = f"{self.corpus.tokens} tokens and a vocabulary of {len(words)} words"
+        return run.budget.room(what, least)
 
     def levels(self) -> LevelFiles:
         """The counted n-grams of a text in a file, which is removed then."""
@@ -138,7 +141,7 @@ def read_within(
                 corpus, ids = _stored_text(folder)
             else:
                 corpus, ids = _read(reading, run, folder, format)
-            clock = Clock(run.report, folder, corpus.tokens, run.order, run.estimates)
+            clock = Clock(run.report, folder, corpus.tokens, run.order, run.config is not None)
             yield ReadText(corpus, ids, folder, target, run, clock)
         except BaseException:
             if folder.phases:
@@ -152,13 +155,15 @@ def _read(
 ) -> tuple[Corpus, IdStore]:
     run.report("reading text")
     limit = run.budget.room() // in_memory_bytes(run.order)
-    ids = IdStore(limit, lambda: _spilled(folder, format))
+    ids = IdStore(limit, lambda: _spilled(folder, format), run.budget.check)
     corpus = read_corpus(
         reading.sources, texts=reading.texts, options=reading.options,
         vocabulary=reading.vocabulary, words=reading.words, min_count=reading.limits.min_count,
         max_size=reading.limits.vocabulary_size, threads=run.threads, store=ids,
         progress=run.progress,
     )  # fmt: skip
+    if ids.column is None and run.budget.exceeded(ids.size * (in_memory_bytes(run.order) - 4)):
+        ids.move(corpus.take_ids())  # many words take up what the ids were to leave free
     if ids.column is not None:
         if corpus.tokens == 0:
             raise TextError("the text is empty: there is nothing to count")

@@ -152,7 +152,7 @@ def ngram_training(
         repeated(sources, weights), texts=texts, options=options, vocabulary=vocabulary,
         words=None if words is None else list(words), limits=limits,
     )  # fmt: skip
-    run = Run(Budget(memory), config.order, threads, say, progress)
+    run = Run(Budget(memory), config.order, threads, say, progress, config)
     with read_within(reading, run, output, temporary, asdict(config), resume, format) as text:
         if text.ids.column is None:
             model = train_on_corpus(

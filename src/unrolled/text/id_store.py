@@ -20,6 +20,7 @@ class IdStore:
     Args:
         limit: how many ids are held in memory at most; without one, all.
         spill: makes the column that holds them once they are more.
+        check: called after each piece that goes to the column.
 
     Attributes:
         size: how many ids there are.
@@ -27,11 +28,16 @@ class IdStore:
         crc32: of the final ids in a file.
     """
 
-    def __init__(self, limit: int | None = None, spill: Callable[[], Column] | None = None) -> None:
+    def __init__(
+        self,
+        limit: int | None = None,
+        spill: Callable[[], Column] | None = None,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
         self.size = 0
         self.column: Column | None = None
         self.crc32 = 0
-        self._limit, self._spill = limit, spill
+        self._limit, self._spill, self._check = limit, spill, check
         self._pieces: list[Ids] = []
         self._sizes: list[int] = []
         self._writer: ColumnWriter | None = None
@@ -49,6 +55,7 @@ class IdStore:
         self._sizes.append(piece.size)
         if self._writer is not None:
             self._writer.append(piece)
+            self._check()
             return
         self._pieces.append(piece)
         if self._limit is not None and self._spill is not None and self.size > self._limit:
@@ -84,6 +91,13 @@ class IdStore:
         else:
             self._rewrite(mappings)
         return np.empty(0, np.int32)
+
+    def move(self, ids: Ids) -> None:
+        """Move the finished ids, which `finish` returned, to the column."""
+        assert self._spill is not None
+        self.column, self.crc32 = self._spill(), zlib.crc32(ids.view(np.uint8).data)
+        with self.column.writer() as writer:
+            writer.append(ids)
 
     def blocks(self) -> Iterator[Ids]:
         """The ids in the file, a block at a time."""
