@@ -29,10 +29,13 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from fuzz.mutations import mutate
 from unrolled.cli.options import read_words
 from unrolled.errors import UnrolledError
+from unrolled.language_models.sentences import words_of
+from unrolled.language_models.stimuli import StimulusOptions, sentences_of_table
 from unrolled.ngram.counts.count_files import read_counts
 from unrolled.report.tables import read_results
 from unrolled.rescoring.nbest import read_nbest, read_references
 from unrolled.tagging.data.columns import read_columns
+from unrolled.text.alignment import owners_of_tokens
 from unrolled.text.corpus import read_corpus
 from unrolled.text.options import TextOptions
 from unrolled.text.vocabulary import Vocabulary
@@ -64,6 +67,14 @@ def _references(path: Path) -> None:
 def _vectors(path: Path) -> None:
     read_word_vectors(path, ["the", "cat"])
     read_vectors(path, most=2)
+
+
+def _table(path: Path) -> None:
+    options = StimulusOptions(punctuation="summed", sentences="marks", region_mark="|")
+    characters = TextOptions(tokens="char", lower=True, normalise="nfkc")
+    for sentence in sentences_of_table(path, options):
+        owners = owners_of_tokens(sentence.text, sentence.words, characters)
+        assert owners.size == len(words_of(sentence.text, characters))
 
 
 def _row(**fields: Any) -> bytes:
@@ -119,6 +130,13 @@ READERS: dict[str, Reader] = {
          b"NBestList1.0\n(-123) the cat\n(-124) a dog\n",
          b"NBestList2.0\n(-12) the ( st: 0.0 et: 0.1 g: 0 a: -3 ) cat ( st: 1 et: 2 g: 0 a: 1 )\n"),
         _nbest("srilm"),
+    ),
+    "tables": Reader(
+        "",
+        (b'item,text\n1,"the cat, ""x""\nsat."\n2,a dog\n', b"\xef\xbb\xbfSentence;n\r\na b;1\r\n",
+         _row(text="the cat", n=[1, None]) + _row(text="x \ud83d\ude00 \ud800", n={}),
+         "text\tn\nनमस्ते İ ﬁ … e\u0301\t\n".encode(), b"a line\n\nof text\n"),
+        _table,
     ),
     "references": Reader(".txt", (b"the cat\na dog\n",), _references),
     "results": Reader(

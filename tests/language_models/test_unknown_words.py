@@ -20,7 +20,7 @@ from unrolled import (
 )
 from unrolled.errors import SettingError
 from unrolled.language_models.evaluation import evaluate
-from unrolled.language_models.scoring import score_sentences, surprisals
+from unrolled.language_models.scoring import rank, score_sentences, surprisals
 from unrolled.language_models.surprisal_table import surprisal_table
 from unrolled.language_models.unknown_words import Unknown, unknown_words
 from unrolled.ngram.model import NgramModel
@@ -56,6 +56,7 @@ def test_scores_words_and_tables_have_the_same_cost(
     log_prob = pytest.approx(math.log(product))
     assert score_sentences(model, TEXT, unknown=unknown).sum() == log_prob
     assert sum(token.log_prob for token in surprisals(model, TEXT, unknown=unknown)) == log_prob
+    assert sum(score for score, _ in rank(model, TEXT, unknown=unknown)) == log_prob
     rows = list(surprisal_table(model, TEXT, unknown=unknown, eos=True))
     bits = [row["surprisal"] for row in rows]
     assert (bits[1] is None) == (unknown == "skip")

@@ -51,6 +51,10 @@ def test_distributions_sum_to_one_and_losses_follow_them(given: tuple[str, str, 
     chosen = whole[range(N), targets]
     torch.testing.assert_close(layer.log_probs(h, targets), chosen.detach())
     torch.testing.assert_close(layer.loss(h, targets), -chosen.mean())
+    with torch.no_grad():
+        expected = torch.special.entr(whole.exp()).sum(1)
+        torch.testing.assert_close(layer.entropies(h), expected, rtol=1e-5, atol=1e-5)
+        assert layer.entropies(h[:0]).shape == (0,)
 
 
 @pytest.mark.parametrize("given", LAYERS)

@@ -318,6 +318,7 @@ def rank(
         list[str] | None,
         typer.Argument(help="Sentences to compare; lines of standard input if none is given."),
     ] = None,
+    unknown: shared.UnknownWord = "class",
     tokens: shared.InputTokens = None,
     lower: shared.InputLower = None,
 ) -> None:
@@ -333,7 +334,7 @@ def rank(
     options = shared.input_options(opened, tokens, lower)
     given = sentences or list(chain.from_iterable(_batches("-", options)))
     print("log10\tsentence")
-    for log_prob, sentence in order(opened, given, options=options):
+    for log_prob, sentence in order(opened, given, options=options, unknown=unknown):
         print(f"{log_prob * _UNITS['log10']:.4f}\t{sentence}")
 
 

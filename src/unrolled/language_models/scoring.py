@@ -110,12 +110,16 @@ def score_sentences(
 
 
 def rank(
-    model: LanguageModel, sentences: Sequence[str], *, options: TextOptions | None = None
+    model: LanguageModel,
+    sentences: Sequence[str],
+    *,
+    options: TextOptions | None = None,
+    unknown: Unknown = "class",
 ) -> list[tuple[float, str]]:
     """Sentences by falling log-probability: which word order, which word, is likelier.
 
     The lecture's example: p(the cat is small) > p(small the is cat).
     """
-    scores = score_sentences(model, sentences, options=options)
+    scores = score_sentences(model, sentences, options=options, unknown=unknown)
     places = np.argsort(-scores, kind="stable")
     return [(float(scores[place]), sentences[place]) for place in places]

@@ -233,6 +233,7 @@ def _sentence(
 ) -> Sentence:  # fmt: skip
     start, end = bounds
     here = text[start:end].replace("\n", " ")
+    here = here.encode(errors="replace").decode()  # lone surrogates, which JSON may hold
     spaced = None if options.punctuation == "attached" else tokenise(here)
     words: list[Word] = []
     region = 0
