@@ -14,7 +14,7 @@ import pytest
 import unrolled
 from server.conftest import NAMES as SERVED
 from server.running import Server
-from unrolled.server.completions import decode_ids, encode_text
+from unrolled.server.prompts import decode_ids, encode_text
 
 NAMES = ("words", "characters", "net")
 TEXTS = (

@@ -60,7 +60,7 @@ def test_its_numbers_are_ours(
 
 def is_greedy(model: Any, context: str, more: str) -> bool:
     """Whether every token of the continuation is the likeliest one."""
-    from unrolled.server.completions import encode_text
+    from unrolled.server.prompts import encode_text
 
     before = len(encode_text(model, context))
     state = model.start()

@@ -1,20 +1,14 @@
 """`/v1/completions` as OpenAI's, and the tokenizer that lm-evaluation-harness asks a server for.
 
-Sentences in a prompt: it begins a sentence, so its first token is predicted after ``<s>``, which
-is not a token of the prompt. A newline ends the sentence: it is the token ``</s>``, predicted like
-any other, and the next sentence begins after it. The prompt's own end predicts no ``</s>``. A
-literal ``<s>`` (token 1) begins a sentence too, and is not predicted: its log-probability is null.
-Where words are tokens a mark is a word of its own; elsewhere it is found within a text too.
+How a prompt becomes sentences and tokens is described in `unrolled.server.prompts`.
 """
 
 from __future__ import annotations
 
 import math
-import re
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,171 +16,24 @@ import numpy as np
 from unrolled.errors import SettingError
 from unrolled.language_models.generation import draw, greedy
 from unrolled.language_models.protocol import LanguageModel, require_normalised
-from unrolled.language_models.sentences import encode_sentences, sentence_starts
 from unrolled.server.answers import RefusedError
-from unrolled.server.endpoints import check_lengths, likeliest_ids
 from unrolled.server.fields import CompletionFields
 from unrolled.server.models import ServedModel
+from unrolled.server.prompts import (
+    Prompt,
+    check_ids,
+    decode_ids,
+    encode_text,
+    pieces_of,
+    read_prompts,
+)
 from unrolled.server.settings import ServerSettings
-from unrolled.text.alignment import token_spans
-from unrolled.text.vocabulary import BOS, EOS, SPECIALS, UNK
+from unrolled.server.sizes import check_lengths
+from unrolled.server.word_scores import likeliest_ids
+from unrolled.text.vocabulary import BOS, EOS
 
 Array = np.ndarray[Any, Any]
 Work = Iterator[Any]
-
-MAX_PROMPTS = 1024
-_SPACE = "\u2581"
-_MARKS = re.compile(f"({'|'.join(map(re.escape, SPECIALS))})")
-
-
-def encode_text(model: LanguageModel, text: str) -> list[int]:
-    """The tokens of a text, which may be several lines; see the module."""
-    ids: list[int] = []
-    for part, mark in _parts(model, text):
-        ids += [mark] if mark is not None else _line_ids(model, part)
-    return ids
-
-
-def _parts(model: LanguageModel, text: str) -> Iterator[tuple[str, int | None]]:
-    """The text between marks, and each mark with its id; in words a mark is a word like others."""
-    if model.text_options.tokens == "word":
-        yield text, None
-        return
-    for part in _MARKS.split(text):
-        if part in SPECIALS:
-            yield part, SPECIALS.index(part)
-        elif part:
-            yield part, None
-
-
-def _line_ids(model: LanguageModel, text: str) -> list[int]:
-    """The ids of lines, </s> between each two."""
-    options, lines = model.text_options, text.split("\n")
-    ids = encode_sentences(model.vocabulary, lines, options)
-    starts = sentence_starts(model.vocabulary, lines, options, ids)
-    inner = np.ones(ids.size, bool)
-    inner[starts[:-1]] = False
-    inner[-1] = False  # the end of the text is no </s>
-    found: list[int] = ids[inner].tolist()
-    return found
-
-
-def decode_ids(model: LanguageModel, ids: Sequence[int]) -> str:
-    """The text of tokens; `encode_text` gives the same tokens for it, of words."""
-    return "".join(pieces_of(model, ids))
-
-
-def pieces_of(model: LanguageModel, ids: Sequence[int], before: str = "") -> list[str]:
-    """What each token adds to the text, white space before a word included.
-
-    Args:
-        before: the text that they follow.
-    """
-    found: list[str] = []
-    fresh = before == "" or before[-1].isspace()
-    words = model.text_options.tokens == "word"
-    rest = b""
-    for id in ids:
-        word = model.vocabulary.word(id)
-        if id == EOS:
-            piece = "\n"
-        elif words or id in (UNK, BOS):
-            piece = word if fresh or not words else " " + word
-        elif model.text_options.tokens == "byte":
-            rest += bytes([int(word[3:5], 16)]) if len(word) == 6 else word.encode()
-            piece = _whole_characters(rest)
-            rest = rest[len(piece.encode()) :] if piece else rest
-            piece = piece.replace(_SPACE, " ")
-        else:
-            piece = word.replace(_SPACE, " ")
-            piece = piece.lstrip(" ") if fresh and model.text_options.tokens != "char" else piece
-        found.append(piece)
-        fresh = piece.endswith(("\n", " ")) or (fresh and not piece)
-    return found
-
-
-def _whole_characters(data: bytes) -> str:
-    """The text of bytes, empty while the last character is incomplete."""
-    try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        return "" if len(data) < 4 and error.reason == "unexpected end of data" else "\ufffd"
-
-
-@dataclass
-class _Prompt:
-    """A prompt: its tokens, its text, and the piece of the text that each token is."""
-
-    ids: list[int]
-    text: str
-    pieces: list[str]
-
-
-def _prompts(model: LanguageModel, given: Any, limits: ServerSettings) -> list[_Prompt]:
-    """The prompts of a request: a text, a list of texts, token ids, or lists of them."""
-    what = "prompt is no text, list of texts, list of token ids, or list of such lists"
-    if type(given) is str:
-        given = [given]
-    if type(given) is not list or not given:
-        raise SettingError(what)
-    if type(given[0]) is int:
-        given = [given]
-    if len(given) > MAX_PROMPTS:
-        raise RefusedError(
-            413, f"prompt has {len(given):,} texts, allowed are {MAX_PROMPTS:,}",
-            hint="Send them in several requests",
-        )  # fmt: skip
-    found = []
-    for one in given:
-        if type(one) is str:
-            check_lengths(model, [one], limits)
-            ids = encode_text(model, one)
-            found.append(_Prompt(ids, one, _text_pieces(model, one, ids)))
-        elif type(one) is list and all(type(id) is int for id in one):
-            if len(one) > limits.max_sentence:
-                raise RefusedError(
-                    413, f"a prompt has {len(one):,} tokens, allowed are {limits.max_sentence:,}"
-                )
-            _check_ids(model, one)
-            pieces = pieces_of(model, one)
-            found.append(_Prompt(one, "".join(pieces), pieces))
-        else:
-            raise SettingError(what)
-    total = sum(len(one.ids) for one in found)
-    if total > 5 * limits.max_tokens:
-        raise RefusedError(
-            413, f"the prompts have {total:,} tokens, allowed are {5 * limits.max_tokens:,}",
-            hint="Send them in several requests",
-        )  # fmt: skip
-    return found
-
-
-def _check_ids(model: LanguageModel, ids: Sequence[int]) -> None:
-    size = len(model.vocabulary)
-    for id in ids:
-        if not 0 <= id < size:
-            raise SettingError(f"token {id} is outside the vocabulary, 0 to {size - 1}")
-
-
-def _text_pieces(model: LanguageModel, text: str, ids: Sequence[int]) -> list[str]:
-    """The text cut after each token, so that all pieces together are the text again."""
-    if not ids:
-        return []
-    ends: list[int] = []
-    at = 0
-    for part, mark in _parts(model, text):
-        if mark is not None:
-            at += len(part)
-            ends.append(at)
-            continue
-        for number, line in enumerate(part.split("\n")):
-            if number:
-                at += 1
-                ends.append(at)
-            ends += [at + end for _, end in token_spans(line, model.text_options)]
-            at += len(line)
-    ends[-1] = len(text)
-    return [text[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)]
 
 
 def _log_probs(model: LanguageModel, ids: Sequence[int], threads: int) -> Array:
@@ -261,7 +108,7 @@ def complete(
     """Every choice as it ends; while they stream, pieces of them: (number, piece, reason)."""
     model = served.language_model("completions")
     require_normalised(model, "completions")
-    prompts = _prompts(model, prompt, limits)
+    prompts = read_prompts(model, prompt, limits)
     stops = _stops(stop)
     _check_size(asked, limits, len(prompts))
     for number, one in enumerate(prompts):
@@ -280,7 +127,7 @@ def complete(
             yield from _choice(model, one, state, asked, (index, copy, stops, logged))
 
 
-def _echo(model: LanguageModel, prompt: _Prompt, count: int | None, limits: ServerSettings) -> Any:
+def _echo(model: LanguageModel, prompt: Prompt, count: int | None, limits: ServerSettings) -> Any:
     """The prompt's own tokens, with log-probabilities if they are asked for."""
     logged = _Logged(model, count or 0)
     if count is None:
@@ -300,7 +147,7 @@ def _echo(model: LanguageModel, prompt: _Prompt, count: int | None, limits: Serv
 
 
 def _choice(
-    model: LanguageModel, prompt: _Prompt, state: Any, asked: CompletionFields,
+    model: LanguageModel, prompt: Prompt, state: Any, asked: CompletionFields,
     more: tuple[int, int, list[str], _Logged],
 ) -> Work:  # fmt: skip
     """One completion of a prompt."""
@@ -417,5 +264,5 @@ def detokenize(model: LanguageModel, ids: Any, limits: ServerSettings) -> dict[s
         raise SettingError("tokens is no list of token ids")
     if len(ids) > limits.max_sentence:
         raise RefusedError(413, f"tokens has {len(ids):,} ids, allowed are {limits.max_sentence:,}")
-    _check_ids(model, ids)
+    check_ids(model, ids)
     return {"prompt": decode_ids(model, ids)}

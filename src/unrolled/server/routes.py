@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import orjson
 
 from unrolled.errors import SettingError, UnrolledError
-from unrolled.server import completions, endpoints
+from unrolled.server import completions, endpoints, hypotheses
 from unrolled.server.answers import (
     Answer,
     StreamedAnswer,
@@ -276,7 +276,7 @@ POSTS: dict[str, Post] = {
     "/rank": Post(RankFields, endpoints.rank, "Sentences by falling log-probability."),
     "/tag": Post(TagFields, endpoints.tag, "Tags of words, with confidences.", tagger=True),
     "/rescore": Post(
-        RescoreFields, endpoints.rescore, "N-best lists in a new order.", more=("lists",)
+        RescoreFields, hypotheses.rescore, "N-best lists in a new order.", more=("lists",)
     ),
     "/gradients": Post(
         GradientFields, endpoints.gradients, "Gradients of a net by layer, word and lag."
