@@ -98,6 +98,18 @@ def test_a_stop_lets_running_requests_end_and_takes_no_new_ones(models: Path) ->
         assert server.process.wait(10) == 0
 
 
+def test_what_takes_longer_than_the_grace_is_dropped(models: Path) -> None:
+    with running(models / "words.safetensors", "--grace", 1) as server:
+        asked = {**LONG, "prompt": 6 * LONG["prompt"]}
+        with ThreadPoolExecutor(1) as pool:
+            answer = pool.submit(httpx.post, server.url + "/v1/completions", json=asked, timeout=60)
+            _wait(lambda: "unrolled_running 1" in server.get("/metrics").text)
+            server.client.close()
+            assert server.stop() == 0
+            assert answer.result().status_code == 503
+        assert "Traceback" not in "".join(server.log)
+
+
 def test_the_work_of_a_client_that_has_gone_ends(server: Server) -> None:
     address = urlsplit(server.url)
     gone = 'unrolled_requests_total{endpoint="/v1/completions",status="other"} 1'

@@ -166,6 +166,8 @@ class Application:
                 return await self._post(request, path, model, body, began)
         except UnrolledError as error:
             return error_answer(error)
+        except asyncio.CancelledError:  # the server stops, and --grace is over
+            return error_answer(RefusedError(503, "the server was stopped before it had answered"))
         except TimeoutError:
             return error_answer(late() if request.entered else _slow_body())
         except Exception:
