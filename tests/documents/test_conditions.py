@@ -40,7 +40,7 @@ TRUTHS = st.recursive(
 
 
 @given(TRUTHS)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @pytest.mark.filterwarnings("ignore:invalid value")
 def test_conditions_mean_what_they_mean_in_python(text):
     found = Condition(text, NAMES)(FIELDS)

@@ -43,7 +43,7 @@ def added(data: bytes, ppl: float, n: float, form: RowFormat = FORM) -> bytes:
 
 
 @given(RECORDS, st.text() | VALUES, st.booleans(), SEPARATORS)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_rows_of_python_and_their_texts(record, text, ascii_only, separators):
     record["text"] = text
     row = json.dumps(record, ensure_ascii=ascii_only, separators=separators)
@@ -66,7 +66,7 @@ def test_rows_of_python_and_their_texts(record, text, ascii_only, separators):
 )
 @example('"\\ud83d\\ude00\\ud83d x\\udc00"', [], ROWS[0])
 @example("[" * 5 + "]" * 5, [], ROWS[0])
-@settings(max_examples=700, deadline=None)
+@settings(max_examples=350, deadline=None)
 def test_what_python_refuses_is_broken(piece, edits, row):
     for place, letter in edits:
         row = row[:place] + letter + row[place + 1 :]
