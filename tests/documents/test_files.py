@@ -269,16 +269,19 @@ annotation = unrolled.Annotation(**eval(settings))
 unrolled.annotate_file([unrolled.load(model)], source, output, annotation)
 """
 SETTINGS = [
-    ("out.jsonl", {"keep": "tokens > 4"}),
-    ("out.jsonl.zst", {"buckets": ("head", "tail"), "by": "paragraph"}),
+    (".zst", "out.jsonl", {"keep": "tokens > 4"}),
+    ("", "out.jsonl.zst", {"buckets": ("head", "tail"), "by": "paragraph"}),
 ]
 
 
-@pytest.mark.parametrize(("name", "settings"), SETTINGS)
-def test_killed_and_run_again_it_makes_the_same(models, tmp_path, write_rows, name, settings):
-    source, model = write_rows(random_rows(150)), models["words"].path
-    with source.open("ab") as file:
-        file.write(b"broken\n" * 3 + b'{"text": "the last"}')
+@pytest.mark.parametrize(("packed", "name", "settings"), SETTINGS)
+def test_killed_and_run_again_it_makes_the_same(
+    models, tmp_path, write_rows, packed, name, settings
+):
+    model = models["words"].path
+    data = write_rows(random_rows(150)).read_bytes() + b"broken\n" * 3 + b'{"text": "the last"}'
+    source = tmp_path / f"documents.jsonl{packed}"
+    source.write_bytes(zstandard.ZstdCompressor().compress(data) if packed else data)
     rng = np.random.default_rng(2)
 
     def run(output, after):

@@ -36,6 +36,20 @@ def write(tmp_path):
     return write
 
 
+@pytest.mark.parametrize("suffix", ["", ".gz", ".bz2", ".xz", ".zst"])
+def test_lines_are_left_out_at_the_beginning(write, suffix):
+    zstandard = pytest.importorskip("zstandard")
+    packers = {"": bytes, ".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress}
+    packers[".zst"] = zstandard.ZstdCompressor().compress
+    data = b"\xef\xbb\xbf" + b"".join(b"a rose %d\n" % number for number in range(50_000))
+    path = write(packers[suffix](data), f"text{suffix}")
+    for skip in (0, 12, data.index(b"rose 9999") + 10, len(data)):
+        blocks = list(sources_module.raw_blocks(path, skip=skip))
+        assert b"".join(block.data for block in blocks) == data[max(skip, 3) :]
+        for block in blocks:
+            assert data[block.offset :].startswith(block.data)
+
+
 def words_of(path, **options):
     return [line.split() for line in iter_sentences(path, TextOptions(**options))]
 

@@ -175,8 +175,8 @@ def _line_blocks(
                 read, more = getattr(raw, "read1", read), lambda: _more_comes(raw)
             if regular and packed is None:
                 raw.seek(skip)
-            else:
-                _leave_out(read, skip)
+            elif skip:
+                read = _reader_after(skip, read)
             for data in _whole_lines(read, name, more):
                 if progress is not None:
                     read_bytes = raw.tell() if regular else offset + len(data)
@@ -189,9 +189,14 @@ def _line_blocks(
             raise damaged(error, name, packed) from None
 
 
-def _leave_out(read: Callable[[int], bytes], size: int) -> None:
-    while size > 0 and (data := read(min(size, BLOCK_BYTES))):
-        size -= len(data)
+def _reader_after(skip: int, read: Callable[[int], bytes]) -> Callable[[int], bytes]:
+    """The reader without its first bytes; it may have given more at once than it was asked for."""
+    rest = b""
+    while skip > 0 and (data := read(min(skip, BLOCK_BYTES))):
+        rest = data[skip:]
+        skip -= len(data)
+    waiting = [rest] if rest else []
+    return lambda size: waiting.pop() if waiting else read(size)
 
 
 def _more_comes(raw: IO[bytes]) -> bool:
