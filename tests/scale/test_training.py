@@ -14,6 +14,7 @@ from unrolled.scale.clock import Clock
 from unrolled.scale.estimator import count_levels, estimated_arrays
 from unrolled.storage.work_folder import WorkFolder
 from unrolled.text.corpus import read_corpus
+from unrolled.text.options import TextOptions
 
 WORDS = [f"w{number}" for number in range(30)]
 SHARES = 1 / np.arange(1, 31)
@@ -29,30 +30,84 @@ def whole(source: Any) -> Any:
     return source if isinstance(source, np.ndarray) else np.concatenate(list(source))
 
 
+def check_same_bytes(
+    folder: Path, settings: dict[str, Any], texts: list[str], room: int, **reading: Any
+) -> None:
+    """The model over files within ``room`` bytes has the arrays of the model in memory."""
+    config = ngram_config(settings)
+    order = config.order
+    expected = train_on_corpus(read_corpus(texts=texts, **reading), config)
+    corpus = read_corpus(texts=texts, **reading)
+    pieces = np.array_split(corpus.ids, 7)
+    with WorkFolder(folder, {}) as work:
+        clock = Clock(lambda stage: None, work, 0, order)
+        shared: dict[str, Any] = {"room": room, "threads": 2, "clock": clock, "folder": work}
+        files = count_levels(pieces.__iter__, corpus.word_counts, order, **shared)
+        arrays, rules = estimated_arrays(files, config, corpus.word_counts, **shared)
+        made = {name: whole(source) for name, source in arrays.items()}
+    assert rules.discounts == expected.provenance["discounts"]
+    for name, array in expected.trie.arrays().items():
+        assert made[name].dtype == array.dtype
+        assert made[name].tobytes() == array.tobytes(), name
+
+
+# A room of 100 bytes makes a part of each word.
 @pytest.mark.filterwarnings("ignore::unrolled.errors.UnrolledWarning")
 @pytest.mark.parametrize("smoothing", SMOOTHING_NAMES)
-@pytest.mark.parametrize(("order", "room"), [(1, 100), (2, 100), (3, 5000), (5, 100), (7, 20_000)])
-def test_model_from_files_has_the_bytes_of_memory(
+@pytest.mark.parametrize(("order", "room"), [(2, 100), (3, 5000), (5, 100), (7, 20_000)])
+def test_each_smoothing_at_each_order(
     tmp_path: Path, order: int, smoothing: str, room: int
 ) -> None:
-    """A room of 100 bytes makes a part of each word."""
-    for number, prune in enumerate([(), (0, 0, 1)[:order], (0, 1)[:order]]):
-        config = ngram_config({"order": order, "smoothing": smoothing, "prune": prune})
-        texts = some_texts(order + number)
-        expected = train_on_corpus(read_corpus(texts=texts), config)
-        corpus = read_corpus(texts=texts)
-        pieces = np.array_split(corpus.ids, 7)
-        with WorkFolder(tmp_path, {}) as folder:
-            shared = {
-                "room": room,
-                "threads": 2,
-                "clock": Clock(lambda stage: None, folder, 0, order),
-                "folder": folder,
-            }
-            files = count_levels(pieces.__iter__, corpus.word_counts, order, **shared)
-            arrays, rules = estimated_arrays(files, config, corpus.word_counts, **shared)
-            made = {name: whole(source) for name, source in arrays.items()}
-        assert rules.discounts == expected.provenance["discounts"]
-        for name, array in expected.trie.arrays().items():
-            assert made[name].dtype == array.dtype
-            assert made[name].tobytes() == array.tobytes(), name
+    prune = [(), (0, 0, 1), (0, 1)][(order + len(smoothing)) % 3][:order]
+    settings = {"order": order, "smoothing": smoothing, "prune": prune}
+    check_same_bytes(tmp_path, settings, some_texts(order), room)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::unrolled.errors.UnrolledWarning")
+@pytest.mark.parametrize("smoothing", SMOOTHING_NAMES)
+@pytest.mark.parametrize("order", range(1, 8))
+@pytest.mark.parametrize("room", [100, 5000, 10**8])
+def test_all_of_them(tmp_path: Path, order: int, smoothing: str, room: int) -> None:
+    for number, prune in enumerate([(), (0, 0, 1), (0, 1), (0, 1, 3)]):
+        settings = {"order": order, "smoothing": smoothing, "prune": prune[:order]}
+        check_same_bytes(tmp_path, settings, some_texts(order + number), room)
+
+
+@pytest.mark.filterwarnings("ignore::unrolled.errors.UnrolledWarning")
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"smoothing": "katz", "closed": True},
+        {"smoothing": "additive", "closed": True, "delta": 0.1},
+        {"smoothing": "witten-bell", "vocabulary_pad": 1000},
+        {"smoothing": "katz", "vocabulary_pad": 1000, "prune": (0, 2)},
+        {"smoothing": "modified-kneser-ney", "interpolate_unigrams": False},
+        {"smoothing": "stupid-backoff", "backoff": 0.3, "prune": (0, 0, 2)},
+    ],
+)
+def test_other_settings(tmp_path: Path, settings: dict[str, Any]) -> None:
+    check_same_bytes(tmp_path, {"order": 4, **settings}, some_texts(3), 100)
+
+
+@pytest.mark.filterwarnings("ignore::unrolled.errors.UnrolledWarning")
+@pytest.mark.parametrize("order", [1, 2, 3, 6])
+def test_marks_inside_sentences_and_words_outside_the_vocabulary(
+    tmp_path: Path, order: int
+) -> None:
+    rng = np.random.default_rng(order)
+    names = ["<s>", "</s>", "<unk>", *WORDS[:9]]
+    texts = [" ".join(rng.choice(names, rng.integers(0, 9))) for _ in range(120)]
+    for smoothing in ("modified-kneser-ney", "katz"):
+        settings = {"order": order, "smoothing": smoothing}
+        options = TextOptions(specials="keep")
+        words = [f"w{number}" for number in range(20, -1, -3)]
+        for room in (100, 10**6):
+            check_same_bytes(tmp_path, settings, texts, room, options=options, words=words)
+
+
+@pytest.mark.parametrize("texts", [["a"], [""], ["a b c d e f g"], ["", "", "b"]])
+@pytest.mark.filterwarnings("ignore::unrolled.errors.UnrolledWarning")
+def test_tiny_texts(tmp_path: Path, texts: list[str]) -> None:
+    for smoothing in SMOOTHING_NAMES:
+        check_same_bytes(tmp_path, {"order": 4, "smoothing": smoothing}, texts, 100)

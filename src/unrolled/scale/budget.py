@@ -12,7 +12,7 @@ from unrolled.runtime.threads import return_memory
 
 UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 LEAST = 64 << 20  # bytes for n-grams without which there is no progress worth the name
-MARGIN = 48 << 20  # buffers, stacks, and what the C library keeps of freed memory
+MARGIN = 64 << 20  # buffers, stacks, and what the C library keeps of freed memory
 
 # Measured on 60 M tokens of books at order 5, on two cores: work of one core for a token and each
 # word of the order, for an n-gram, and for writing an n-gram to the model.

@@ -37,7 +37,8 @@ def least_room(word_counts: Array, config: NgramConfig | None, order: int, threa
     counts = np.delete(word_counts, EOS)
     largest, windows = int(counts.max(initial=0)), int(counts.sum())
     at_once = max(largest, windows // MOST_RANGES)
-    counting = _fixed_bytes(order, largest, threads) + at_once * _window_bytes(order)
+    of_words = 16 * order * word_counts.size  # how many n-grams each first word begins
+    counting = _fixed_bytes(order, largest, threads) + at_once * _window_bytes(order) + of_words
     if config is None:
         return counting
     return max(counting, max(largest, windows // MAX_PARTS * (threads + 2)) * ngram_bytes(config))

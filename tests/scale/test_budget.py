@@ -1,0 +1,75 @@
+"""Budgets of memory and of disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import unrolled
+from unrolled.errors import SettingError, UnrolledError
+from unrolled.runtime.memory import free_memory, resident_memory
+from unrolled.scale.budget import Budget, check_disk, memory_bytes
+
+
+@pytest.mark.parametrize(
+    ("memory", "size"),
+    [("500M", 500 << 20), ("4g", 4 << 30), ("1.5 GB", 3 << 29), ("2GiB", 2 << 30), (12345, 12345)],
+)
+def test_sizes(memory: str | int, size: int) -> None:
+    assert memory_bytes(memory) == size
+
+
+@pytest.mark.parametrize("memory", ["", "4X", "-1G", "G", 0, "0M", "four"])
+def test_what_is_no_size_is_refused(memory: str | int) -> None:
+    with pytest.raises(SettingError, match="must be a size above 0 such as '500M' or '4G'"):
+        memory_bytes(memory)
+
+
+def test_the_default_is_most_of_what_is_free() -> None:
+    assert 0 < memory_bytes(None) <= free_memory()
+    assert 10_000_000 < resident_memory() < 10**12
+
+
+def test_too_small_a_budget_names_what_is_needed() -> None:
+    with pytest.raises(SettingError, match=r"budget of 90M is too small: at least \d+M .* with x"):
+        Budget("90M").room("x")
+    with pytest.raises(SettingError, match=r"of 10M is too small: .* vocabulary\. Give --memory"):
+        Budget("10M").check()
+    assert Budget(None).room(least=1 << 50) >= 1 << 50  # who gave none is not refused
+
+
+def test_a_full_disk_is_foreseen(tmp_path: Path) -> None:
+    check_disk(tmp_path, 0)
+    with pytest.raises(UnrolledError, match=r"is full: 1,000,\S+ bytes are needed and .* free"):
+        check_disk(tmp_path, 10**18)
+
+
+def test_a_large_text_becomes_no_arpa_file_within_a_small_budget(tmp_path: Path) -> None:
+    from unrolled.scale.training import ngram_training
+
+    texts = ("a b c d e f g h" for _ in range(600_000))
+    memory = resident_memory() + (140 << 20)
+    with (
+        pytest.raises(SettingError, match="too large to become an ARPA file"),
+        ngram_training(None, tmp_path / "m", memory=memory, texts=texts, format="an ARPA file"),
+    ):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_large_text_is_trained_in_files(tmp_path: Path) -> None:
+    lines = [f"a{n % 97} b{n % 89} c{n % 83} d{n % 79}" for n in range(1000)]
+    texts = lines * 900
+    stages: list[str] = []
+    settings = {"order": 3, "smoothing": "witten-bell", "threads": 1}
+    model = unrolled.train_ngram_file(
+        texts=texts, output=tmp_path / "m.safetensors", memory=resident_memory() + (200 << 20),
+        report=stages.append, **settings,
+    )  # fmt: skip
+    assert any(stage.startswith("counting n-grams, part 1") for stage in stages), stages
+    expected = unrolled.train_ngram(texts=texts, **settings)
+    for name, array in expected.arrays().items():
+        assert model.arrays()[name].tobytes() == array.tobytes()
+    assert model.provenance["text"] == expected.provenance["text"]
+    assert [path.name for path in tmp_path.iterdir()] == ["m.safetensors"]
