@@ -87,9 +87,9 @@ def _overload(
 
 
 def _batches(report: Report, port: int, sentences: list[str], repeats: int) -> None:
-    some = sentences[:_BATCH_SENTENCES]
-    tokens = sum(sentence.count(" ") + 2 for sentence in some)
-    request = request_of("/score", json.dumps({"sentences": some}).encode())
+    chosen = sentences[:_BATCH_SENTENCES]
+    tokens = sum(sentence.count(" ") + 2 for sentence in chosen)
+    request = request_of("/score", json.dumps({"sentences": chosen}).encode())
     speeds = []
     for _ in range(repeats + 1):
         load = _one(port, request)

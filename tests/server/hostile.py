@@ -103,16 +103,16 @@ def _fields() -> Iterator[Kind]:
                 continue
             for what, value in _VALUES.items():
                 if not _allowed(about, value):
-                    yield f"{path}: {name} is {what}", post(path, {**_valid(path), name: value})
+                    yield f"{path}: {name} is {what}", post(path, {**valid(path), name: value})
             for limit, step in (("minimum", -1), ("maximum", 1)):
                 edge = getattr(about, limit)
                 if edge is not None:
-                    body = {**_valid(path), name: edge + step}
+                    body = {**valid(path), name: edge + step}
                     yield f"{path}: {name} is beyond its {limit}", post(path, body)
 
 
 def _allowed(about: Setting, value: Any) -> bool:
-    """Whether a field takes a value; texts and lists of texts are not told apart here."""
+    """Whether a field takes a value; texts and lists of texts count as the same here."""
     if about.name == "model":
         return value is None or value == ""
     if about.name in ("logprobs",) and value is True:
@@ -126,7 +126,7 @@ def _allowed(about: Setting, value: Any) -> bool:
     return True
 
 
-def _valid(path: str) -> dict[str, Any]:
+def valid(path: str) -> dict[str, Any]:
     """A request that would be answered."""
     hypotheses = [{"text": "the cat"}, {"text": "cat the"}]
     known: dict[str, dict[str, Any]] = {
@@ -160,7 +160,7 @@ def _too_much() -> Iterator[Kind]:
     long = "a " * 20_000
     yield "a body of 9 MB", post("/score", {"sentence": "x" * 9_000_000})
     yield (
-        "a body that says it has 10 GB",
+        "a body of 10 GB by its header",
         post("/score", b"").replace(b"Content-Length: 0", b"Content-Length: 10000000000"),
     )
     yield "too many sentences", post("/score", {"sentences": ["a"] * 100_001})
@@ -198,13 +198,13 @@ def _too_much() -> Iterator[Kind]:
 def _wrong_models() -> Iterator[Kind]:
     for path in POSTS:
         for model in ("none", "../words", "words.safetensors", "/etc/passwd", "x" * 100_000, "\0"):
-            yield f"{path}: the model {model[:20]!r}", post(path, {**_valid(path), "model": model})
+            yield f"{path}: the model {model[:20]!r}", post(path, {**valid(path), "model": model})
         wrong = "words" if path == "/tag" else "tags"
-        yield f"{path}: the model {wrong}", post(path, {**_valid(path), "model": wrong})
+        yield f"{path}: the model {wrong}", post(path, {**valid(path), "model": wrong})
     for path in ("/predict", "/generate", "/v1/completions"):
         yield (
             f"{path}: scores that are no probabilities",
-            post(path, {**_valid(path), "model": "backoff"}),
+            post(path, {**valid(path), "model": "backoff"}),
         )
     yield "gradients of an n-gram model", post("/gradients", {"model": "words", "sentence": "a"})
     yield (

@@ -11,6 +11,7 @@ import pytest
 
 import unrolled
 from server.conftest import NAMES
+from server.hostile import valid
 from server.running import Server
 
 
@@ -178,6 +179,25 @@ def test_the_document_is_openapi(server: Server) -> None:
     document = server.get("/openapi.json").json()
     assert document["openapi"] == "3.1.0"
     validate(document)
+
+
+def test_answers_are_as_the_document_describes_them(server: Server) -> None:
+    from jsonschema import Draft202012Validator
+
+    paths = server.get("/openapi.json").json()["paths"]
+    for path, methods in paths.items():
+        if path == "/metrics":
+            continue
+        described = next(iter(methods.values()))["responses"]["200"]
+        schema = described["content"]["application/json"]["schema"]
+        if "get" in methods:
+            answers = [server.get(path.replace("{name}", name)).json() for name in ("words", "net")]
+        else:
+            answers = [server.json(path, **valid(path))]
+            if path in ("/score", "/surprisal", "/tag"):
+                answers.append(server.json(path, sentences=["the cat", ""]))
+        for answer in answers:
+            Draft202012Validator(schema).validate(answer)
 
 
 def test_the_page_is_served(server: Server) -> None:

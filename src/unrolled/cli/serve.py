@@ -29,7 +29,7 @@ def serve(
 ) -> None:
     """Serve models over HTTP, with a page for the browser (extra `server`).
 
-    It listens on this machine only, unless --host says otherwise. Paths: /score, /surprisal,
+    It listens on this machine only, unless --host names another address. Paths: /score, /surprisal,
     /predict, /generate, /rank, /tag, /rescore, /gradients, /models, /v1/completions, /health and
     /metrics; /openapi.json describes them. SIGTERM or Ctrl-C ends it once running requests have
     been answered. A model whose file is replaced is loaded again.

@@ -1,6 +1,6 @@
 """Models over HTTP: scores, surprisals, next words, generation, tags, and OpenAI's completions.
 
-`settings`     what a server is told: addresses, limits
+`settings`     addresses and limits of a server
 `models`       the models that are served, and their replacement while requests run
 `work`         threads, time limits, and the batches that single sentences are scored in
 `fields`       the fields of each request

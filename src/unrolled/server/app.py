@@ -172,7 +172,7 @@ class Application:
             return error_answer(late() if request.entered else _slow_body())
         except Exception:
             log.exception("an error of the server itself")
-            sentence = "the server failed at this request; its log says why"
+            sentence = "the server failed at this request; the reason is in its log"
             return json_answer(error_record(sentence, 500), 500)
 
     def _enter(self, request: _Request) -> None:

@@ -53,8 +53,8 @@ def score(served: ServedModel, asked: ScoreFields, limits: ServerSettings) -> Wo
     texts = asked.texts()
     check_lengths(model, texts, limits)
     columns: list[list[Any]] = [[], [], []]
-    for some in slices_of(served, texts):
-        scores = model.token_scores(some, threads=limits.threads)
+    for batch in slices_of(served, texts):
+        scores = model.token_scores(batch, threads=limits.threads)
         if not asked.eos:
             scores.log_probs[scores.starts[1:] - 1] = 0
         for column, values in zip(columns, sentence_sums(scores), strict=True):
@@ -90,9 +90,9 @@ def surprisal(served: ServedModel, asked: SurprisalFields, limits: ServerSetting
         for text in texts:
             short_context(model, text)
     found = []
-    for some in slices_of(served, texts):
-        records = word_records(model, some, limits.threads, asked.by)
-        for text, words in zip(some, records, strict=True):
+    for batch in slices_of(served, texts):
+        records = word_records(model, batch, limits.threads, asked.by)
+        for text, words in zip(batch, records, strict=True):
             if asked.alternatives:
                 yield from add_alternatives(model, text, words, asked.alternatives)
             found.append(sentence_record(words))
@@ -147,8 +147,8 @@ def rank(served: ServedModel, asked: RankFields, limits: ServerSettings) -> Work
         raise SettingError(f"sentences has {len(texts)} texts, needed are two or more to rank")
     check_total(model, texts, limits)
     found: list[dict[str, Any]] = []
-    for some in slices_of(served, texts):
-        for text, words in zip(some, word_records(model, some, limits.threads), strict=True):
+    for batch in slices_of(served, texts):
+        for text, words in zip(batch, word_records(model, batch, limits.threads), strict=True):
             record = sentence_record(words)
             log_prob = -record["bits"] / BITS
             found.append({"index": len(found), "sentence": text, "log_prob": log_prob, **record})
@@ -174,9 +174,9 @@ def tag(served: ServedModel, asked: TagFields, limits: ServerSettings) -> Work:
             hint="Send them in several requests",
         )
     found = []
-    for some in slices_of(served, inputs):
+    for batch in slices_of(served, inputs):
         found += [_tagged_record(text, tagged) for text, tagged in
-                  zip(some, tagger.tag(some), strict=True)]  # fmt: skip
+                  zip(batch, tagger.tag(batch), strict=True)]  # fmt: skip
         yield None
     if asked.sentences is None:
         yield {"model": served.name, **found[0]}

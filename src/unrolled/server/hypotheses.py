@@ -30,9 +30,9 @@ def rescore(
     check_lengths(model, lists.texts, limits)
     new = np.empty(len(lists.texts))
     at = 0
-    for some in slices_of(served, lists.texts):
-        new[at : at + len(some)] = score_sentences(model, some, threads=limits.threads)
-        at += len(some)
+    for batch in slices_of(served, lists.texts):
+        new[at : at + len(batch)] = score_sentences(model, batch, threads=limits.threads)
+        at += len(batch)
         yield None
     new = np.maximum(new, rescoring.LOWEST)
     totals = rescoring.totals(lists, new, weights)

@@ -181,8 +181,8 @@ async def _streamed(
         try:
             if first is not None:
                 yield _joined(map(shape, first), lines)
-            async for some in items:
-                yield _joined(map(shape, some), lines)
+            async for group in items:
+                yield _joined(map(shape, group), lines)
         except UnrolledError as error:  # the status is sent already
             yield _joined([error_record(str(error), status_of(error))], lines)
         if not lines:

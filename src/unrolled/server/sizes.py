@@ -74,13 +74,13 @@ def too_long(count: int, what: str, most: int) -> RefusedError:
 def slices_of(served: ServedModel, texts: Sequence[Any]) -> Iterator[list[Any]]:
     """Texts that are worked on before others may have their turn."""
     most = _SHARED_SLICE if served.shared else _NET_SLICE
-    some: list[Any] = []
+    batch: list[Any] = []
     size = 0
     for text in texts:
-        some.append(text)
+        batch.append(text)
         size += len(text) + 1
         if size >= most:
-            yield some
-            some, size = [], 0
-    if some:
-        yield some
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
