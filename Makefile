@@ -96,7 +96,7 @@ results: $(STAMP)
 # Strict: a dead link, a missing anchor or a page outside the navigation is an error.
 docs: $(STAMP)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --site-dir build/docs
-	@echo "open build/docs/index.html"
+	@echo "open build/docs/index.html; with search: python -m http.server --directory build/docs"
 
 # Half an hour: 33 fresh environments. Some of them: make release-check CHECK="--pythons 3.13 --extras demo"
 CHECK :=
