@@ -189,6 +189,16 @@ def _too_much() -> Iterator[Kind]:
         "/surprisal: alternatives for a long one",
         post("/surprisal", {"sentence": "a " * 1500, "alternatives": 5}),
     )
+    yield (
+        "/surprisal: many alternatives",
+        post("/surprisal", {"sentences": ["a b c"] * 1000, "alternatives": 100}),
+    )
+    for name, body in {
+        "many completions of many prompts": {"prompt": ["a"] * 100, "n": 100, "max_tokens": 0},
+        "many echoes": {"prompt": "a " * 9000, "n": 128, "max_tokens": 0, "echo": True},
+        "many alternatives": {"prompt": ["a " * 9000] * 2, "echo": True, "logprobs": 20},
+    }.items():
+        yield f"/v1/completions: {name}", post("/v1/completions", body)
     yield "/generate: too many words", post("/generate", {"max_words": 10_001})
     yield "/rank: one sentence", post("/rank", {"sentences": ["a"]})
     yield "/score: both fields", post("/score", {"sentence": "a", "sentences": ["b"]})

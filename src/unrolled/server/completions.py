@@ -20,6 +20,7 @@ from unrolled.server.answers import RefusedError
 from unrolled.server.fields import CompletionFields
 from unrolled.server.models import ServedModel
 from unrolled.server.prompts import (
+    MAX_PROMPTS,
     Prompt,
     check_ids,
     decode_ids,
@@ -28,7 +29,7 @@ from unrolled.server.prompts import (
     read_prompts,
 )
 from unrolled.server.settings import ServerSettings
-from unrolled.server.sizes import check_lengths
+from unrolled.server.sizes import NUMBERS, check_lengths
 from unrolled.server.word_scores import likeliest_ids
 from unrolled.text.vocabulary import BOS, EOS
 
@@ -110,7 +111,7 @@ def complete(
     require_normalised(model, "completions")
     prompts = read_prompts(model, prompt, limits)
     stops = _stops(stop)
-    _check_size(asked, limits, len(prompts))
+    _check_size(asked, limits, prompts)
     for number, one in enumerate(prompts):
         echoed = None
         if asked.echo:
@@ -206,12 +207,32 @@ def _stops(given: Any) -> list[str]:
     return [one for one in found if one]
 
 
-def _check_size(asked: CompletionFields, limits: ServerSettings, prompts: int) -> None:
-    words = asked.max_tokens * asked.n * prompts
-    if words > max(limits.max_words, prompts):  # one for each prompt is always allowed
+def _check_size(asked: CompletionFields, limits: ServerSettings, prompts: list[Prompt]) -> None:
+    """Refuse more tokens, choices or log-probabilities than a request may have.
+
+    Raises:
+        SettingError: too many tokens to draw. RefusedError: too much in the answer (413).
+    """
+    choices = asked.n * len(prompts)
+    words = asked.max_tokens * choices
+    if words > max(limits.max_words, len(prompts)):  # one for each prompt is always allowed
         raise SettingError(
             f"the request asks for {words:,} tokens, allowed are {limits.max_words:,}",
             hint="Lower max_tokens, n or the number of prompts",
+        )
+    if choices > MAX_PROMPTS:
+        raise RefusedError(
+            413, f"the request asks for {choices:,} completions, allowed are {MAX_PROMPTS:,}",
+            hint="Lower n or the number of prompts",
+        )  # fmt: skip
+    echoed = asked.echo * asked.n * sum(len(prompt.ids) for prompt in prompts)
+    numbers = (echoed + words) * (1 + (asked.logprobs or 0))
+    most = NUMBERS * limits.max_tokens
+    if numbers > most:
+        raise RefusedError(
+            413,
+            f"the answer would have {numbers:,} tokens and log-probabilities, allowed are {most:,}",
+            hint="Send fewer prompts, or lower n, max_tokens or logprobs",
         )
 
 

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 Work = Iterator[Any]
 
-MAX_GRADIENT_WORDS = 200
+MAX_GRADIENT_WORDS = 100
 
 
 def score(served: ServedModel, asked: ScoreFields, limits: ServerSettings) -> Work:
@@ -84,7 +84,7 @@ def surprisal(served: ServedModel, asked: SurprisalFields, limits: ServerSetting
     """The surprisal of every word, with the likeliest alternatives if they are asked for."""
     model = served.language_model("surprisal")
     texts = asked.texts()
-    check_total(model, texts, limits)
+    check_total(model, texts, limits, asked.alternatives)
     if asked.alternatives:
         require_normalised(model, "alternatives")
         for text in texts:

@@ -13,6 +13,7 @@ from unrolled.server.settings import ServerSettings
 
 # Characters that are scored before others may have their turn.
 _SHARED_SLICE, _NET_SLICE = 200_000, 10_000
+NUMBERS = 10  # of a request that has several for each token, times max_tokens
 MAX_CONTEXT = 1000  # words that are read step by step
 
 
@@ -31,14 +32,16 @@ def check_lengths(model: LanguageModel, texts: Sequence[str], limits: ServerSett
             raise too_long(count, "tokens", most)
 
 
-def check_total(model: LanguageModel, texts: Sequence[str], limits: ServerSettings) -> None:
-    """Refuse more than is answered word by word.
+def check_total(
+    model: LanguageModel, texts: Sequence[str], limits: ServerSettings, alternatives: int = 0
+) -> None:
+    """Refuse more than is answered word by word; ``alternatives`` are those of each word.
 
     Raises:
         RefusedError: too many tokens (413).
     """
     check_lengths(model, texts, limits)
-    most = limits.max_tokens
+    most = min(limits.max_tokens, NUMBERS * limits.max_tokens // (1 + alternatives))
     if 4 * sum(map(len, texts)) + len(texts) <= most:
         return
     count = 0
@@ -48,7 +51,7 @@ def check_total(model: LanguageModel, texts: Sequence[str], limits: ServerSettin
             raise RefusedError(
                 413,
                 f"the sentences have more than {most:,} tokens, which is what is answered word by "
-                "word",
+                f"word{' with so many alternatives' if alternatives else ''}",
                 hint="Send them in several requests",
             )
 
