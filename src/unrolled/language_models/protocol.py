@@ -285,6 +285,13 @@ class LanguageModel(StoredModel):
         rows = (_entropies_of(part) for part in self.all_log_probs(ids))
         return np.concatenate([np.zeros(0), *rows])
 
+    def log_probs_and_entropies(self, ids: Array) -> tuple[Array, Array]:
+        """Both `log_probs` and `entropies`, which a net has from one distribution.
+
+        The log-probabilities are those of `log_probs` but for rounding.
+        """
+        return self.log_probs(ids), self.entropies(ids)
+
     def text_entropies(self, ids: Array) -> Array:
         """As `entropies`, of a running text, as `text_log_probs` scores it."""
         if not self.carries_context:

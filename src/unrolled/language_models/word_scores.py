@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from unrolled.language_models.protocol import LanguageModel
+from unrolled.language_models.sentences import encode_sentences, sentence_starts
 from unrolled.language_models.stimuli import Sentence
 from unrolled.language_models.unknown_words import UnknownWords
 from unrolled.text.alignment import owners_of_tokens
@@ -82,32 +83,36 @@ class WordScorer:
     def scores(self, sentences: Sequence[Sentence]) -> WordScores:
         """Scores of the words of sentences, which begin with the first one of a text."""
         seen = [self._seen(sentence) for sentence in sentences]
-        scored = self.model.token_scores(
-            [text for text, _ in seen], threads=self.threads, options=self.options
-        )
-        starts = scored.starts
+        texts = [text for text, _ in seen]
+        ids = encode_sentences(self.model.vocabulary, texts, self.options)
+        starts = sentence_starts(self.model.vocabulary, texts, self.options, ids)
         sizes = np.array([len(sentence.words) + 1 for sentence in sentences])
         firsts = np.cumsum(sizes) - sizes
-        owners = np.full(scored.ids.size, -1, np.int64)
+        owners = np.full(ids.size, -1, np.int64)
         for number, (_, own) in enumerate(seen):
             low = starts[number] + 1
             owners[low : low + own.size] = own + firsts[number]
             owners[starts[number + 1] - 1] = firsts[number] + sizes[number] - 1
-        log_probs, entropies = scored.log_probs, None
-        texts = [(0, scored.ids.size)]
+        firsts_of_texts = [0]
         if self.carried:
-            of_text = [sentence.row for sentence in sentences]
-            first = starts[np.flatnonzero(np.diff([-1, *of_text]))].tolist()
-            texts = list(pairwise([*first, scored.ids.size]))
+            rows = [sentence.row for sentence in sentences]
+            firsts_of_texts = starts[np.flatnonzero(np.diff([-1, *rows]))].tolist()
         with self.model.use_threads(self.threads):
-            if self.carried:
-                parts = [self.model.text_log_probs(scored.ids[a:b]) for a, b in texts]
-                log_probs = self.model.checked(np.concatenate(parts))
-            if self.entropy:
-                of = self.model.text_entropies if self.carried else self.model.entropies
-                entropies = np.concatenate([of(scored.ids[a:b]) for a, b in texts])
-        log_probs = self.unknown.log_probs(log_probs, scored.oov)
-        return self._summed(scored.ids, log_probs, entropies, owners, int(sizes.sum()))
+            parts = [
+                self._scored(ids[low:high]) for low, high in pairwise([*firsts_of_texts, ids.size])
+            ]
+        log_probs, entropies = (np.concatenate(each) for each in zip(*parts, strict=True))
+        log_probs = self.unknown.log_probs(self.model.checked(log_probs), ids == UNK)
+        return self._summed(ids, log_probs, entropies, owners, int(sizes.sum()))
+
+    def _scored(self, ids: Array) -> tuple[Array, Array]:
+        """Log-probabilities, and entropies or NaN."""
+        if self.carried:
+            log_probs = self.model.text_log_probs(ids)
+            return log_probs, self.model.text_entropies(ids) if self.entropy else _none(ids)
+        if self.entropy:
+            return self.model.log_probs_and_entropies(ids)
+        return self.model.log_probs(ids), _none(ids)
 
     def _seen(self, sentence: Sentence) -> tuple[str, Array]:
         """The text that the model sees, and the word of each of its tokens."""
@@ -120,7 +125,7 @@ class WordScorer:
         return text, of_unit[owners_of_tokens(text, placed, self.options)]
 
     def _summed(
-        self, ids: Array, log_probs: Array, entropies: Array | None, owners: Array, size: int
+        self, ids: Array, log_probs: Array, entropies: Array, owners: Array, size: int
     ) -> WordScores:
         places = np.flatnonzero(owners >= 0)
         own = owners[places]
@@ -131,12 +136,10 @@ class WordScorer:
         first, last = np.full(size, -1), np.full(size, -1)
         first[own[::-1]], last[own] = places[::-1], places
         missing = counts == 0
-        entropy = next_entropy = np.full(size, np.nan)
-        if entropies is not None:
-            values = entropies / math.log(2)
-            after = np.append(np.where(ids[1:] == BOS, np.nan, values[1:]), np.nan)
-            entropy = np.where(missing, np.nan, values[first])
-            next_entropy = np.where(missing, np.nan, after[last])
+        values = entropies / math.log(2)
+        after = np.append(np.where(ids[1:] == BOS, np.nan, values[1:]), np.nan)
+        entropy = np.where(missing, np.nan, values[first])
+        next_entropy = np.where(missing, np.nan, after[last])
         oov = np.bincount(own, ids[places] == UNK, size) > 0
         if self.unknown.skipped:
             surprisal[oov] = np.nan
@@ -146,6 +149,10 @@ class WordScorer:
             frequency[single] = self.frequencies[ids[first[single]]]
             frequency[oov | ~np.isfinite(frequency)] = np.nan
         return WordScores(surprisal, entropy, next_entropy, oov, frequency)
+
+
+def _none(ids: Array) -> Array:
+    return np.full(ids.size, np.nan)
 
 
 def _spaced(units: Sequence[Any]) -> tuple[str, list[Any]]:

@@ -128,9 +128,18 @@ class NeuralModel(LanguageModel):
 
     def entropies(self, ids: Array) -> Array:
         """Entropy of the distribution at each place of ids (T,), in nats; (T,) float64."""
+        return self.log_probs_and_entropies(ids)[1]
+
+    def log_probs_and_entropies(self, ids: Array) -> tuple[Array, Array]:
+        """Both `log_probs` and `entropies`, from one distribution at each place."""
         steps = self._steps(ids)
         batches = by_sentence(steps, MAX_PARTS, CHUNK_STEPS)
-        return self._of_outputs(ids.size, steps, batches, lambda h, _: self.net.output.entropies(h))
+        both = self._of_outputs(ids.size, steps, batches, self._both, columns=2)
+        return both[:, 0].astype(np.float32), both[:, 1]
+
+    def _both(self, h: Tensor, targets: Tensor) -> Tensor:
+        log_probs, entropies = self.net.output.log_probs_and_entropies(h, targets)
+        return torch.stack([log_probs.double(), entropies], 1)
 
     def text_entropies(self, ids: Array) -> Array:
         """As `entropies`, with the state carried from sentence to sentence."""
@@ -138,7 +147,7 @@ class NeuralModel(LanguageModel):
             return self.entropies(ids)
         steps = self._steps(ids)
         batches = contiguous_batches(steps, 1, CHUNK_STEPS)
-        return self._of_outputs(ids.size, steps, batches, lambda h, _: self.net.output.entropies(h))
+        return self._of_outputs(ids.size, steps, batches, self._both, columns=2)[:, 1]
 
     def _apart(self, ids: Array, progress: Callable[[int], None] | None = None) -> Array:
         """Scores of sentences, of about equal length at a time."""
@@ -155,8 +164,11 @@ class NeuralModel(LanguageModel):
         batches: Iterable[Batch],
         progress: Callable[[int], None] | None,
     ) -> Array:
-        scores = self._of_outputs(size, steps, batches, self.net.output.log_probs, progress)
-        return scores.astype(np.float32)
+        def log_probs(h: Tensor, targets: Tensor) -> Tensor:
+            return self.net.output.log_probs(h, targets)[:, None]
+
+        scores = self._of_outputs(size, steps, batches, log_probs, progress=progress)
+        return scores[:, 0].astype(np.float32)
 
     @torch.inference_mode()
     def _of_outputs(
@@ -165,10 +177,15 @@ class NeuralModel(LanguageModel):
         steps: Steps,
         batches: Iterable[Batch],
         function: Callable[[Tensor, Tensor], Tensor],
+        *,
+        columns: int = 1,
         progress: Callable[[int], None] | None = None,
     ) -> Array:
-        """A function of the net's outputs (N, E) and the targets (N,) at each place; float64."""
-        scores = np.zeros(size)
+        """A function of the net's outputs (N, E) and the targets (N,) at each place.
+
+        It gives (N, columns) for N places; the result is (size, columns) float64.
+        """
+        scores = np.zeros((size, columns))
         state: State = ()
         for batch in batches:
             if batch.fresh:

@@ -55,11 +55,9 @@ def owners_of_tokens(text: str, words: Sequence[Placed], options: TextOptions) -
         return np.zeros(_places(normal_form(text, options), options).size, np.int64)
     formed, starts = _formed(text, words, options)
     places = _places(formed, options)
-    # Where the first character behind that is no white space stands, for each character.
-    solid = np.array([not (sign in _BLANKS or sign.isspace()) for sign in formed] + [True])
-    index = np.where(solid, np.arange(solid.size), solid.size)
-    following = np.minimum.accumulate(index[::-1])[::-1]
-    owners = np.searchsorted(starts, following[places], side="right") - 1
+    if options.tokens != "word":  # whose tokens begin with no white space
+        places = _solid(formed)[places]
+    owners = np.searchsorted(starts, places, side="right") - 1
     result: Array = np.clip(owners, 0, len(words) - 1)
     return result
 
@@ -99,6 +97,14 @@ def _stripped(text: str, start: int, end: int) -> tuple[int, int]:
     while high > low and text[high - 1] in _BLANKS:
         high -= 1
     return (start, end) if low == high else (low, high)
+
+
+def _solid(text: str) -> Array:
+    """For each character and the end the place of the next one that is no white space."""
+    solid = np.array([not (sign in _BLANKS or sign.isspace()) for sign in text] + [True])
+    index = np.where(solid, np.arange(solid.size), solid.size)
+    result: Array = np.minimum.accumulate(index[::-1])[::-1]
+    return result
 
 
 def _formed(text: str, words: Sequence[Placed], options: TextOptions) -> tuple[str, Array]:
