@@ -71,6 +71,7 @@ if TYPE_CHECKING:
     from unrolled.ngram.model import NgramModel as NgramModel
     from unrolled.ngram.training import train_ngram as train_ngram
     from unrolled.ngram.training import train_on_counts as train_on_counts
+    from unrolled.scale import spark as spark
     from unrolled.scale.training import train_ngram_file as train_ngram_file
     from unrolled.server.app import app as app
     from unrolled.server.serving import serve as serve
@@ -174,8 +175,14 @@ _PLAIN = [name for name, home in _HOMES.items() if not home.startswith(_EXTRA)]
 __all__ = sorted([*_PLAIN, "__version__"])
 
 
+# Public modules, by the modules that they are.
+_MODULES = {"spark": "scale.spark"}
+
+
 def __getattr__(name: str) -> Any:
     """Load the module of a public name at its first use (PEP 562)."""
+    if name in _MODULES:
+        return importlib.import_module(f"unrolled.{_MODULES[name]}")
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'unrolled' has no attribute {name!r}")
@@ -185,4 +192,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+    return sorted({*globals(), *_HOMES, *_MODULES})
