@@ -26,6 +26,7 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         filter(None, [str(source), os.environ.get("PYTHONPATH", "")])
     )
     os.environ["PYSPARK_PYTHON"] = sys.executable
+    os.environ["SPARK_WORKER_DIR"] = str(tmp_path_factory.mktemp("work"))
     events = tmp_path_factory.mktemp("events")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)

@@ -65,6 +65,17 @@ def ngram(
     memory: shared.Memory = None,
     temporary: shared.Temporary = None,
     resume: shared.ResumePhases = False,
+    spark: Annotated[
+        str,
+        typer.Option(
+            help="Master of a Spark cluster that trains: spark://HOST:7077, local[2].",
+            show_default=False,
+        ),
+    ] = "",
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Only print what memory, disk and time the text will take."),
+    ] = False,
     threads: shared.Threads = 2,
 ) -> None:
     """Train an n-gram model on text.
@@ -78,6 +89,10 @@ def ngram(
         zcat big.gz | unrolled train ngram - -o big.arpa --vocabulary-size 200000
 
         unrolled train ngram crawl/ -o crawl.safetensors --memory 4G --temporary /scratch
+
+        unrolled train ngram crawl/ -o crawl.safetensors --dry-run
+
+        unrolled train ngram crawl/ -o crawl.safetensors --spark spark://head:7077
     """
     from unrolled.cli.models import check_model_output, save_model
     from unrolled.cli.progress import Stages
@@ -102,6 +117,16 @@ def ngram(
             "weights": run.weights or None, "threads": threads, "report": stages.stage,
             "progress": stages.bytes_read,
         }  # fmt: skip
+        if dry_run or spark:
+            taken = {
+                **chosen, "options": options, "min_count": limits.min_count,
+                "max_size": limits.vocabulary_size, "words": shared.read_words(limits.vocabulary),
+            }  # fmt: skip
+            if dry_run:
+                _plan(texts, memory, taken, run)
+            else:
+                _train_on_spark(spark, texts, output, taken, (run, memory, temporary, resume))
+            return
         model: StoredModel
         if run.from_counts:
             from unrolled.ngram.training import train_on_counts
@@ -131,6 +156,39 @@ def ngram(
         stages.stage(f"writing {output}")
         save_model(model, output)
         stages.stage("done")
+
+
+def _plan(texts: list[str], memory: str | None, taken: dict[str, Any], run: NgramRun) -> None:
+    """Print what a training will take."""
+    from unrolled.scale.planning import plan_ngram
+
+    if run.from_counts:
+        raise SettingError("--dry-run does not go with --from-counts")
+    del taken["progress"]
+    for line in plan_ngram(texts, memory=memory, **taken).lines():
+        print(line)
+
+
+def _train_on_spark(
+    master: str,
+    texts: list[str],
+    output: Path,
+    taken: dict[str, Any],
+    others: tuple[NgramRun, str | None, Path | None, bool],
+) -> None:
+    """Train on a cluster, which is left again at the end."""
+    from unrolled.scale.spark import spark_session, train_ngram_files
+
+    run, memory, temporary, resume = others
+    if run.from_counts or run.quantize or memory or resume or _only_in_memory(output, run):
+        raise SettingError(
+            "--spark writes a .safetensors file from text, and does not go with --from-counts, "
+            "--quantize, --memory and --resume",
+            hint="Convert the model afterwards: unrolled convert",
+        )
+    del taken["threads"], taken["progress"]
+    with spark_session(master) as session:
+        train_ngram_files(session, texts, output, temporary=temporary, **taken)
 
 
 def _only_in_memory(output: Path, run: NgramRun) -> str:

@@ -39,7 +39,10 @@ def spark_session(master: str, **settings: str) -> Iterator[Any]:
         raise SettingError("Spark needs Java 17 or later, and there is none", hint="Install a JRE")
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     builder = SparkSession.builder.master(master).appName("unrolled")
-    given = {"spark_ui_enabled": "false", "spark_log_level": "ERROR"}
+    given = {
+        "spark_ui_enabled": "false", "spark_ui_showConsoleProgress": "false",
+        "spark_log_level": "ERROR",
+    }  # fmt: skip
     if master.startswith("local"):
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
         given |= {"spark_driver_host": "127.0.0.1", "spark_driver_bindAddress": "127.0.0.1"}
@@ -72,16 +75,19 @@ def first_line(error: BaseException) -> str:
 def ship_model(spark: Any, model: StoredModel) -> str:
     """Send a model's file to every executor, once; the name by which `shipped_model` opens it."""
     if model.path is None:
-        path = _folder() / f"unrolled-{id(model):x}.safetensors"
+        path = model_folder() / f"unrolled-{id(model):x}.safetensors"
         model.save(path)
         model.path = None
     else:
         stored = Path(model.path).absolute()
         stat = stored.stat()
         # Spark refuses another file of the same name, such as a model that was trained again.
-        path = _folder() / f"unrolled-{stat.st_ino:x}-{stat.st_mtime_ns:x}-{stored.name}"
+        path = model_folder() / f"unrolled-{stat.st_ino:x}-{stat.st_mtime_ns:x}-{stored.name}"
         if not path.exists():
-            path.symlink_to(stored)
+            try:
+                os.link(stored, path)  # Spark would send a symbolic link under its target's name
+            except OSError:
+                shutil.copyfile(stored, path)
     spark.sparkContext.addFile(str(path))
     return path.name
 
@@ -95,7 +101,7 @@ def shipped_model(name: str) -> StoredModel:
 
 
 @lru_cache(maxsize=1)
-def _folder() -> Path:
+def model_folder() -> Path:
     folder = tempfile.mkdtemp(prefix="unrolled-spark-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return Path(folder)

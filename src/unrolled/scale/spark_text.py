@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -15,14 +15,13 @@ from unrolled.text.corpus import OwnWords, own_words
 from unrolled.text.options import TextOptions, VocabularyLimits
 from unrolled.text.sources import Block, Sources, files_of, is_plain, raw_blocks, whole_lines
 from unrolled.text.tokens import cut_blocks
-from unrolled.text.vocabulary import BOS, EOS, Vocabulary
+from unrolled.text.vocabulary import EOS, Vocabulary
 from unrolled.text.word_table import WordTable
 
 Array = np.ndarray[Any, Any]
 
 PIECE_BYTES = 64 << 20  # of a plain file that one task reads
 CHUNK_BYTES = 128 << 10  # of rows that travel as one; Spark buffers a thousand of them
-BLOCK_LINES = 10_000
 
 
 @dataclass(frozen=True)
@@ -39,21 +38,31 @@ class Piece:
         if self.stop is None:
             yield from raw_blocks(self.path, self.field)
             return
-        with open(self.path, "rb") as file:
-            file.seek(max(self.start - 1, 0))
-            if self.start > 0:
-                file.readline()  # the line that began before
-            at = file.tell()
-            for data in whole_lines(file, self.path, self.stop):
+        with Path(self.path).open("rb") as file:
+            end = _line_start(file, self.stop)
+            at = _line_start(file, self.start)
+            file.seek(at)
+            for data in whole_lines(
+                lambda size: file.read(min(size, end - file.tell())), self.path
+            ):
                 yield _LaterBlock(data, self.path, 1, at)
                 at += len(data)
+
+
+def _line_start(file: BinaryIO, place: int) -> int:
+    """Where the first line begins at a place of a file or after it."""
+    if place > 0:
+        file.seek(place - 1)
+        file.readline()
+        return file.tell()
+    return 0
 
 
 class _LaterBlock(Block):
     """A block whose lines are only numbered for an error."""
 
     def place(self, line: int) -> str:
-        with open(self.source, "rb") as file:
+        with Path(self.source).open("rb") as file:
             before, left = 0, self.offset
             while left > 0 and (data := file.read(min(left, 1 << 24))):
                 before, left = before + data.count(b"\n"), left - len(data)
@@ -70,7 +79,7 @@ def pieces_of(sources: Sources, field: str | None) -> list[Piece]:
     for path in files_of(sources):
         if path is None:
             raise TextError("standard input cannot be read by a cluster", hint="Name files")
-        name, size = os.path.abspath(path), path.stat().st_size
+        name, size = str(path.absolute()), path.stat().st_size
         if not is_plain(path) or size <= PIECE_BYTES:
             pieces.append(Piece(name, field))
             continue
@@ -181,10 +190,5 @@ def even_parts(word_counts: Array, parts: int) -> Array:
     sizes[EOS] = 0
     ends = np.cumsum(sizes)
     wanted = ends[-1] * np.arange(1, parts) / parts
-    part_of = np.searchsorted(wanted, ends - sizes, side="right").astype(np.uint16)
-    return np.maximum.accumulate(part_of)
-
-
-def starting_sentence(words: tuple[int, int]) -> bool:
-    """Whether a range of words holds <s>."""
-    return words[0] <= BOS < words[1]
+    part_of = np.searchsorted(wanted, ends - sizes, side="right")
+    return np.unique(part_of, return_inverse=True)[1].astype(np.uint16)  # none is empty

@@ -88,7 +88,7 @@ def gather_windows(
 
     def gather(first: int, stop: int) -> None:
         cursors, out = starts[first:stop].copy(), windows.reshape(-1)
-        for piece, begin, end in _overlapping(blocks(), order):
+        for piece, begin, end in overlapping(blocks(), order):
             # </s> begins no window, so that its cursor must not move.
             for part in _without(EOS - low, first, stop):
                 at = cursors[part[0] - first : part[1] - first]
@@ -106,7 +106,7 @@ def _without(number: int, start: int, stop: int) -> list[tuple[int, int]]:
     return [part for part in parts if part[0] < part[1]]
 
 
-def _overlapping(blocks: Iterable[Array], order: int) -> Iterator[tuple[Array, int, int]]:
+def overlapping(blocks: Iterable[Array], order: int) -> Iterator[tuple[Array, int, int]]:
     """Pieces of a text with a word before and order - 1 words after the places start to stop."""
     held = np.array([EOS], np.int32)
     for block in blocks:

@@ -182,20 +182,43 @@ def _with_own_words(
     merged, merged_ids = _merge_tables(tables, counted)
     for table in tables:
         table.stop_counting()
-    order = _by_frequency(merged, *limits)
-    ranks = np.zeros(merged.words, np.int32)
-    ranks[order] = np.arange(order.size, dtype=np.int32)
-    lost = merged.counts[3:][ranks[3:] == 0]
-    types = lost.size if merged.counts[UNK] == 0 else 0
     sentences = sum(block.sentences for block in counted)
-    counts = np.zeros(order.size, np.int64)
-    np.add.at(counts, ranks, merged.counts)
-    counts[[BOS, EOS]] += sentences
-    final = {id(table): ranks[ids] for table, ids in zip(tables, merged_ids, strict=True)}
+    found = own_words(merged, *limits, sentences)
+    final = {id(table): found.ranks[ids] for table, ids in zip(tables, merged_ids, strict=True)}
     ids = store.finish([final[id(block.table)] for block in counted])
-    vocabulary = merged.vocabulary(order)
-    oov = int(lost.sum())
-    return Corpus(ids, vocabulary, sentences, store.size - sentences, oov, counts, types)
+    return Corpus(
+        ids, found.vocabulary, sentences, store.size - sentences, found.oov,
+        found.counts, found.unknown_types,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class OwnWords:
+    """The vocabulary that a text makes.
+
+    Attributes:
+        ranks: the id of each word of the table that they were counted in; 0 of those cut off.
+        counts, oov, unknown_types: as of `Corpus`.
+    """
+
+    vocabulary: Vocabulary
+    ranks: npt.NDArray[np.int32]
+    counts: npt.NDArray[np.int64]
+    oov: int
+    unknown_types: int
+
+
+def own_words(table: WordTable, min_count: int, max_size: int | None, sentences: int) -> OwnWords:
+    """The words of a table by descending count, equal ones by their order there."""
+    order = _by_frequency(table, min_count, max_size)
+    ranks = np.zeros(table.words, np.int32)
+    ranks[order] = np.arange(order.size, dtype=np.int32)
+    lost = table.counts[3:][ranks[3:] == 0]
+    types = lost.size if table.counts[UNK] == 0 else 0
+    counts = np.zeros(order.size, np.int64)
+    np.add.at(counts, ranks, table.counts)
+    counts[[BOS, EOS]] += sentences
+    return OwnWords(table.vocabulary(order), ranks, counts, int(lost.sum()), types)
 
 
 def _merge_tables(

@@ -91,6 +91,12 @@ def files_of(sources: Sources) -> list[Path | None]:
     return files
 
 
+def is_plain(path: Path) -> bool:
+    """Whether a file's lines are the text as it is, by its name."""
+    suffix = path.suffix.lower()
+    return suffix not in {*COMPRESSED, *_JSON_LINES, ".parquet"}
+
+
 def source_bytes(sources: Sources) -> int | None:
     """Bytes of all files, as they are on disk, for progress; None where one has no size."""
     files = files_of(sources)
@@ -177,7 +183,7 @@ def _line_blocks(
                 raw.seek(skip)
             elif skip:
                 read = _reader_after(skip, read)
-            for data in _whole_lines(read, name, more):
+            for data in whole_lines(read, name, more):
                 if progress is not None:
                     read_bytes = raw.tell() if regular else offset + len(data)
                     progress(read_bytes - reported)
@@ -261,7 +267,7 @@ def _zstandard_reader(raw: IO[bytes]) -> Callable[[int], bytes]:
     return read
 
 
-def _whole_lines(
+def whole_lines(
     read: Callable[[int], bytes], name: str, more: Callable[[], bool] | None = None
 ) -> Iterator[bytes]:
     """Cut what ``read`` gives into blocks that end at a newline.

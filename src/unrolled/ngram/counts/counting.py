@@ -154,7 +154,7 @@ class _SortedPlaces:
     def __init__(self, ids: Array, order: int, vocabulary_size: int, threads: int) -> None:
         self._ids, self._order, self._threads = ids, order, threads
         self.bits = word_bits(vocabulary_size)
-        self._positions, self._starts = _sort_by_word(ids, vocabulary_size, threads)
+        self._positions, self._starts = sort_by_word(ids, vocabulary_size, threads)
         self._size = ids.size
         self.slices = _whole_words(self._starts)
         self._fresh = np.full(ids.size, order + 1, np.uint8)
@@ -287,7 +287,7 @@ class _SortedPlaces:
         return occurrences
 
 
-def _sort_by_word(ids: Array, vocabulary_size: int, threads: int) -> tuple[Array, Array]:
+def sort_by_word(ids: Array, vocabulary_size: int, threads: int) -> tuple[Array, Array]:
     """Places sorted by their word, equal ones in order, and each word's start (V + 1,)."""
     slices = even_slices(ids.size, threads)
     counts = np.zeros((len(slices), vocabulary_size), np.int64)
