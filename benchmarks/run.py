@@ -41,6 +41,7 @@ BENCHMARKS = (
     "decoders",
     "surprisal",
     "sampling",
+    "spark",
     "compilation",
     "class_softmax_speed",
     "class_softmax_perplexity",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +12,11 @@ import numpy as np
 import pytest
 
 import unrolled
+from unrolled.errors import SettingError, TextError, UnrolledError
+from unrolled.ngram.estimation.config import SMOOTHING_NAMES
+from unrolled.scale import spark_text
+from unrolled.scale.spark_text import pieces_of, read_pieces
+from unrolled.text.sources import raw_blocks
 
 pytestmark = [
     # pyspark warns of pandas 3, which is not used here.
@@ -33,17 +41,118 @@ def assert_same(model: Any, expected: Any) -> None:
         other = model.arrays()[name]
         assert other.dtype == array.dtype, name
         assert other.tobytes() == array.tobytes(), name
-
-
-@pytest.mark.parametrize("partitions", [2, 5])
-def test_a_dataframe(spark: Any, tmp_path: Path, partitions: int) -> None:
-    lines = [*texts(200), "ünï cöde", "a <unk> b"]
-    frame = spark.createDataFrame([(line,) for line in lines], "line string").coalesce(partitions)
-    settings: dict[str, Any] = {"order": 4, "prune": [0, 0, 1], "min_count": 2}
-    model = unrolled.spark.train_ngram(
-        frame, tmp_path / "m.safetensors", column="line", partitions=partitions, **settings
-    )
-    expected = unrolled.train_ngram(texts=lines, **settings)
-    assert_same(model, expected)
     assert model.provenance["discounts"] == expected.provenance["discounts"]
-    assert not [path for path in tmp_path.iterdir() if path.name != "m.safetensors"]
+    assert model.config == {**model.config, **expected.config, "prune": model.config["prune"]} | {
+        "discount_fallback": model.config["discount_fallback"]
+    }
+
+
+def trained(spark: Any, lines: list[str], partitions: int, path: Path, **settings: Any) -> Any:
+    frame = spark.createDataFrame([(line,) for line in lines], "line string").coalesce(partitions)
+    return unrolled.spark.train_ngram(frame, path, column="line", partitions=partitions, **settings)
+
+
+def test_a_dataframe_of_two_partitions(spark: Any, tmp_path: Path) -> None:
+    lines = [*texts(200), "ünï cöde", "a <unk> b"]
+    settings: dict[str, Any] = {"order": 4, "prune": [0, 0, 1], "min_count": 2}
+    model = trained(spark, lines, 2, tmp_path / "m.safetensors", **settings)
+    assert_same(model, unrolled.train_ngram(texts=lines, **settings))
+    assert [path.name for path in tmp_path.iterdir()] == ["m.safetensors"]
+
+
+def test_katz_in_five_partitions_and_shards(spark: Any, tmp_path: Path) -> None:
+    lines = texts(200, 5)
+    model = trained(spark, lines, 5, tmp_path / "m", order=4, smoothing="katz", shards=True)
+    assert_same(model, unrolled.train_ngram(texts=lines, order=4, smoothing="katz"))
+    assert (tmp_path / "m" / "shards.json").exists()
+
+
+def test_files_with_weights(spark: Any, tmp_path: Path) -> None:
+    paths = [tmp_path / "a.txt", tmp_path / "b.txt"]
+    for number, path in enumerate(paths):
+        path.write_text("\n".join(texts(60, number)), encoding="utf-8")
+    settings: dict[str, Any] = {"order": 2, "weights": [2, 1], "words": WORDS[:20]}
+    model = unrolled.spark.train_ngram_files(spark, paths, tmp_path / "m.safetensors", **settings)
+    assert_same(model, unrolled.train_ngram(paths, **settings))
+
+
+def test_errors_of_the_cluster_are_sentences(spark: Any, tmp_path: Path) -> None:
+    path, target = tmp_path / "latin.txt", tmp_path / "m.safetensors"
+    path.write_bytes(b"fine\nna\xefve\n")
+    with pytest.raises(UnrolledError, match=r"latin\.txt:2: byte 0xef at offset 7 is not UTF-8"):
+        unrolled.spark.train_ngram_files(spark, path, target)
+    with pytest.raises(TextError, match="the text is empty"):
+        unrolled.spark.train_ngram(spark.createDataFrame([], "x string"), target, column="x")
+    with pytest.raises(SettingError, match="has no column 'y' of text"):
+        unrolled.spark.train_ngram(spark.createDataFrame([], "x string"), target, column="y")
+    with pytest.raises(TextError, match="standard input cannot be read by a cluster"):
+        unrolled.spark.train_ngram_files(spark, "-", target)
+    assert [path.name for path in tmp_path.iterdir()] == ["latin.txt"]
+
+
+def kill_an_executor() -> None:
+    """Kill one of the processes that the workers of this cluster started."""
+    listed = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True)
+    here = os.environ["SPARK_WORKER_DIR"]
+    for line in listed.stdout.splitlines():
+        number, _, command = line.strip().partition(" ")
+        if "CoarseGrainedExecutorBackend" in command and here in command:
+            os.kill(int(number), signal.SIGKILL)
+            return
+    raise AssertionError("the cluster has no executor")
+
+
+def test_an_executor_is_killed(spark: Any, tmp_path: Path) -> None:
+    lines, killed = texts(100, 3), []
+
+    def report(stage: str) -> None:
+        if "order 2" in stage:  # what it counted is lost
+            kill_an_executor()
+            killed.append(stage)
+
+    model = trained(spark, lines, 2, tmp_path / "m.safetensors", order=3, report=report)
+    assert killed
+    assert_same(model, unrolled.train_ngram(texts=lines, order=3))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("phase", ["words", "n-grams", "order 2", "order 3", "order 4", "writing"])
+def test_an_executor_is_killed_in_each_phase(spark: Any, tmp_path: Path, phase: str) -> None:
+    lines, killed = texts(100, 3), []
+
+    def report(stage: str) -> None:
+        if phase in stage and not killed:
+            kill_an_executor()
+            killed.append(stage)
+
+    model = trained(spark, lines, 3, tmp_path / "m.safetensors", order=4, report=report)
+    assert killed
+    assert_same(model, unrolled.train_ngram(texts=lines, order=4))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("partitions", [2, 5])
+@pytest.mark.parametrize("order", range(1, 8))
+@pytest.mark.parametrize("smoothing", SMOOTHING_NAMES)
+def test_every_smoothing_and_order(
+    spark: Any, tmp_path: Path, smoothing: str, order: int, partitions: int
+) -> None:
+    lines, prune = texts(150, order), [[], [0, 0, 1][:order], [0, 1][:order]][order % 3]
+    settings: dict[str, Any] = {"order": order, "smoothing": smoothing, "prune": prune}
+    model = trained(spark, lines, partitions, tmp_path / "m.safetensors", **settings)
+    assert_same(model, unrolled.train_ngram(texts=lines, **settings))
+
+
+@pytest.mark.parametrize("size", [1, 7, 40, 10_000])
+def test_pieces_of_a_file_are_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"one\n\ntwo three four five six\n\n\nseven\nlast")
+    monkeypatch.setattr(spark_text, "PIECE_BYTES", size)
+    pieces = pieces_of(path, None)
+    blocks = list(read_pieces(pieces))
+    assert b"".join(block.data for block in blocks) == path.read_bytes()
+    whole = next(iter(raw_blocks(path)))
+    places = [block.place(line) for block in blocks for line in range(block.data.count(b"\n"))]
+    assert places == [whole.place(line) for line in range(6)]

@@ -72,6 +72,12 @@ def ngram(
             show_default=False,
         ),
     ] = "",
+    shards: Annotated[
+        bool,
+        typer.Option(
+            "--shards", help="Write a folder of files instead of one, which opens as one model."
+        ),
+    ] = False,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Only print what memory, disk and time the text will take."),
@@ -96,9 +102,13 @@ def ngram(
     """
     from unrolled.cli.models import check_model_output, save_model
     from unrolled.cli.progress import Stages
+    from unrolled.storage.shards import check_folder, write_shards
     from unrolled.text.sources import source_bytes
 
-    check_model_output(output)
+    if shards:
+        check_folder(output)
+    else:
+        check_model_output(output)
     chosen, of_vocabulary, of_text, of_run = divide(settings, *KINDS)
     NgramConfig(**chosen)  # refuses wrong settings before hours of reading
     options, limits = TextOptions(**of_text), VocabularyLimits(**of_vocabulary)
@@ -125,6 +135,7 @@ def ngram(
             if dry_run:
                 _plan(texts, memory, taken, run)
             else:
+                taken["shards"] = shards
                 _train_on_spark(spark, texts, output, taken, (run, memory, temporary, resume))
             return
         model: StoredModel
@@ -154,7 +165,10 @@ def ngram(
             model = quantize(require_kind(model, NgramModel, "quantizing"), threads=threads)
         model.provenance["settings"] |= {"vocabulary": limits.vocabulary, **record_of(run)}
         stages.stage(f"writing {output}")
-        save_model(model, output)
+        if shards:
+            write_shards(output, **model.contents())
+        else:
+            save_model(model, output)
         stages.stage("done")
 
 
@@ -180,7 +194,7 @@ def _train_on_spark(
     from unrolled.scale.spark import spark_session, train_ngram_files
 
     run, memory, temporary, resume = others
-    if run.from_counts or run.quantize or memory or resume or _only_in_memory(output, run):
+    if run.from_counts or memory or resume or _only_in_memory(output, run):
         raise SettingError(
             "--spark writes a .safetensors file from text, and does not go with --from-counts, "
             "--quantize, --memory and --resume",

@@ -31,6 +31,7 @@ from unrolled.scale.spark_training import (
 from unrolled.scale.training import ModelInFiles
 from unrolled.storage.atomic import check_target
 from unrolled.storage.loading import load_as
+from unrolled.storage.shards import check_folder, write_shards
 from unrolled.text.options import TextOptions, VocabularyLimits, training_record
 from unrolled.text.vocabulary import Vocabulary
 
@@ -61,8 +62,9 @@ def train_ngram(
         column: holds the text, a sentence a row; null is an empty sentence.
         options: how text becomes tokens.
         training: ``min_count``, ``max_size``, ``words``, ``partitions`` (of the model; by default
-            one for each four million tokens), ``temporary`` (folder for the driver's files),
-            ``report``, and the settings of `NgramConfig`.
+            one for each four million tokens), ``shards`` (the output is a folder of files, which
+            `unrolled.load` opens), ``temporary`` (folder for the driver's files), ``report``, and
+            the settings of `NgramConfig`.
 
     Returns:
         The model, opened from its file.
@@ -125,6 +127,7 @@ def _train(
     max_size: int | None = None,
     words: Iterable[str] | None = None,
     partitions: int | None = None,
+    shards: bool = False,
     temporary: str | os.PathLike[str] | None = None,
     report: Report | None = None,
     **settings: Any,
@@ -134,7 +137,10 @@ def _train(
         raise SettingError(f"partitions is {partitions}, allowed are 1 to 60000")
     if output is None:
         output = model_folder() / f"{secrets.token_hex(8)}.safetensors"
-    check_target(os.fspath(output))
+    if shards:
+        check_folder(output)
+    else:
+        check_target(os.fspath(output))
     limits = VocabularyLimits(min_count, max_size)
     given = None if words is None else Vocabulary.from_words(dict.fromkeys(words))
     text = ClusterText(blocks, options, given, limits)
@@ -156,7 +162,10 @@ def _train(
             cluster_record(found, rules) | record,
         )  # fmt: skip
         say(f"writing {os.fspath(output)}")
-        made.save(output)
+        if shards:
+            write_shards(output, **made.contents())
+        else:
+            made.save(output)
     return load_as(output, NgramModel, "use")
 
 

@@ -125,7 +125,7 @@ def _encoded(model: LanguageModel, texts: Any, options: TextOptions) -> tuple[Ar
     starts = np.flatnonzero(ids == BOS)
     if starts.size != len(texts):  # a text holds a literal <s>
         parts = [
-            model.vocabulary.encode_block(line, specials="keep").ids
+            model.vocabulary.encode_block(line + b"\n", specials="keep").ids
             for line in data.removesuffix(b"\n").split(b"\n")
         ]
         sizes = np.array([part.size for part in parts])

@@ -100,7 +100,7 @@ def load(path: str | os.PathLike[str], *, verify: bool = False) -> StoredModel:
     ARPA files may be compressed; by anything but gzip only if they are named so (``.arpa.xz``).
 
     Args:
-        path: the file.
+        path: the file, or a folder of shards (``--shards``).
         verify: also read all of a ``.safetensors`` file and compare its checksums.
 
     Returns:
@@ -110,6 +110,10 @@ def load(path: str | os.PathLike[str], *, verify: bool = False) -> StoredModel:
         FormatError: the file cannot be read, is no model, or is damaged.
     """
     where = os.fspath(path)
+    if Path(where).is_dir():
+        from unrolled.storage.shards import read_shards
+
+        return model_of(read_shards(where, verify=verify))
     with opened_file(where) as file:
         head = file.read(HEAD_BYTES)
     if _is_arpa(where, head):
