@@ -68,14 +68,19 @@ def _train(workspace: Workspace, report: Report) -> None:
     report.add(Comparison(name, "s", [spark.wall_s], [mine.wall_s], "unrolled in memory"))
     report.add(
         Comparison(
-            f"bytes shuffled over those of the model, {ngrams / 1e6:.3g} M n-grams", "times",
-            [shuffled / size], bar=_SHUFFLED,
+            f"bytes shuffled over those of the model, {ngrams / 1e6:.3g} M n-grams",
+            "times",
+            [shuffled / size],
+            bar=_SHUFFLED,
         )  # fmt: skip
     )
     report.details["training"] = {
-        "spark": spark.numbers(), "memory": mine.numbers(), "shuffled_bytes": shuffled,
-        "model_bytes": size, "ngrams": ngrams,
-    }  # fmt: skip
+        "spark": spark.numbers(),
+        "memory": mine.numbers(),
+        "shuffled_bytes": shuffled,
+        "model_bytes": size,
+        "ngrams": ngrams,
+    }
     remove(plain, model)
 
 
@@ -106,7 +111,9 @@ def _shuffle_bytes(folder: Path) -> int:
             for line in io.TextIOWrapper(path.open("rb"), errors="replace"):
                 if '"SparkListenerTaskEnd"' in line:
                     metrics = json.loads(line).get("Task Metrics", {})
-                    total += metrics.get("Shuffle Write Metrics", {}).get("Shuffle Bytes Written", 0)
+                    total += metrics.get("Shuffle Write Metrics", {}).get(
+                        "Shuffle Bytes Written", 0
+                    )
     return total
 
 
@@ -129,4 +136,3 @@ def _scored(model: Path, text: Path, cores: int) -> tuple[float, float]:
     if tokens != plain_tokens or abs(total / plain_total - 1) > 1e-9:
         raise BenchmarkError("the scores of Spark are not those of evaluate")
     return tokens / spark_s, plain_tokens / plain_s
-

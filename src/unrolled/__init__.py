@@ -72,6 +72,8 @@ if TYPE_CHECKING:
     from unrolled.ngram.training import train_ngram as train_ngram
     from unrolled.ngram.training import train_on_counts as train_on_counts
     from unrolled.scale import spark as spark
+    from unrolled.scale.planning import Plan as Plan
+    from unrolled.scale.planning import plan_ngram as plan_ngram
     from unrolled.scale.training import train_ngram_file as train_ngram_file
     from unrolled.server.app import app as app
     from unrolled.server.serving import serve as serve
@@ -108,6 +110,7 @@ _HOMES = {
     "NgramModel": "ngram.model",
     "NotNormalisedError": "errors",
     "Perplexity": "language_models.evaluation",
+    "Plan": "scale.planning",
     "SettingError": "errors",
     "Surprisal": "language_models.scoring",
     "TaggedSentence": "tagging.data.columns",
@@ -136,6 +139,7 @@ _HOMES = {
     "measure_gradients": "gradients.measure",
     "mix": "ngram.editing.mixing",
     "mix_models": "language_models.mixture_tuning",
+    "plan_ngram": "scale.planning",
     "predict": "language_models.generation",
     "prune_to_size": "ngram.editing.pruning",
     "quantize": "ngram.editing.quantization",

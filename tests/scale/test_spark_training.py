@@ -90,10 +90,10 @@ def test_errors_of_the_cluster_are_sentences(spark: Any, tmp_path: Path) -> None
     assert [path.name for path in tmp_path.iterdir()] == ["latin.txt"]
 
 
-def kill_an_executor() -> None:
-    """Kill one of the processes that the workers of this cluster started."""
+def kill_an_executor(spark: Any) -> None:
+    """Kill one of the processes that compute for this session."""
     listed = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True)
-    here = os.environ["SPARK_WORKER_DIR"]
+    here = spark.sparkContext.applicationId
     for line in listed.stdout.splitlines():
         number, _, command = line.strip().partition(" ")
         if "CoarseGrainedExecutorBackend" in command and here in command:
@@ -107,7 +107,7 @@ def test_an_executor_is_killed(spark: Any, tmp_path: Path) -> None:
 
     def report(stage: str) -> None:
         if "order 2" in stage:  # what it counted is lost
-            kill_an_executor()
+            kill_an_executor(spark)
             killed.append(stage)
 
     model = trained(spark, lines, 2, tmp_path / "m.safetensors", order=3, report=report)
@@ -122,7 +122,7 @@ def test_an_executor_is_killed_in_each_phase(spark: Any, tmp_path: Path, phase: 
 
     def report(stage: str) -> None:
         if phase in stage and not killed:
-            kill_an_executor()
+            kill_an_executor(spark)
             killed.append(stage)
 
     model = trained(spark, lines, 3, tmp_path / "m.safetensors", order=4, report=report)
