@@ -66,14 +66,8 @@ def _train(workspace: Workspace, report: Report) -> None:
     size = plain.stat().st_size
     name = f"training on {CLUSTER}, {tokens / 1e6:.3g} M tokens"
     report.add(Comparison(name, "s", [spark.wall_s], [mine.wall_s], "unrolled in memory"))
-    report.add(
-        Comparison(
-            f"bytes shuffled over those of the model, {ngrams / 1e6:.3g} M n-grams",
-            "times",
-            [shuffled / size],
-            bar=_SHUFFLED,
-        )  # fmt: skip
-    )
+    name = f"bytes shuffled over those of the model, {ngrams / 1e6:.3g} M n-grams"
+    report.add(Comparison(name, "times", [shuffled / size], bar=_SHUFFLED))
     report.details["training"] = {
         "spark": spark.numbers(),
         "memory": mine.numbers(),

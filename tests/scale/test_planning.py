@@ -11,6 +11,7 @@ import pytest
 import unrolled
 from unrolled.errors import TextError
 from unrolled.scale import planning
+from unrolled.scale.clock import Clock
 from unrolled.scale.estimator import count_levels, estimated_arrays
 from unrolled.scale.planning import plan_ngram
 from unrolled.storage.work_folder import WorkFolder
@@ -58,7 +59,8 @@ def test_temporary_files_of_a_small_budget(text: Path, tmp_path: Path) -> None:
             files = [path.stat().st_size for path in folder.path.rglob("*") if path.is_file()]
             largest = max(largest, sum(files))
 
-        shared: dict[str, Any] = {"threads": 1, "folder": folder, "room": 1 << 26, "report": seen}
+        clock = Clock(seen, folder, corpus.tokens, 5)
+        shared: dict[str, Any] = {"threads": 1, "folder": folder, "room": 1 << 26, "clock": clock}
         files = count_levels([corpus.ids].__iter__, corpus.word_counts, 5, **shared)
         seen()
         config = unrolled.NgramConfig()

@@ -124,7 +124,7 @@ class _Measured:
 
 def _sampled(sources: Any, options: TextOptions, size: int, folder: Path) -> tuple[Path, float]:
     """A file with the first lines of a text, and the bytes of text in a byte of its files."""
-    read, written, whole = 0, 0, True
+    read, seen, whole = 0, 0, True
 
     def count(more: int) -> None:
         nonlocal read
@@ -133,15 +133,17 @@ def _sampled(sources: Any, options: TextOptions, size: int, folder: Path) -> tup
     path = folder / "sample.txt"
     with path.open("wb") as file:
         for block in raw_blocks(sources, options.field, progress=count):
-            file.write(block.data if block.data.endswith(b"\n") else block.data + b"\n")
-            written += len(block.data)
-            if written >= SAMPLE_BYTES:
-                whole = False
+            data, room = block.data, SAMPLE_BYTES - seen
+            seen += len(data)
+            if len(data) > room:
+                data, whole = data[: data.find(b"\n", room) + 1 or len(data)], False
+            file.write(data if data.endswith(b"\n") else data + b"\n")
+            if not whole:
                 break
-    if written == 0:
+    if seen == 0:
         raise TextError("the text is empty: there is nothing to count")
     # Parquet reports no bytes: its columns are taken to be as large as the text.
-    return path, written / size if whole else (written / read if read else 1.0)
+    return path, seen / size if whole else (seen / read if read else 1.0)
 
 
 def _two_sizes(sample: Path) -> list[Path]:
