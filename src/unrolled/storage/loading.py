@@ -17,6 +17,7 @@ from typing import Any, ClassVar, TypeVar
 from unrolled.errors import FormatError, SettingError
 from unrolled.storage.file_kinds import COMPRESSED, HEAD_BYTES, TEXT, is_arpa, recognise
 from unrolled.storage.model_file import ModelFile, opened_file, read_model, write_model
+from unrolled.storage.shards import is_sharded, read_shards
 from unrolled.version import __version__
 
 Model = TypeVar("Model", bound="StoredModel")
@@ -110,9 +111,7 @@ def load(path: str | os.PathLike[str], *, verify: bool = False) -> StoredModel:
         FormatError: the file cannot be read, is no model, or is damaged.
     """
     where = os.fspath(path)
-    if Path(where).is_dir():
-        from unrolled.storage.shards import read_shards
-
+    if is_sharded(where):
         return model_of(read_shards(where, verify=verify))
     with opened_file(where) as file:
         head = file.read(HEAD_BYTES)

@@ -83,6 +83,14 @@ def _shards(
         yield pieces
 
 
+def is_sharded(folder: str | os.PathLike[str]) -> bool:
+    """Whether a path is a folder that `write_shards` completed."""
+    try:
+        return (Path(folder) / _INDEX).is_file()
+    except (OSError, ValueError):  # no name of a file
+        return False
+
+
 def read_shards(folder: str | os.PathLike[str], *, verify: bool = False) -> ModelFile:
     """A folder that `write_shards` made, as one opened file; its arrays are read into memory.
 
@@ -94,10 +102,7 @@ def read_shards(folder: str | os.PathLike[str], *, verify: bool = False) -> Mode
         index = json.loads((path / _INDEX).read_bytes())
         count, key = int(index["shards"]), str(index["key"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise FormatError(
-            f"is a folder, not a model file, and has no {_INDEX} of a model in shards",
-            where=str(path),
-        ) from error
+        raise FormatError(f"{_INDEX} is not that of a model in shards", where=str(path)) from error
     pieces: dict[str, list[Array]] = {}
     files = []
     for number in range(count):
