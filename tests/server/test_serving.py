@@ -233,7 +233,9 @@ def test_processes_end_with_the_one_that_started_them(models: Path) -> None:
 
 
 def test_the_application_runs_in_other_servers(models: Path) -> None:
-    asyncio.run(_ask_application(models))
+    # In a thread of its own: the browser of other tests has an event loop in this one.
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(asyncio.run, _ask_application(models)).result()
 
 
 async def _ask_application(models: Path) -> None:
