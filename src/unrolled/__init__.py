@@ -72,6 +72,7 @@ if TYPE_CHECKING:
     from unrolled.ngram.training import train_ngram as train_ngram
     from unrolled.ngram.training import train_on_counts as train_on_counts
     from unrolled.scale import spark as spark
+    from unrolled.scale.counting import count_into_file as count_into_file
     from unrolled.scale.planning import Plan as Plan
     from unrolled.scale.planning import plan_ngram as plan_ngram
     from unrolled.scale.training import train_ngram_file as train_ngram_file
@@ -126,6 +127,7 @@ _HOMES = {
     "annotate_file": "documents.files",
     "app": "server.app",
     "compile_kernels": "compilation",
+    "count_into_file": "scale.counting",
     "count_ngrams": "ngram.counts.counting",
     "disambiguate": "ngram.disambiguation",
     "entropy_prune": "ngram.editing.pruning",
