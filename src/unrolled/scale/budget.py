@@ -21,6 +21,7 @@ READ_SECONDS = 75e-9  # for a token of text
 NGRAMS = 0.49  # distinct n-grams of all lengths for a token and each word of the order
 DISK_BYTES = 9.5  # at most, the model's included, for a token and each word of the order
 MODEL_BYTES = 9.8  # of the model, for an n-gram
+CODE_BYTES = 64 << 20  # of memory that kernels take which are loaded on the way
 
 
 def ngrams_of(tokens: int, order: int) -> int:

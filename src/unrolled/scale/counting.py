@@ -72,7 +72,7 @@ def count_into_file(
         files = text.levels()
         text.clock.all_counted(files)
         text.clock.phase(f"writing {os.fspath(output)}")
-        _write(files, corpus.word_counts, vocabulary, text.room(), output)
+        _write(files, corpus.word_counts, vocabulary, text.room(counted=True), output)
 
 
 def _write(

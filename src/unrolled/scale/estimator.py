@@ -32,16 +32,20 @@ PIECE_BYTES = 14  # of columns that wait to be written, for a window and each wo
 MOST_RANGES = 128  # the text is read once for each
 
 
-def least_room(word_counts: Array, config: NgramConfig | None, order: int, threads: int) -> int:
-    """Bytes of memory without which a text cannot be counted and, with ``config``, estimated."""
+def least_to_count(word_counts: Array, order: int, threads: int) -> int:
+    """Bytes of memory without which a text cannot be counted."""
     counts = np.delete(word_counts, EOS)
-    largest, windows = int(counts.max(initial=0)), int(counts.sum())
-    at_once = max(largest, windows // MOST_RANGES)
+    largest = int(counts.max(initial=0))
+    at_once = max(largest, int(counts.sum()) // MOST_RANGES)
     of_words = 16 * order * word_counts.size  # how many n-grams each first word begins
-    counting = _fixed_bytes(order, largest, threads) + at_once * _window_bytes(order) + of_words
-    if config is None:
-        return counting
-    return max(counting, max(largest, windows // MAX_PARTS * (threads + 2)) * ngram_bytes(config))
+    return _fixed_bytes(order, largest, threads) + at_once * _window_bytes(order) + of_words
+
+
+def least_to_estimate(word_counts: Array, config: NgramConfig, threads: int) -> int:
+    """Bytes of memory without which counted n-grams cannot be estimated."""
+    counts = np.delete(word_counts, EOS)
+    in_parts = int(counts.sum()) // MAX_PARTS * (threads + 2)
+    return max(int(counts.max(initial=0)), in_parts) * ngram_bytes(config)
 
 
 def ngram_bytes(config: NgramConfig) -> int:

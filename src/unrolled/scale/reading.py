@@ -15,9 +15,14 @@ import numpy as np
 
 from unrolled.errors import SettingError, TextError
 from unrolled.ngram.estimation.config import NgramConfig
-from unrolled.scale.budget import Budget, check_disk, in_memory_bytes, least_disk
+from unrolled.scale.budget import CODE_BYTES, Budget, check_disk, in_memory_bytes, least_disk
 from unrolled.scale.clock import Clock
-from unrolled.scale.estimator import check_model_disk, count_levels, least_room
+from unrolled.scale.estimator import (
+    check_model_disk,
+    count_levels,
+    least_to_count,
+    least_to_estimate,
+)
 from unrolled.scale.level_files import LevelFiles
 from unrolled.storage.columns import Column
 from unrolled.storage.work_folder import WorkFolder
@@ -86,15 +91,23 @@ class ReadText:
     run: Run
     clock: Clock
 
-    def room(self) -> int:
+    def room(self, *, counted: bool = False) -> int:
         """Bytes of the budget that are left for n-grams.
+
+        Args:
+            counted: whether they are counted already.
 
         Raises:
             SettingError: there are too few.
         """
-        run, words = self.run, self.corpus.vocabulary
-        least = least_room(self.corpus.word_counts, run.config, run.order, run.threads)
-        what = f"{self.corpus.tokens} tokens and a vocabulary of {len(words)} words"
+        run, corpus = self.run, self.corpus
+        least = 0
+        if run.config is not None:
+            least = least_to_estimate(corpus.word_counts, run.config, run.threads)
+        if not counted:
+            counting = least_to_count(corpus.word_counts, run.order, run.threads)
+            least = max(least + CODE_BYTES, counting)
+        what = f"{corpus.tokens} tokens and a vocabulary of {len(corpus.vocabulary)} words"
         return run.budget.room(what, least)
 
     def levels(self) -> LevelFiles:

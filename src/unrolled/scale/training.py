@@ -165,7 +165,7 @@ def ngram_training(
         text.check_disk(files)
         corpus = text.corpus
         arrays, rules = estimated_arrays(
-            files, config, corpus.word_counts, folder=text.folder, room=text.room(),
+            files, config, corpus.word_counts, folder=text.folder, room=text.room(counted=True),
             threads=threads, clock=text.clock,
         )  # fmt: skip
         made = {"text": corpus_record(corpus, text.ids.crc32), "discounts": rules.discounts}

@@ -25,7 +25,7 @@ from unrolled.text.vocabulary import BOS, EOS
 Array = np.ndarray[Any, Any]
 Words = tuple[int, int]
 
-PIECE = 1 << 18  # windows whose columns are made at once
+PIECE = 1 << 17  # windows whose columns are made at once
 
 
 @dataclass(frozen=True)
