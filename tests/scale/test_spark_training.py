@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
-import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -92,16 +93,17 @@ def test_errors_of_the_cluster_are_sentences(spark: Any, tmp_path: Path) -> None
 
 def kill_an_executor(spark: Any) -> None:
     """Kill one of the processes that compute for this session."""
-    listed = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True)
-    here = spark.sparkContext.applicationId
-    for line in listed.stdout.splitlines():
-        number, _, command = line.strip().partition(" ")
-        if "CoarseGrainedExecutorBackend" in command and here in command:
-            os.kill(int(number), signal.SIGKILL)
-            return
+    application = spark.sparkContext.applicationId.encode()
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            words = path.read_bytes().split(b"\0")
+            if b"--executor-id" in words and application in words:
+                os.kill(int(path.parent.name), signal.SIGKILL)
+                return
     raise AssertionError("the cluster has no executor")
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are found in /proc")
 def test_an_executor_is_killed(spark: Any, tmp_path: Path) -> None:
     lines, killed = texts(100, 3), []
 
@@ -116,6 +118,7 @@ def test_an_executor_is_killed(spark: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are found in /proc")
 @pytest.mark.parametrize("phase", ["words", "n-grams", "order 2", "order 3", "order 4", "writing"])
 def test_an_executor_is_killed_in_each_phase(spark: Any, tmp_path: Path, phase: str) -> None:
     lines, killed = texts(100, 3), []
