@@ -87,7 +87,11 @@ def _same_arrays(one: Path, other: Path) -> bool:
 def _event_log() -> Iterator[Path]:
     """Have Spark log its events to a folder."""
     with tempfile.TemporaryDirectory(prefix="unrolled-spark-events-") as folder:
-        conf = {"spark.eventLog.enabled": "true", "spark.eventLog.dir": f"file://{folder}"}
+        conf = {
+            "spark.eventLog.enabled": "true",
+            "spark.eventLog.compress": "false",
+            "spark.eventLog.dir": f"file://{folder}",
+        }
         given = " ".join(f"--conf {name}={value}" for name, value in conf.items())
         os.environ["PYSPARK_SUBMIT_ARGS"] = f"{given} pyspark-shell"
         os.environ["SPARK_WORKER_DIR"] = folder

@@ -100,6 +100,21 @@ def test_rank_predict_generate(run: Run, folder: Path) -> None:
     assert len(first.splitlines()) == 3
 
 
+def test_a_plan_and_a_folder_of_shards(run: Run, folder: Path, tmp_path: Path) -> None:
+    text, target = folder / "train.txt", tmp_path / "shards"
+    code, out, _ = run("train", "ngram", text, "-o", target, "--order", 2, "--dry-run")
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines()] == [
+        "text", "n-grams", "memory", "disk", "time",
+    ]  # fmt: skip
+    assert not target.exists()
+    assert run("train", "ngram", text, "-o", target, "--order", 2, "--shards")[0] == 0
+    assert sorted(path.name for path in target.iterdir()) == [
+        "shard-00000.safetensors", "shards.json",
+    ]  # fmt: skip
+    assert run("evaluate", target, text)[1].startswith("ppl ")
+
+
 def test_generate_a_text_into_a_file(run: Run, folder: Path, tmp_path: Path) -> None:
     model, path = folder / "model.safetensors", tmp_path / "random.txt"
     assert run("generate", model, "--tokens", "2k", "--seed", 4, "-o", path) == (0, "", "")
@@ -400,6 +415,15 @@ BAD = [
     (("mix", "{model}", "{model}", "-o", "{out}", "--weights", "0.9 0.3"), "weights"),
     (("mix", "{model}", "{model}", "-o", "{out}", "--log-linear", "--weights", "1"), "1 weights"),
     (("generate", "{model}", "--temperature", "0"), "temperature"),
+    (
+        ("train", "ngram", "{train}", "-o", "{out}", "--spark", "local[2]", "--memory", "1G"),
+        "--spark writes a .safetensors file from text, and does not go with",
+    ),
+    (
+        ("train", "ngram", "{train}", "-o", "{train}", "--shards"),
+        "is there already, and not an empty folder",
+    ),
+    (("train", "ngram", "-", "-o", "{out}", "--dry-run"), "standard input can be read only once"),
     (("generate", "{model}", "--tokens", "many"), "--tokens is 'many' and must be a number such"),
     (("generate", "{model}", "--tokens", "0.1"), "--tokens is '0.1' and must be a number such"),
     (("generate", "{model}", "--tokens", "9", "-n", "2"), "either sentences or tokens"),
