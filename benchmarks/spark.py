@@ -117,11 +117,12 @@ def _shuffle_bytes(folder: Path) -> int:
 
 def _score(workspace: Workspace, report: Report) -> None:
     settings = workspace.settings
-    text, _ = workspace.training(settings.model_tokens)
-    model = workspace.model(text)
+    small, _ = workspace.training(settings.model_tokens)
+    text, tokens = workspace.training(max(settings.tokens))
+    model = workspace.model(small)
     runs = [_scored(model, text, settings.threads) for _ in range(settings.repeats)]
     speeds = [run[0] for run in runs], [run[1] for run in runs]
-    name = "scoring rows of a DataFrame on local[2]"
+    name = f"scoring rows of a DataFrame on local[2], {tokens / 1e6:.3g} M tokens"
     report.add(Comparison(name, "tokens/s", *speeds, "evaluate", _SCORING))
 
 
