@@ -261,6 +261,12 @@ def test_a_net_may_remember_the_text_before_a_sentence() -> None:
             net.text_entropies(ids), LanguageModel.text_entropies(net, ids), rtol=1e-5
         )
         assert not np.allclose(net.text_entropies(ids)[5:], net.entropies(ids)[5:], rtol=1e-4)
+    mixed = Mixture([small_nets.small_model(reset_state_per_sentence=True), net], [0.5, 0.5])
+    state, found = mixed.start(), np.zeros(ids.size)
+    for place, word in enumerate(ids.tolist()):
+        found[place] = 0 if word == 1 else mixed.next_log_probs(state)[word]
+        state = mixed.advance(state, word) if place else state
+    np.testing.assert_allclose(found, mixed.text_log_probs(ids), rtol=1e-4)
     fresh = small_nets.small_model(reset_state_per_sentence=True, maxent_size=100)
     np.testing.assert_array_equal(fresh.text_entropies(ids), fresh.entropies(ids))
     np.testing.assert_allclose(fresh.entropies(ids), LanguageModel.entropies(fresh, ids), rtol=1e-5)

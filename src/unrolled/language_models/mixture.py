@@ -191,9 +191,11 @@ class Mixture(LanguageModel):
         return tuple(model.start() for model in self.models)
 
     def advance(self, state: State, word: int) -> State:
-        """The state after one more word."""
+        """The state after one more word; at <s> a model that carries no context begins anew."""
         return tuple(
-            model.advance(part, int(own.ids(np.array(word))))
+            model.start()
+            if word == BOS and not model.carries_context
+            else model.advance(part, int(own.ids(np.array(word))))
             for model, part, own in zip(self.models, state, self._alignments, strict=True)
         )
 

@@ -211,10 +211,7 @@ class NeuralModel(LanguageModel):
 
         After </s>, which nets never read, <s> goes on with the next sentence.
         """
-        if word == EOS:
-            return state
-        fresh = word == BOS and not self.carries_context
-        return self.start() if fresh else self._after(state[:-1], word)
+        return state if word == EOS else self._after(state[:-1], word)
 
     @torch.inference_mode()
     def _after(self, before: State, word: int) -> State:
