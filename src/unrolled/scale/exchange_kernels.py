@@ -6,9 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from unrolled.runtime.intrinsics import prefetch
 from unrolled.runtime.kernels import kernel
 
 Array = np.ndarray[Any, Any]
+
+AHEAD = 8  # rows between asking for a cache line and using it
 
 
 @kernel
@@ -85,14 +88,26 @@ def arrange(
         grouped: scratch, (M, C). out: (M, C).
     """
     cursors = starts.copy()
+    last = rows.shape[0] - 1
     for row in range(rows.shape[0]):
-        word = rows[row, 0] - low
+        prefetch(cursors, np.int64(rows[min(row + 2 * AHEAD, last), 0]) - low)
+        coming = cursors[np.int64(rows[min(row + AHEAD, last), 0]) - low]
+        prefetch(grouped, coming * out.shape[1])
+        word = np.int64(rows[row, 0]) - low
         target = cursors[word]
         cursors[word] = target + 1
         for column in range(out.shape[1]):
             grouped[target, column] = rows[row, 1 + column]
     cursors = starts.copy()
+    last = bigrams.size - 1
     for index in range(bigrams.size):
+        coming = bigrams[min(index + 2 * AHEAD, last)]
+        prefetch(first_words, coming)
+        prefetch(descendants, coming)
+        prefetch(places, coming)
+        coming = bigrams[min(index + AHEAD, last)]
+        prefetch(grouped, cursors[first_words[coming]] * out.shape[1])
+        prefetch(out, places[coming] * out.shape[1])
         bigram = bigrams[index]
         source = cursors[first_words[bigram]]
         size = np.int64(descendants[bigram])

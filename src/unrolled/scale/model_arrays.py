@@ -15,6 +15,7 @@ import numpy as np
 from unrolled.ngram.trie import trie_kernels as kernels
 from unrolled.ngram.trie.layout import BLOCK, word_bits
 from unrolled.ngram.trie.packing import pack_words
+from unrolled.runtime.threads import one_ahead
 from unrolled.scale.level_files import LevelFiles
 from unrolled.storage.columns import CHUNK, Column
 
@@ -41,11 +42,13 @@ def trie_arrays(
     backoffs = Column(files.folder / "weights", np.float32)
     return {
         "levels": levels,
-        "words": _packed(all_words, word_bits(size), threads),
-        "directory": _directory(files, pruned, ends, backoffs),
+        "words": one_ahead(_packed(all_words, word_bits(size), threads)),
+        "directory": one_ahead(_directory(files, pruned, ends, backoffs)),
         "ends": _never_empty(ends),
         "unigrams": unigrams,
-        "log_probs": _or_empty(_end_to_end([files.log_probs(k) for k in lengths]), np.float32),
+        "log_probs": one_ahead(
+            _or_empty(_end_to_end([files.log_probs(k) for k in lengths]), np.float32)
+        ),
         "backoffs": _never_empty(backoffs),
     }
 

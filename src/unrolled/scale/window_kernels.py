@@ -10,9 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from unrolled.runtime.intrinsics import prefetch
 from unrolled.runtime.kernels import kernel
 
 Array = np.ndarray[Any, Any]
+
+AHEAD = 8  # windows between asking for a cache line and using it
 
 
 @kernel
@@ -25,6 +28,9 @@ def gather(
     """
     width = order + 1
     for place in range(start, stop):
+        word = ids[min(place + AHEAD, stop - 1)]
+        if low <= word < high:
+            prefetch(out, cursors[word - low] * width)
         word = ids[place]
         if low <= word < high:
             target = cursors[word - low] * width
@@ -79,6 +85,8 @@ def walk(
     opened = np.zeros(order + 1, np.int64)
     listed = np.zeros(order + 1, np.int64)
     for index in range(start, stop):
+        prefetch(windows, np.int64(positions[min(index + 2 * AHEAD, stop - 1)]))
+        prefetch(seen, np.int64(windows[np.int64(positions[min(index + AHEAD, stop - 1)]) - 1]))
         place = np.int64(positions[index])
         first = windows[place]
         deepest = np.int64(depth[index])
