@@ -286,10 +286,7 @@ class LanguageModel(StoredModel):
         return np.concatenate([np.zeros(0), *rows])
 
     def log_probs_and_entropies(self, ids: Array) -> tuple[Array, Array]:
-        """Both `log_probs` and `entropies`, which a net has from one distribution.
-
-        The log-probabilities are those of `log_probs` but for rounding.
-        """
+        """Both `log_probs` and `entropies`, which a net has from one pass."""
         return self.log_probs(ids), self.entropies(ids)
 
     def text_entropies(self, ids: Array) -> Array:

@@ -131,15 +131,15 @@ class NeuralModel(LanguageModel):
         return self.log_probs_and_entropies(ids)[1]
 
     def log_probs_and_entropies(self, ids: Array) -> tuple[Array, Array]:
-        """Both `log_probs` and `entropies`, from one distribution at each place."""
+        """Both `log_probs` and `entropies`, from one pass of the net."""
         steps = self._steps(ids)
         batches = by_sentence(steps, MAX_PARTS, CHUNK_STEPS)
         both = self._of_outputs(ids.size, steps, batches, self._both, columns=2)
         return both[:, 0].astype(np.float32), both[:, 1]
 
     def _both(self, h: Tensor, targets: Tensor) -> Tensor:
-        log_probs, entropies = self.net.output.log_probs_and_entropies(h, targets)
-        return torch.stack([log_probs.double(), entropies], 1)
+        output = self.net.output
+        return torch.stack([output.log_probs(h, targets).double(), output.entropies(h)], 1)
 
     def text_entropies(self, ids: Array) -> Array:
         """As `entropies`, with the state carried from sentence to sentence."""

@@ -57,10 +57,6 @@ class OutputLayer(nn.Module):
         """Exact log-probabilities of all words, (N, V)."""
         raise NotImplementedError
 
-    def log_probs_and_entropies(self, h: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Both `log_probs` and `entropies`, without gradients."""
-        return self.log_probs(h, targets), self.entropies(h)
-
     def entropies(self, h: Tensor) -> Tensor:
         """Entropy of the next word in nats, (N,) float64, without gradients."""
         parts = [_negative_entropy(self.distribution(part)) for part in h.split(DISTRIBUTIONS)]
@@ -212,31 +208,17 @@ class ClassFactoredSoftmax(OutputLayer):
         """H(w) = H(c) + sum_c p(c) H(w | c), which takes a third of the time."""
         if self.max_ent is not None:
             return super().entropies(h)
-        return self.log_probs_and_entropies(h, h.new_zeros(len(h), dtype=torch.int64))[1]
-
-    @torch.no_grad()
-    def log_probs_and_entropies(self, h: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        if self.max_ent is not None:
-            return super().log_probs_and_entropies(h, targets)
-        members, places = (
-            torch.from_numpy(each).to(h.device) for each in (self.index.members, self.index.places)
-        )
+        members = torch.from_numpy(self.index.members).to(h.device)
         weight, bias = self.weight[members], (self.bias + self.forbidden)[members]
-        borders = torch.from_numpy(self.index.borders).to(h.device)
         sizes = np.diff(self.index.borders).tolist()
-        log_probs, entropies = [], []
-        for rows, wanted in zip(h.split(DISTRIBUTIONS), targets.split(DISTRIBUTIONS), strict=True):
+        found = []
+        for rows in h.split(DISTRIBUTIONS):
             of_class = torch.log_softmax(self._class_scores(rows), -1)
-            words = nn.functional.linear(rows, weight, bias)
-            parts = [torch.log_softmax(part, -1) for part in words.split(sizes, -1)]
-            of_words = torch.stack([_negative_entropy(part) for part in parts], -1)
-            sums = _negative_entropy(of_class) + (of_class.exp() * of_words).sum(-1)
-            entropies.append(-sums.double())
-            classes = self.class_of[wanted].unsqueeze(1)
-            column = borders[classes] + places[wanted].unsqueeze(1)
-            found = torch.cat(parts, -1).gather(1, column) + of_class.gather(1, classes)
-            log_probs.append(found[:, 0])
-        return torch.cat(log_probs), torch.cat(entropies)
+            words = nn.functional.linear(rows, weight, bias).split(sizes, -1)
+            of_words = [_negative_entropy(torch.log_softmax(part, -1)) for part in words]
+            shares = of_class.exp() * torch.stack(of_words, -1)
+            found.append(-(_negative_entropy(of_class) + shares.sum(-1)).double())
+        return torch.cat(found)
 
     def init_unigram_bias(self, word_counts: Array) -> None:
         _set_to_logarithms(self.bias, word_counts)
