@@ -30,7 +30,8 @@ from fuzz.mutations import mutate
 from unrolled.cli.options import read_words
 from unrolled.errors import UnrolledError
 from unrolled.language_models.sentences import words_of
-from unrolled.language_models.stimuli import StimulusOptions, sentences_of_table
+from unrolled.language_models.stimuli import sentences_of_table
+from unrolled.language_models.stimulus_options import StimulusOptions
 from unrolled.ngram.counts.count_files import read_counts
 from unrolled.report.tables import read_results
 from unrolled.rescoring.nbest import read_nbest, read_references

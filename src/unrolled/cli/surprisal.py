@@ -11,7 +11,7 @@ import typer
 
 from unrolled.cli import options as shared
 from unrolled.cli.settings_options import with_settings
-from unrolled.language_models.stimuli import StimulusOptions
+from unrolled.language_models.stimulus_options import StimulusOptions
 from unrolled.settings import settings_of
 
 _FORMATS = ("csv", "tsv", "jsonl", "parquet")

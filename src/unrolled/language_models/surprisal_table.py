@@ -15,7 +15,8 @@ import numpy as np
 
 from unrolled.errors import MissingExtraError, SettingError, TextError
 from unrolled.language_models.protocol import LanguageModel, require_normalised
-from unrolled.language_models.stimuli import Sentence, StimulusOptions, sentences_of_table
+from unrolled.language_models.stimuli import Sentence, sentences_of_table
+from unrolled.language_models.stimulus_options import StimulusOptions
 from unrolled.language_models.unknown_words import Unknown, unknown_words
 from unrolled.language_models.word_scores import PER_MILLION, WordScorer, WordScores
 from unrolled.settings import configure

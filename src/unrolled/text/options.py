@@ -17,6 +17,8 @@ from unrolled.settings import check_settings, configure, record_of, setting
 _TOKENS = ("word", "char", "byte")
 _LARGEST_SENTENCEPIECE = 64 << 20  # bytes; a few of a model file can unpack to any number
 
+TABLE_FORMATS = ("csv", "tsv", "jsonl", "parquet", "text")
+
 
 @dataclass(frozen=True)
 class TextOptions:

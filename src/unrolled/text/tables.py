@@ -18,11 +18,10 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from unrolled.errors import MissingExtraError, SettingError, TextError
-from unrolled.text.options import TextOptions
+from unrolled.text.options import TABLE_FORMATS, TextOptions
 from unrolled.text.sources import COMPRESSED, MAX_LINE, raw_blocks
 from unrolled.text.tokens import cut_blocks
 
-FORMATS = ("csv", "tsv", "jsonl", "parquet", "text")
 FIELDS = ("text", "sentence")  # columns that hold the text where none is named
 _BY_SUFFIX = {".csv": "csv", ".tsv": "tsv", ".tab": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl",
               ".parquet": "parquet"}  # fmt: skip
@@ -55,8 +54,8 @@ def read_table(
         table: a file, compressed or not, ``-`` for standard input; or texts, mappings, a DataFrame
             of pandas or polars.
         field: the column that holds the text; by default ``text`` or ``sentence``, or the only one.
-        format: of `FORMATS`; by default by the file's suffix, and else by its first line: an object
-            of JSON, or the header of a CSV or TSV file that has the column.
+        format: of `TABLE_FORMATS`; by default by the file's suffix, and else by its first line: an
+            object of JSON, or the header of a CSV or TSV file that has the column.
         quotes: whether ``"`` quotes cells of CSV and TSV, or is a character like others.
         invalid: what is not UTF-8, see `TextOptions`.
 
@@ -66,8 +65,8 @@ def read_table(
     """
     if not isinstance(table, (str, os.PathLike)):
         return _rows_in_memory(table, field)
-    if format not in (None, *FORMATS):
-        raise SettingError(f"the format is '{format}', allowed are {', '.join(FORMATS)}")
+    if format not in (None, *TABLE_FORMATS):
+        raise SettingError(f"the format is '{format}', allowed are {', '.join(TABLE_FORMATS)}")
     kind = format or format_of(table)
     if kind == "parquet":
         return _parquet_rows(Path(table), field)
@@ -314,7 +313,8 @@ def write_table(
             writer.writerow([_cell(row.get(name), digits) for name, digits in places])
         text.detach()
     else:
-        raise SettingError(f"the format is '{format}', allowed are {', '.join(FORMATS[:-1])}")
+        allowed = ", ".join(TABLE_FORMATS[:-1])
+        raise SettingError(f"the format is '{format}', allowed are {allowed}")
 
 
 def _cell(value: Any, decimals: int | None) -> Any:
