@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 
 NGRAMS_A_TOKEN = 10_000  # whose tables are made in the time that a token takes without tables
+SHORT_TEXT = 5_000  # tokens that are drawn without tables in the time that loading Numba takes
 NEARLY_ZERO = -98.0  # log10; the quick way to score writes -99 for log 0
 
 _MODEL = "i8[] u8[] u8[] u4[] f4[] f4[] u1[] f4[][] f4[] u8[] f4[] i8"  # PackedTrie.query_arrays
@@ -254,7 +255,7 @@ class NgramModel(LanguageModel):
         from unrolled.ngram.query.sampling import SamplingTables, sample
 
         tables = SamplingTables.none()
-        if expected > self.trie.levels[-1] / NGRAMS_A_TOKEN:
+        if expected > max(SHORT_TEXT, self.trie.levels[-1] / NGRAMS_A_TOKEN):
             tables = SamplingTables.of(self.trie, threads=threads)
         return partial(sample, self.trie, tables, start, seed=seed, most=most)
 

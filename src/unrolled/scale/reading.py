@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -146,7 +147,10 @@ def read_within(
         SettingError: too small a budget, or a text too large for that format. UnrolledError: a full
             disk. TextError: as `read_corpus`.
     """
-    target = Path(os.path.realpath(output)).parent
+    place = Path(os.path.realpath(output))
+    # Beside a device or a pipe, as /dev/null, there is no place for files.
+    is_file = place.is_file() or not place.exists()
+    target = place.parent if is_file else Path(tempfile.gettempdir())
     work = {**reading.record(), **purpose}
     with WorkFolder(temporary or target, work, resume=resume) as folder:
         try:

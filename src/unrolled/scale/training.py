@@ -94,7 +94,7 @@ def train_ngram_file(
     >>> import pathlib, tempfile
     >>> folder = tempfile.TemporaryDirectory()
     >>> path = pathlib.Path(folder.name, "small.safetensors")
-    >>> train_ngram_file(texts=["a b", "a c"], output=path, memory="1G", order=2,
+    >>> train_ngram_file(texts=["a b", "a c"], output=path, memory="8G", order=2,
     ...     smoothing="additive").order
     2
     >>> folder.cleanup()
