@@ -12,6 +12,7 @@ from unrolled.documents.buckets import FIELD
 from unrolled.documents.json_rows import JsonRows, RowFormat
 from unrolled.documents.outputs import Output
 from unrolled.errors import MissingExtraError, SettingError
+from unrolled.runtime.threads import one_ahead
 from unrolled.text.sources import Block, raw_blocks
 
 BATCH_BYTES = 1 << 20
@@ -81,7 +82,8 @@ class JsonlFile:
         if live:
             yield from (_batches([block], line) for block in blocks)
         else:
-            yield _batches(blocks, line)
+            # Decompressed in a thread of its own, so that those that score need not wait for it.
+            yield _batches(one_ahead(blocks), line)
 
     def read(self, batch: Batch) -> JsonRows:
         """The rows of a batch, and their texts."""

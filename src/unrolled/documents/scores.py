@@ -131,7 +131,7 @@ class _Scored:
         if lines == 0:
             return np.zeros((3, 0))
         data = tokenise(text, self.options)
-        if self.options.specials != "skip" and b"s>" in data:
+        if self.options.specials != "skip" and b"<" in data:
             data = _MARK.sub(b"<unk>", data)
         specials = "skip" if self.options.specials == "skip" else "unknown"
         ids = self.model.vocabulary.encode_block(data, specials=specials).ids
