@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 import random
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -195,42 +193,6 @@ def test_errors(tmp_path):
     stupid = unrolled.train_ngram(texts=["a b"], order=2, smoothing="stupid-backoff")
     with pytest.raises(NotNormalisedError, match="an FST needs probabilities"):
         ngram_fst(stupid)
-
-
-def run(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "unrolled", *map(str, arguments)], capture_output=True, text=True
-    )
-
-
-def test_convert_writes_fsts(tmp_path):
-    model = unrolled.train_ngram(texts=["a b", "a c"], order=2, smoothing="witten-bell")
-    model.save(tmp_path / "m.safetensors")
-    done = run("convert", tmp_path / "m.safetensors", tmp_path / "lm.fst", "--fst-type", "const")
-    assert (done.returncode, done.stdout) == (0, "")
-    assert "lm.words.txt" in done.stderr
-    assert kaldifst.StdConstFst.read(str(tmp_path / "lm.fst")).start == 1
-    assert run("convert", tmp_path / "m.safetensors", tmp_path / "lm.fst.txt").returncode == 0
-    assert "\ta\ta\t" in (tmp_path / "lm.fst.txt").read_text()
-
-
-@pytest.mark.parametrize("name", ["x.bin", "x.klm", "x.binary"])
-def test_other_formats_are_refused(tmp_path, name):
-    done = run("convert", tmp_path / "m.safetensors", tmp_path / name)
-    assert done.returncode == 2
-    assert f"models are not written as {name[1:]}" in done.stderr
-    assert ".fst" in done.stderr
-
-
-def test_options_of_fsts_need_one(tmp_path):
-    model = unrolled.train_ngram(texts=["a b"], order=2, smoothing="witten-bell")
-    model.save(tmp_path / "m.safetensors")
-    done = run("convert", tmp_path / "m.safetensors", tmp_path / "m.arpa", "--symbols", "w.txt")
-    assert done.returncode == 2
-    assert "--symbols" in done.stderr
-    done = run("prune", tmp_path / "m.safetensors", tmp_path / "m.fst", "--ngrams", "10")
-    assert done.returncode == 2
-    assert "unrolled convert" in done.stderr
 
 
 def test_random_models_keep_their_distribution():

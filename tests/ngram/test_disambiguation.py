@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -80,27 +78,3 @@ def test_case_is_restored():
     model = unrolled.train_ngram(texts=texts, order=3, smoothing="witten-bell")
     choices = {"the": {"The": 1.0, "the": 1.0}, "rome": {"Rome": 1.0}}
     assert unrolled.disambiguate(model, ["the cat saw rome"], choices) == ["The cat saw Rome"]
-
-
-def test_srilm_formats_on_the_command_line(tmp_path):
-    """Classes and the report, from files to standard output."""
-    texts = ["CITY is big", "go to CITY"]
-    model = unrolled.train_ngram(texts=texts, order=2, smoothing="witten-bell")
-    unrolled.write_arpa(model, tmp_path / "c.arpa")
-    (tmp_path / "classes").write_text("CITY 0.6 rome\nCITY 0.4 oslo\n")
-    (tmp_path / "t").write_text("rome is big\n")
-
-    def run(*words):
-        words = [str(tmp_path / word) if (tmp_path / word).exists() else word for word in words]
-        return subprocess.run(
-            [sys.executable, "-m", "unrolled", *words], capture_output=True, text=True
-        )
-
-    target = str(tmp_path / "c.safetensors")
-    assert run("convert", "c.arpa", target, "--classes", "classes").returncode == 0
-    done = run("score", "c.safetensors", "t", "--by", "word", "--format", "srilm")
-    assert done.stdout.startswith("rome is big\n\tp( rome | <s> ) \t= ")
-    assert "1 sentences, 3 words, 0 OOVs\n0 zeroprobs, logprob= " in done.stdout
-    done = run("convert", "c.arpa", str(tmp_path / "x.arpa"), "--classes", "classes")
-    assert done.returncode == 2
-    assert "a class-based model is written as .safetensors" in done.stderr
