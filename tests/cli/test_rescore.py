@@ -164,7 +164,8 @@ def test_folders_of_lattices(files, monkeypatch, capsys):
     ("words", "message"),
     [
         (("text",), "the format is not clear from the first lines"),
-        (("lat", "--old-lm", "x"), "--acoustic and --old-lm are for n-best lists"),
+        (("lat", "--acoustic", "x"), "--acoustic is for n-best lists"),
+        (("lat", "--old-lm", "x"), "x: there is no such file"),
         (("text", "--format", "kaldi", "--nbest", "3"), "are for lattices"),
         (("lat", "--format", "slf"), "without a field such as I=0"),
         (("lat", "--format", "kalid"), "the format is 'kalid'"),

@@ -91,6 +91,34 @@ def test_equal_to_all_paths(name):
             assert path.total == pytest.approx(again, abs=1e-6)
 
 
+def test_what_is_left_of_old_scores_stays(tmp_path):
+    """Kaldi's graphs: pronunciations and an old language model in one cost."""
+    old, new = small_model(order=2), small_model(order=3)
+    weights = RescoringWeights(lm_scale=1.7, mix=0.8, word_penalty=0.1)
+    lattice = random_lattice(11, NGRAM_WORDS, finals=2)
+    rescored = rescore_lattice(lattice, new, weights, old_model=old)
+    found = {path.words: path for path in best_paths(rescored, weights, count=10_000)}
+    wanted = {}
+    for arcs, end in every_path(lattice):
+        words = tuple(lattice.words[arc] for arc in arcs if lattice.words[arc])
+        acoustic = sum(lattice.acoustic[arc] for arc in arcs) + lattice.finals[end][0]
+        graph = sum(lattice.old[arc] for arc in arcs) + lattice.finals[end][1]
+        one, two = (float(model.scores([" ".join(words)])[0]) for model in (old, new))
+        total = acoustic + 1.7 * (graph + 0.8 * (two - one)) + 0.1 * len(words)
+        wanted[words] = max(wanted.get(words, -math.inf), total)
+    assert {words: path.total for words, path in found.items()} == pytest.approx(wanted, abs=1e-4)
+    for path in found.values():
+        language = 0.2 * path.old + 0.8 * path.new
+        again = path.acoustic + 1.7 * language + 0.1 * len(path.words)
+        assert again == pytest.approx(path.total, abs=1e-6)
+    text = kaldi_of(lattice)
+    (_, read), = read_lattices(write(tmp_path / "lat", text), "kaldi-lattice")  # fmt: skip
+    lines = list(lattice_lines(rescore_lattice(read, new, weights, old_model=old), weights))
+    path = write(tmp_path / "new", "\n".join(lines) + "\n")
+    (_, again), = read_lattices(path, "kaldi-lattice")  # fmt: skip
+    assert everything(again, weights) == pytest.approx(wanted, abs=1e-3)
+
+
 def test_old_scores_that_are_unknown_do_not_count():
     lattice = random_lattice(1, NGRAM_WORDS)
     lattice = Lattice(**{**vars(lattice), "has_old": False, "old": 0 * lattice.old})

@@ -25,6 +25,7 @@ class LatticeJob:
     source: str
     format: str
     symbols: str | None
+    old_model: LanguageModel | None
     output: Path | None
     weights: RescoringWeights
     acoustic_scale: float
@@ -81,6 +82,7 @@ class LatticeJob:
                     self.weights,
                     acoustic_scale=self.acoustic_scale,
                     states=self.states,
+                    old_model=self.old_model,
                 ),
             )
 

@@ -38,7 +38,11 @@ def rescore(
     ] = None,
     acoustic: Annotated[str | None, typer.Option(help="Kaldi: archive of acoustic costs.")] = None,
     old_lm: Annotated[
-        str | None, typer.Option(help="Kaldi: archive of the old language model's costs.")
+        str | None,
+        typer.Option(
+            help="Kaldi's lists: archive of the old language model's costs. Lattices: the model "
+            "whose scores are part of the graph's, so that the rest of them stays."
+        ),
     ] = None,
     lm_label: Annotated[
         str, typer.Option(help="Moses: label of the old language model; '' for none.")
@@ -119,11 +123,12 @@ def rescore(
     if format in LATTICE_FORMATS:
         from unrolled.cli.lattices import LatticeJob
 
-        if acoustic or old_lm:
-            raise SettingError("--acoustic and --old-lm are for n-best lists, not for lattices")
+        if acoustic:
+            raise SettingError("--acoustic is for n-best lists, not for lattices")
+        old = load_as(old_lm, LanguageModel, "--old-lm") if old_lm else None
+        weights = rescoring.RescoringWeights(lm_scale, mix, word_penalty)
         job = LatticeJob(
-            nbest, format, symbols, output, rescoring.RescoringWeights(lm_scale, mix, word_penalty),
-            acoustic_scale, states, count=count, best=best, references=references, tune=tune,
+            nbest, format, symbols, old, output, weights, acoustic_scale, states, count=count, best=best, references=references, tune=tune,
             scores=scores,
         )  # fmt: skip
         job.run(load_as(model, LanguageModel, "rescore"))

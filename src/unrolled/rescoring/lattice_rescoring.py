@@ -41,6 +41,7 @@ def rescore_lattice(
     *,
     acoustic_scale: float = 1.0,
     states: int | None = None,
+    old_model: LanguageModel | None = None,
 ) -> Lattice:
     """The expanded lattice with the scores of a language model, </s> included.
 
@@ -49,6 +50,8 @@ def rescore_lattice(
             than ``states``.
         states: most states of the model at a node, 0 for all of them; by default all of an n-gram
             model, and `NET_STATES` of others.
+        old_model: the language model whose scores are part of the old ones; what is left of them,
+            such as the scores of pronunciations in Kaldi's graphs, is kept whatever the shares.
 
     Raises:
         TextError: the lattice has a circle or no path. SettingError: the model's tokens are no
@@ -62,6 +65,10 @@ def rescore_lattice(
         )
     if states is not None and states < 0:
         raise SettingError(f"states is {states}, it must be at least 0")
+    if old_model is not None:
+        settings = {"acoustic_scale": acoustic_scale, "states": states}
+        own = RescoringWeights(weights.lm_scale, 0.0, weights.word_penalty)
+        lattice = rescore_lattice(lattice, old_model, own, **settings).without_old_model()  # type: ignore[arg-type]
     if states is None:
         states = 0 if model.kind == "ngram" else NET_STATES
     return _Expansion(lattice, model, weights, acoustic_scale, states).lattice()
@@ -169,6 +176,8 @@ class _Expansion:
             given.has_old,
             scores.astype(np.float64),
             self.final_scores,
+            None if given.rest is None else given.rest[arcs],
+            {n: given.rest_finals.get(owners[n], 0.0) for n in self.final_scores},
             given.layout and given.layout.of(owners, arcs.tolist()),
         )
         return _trimmed(expanded)
@@ -200,5 +209,7 @@ def _trimmed(lattice: Lattice) -> Lattice:
         new=None if lattice.new is None else lattice.new[arcs],
         finals={numbers[node]: value for node, value in lattice.finals.items()},
         new_finals={numbers[node]: value for node, value in lattice.new_finals.items()},
+        rest=None if lattice.rest is None else lattice.rest[arcs],
+        rest_finals={numbers[node]: value for node, value in lattice.rest_finals.items()},
         layout=lattice.layout and lattice.layout.of(useful, arcs),
     )

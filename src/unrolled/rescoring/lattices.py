@@ -9,12 +9,12 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from unrolled.errors import TextError
+from unrolled.errors import SettingError, TextError
 from unrolled.rescoring.nbest import NbestLists
 from unrolled.rescoring.rescore import RescoringWeights
 
@@ -36,6 +36,9 @@ class Lattice:
         has_old: whether the lattice has scores of a language model.
         new: (A,) float64, the new language model's scores; None before rescoring.
         new_finals: node -> its score of </s>.
+        rest: (A,) float64, scores beside those of both language models that are scaled as they
+            are, such as those of pronunciations in Kaldi's graphs; None for none.
+        rest_finals: node -> the same of ending there.
         layout: what its format writes again, see `lattice_files`.
     """
 
@@ -50,6 +53,8 @@ class Lattice:
     has_old: bool
     new: Array | None = None
     new_finals: dict[int, float] = field(default_factory=dict)
+    rest: Array | None = None
+    rest_finals: dict[int, float] = field(default_factory=dict)
     layout: Any = None
 
     @property
@@ -117,19 +122,42 @@ class Lattice:
 
     def mixed(self, weights: RescoringWeights) -> Array:
         """(A,) both language models' scores by their shares; before rescoring the old ones."""
-        if self.new is None:
-            return self.old
-        share = weights.mix if self.has_old else 1.0
-        mixed: Array = (1 - share) * self.old + share * self.new
-        return mixed
+        mixed = self.old
+        if self.new is not None:
+            share = weights.mix if self.has_old else 1.0
+            mixed = (1 - share) * self.old + share * self.new
+        return mixed if self.rest is None else mixed + self.rest
 
     def mixed_at_end(self, node: int, weights: RescoringWeights) -> float:
         """The same of ending in a node."""
-        old = self.finals[node][1]
+        mixed = self.finals[node][1]
+        if self.new is not None:
+            share = weights.mix if self.has_old else 1.0
+            mixed = (1 - share) * mixed + share * self.new_finals[node]
+        return mixed + self.rest_finals.get(node, 0.0)
+
+    def without_old_model(self) -> Lattice:
+        """A lattice that was rescored with the model of its old scores, ready for another one.
+
+        Its old scores become those of that model, and what is left of them the rest.
+        """
         if self.new is None:
-            return old
-        share = weights.mix if self.has_old else 1.0
-        return (1 - share) * old + share * self.new_finals[node]
+            raise SettingError("the lattice has not been rescored with its old model")
+        return replace(
+            self,
+            old=self.new,
+            finals={
+                node: (acoustic, self.new_finals[node])
+                for node, (acoustic, _) in self.finals.items()
+            },
+            has_old=True,
+            new=None,
+            new_finals={},
+            rest=self.old - self.new,
+            rest_finals={
+                node: old - self.new_finals[node] for node, (_, old) in self.finals.items()
+            },
+        )
 
     def language_at_end(self, node: int, weights: RescoringWeights) -> float:
         """The part of the language models in ending there, scaled."""
@@ -149,7 +177,10 @@ def _reached(starts: Sequence[int], arcs: list[list[int]], ends: Array) -> set[i
 
 @dataclass(frozen=True)
 class Path:
-    """A way through a lattice: its words, and sums of scores along it, the end's included."""
+    """A way through a lattice: its words, and sums of scores along it, the end's included.
+
+    The rest of the scores is part of both language models'.
+    """
 
     words: tuple[str, ...]
     total: float
@@ -235,12 +266,13 @@ class _Sequences:
 def _path(lattice: Lattice, spoken: tuple[str, ...], total: float, way: Any) -> Path:
     way, node = way
     acoustic, old = lattice.finals[node]
-    new = lattice.new_finals.get(node, 0.0)
+    new, rest = lattice.new_finals.get(node, 0.0), lattice.rest_finals.get(node, 0.0)
     while way is not None:
         way, arc = way
+        rest += 0.0 if lattice.rest is None else lattice.rest[arc]
         acoustic, old = acoustic + lattice.acoustic[arc], old + lattice.old[arc]
         new += 0.0 if lattice.new is None else lattice.new[arc]
-    return Path(spoken, float(total), float(acoustic), float(old), float(new))
+    return Path(spoken, float(total), float(acoustic), float(old + rest), float(new + rest))
 
 
 def as_nbest(
