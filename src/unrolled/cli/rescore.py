@@ -128,7 +128,8 @@ def rescore(
         old = load_as(old_lm, LanguageModel, "--old-lm") if old_lm else None
         weights = rescoring.RescoringWeights(lm_scale, mix, word_penalty)
         job = LatticeJob(
-            nbest, format, symbols, old, output, weights, acoustic_scale, states, count=count, best=best, references=references, tune=tune,
+            nbest, format, symbols, old, output, weights, acoustic_scale, states,
+            count=count, best=best, references=references, tune=tune,
             scores=scores,
         )  # fmt: skip
         job.run(load_as(model, LanguageModel, "rescore"))
