@@ -199,12 +199,14 @@ def _edit(folder: Path) -> None:
     from unrolled.ngram.editing.mixing import mix, tune_weights
     from unrolled.ngram.editing.pruning import entropy_prune, filter_vocabulary
     from unrolled.ngram.model import load_ngram
+    from unrolled.ngram.query.sampling import SamplingTables
 
     model = load_ngram(folder / "a.arpa", "compiling")
     predict(model, "a", 1)
     list(surprisal_table(model, ["a a"]))
     model.score_beams(model.start_states(), np.array([[3]]))
     list(generate_lines(model, tokens=10, threads=1))
+    SamplingTables.of(model.trie, threads=1)  # which only long texts need
     entropy_prune(model, 1e-9, threads=1)
     filter_vocabulary(model, ["a"], threads=1)
     tune_weights([model, model], str(folder / "a.txt"), threads=1)
