@@ -34,10 +34,6 @@ QUICK: dict[str, tuple[str, str]] = {
     "fst": ("convert a.safetensors {}", "new.fst"),
     "annotate": ("annotate a.safetensors rows.jsonl -o {}", "new.jsonl"),
     "surprisal": ("surprisal a.safetensors stimuli.csv -o {}", "new.csv"),
-    "train on disk": (
-        "train ngram text -o {} --order 3 --smoothing witten-bell --memory 150M",
-        "new.safetensors",
-    ),
 }
 SLOW: dict[str, tuple[str, str]] = {
     "evaluate net": ("evaluate net.safetensors text", ""),
