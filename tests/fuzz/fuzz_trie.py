@@ -79,7 +79,7 @@ def good_models() -> list[NgramModel]:
     return models + [quantize(model) for model in models]
 
 
-def _overwrite(array: Array, draw: random.Random) -> Array:
+def overwrite(array: Array, draw: random.Random) -> Array:
     """The array with some of it overwritten; sometimes longer or shorter."""
     array = np.array(array)
     if array.size == 0:
@@ -122,7 +122,7 @@ def damaged(model: NgramModel, draw: random.Random) -> PackedTrie:
     arrays = dict(model.trie.arrays())
     for _ in range(draw.randint(1, 4)):
         name = draw.choice(list(arrays))
-        arrays[name] = _overwrite(arrays[name], draw)
+        arrays[name] = overwrite(arrays[name], draw)
     return PackedTrie.from_arrays(arrays, "damaged")
 
 

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 import unrolled
-from fuzz.fuzz_trie import _overwrite
+from fuzz.fuzz_trie import overwrite
 from tagging.small_taggers import sentences
 from torture.figures import Figures
 from torture.headers import write_models
@@ -108,7 +108,7 @@ def damage(good: Path, target: Path, rng: random.Random) -> None:
     arrays = dict(file.arrays)
     for _ in range(rng.randint(1, 4)):
         name = rng.choice(list(arrays))
-        arrays[name] = _overwrite(arrays[name], rng)
+        arrays[name] = overwrite(arrays[name], rng)
     write_model(target, kind=file.kind, config=file.config, arrays=arrays)
 
 
