@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from unrolled.errors import SettingError
 
@@ -115,10 +114,11 @@ class LatticeJob:
 
     def _measure(self, model: LanguageModel) -> None:
         """Word errors and weights, from lists of the best paths."""
+        from unrolled.cli.nbest_lists import tune_and_measure
         from unrolled.cli.streams import write_lines
         from unrolled.rescoring import rescore as rescoring
         from unrolled.rescoring.lattices import as_nbest, best_paths
-        from unrolled.rescoring.nbest import read_references, score_lines
+        from unrolled.rescoring.nbest import score_lines
 
         settings = {"acoustic_scale": self.acoustic_scale}
         pairs = (
@@ -126,21 +126,13 @@ class LatticeJob:
             for _, lattice in self._rescored(model)
         )
         lists, new = as_nbest(pairs, self.acoustic_scale)
-        said = read_references(self.references, lists) if self.references is not None else None
-        if self.tune and said is not None:
-            self.weights = rescoring.tune_rescoring(lists, new, said, start=self.weights)
-            print(f"tuned: {self.weights.line()}", file=sys.stderr)
-        totals = rescoring.totals(lists, new, self.weights)
-        if said is not None:
-            old = rescoring.totals(
-                lists, new, rescoring.RescoringWeights(self.weights.lm_scale, 0, 0)
-            )
-            for name, found in (
-                ("first", rescoring.errors_of_best(lists, old, said)),
-                ("rescored", rescoring.errors_of_best(lists, totals, said)),
-                ("oracle", rescoring.oracle_errors(lists, said)),
-            ):
-                print(f"{name + ':':10}{found.line()}", file=sys.stderr)
+
+        def old_totals(weights: RescoringWeights) -> Any:
+            return rescoring.totals(lists, new, rescoring.RescoringWeights(weights.lm_scale, 0, 0))
+
+        self.weights, totals = tune_and_measure(
+            lists, new, self.weights, self.references, tune=self.tune, first=old_totals
+        )
         if self.scores is not None:
             order = rescoring.ranked(lists, totals)
             write_lines(self.scores, score_lines(lists, order, totals, new))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from unrolled.cli import options as shared
+
+if TYPE_CHECKING:
+    from unrolled.cli.lattices import LatticeJob
+    from unrolled.cli.nbest_lists import NbestJob
 
 
 def rescore(
@@ -96,19 +99,10 @@ def rescore(
 
         unrolled rescore lm.safetensors lattices/ --lm-scale 12 --mix 1 -o rescored/
     """
-    from unrolled.cli.models import check_output
-    from unrolled.cli.streams import write_lines
     from unrolled.errors import SettingError
     from unrolled.language_models.protocol import LanguageModel
-    from unrolled.rescoring import rescore as rescoring
     from unrolled.rescoring.lattice_files import LATTICE_FORMATS, detect_format
-    from unrolled.rescoring.nbest import (
-        nbest_lines,
-        read_nbest,
-        read_references,
-        score_lines,
-        srilm_files,
-    )
+    from unrolled.rescoring.rescore import RescoringWeights
     from unrolled.storage.loading import load_as
 
     if tune and references is None:
@@ -120,53 +114,28 @@ def rescore(
             where=nbest,
             hint="Name it: --format kaldi, moses, rnnlm, srilm, slf or kaldi-lattice",
         )
+    weights = RescoringWeights(lm_scale, mix, word_penalty)
+    job: LatticeJob | NbestJob
     if format in LATTICE_FORMATS:
         from unrolled.cli.lattices import LatticeJob
 
         if acoustic:
             raise SettingError("--acoustic is for n-best lists, not for lattices")
         old = load_as(old_lm, LanguageModel, "--old-lm") if old_lm else None
-        weights = rescoring.RescoringWeights(lm_scale, mix, word_penalty)
         job = LatticeJob(
             nbest, format, symbols, old, output, weights, acoustic_scale, states,
-            count=count, best=best, references=references, tune=tune,
-            scores=scores,
+            count=count, best=best, references=references, tune=tune, scores=scores,
         )  # fmt: skip
-        job.run(load_as(model, LanguageModel, "rescore"))
-        return
-    if (symbols, acoustic_scale, states, count) != (None, 1.0, None, None):
-        raise SettingError(
-            "--symbols, --acoustic-scale, --states and --nbest are for lattices, and these are "
-            f"n-best lists ({format})"
-        )
-    many = output is not None and format == "srilm" and Path(nbest).is_dir() and not best
-    if output is not None and many and output.exists() and not output.is_dir():
-        hint = "The lists of a folder are written into a folder"
-        raise SettingError("this is a file", where=str(output), hint=hint)
-    for target in (None if many else output, scores):
-        if target is not None:
-            check_output(target)
-    weights = rescoring.RescoringWeights(lm_scale, mix, word_penalty)
-    lists = read_nbest(nbest, format, acoustic=acoustic, old_lm=old_lm, lm_label=lm_label)
-    said = read_references(references, lists) if references is not None else None
-    new = rescoring.new_scores(lists, load_as(model, LanguageModel, "rescore"))
-    if said is not None and tune:
-        weights = rescoring.tune_rescoring(lists, new, said, start=weights)
-        print(f"tuned: {weights.line()}", file=sys.stderr)
-    totals = rescoring.totals(lists, new, weights)
-    if said is not None:
-        for name, found in (
-            ("first", rescoring.errors_of_best(lists, -1.0 * lists.owners, said)),
-            ("rescored", rescoring.errors_of_best(lists, totals, said)),
-            ("oracle", rescoring.oracle_errors(lists, said)),
-        ):
-            print(f"{name + ':':10}{found.line()}", file=sys.stderr)
-    order = rescoring.ranked(lists, totals)
-    if output is not None and many and lists.files is not None:
-        output.mkdir(parents=True, exist_ok=True)
-        for name, lines in srilm_files(lists, order, new):
-            write_lines(output / name, lines)
     else:
-        write_lines(output, nbest_lines(lists, order, totals, new, best=best))
-    if scores is not None:
-        write_lines(scores, score_lines(lists, order, totals, new))
+        from unrolled.cli.nbest_lists import NbestJob
+
+        if (symbols, acoustic_scale, states, count) != (None, 1.0, None, None):
+            raise SettingError(
+                "--symbols, --acoustic-scale, --states and --nbest are for lattices, and these "
+                f"are n-best lists ({format})"
+            )
+        job = NbestJob(
+            nbest, format, acoustic, old_lm, lm_label, output, weights,
+            best=best, references=references, tune=tune, scores=scores,
+        )  # fmt: skip
+    job.run(load_as(model, LanguageModel, "rescore"))
