@@ -94,6 +94,12 @@ def test_rank_predict_generate(run: Run, folder: Path) -> None:
     assert [line.split("\t")[1] for line in out.splitlines()[1:]] == ["the cat sat", "sat cat the"]
     _, out, _ = run("predict", model, "the cat", "-n", 2)
     assert [line.split("\t")[1] for line in out.splitlines()[1:]] == ["sat", "ran"]
+    _, out, _ = run("predict", model, "the cat", "-n", 2, "--format", "jsonl")
+    assert [json.loads(line)["word"] for line in out.splitlines()] == ["sat", "ran"]
+    _, out, _ = run("rank", model, "sat cat the", "the cat sat", "--format", "jsonl")
+    assert [json.loads(line)["sentence"] for line in out.splitlines()] == [
+        "the cat sat", "sat cat the"
+    ]  # fmt: skip
     _, first, _ = run("generate", model, "-n", 3, "--seed", 4)
     _, again, _ = run("generate", model, "-n", 3, "--seed", 4)
     assert first == again

@@ -114,6 +114,12 @@ def test_input_is_read_as_told(run: Run, folder: Path, tmp_path: Path) -> None:
     assert "| 24 tokens |" in letters
 
 
+def test_rank_reads_a_field_of_rows(run: Run, folder: Path, type_in: Callable[[str], None]) -> None:
+    type_in('{"a": "cat the"}\n{"a": "the cat"}\n')
+    _, out, _ = run("rank", folder / "model", "--field", "a")
+    assert [line.split("\t")[1] for line in out.splitlines()[1:]] == ["the cat", "cat the"]
+
+
 def test_predict_reads_contexts_from_standard_input(
     run: Run, folder: Path, type_in: Callable[[str], None]
 ) -> None:

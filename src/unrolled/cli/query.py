@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from unrolled.language_models.protocol import LanguageModel
     from unrolled.text.options import TextOptions
 
+_RowFormat = Annotated[str, typer.Option(help="tsv or jsonl.")]
 _UNITS = {"log10": 1 / math.log(10), "nats": 1.0, "bits": -1 / math.log(2)}
 
 
@@ -303,6 +304,20 @@ def _tsv(row: dict[str, Any]) -> str:
     return "\t".join("" if cell is None else str(cell) for cell in cells)
 
 
+def _print_table(
+    format: str, names: Sequence[str], batches: Iterable[Iterable[Sequence[Any]]]
+) -> None:
+    """Print rows as JSON objects, or as a table whose first line has the names."""
+
+    def shown(row: Sequence[Any]) -> str:
+        named = dict(zip(names, row, strict=True))
+        return _tsv(named) if format == "tsv" else _json(named, names[0])
+
+    if format == "tsv":
+        _print_batches([["\t".join(names)]])
+    _print_batches(map(shown, rows) for rows in batches)
+
+
 def _json(row: dict[str, Any], *numbers: str) -> str:
     """A row as JSON, which knows no infinity; these fields may be infinite."""
     row = {name: value for name, value in row.items() if value is not None}
@@ -319,6 +334,8 @@ def rank(
         typer.Argument(help="Sentences to compare; lines of standard input if none is given."),
     ] = None,
     unknown: shared.UnknownWord = "class",
+    format: _RowFormat = "tsv",
+    field: shared.InputField = None,
     tokens: shared.InputTokens = None,
     lower: shared.InputLower = None,
 ) -> None:
@@ -330,12 +347,13 @@ def rank(
     """
     from unrolled.language_models.scoring import rank as order
 
+    shared.check_choice("--format", format, ("tsv", "jsonl"))
     opened = _load(model, "rank")
-    options = shared.input_options(opened, tokens, lower)
+    options = shared.input_options(opened, tokens, lower, field)
     given = sentences or list(chain.from_iterable(_batches("-", options)))
-    print("log10\tsentence")
-    for log_prob, sentence in order(opened, given, options=options, unknown=unknown):
-        print(f"{log_prob * _UNITS['log10']:.4f}\t{sentence}")
+    ranked = order(opened, given, options=options, unknown=unknown)
+    rows = [(log_prob * _UNITS["log10"], sentence) for log_prob, sentence in ranked]
+    _print_table(format, ("log10", "sentence"), [rows])
 
 
 def predict(
@@ -347,6 +365,7 @@ def predict(
         ),
     ] = "",
     count: Annotated[int, typer.Option("--count", "-n", help="How many words.", min=1)] = 10,
+    format: _RowFormat = "tsv",
 ) -> None:
     """Print the likeliest next words with their probabilities.
 
@@ -356,14 +375,18 @@ def predict(
     """
     from unrolled.language_models.generation import predict as likeliest
 
+    shared.check_choice("--format", format, ("tsv", "jsonl"))
     opened = _load(model, "predict")
-    batches = _batches("-", opened.text_options) if context == "-" else [[context]]
-    _print_batches([["line\tprobability\tword" if context == "-" else "probability\tword"]])
-    for number, words in enumerate(chain.from_iterable(batches), 1):
-        line = f"{number}\t" if context == "-" else ""
-        for word, probability in likeliest(opened, words, count):
-            print(f"{line}{probability:.6f}\t{word}")
-        sys.stdout.flush()
+    if context != "-":
+        found = [(share, word) for word, share in likeliest(opened, context, count)]
+        _print_table(format, ("probability", "word"), [found])
+        return
+    contexts = chain.from_iterable(_batches("-", opened.text_options))
+    rows = (
+        [(number, share, word) for word, share in likeliest(opened, words, count)]
+        for number, words in enumerate(contexts, 1)
+    )
+    _print_table(format, ("line", "probability", "word"), rows)
 
 
 def generate(

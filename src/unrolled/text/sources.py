@@ -13,6 +13,7 @@ import sys
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -117,7 +118,8 @@ def raw_blocks(
     """Blocks of about 8 MiB, neither checked nor changed, of all sources; see `files_of`.
 
     The suffix of a file decides: ``.gz .bz2 .xz .zst`` are decompressed, ``.jsonl`` and
-    ``.ndjson`` give the string ``field`` of each object, ``.parquet`` a column.
+    ``.ndjson`` give the string ``field`` of each object, ``.parquet`` a column. Standard input is
+    JSONL if a field is named and it begins with ``{``.
 
     Args:
         plain: give the lines of all files as they are, JSON too.
@@ -139,8 +141,20 @@ def raw_blocks(
             yield from _parquet_blocks(path, field or _DEFAULT_FIELD)
             continue
         blocks = _line_blocks(path, name, packed, progress, live=live, skip=skip)
-        is_json = kind in _JSON_LINES and not plain
-        yield from _json_blocks(blocks, field or _DEFAULT_FIELD) if is_json else blocks
+        is_json = kind in _JSON_LINES
+        if path is None and field is not None and not plain:
+            is_json, blocks = _begins_with_object(blocks)
+        yield from (
+            _json_blocks(blocks, field or _DEFAULT_FIELD) if is_json and not plain else blocks
+        )
+
+
+def _begins_with_object(blocks: Iterator[Block]) -> tuple[bool, Iterator[Block]]:
+    """Whether the first line begins as a JSON object does; and all blocks."""
+    first = next(blocks, None)
+    if first is None:
+        return False, blocks
+    return first.data.lstrip().startswith(b"{"), chain([first], blocks)
 
 
 def _is_visible(file: Path, folder: Path) -> bool:
