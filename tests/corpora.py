@@ -71,8 +71,8 @@ def model_of(
     config = NgramConfig(order=order, **settings)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UnrolledWarning)
-        table = estimate(counts_of(sentences, size, order), config).table
-    return NgramModel(pack(table), words_in(size), asdict(config))
+        made = estimate(counts_of(sentences, size, order), config)
+    return NgramModel(pack(made.table), words_in(size), asdict(config), made.record)
 
 
 def grams_of(trie: NgramCounts | NgramTable) -> list[tuple[int, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 
@@ -72,7 +73,7 @@ def adjusted_counts(raw: dict[int, Counter[Gram]], length: int) -> Counter[Gram]
 class NgramOracle:
     """Every smoothing method by recursion from its definition; probabilities, not logarithms.
 
-    ``settings`` are those of `NgramConfig`.
+    ``settings`` are those of `NgramConfig`; ``delta`` may be one for each order.
     """
 
     def __init__(
@@ -87,12 +88,13 @@ class NgramOracle:
         closed: bool = False,
         interpolate_unigrams: bool = True,
         vocabulary_pad: int = 0,
-        delta: float = 1.0,
+        delta: float | Sequence[float | None] = 1.0,
         backoff: float = 0.4,
     ) -> None:
         self.order, self.smoothing = order, smoothing
         self.prune, self.fallback = list(prune) or [0], discount_fallback
-        self.interpolate_unigrams, self.delta, self.backoff = interpolate_unigrams, delta, backoff
+        self.interpolate_unigrams, self.backoff = interpolate_unigrams, backoff
+        self.deltas = [delta] * order if isinstance(delta, float | int) else list(delta)
         self.raw = raw_counts(sentences, order)
         kneser_ney = smoothing in ("modified-kneser-ney", "kneser-ney")
         self.counts = {
@@ -234,7 +236,7 @@ class NgramOracle:
         if not whole:
             return self.uniform if word in self.predicted else 0.0
         total, kept, cut = self._split(context)
-        extra = self.delta / self.uniform
+        extra = (self.deltas[len(context)] or math.nan) / self.uniform
         gram = (*context, word)
         own = self.counts[len(gram)][gram] if gram in kept else 0
         lower = self._lower(word, context)
@@ -264,3 +266,31 @@ class NgramOracle:
         if gram in own:
             return own[gram] / total
         return left / lower * self._lower(word, context)
+
+
+def log_likelihood_left_out(
+    sentences: Sequence[Sequence[int]],
+    order: int,
+    length: int,
+    delta: float,
+    uniform: float,
+    *,
+    weight: int = 1,
+) -> float:
+    """Sum of log p of the words whose n-gram with their whole history has a length, each taken out
+    of the text ``weight`` times before it is predicted, by Lidstone's rule over 1 / ``uniform``
+    words."""
+    events = [
+        tuple(sentence[max(place - order + 1, 0) : place + 1])
+        for sentence in sentences
+        for place in range(1, len(sentence))
+    ]
+    total = 0.0
+    for event in events:
+        if len(event) == length:
+            left = list(events)
+            for _ in range(weight):
+                left.remove(event)
+            after = sum(len(other) == length and other[:-1] == event[:-1] for other in left)
+            total += math.log((left.count(event) + delta) / (after + delta / uniform))
+    return total

@@ -253,7 +253,7 @@ def test_models_without_settings_say_so(run: Run, tmp_path: Path) -> None:
 
 
 def test_a_file_from_others_adds_no_line_to_the_settings(run: Run, tmp_path: Path) -> None:
-    model = unrolled.train_ngram(texts=["a b"], order=1, smoothing="additive")
+    model = unrolled.train_ngram(texts=["a b"], order=1, smoothing="additive", delta=1.0)
     model.provenance |= {
         "settings": {"order": 1, "delta = 9\nclosed": True},
         "run": {"texts": ["a\nclosed = true", 5], "valid": 3, "threads": "2\nclosed = true"},
@@ -270,7 +270,7 @@ def test_quiet_prints_no_progress(
 ) -> None:
     monkeypatch.setattr("unrolled.cli.progress.QUIET_SECONDS", 0)
     given = ("train", "ngram", texts[0], "-o", tmp_path / "m.safetensors", "--order", 1,
-             "--smoothing", "additive")  # fmt: skip
+             "--smoothing", "additive", "--set", "delta=1")  # fmt: skip
     assert "reading text" in run(*given)[2]
     assert run("-q", *given)[2] == ""
     assert "reading text" in run(*given)[2]

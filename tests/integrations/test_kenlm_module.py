@@ -61,7 +61,9 @@ def test_pickled_by_path(folder, ngrams, tmp_path):
     again = pickle.loads(pickle.dumps(model))
     assert (type(again), again.path) == (mine.Model, model.path)
     assert again.score("ba da") == model.score("ba da")
-    in_memory = mine.Model.from_model(train_ngram(texts=["a b"], order=2, smoothing="additive"))
+    in_memory = mine.Model.from_model(
+        train_ngram(texts=["a b"], order=2, smoothing="additive", delta=1.0)
+    )
     assert (in_memory.path, repr(in_memory)) == (b"", "<Model from b''>")
     with pytest.raises(SettingError, match=r"^a model is pickled by its path.* Save it to a file"):
         pickle.dumps(in_memory)
@@ -145,7 +147,9 @@ def test_a_state_of_another_order_is_refused(ours):
 
 
 def test_a_state_of_another_model_stays_inside_the_arrays(ours, ngrams):
-    tiny = mine.Model.from_model(train_ngram(texts=["a b"], order=5, smoothing="additive"))
+    tiny = mine.Model.from_model(
+        train_ngram(texts=["a b"], order=5, smoothing="additive", delta=1.0)
+    )
     for sentence in random_sentences(7, 20):
         for state in steps(mine, ours["5-gram"], sentence.split(), True)[0]:
             assert tiny.BaseScore(state, "a", mine.State()) < 1

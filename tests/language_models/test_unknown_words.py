@@ -89,9 +89,13 @@ def test_mixtures_and_edited_models_know_the_number_if_it_is_right() -> None:
 
 def test_it_is_not_known_how_many_words_a_literal_unk_stands_for(model: NgramModel) -> None:
     texts = ["a <unk> b", "a b", "c"]
-    literal = train_ngram(texts=texts, order=1, smoothing="additive", min_count=2)
+    literal = train_ngram(texts=texts, order=1, smoothing="additive", delta=1.0, min_count=2)
     given = train_ngram(
-        texts=texts, order=1, smoothing="additive", vocabulary=Vocabulary.from_words(["a"])
+        texts=texts,
+        order=1,
+        smoothing="additive",
+        delta=1.0,
+        vocabulary=Vocabulary.from_words(["a"]),
     )
     for one in (literal, given, model):
         with pytest.raises(SettingError, match="it is not known how many words <unk> of .* Give"):

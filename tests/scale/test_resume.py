@@ -51,7 +51,7 @@ def arrays_of(
 
 
 @pytest.mark.filterwarnings("ignore::unrolled.errors.UnrolledWarning")
-@pytest.mark.parametrize("smoothing", ["modified-kneser-ney", "katz"])
+@pytest.mark.parametrize("smoothing", ["modified-kneser-ney", "katz", "additive"])
 @pytest.mark.parametrize("stop_at", [f"estimating order {length}" for length in (1, 2, 3, 4, 5)])
 def test_a_stopped_run_goes_on(tmp_path: Path, smoothing: str, stop_at: str) -> None:
     with pytest.raises(StoppedError):

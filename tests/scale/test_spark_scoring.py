@@ -45,12 +45,12 @@ def test_scores_of_rows(spark: Any, path: Path) -> None:
 
 def test_models_without_a_file_and_models_trained_again(spark: Any, path: Path) -> None:
     frame = spark.createDataFrame([("the cat sat",)], "text string")
-    model = unrolled.train_ngram(texts=TEXTS, order=2, smoothing="additive")
+    model = unrolled.train_ngram(texts=TEXTS, order=2, smoothing="additive", delta=1.0)
     assert unrolled.spark.score(frame, "text", model).first().log_prob == pytest.approx(
         model.score("the cat sat")
     )
     first = unrolled.spark.score(frame, "text", path).first().log_prob
-    again = unrolled.train_ngram(texts=TEXTS, order=1, smoothing="additive")
+    again = unrolled.train_ngram(texts=TEXTS, order=1, smoothing="additive", delta=1.0)
     again.save(path)
     second = unrolled.spark.score(frame, "text", path).first().log_prob
     assert first != second == pytest.approx(again.score("the cat sat"))

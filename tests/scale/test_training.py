@@ -45,7 +45,7 @@ def check_same_bytes(
         files = count_levels(pieces.__iter__, corpus.word_counts, order, **shared)
         arrays, rules = estimated_arrays(files, config, corpus.word_counts, **shared)
         made = {name: whole(source) for name, source in arrays.items()}
-    assert rules.discounts == expected.provenance["discounts"]
+    assert expected.provenance == expected.provenance | rules.record()
     for name, array in expected.trie.arrays().items():
         assert made[name].dtype == array.dtype
         assert made[name].tobytes() == array.tobytes(), name

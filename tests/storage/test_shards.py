@@ -37,7 +37,7 @@ def test_folders_that_are_no_model(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match=r"shards\.json is not that of a model in shards"):
         unrolled.load(tmp_path)
     for name in "ab":
-        model = unrolled.train_ngram(texts=TEXTS, order=2, smoothing="additive")
+        model = unrolled.train_ngram(texts=TEXTS, order=2, smoothing="additive", delta=1.0)
         write_shards(tmp_path / name, **model.contents(), shard_bytes=200)
     shutil.copy(tmp_path / "a" / "shard-00001.safetensors", tmp_path / "b")
     with pytest.raises(FormatError, match="belongs to another folder of shards"):

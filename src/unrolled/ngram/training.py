@@ -168,7 +168,7 @@ def model_from_counts(
     """Estimate a model from counts, however they were made."""
     result = estimate(counts, config, threads=threads, report=report)
     settings = {**asdict(config), "text": (options or TextOptions()).stored()}
-    made = {**(provenance or {}), "discounts": result.discounts}
+    made = {**(provenance or {}), **result.record}
     return NgramModel(pack(result.table, consume=True), vocabulary, settings, made)
 
 

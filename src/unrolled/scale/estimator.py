@@ -17,7 +17,7 @@ from unrolled.scale.clock import Clock
 from unrolled.scale.level_files import LevelFiles, LevelWriter
 from unrolled.scale.model_arrays import Source, trie_arrays
 from unrolled.scale.parts import PartEstimator, Unigrams
-from unrolled.scale.passes import estimate_order, remove_read, unigrams
+from unrolled.scale.passes import estimate_order, remove_read, unigrams, whole_histories
 from unrolled.scale.windows import PIECE, count_windows, gather_windows, partitions
 from unrolled.storage.work_folder import WorkFolder
 from unrolled.text.vocabulary import EOS
@@ -150,6 +150,8 @@ def estimated_arrays(
         _finish(folder, 1, parts, singles, rules)
     for length in range(max(finished, 1) + 1, files.order + 1):
         clock.phase(f"estimating order {length}")
+        if rules.leaves_one_out:
+            rules.choose_delta(length, whole_histories(files, parts, length))
         estimator = PartEstimator(rules, length, files.totals[length], singles)
         sums = estimate_order(files, parts, estimator, at_once, threads, clock.estimated)
         if sums is not None:
@@ -166,7 +168,10 @@ def _finish(
     arrays = {"probabilities": singles.probabilities, "log_probs": singles.log_probs}
     if singles.sums is not None:
         arrays["sums"] = singles.sums
-    values = {"parts": parts, "discounts": rules.discounts, "predicted": rules.predicted}
+    values = {
+        "parts": parts, "discounts": rules.discounts, "predicted": rules.predicted,
+        "deltas": list(rules.deltas.items()),
+    }  # fmt: skip
     folder.finish(f"order {length}", values, arrays)
 
 
@@ -174,6 +179,7 @@ def _resume(folder: WorkFolder, length: int, rules: Rules) -> tuple[list[Words],
     """The parts and the unigrams of a run that finished an order; ``rules`` go on from there."""
     values, arrays = folder.values(f"order {length}"), folder.arrays(f"order {length}")
     rules.discounts, rules.predicted = values["discounts"], values["predicted"]
+    rules.deltas = dict(values["deltas"])
     parts = [(low, high) for low, high in values["parts"]]
     return parts, Unigrams(arrays["probabilities"], arrays["log_probs"], arrays.get("sums"))
 

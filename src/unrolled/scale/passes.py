@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from unrolled.ngram.estimation.leave_one_out import WholeHistories
 from unrolled.ngram.estimation.rules import Rules
 from unrolled.runtime.threads import run_within
 from unrolled.scale.exchange import Sender
@@ -29,6 +30,27 @@ def unigrams(files: LevelFiles, rules: Rules, word_counts: Array) -> Unigrams:
             counts += np.bincount(words, minlength=counts.size)
         counts[BOS] = word_counts[BOS]
     return Unigrams.of(rules, counts, highest)
+
+
+def whole_histories(files: LevelFiles, parts: list[Words], length: int) -> WholeHistories:
+    """The counts that leave-one-out chooses a delta of additive smoothing by."""
+    found = []
+    with ExitStack() as stack:
+        occurrences = stack.enter_context(files.occurrences(length).reader())
+        if length > 2:
+            contexts = stack.enter_context(files.children(length - 1).reader())
+        for words in parts:
+            counts = occurrences.read(int(files.sizes(length, words).sum()))
+            children = files.sizes(2, words)
+            if length > 2:
+                children = contexts.read(int(files.sizes(length - 1, words).sum()))
+            if length < files.order:
+                counts = counts[slice(*files.starting(length, words))]
+                children = children[slice(*files.starting(length - 1, words))]
+            found.append(WholeHistories.of(children, counts))
+            if length < files.order and words[1] > BOS:
+                break  # all that begin with <s> are read
+    return WholeHistories.merged(found)
 
 
 def estimate_order(

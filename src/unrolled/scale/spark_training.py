@@ -25,6 +25,7 @@ import numpy as np
 from unrolled.errors import TextError
 from unrolled.ngram.counts.counting import sort_by_word
 from unrolled.ngram.estimation.config import NgramConfig
+from unrolled.ngram.estimation.leave_one_out import WholeHistories
 from unrolled.ngram.estimation.rules import Rules
 from unrolled.ngram.trie.layout import word_bits
 from unrolled.scale.exchange import Sender
@@ -193,6 +194,21 @@ class ClusterCounts:
         if not pruned:
             self._write_counts()
 
+    def whole_histories(self, length: int) -> WholeHistories:
+        """The counts that leave-one-out chooses a delta of additive smoothing by."""
+        highest = length == self.order
+
+        def found(columns: Iterable[PartColumns]) -> Iterator[WholeHistories]:
+            for part in columns:
+                children = part.children[length - 3] if length > 2 else part.by_word[1]
+                occurrences = part.occurrences[length - 2]
+                if not highest:
+                    children = children[slice(*part.starting(length - 1))]
+                    occurrences = occurrences[slice(*part.starting(length))]
+                yield WholeHistories.of(children, occurrences)
+
+        return WholeHistories.merged(self.columns.mapPartitions(found).collect())
+
     def _write_counts(self) -> None:
         order = self.order
 
@@ -224,6 +240,7 @@ def counted_part(windows: Array, words: Words, bits: int, vocabulary_size: int) 
         first = piece.first_word - low
         by_word[:, first : first + piece.by_word.shape[1]] += piece.by_word
         totals += piece.totals
+    by_word[0] = 1
 
     def joined(name: str, kind: Any, count: int) -> list[Array]:
         parts = [getattr(piece, name) for piece in pieces]
@@ -256,6 +273,8 @@ def estimated_on_cluster(
     lower = sums = None
     for length in range(2, counts.order + 1):
         report(f"estimating order {length} on the cluster")
+        if rules.leaves_one_out:
+            rules.choose_delta(length, counts.whole_histories(length))
         estimator = PartEstimator(rules, length, files.totals[length], singles)
         results = _estimated(counts, estimator, lower, sums)
         own_sums = _write_results(counts, results, length, pruned)
@@ -316,10 +335,8 @@ def _part(
         given["last_words"] = columns.last_words[here]
         if length > 2:
             given["context_occurrences"] = columns.occurrences[here - 1]
-    sizes = columns.by_word[:length].copy()
-    sizes[0] = 1
     return Part(
-        length, columns.words, sizes, occurrences=columns.occurrences[here],
+        length, columns.words, columns.by_word[:length], occurrences=columns.occurrences[here],
         bigram_words=columns.last_words[0], **given,
     )  # fmt: skip
 
@@ -384,7 +401,7 @@ def cluster_record(words: ReadWords, rules: Rules) -> dict[str, Any]:
         "unknown": int(words.word_counts[UNK]),
         "unknown_types": words.unknown_types,
     }
-    return {"text": text, "discounts": rules.discounts}
+    return {"text": text, **rules.record()}
 
 
 def stored_settings(config: NgramConfig, options: TextOptions) -> dict[str, Any]:

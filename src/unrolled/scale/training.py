@@ -168,6 +168,6 @@ def ngram_training(
             files, config, corpus.word_counts, folder=text.folder, room=text.room(counted=True),
             threads=threads, clock=text.clock,
         )  # fmt: skip
-        made = {"text": corpus_record(corpus, text.ids.crc32), "discounts": rules.discounts}
+        made = {"text": corpus_record(corpus, text.ids.crc32), **rules.record()}
         stored = {**asdict(config), "text": options.stored()}
         yield ModelInFiles(arrays, corpus.vocabulary, stored, made | record)

@@ -179,8 +179,8 @@ def test_the_first_perplexity_is_that_of_equal_weights(held_out):
 
 
 def test_a_word_that_one_model_lacks_has_no_probability_there(tmp_path):
-    one = train_ngram(texts=["a b"], order=1, smoothing="additive")
-    two = train_ngram(texts=["a c"], order=1, smoothing="additive")
+    one = train_ngram(texts=["a b"], order=1, smoothing="additive", delta=1.0)
+    two = train_ngram(texts=["a c"], order=1, smoothing="additive", delta=1.0)
     (tmp_path / "t").write_text("c\nc\n")
     fit = tune_weights([one, two], tmp_path / "t", tolerance=1e-12)
     p_end = math.exp(one.score(""))  # the same in both

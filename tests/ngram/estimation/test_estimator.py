@@ -40,6 +40,8 @@ cutoffs = st.lists(st.sampled_from([0, 0, 1, 2]), max_size=4).map(lambda more: (
 def check(sentences: Sentences, size: int, order: int, **chosen: Any) -> None:
     """Every word after many contexts: value, length of n-gram, and the sum over the words."""
     model = model_of(sentences, size, order, **chosen)
+    if chosen.get("smoothing") == "additive":
+        chosen = {"delta": model.provenance.get("deltas"), **chosen}
     oracle = NgramOracle(sentences, order, size, **chosen)
     for history in histories(sentences, size):
         state = state_after(model, history)
@@ -96,8 +98,9 @@ def test_delta_and_back_off_factor(
 @pytest.mark.parametrize("smoothing", SMOOTHINGS)
 def test_larger_text_where_the_formulas_hold(smoothing: str) -> None:
     sentences = zipf_sentences(20_000, 4000, seed=4)
-    oracle = NgramOracle(sentences, 3, 4000, smoothing=smoothing)
     model = model_of(sentences, 4000, 3, smoothing=smoothing)
+    delta = model.provenance.get("deltas", 1.0)
+    oracle = NgramOracle(sentences, 3, 4000, smoothing=smoothing, delta=delta)
     assert not oracle.fallen_back, "this text is to test the formulas"
     scores = model.log_probs(ids_of(sentences[:12]))
     expected = [

@@ -45,7 +45,13 @@ class NgramConfig:
         "goes to <unk> (additive smoothing mixes them anyhow).",
     )
     vocabulary_pad: int = setting(0, "Count the vocabulary as at least this large.", minimum=0)
-    delta: float = setting(1.0, "What additive smoothing adds to each count.", above=0)
+    delta: float | None = setting(
+        None,
+        "What additive smoothing adds to each count; 1 is Laplace's rule. By default each order "
+        "has the one that makes the text likeliest, each of its words left out in turn.",
+        above=0,
+        shown_default="chosen by leave-one-out",
+    )
     backoff: float = setting(0.4, "Factor of stupid back-off.", above=0, maximum=1)
 
     def __post_init__(self) -> None:

@@ -11,11 +11,12 @@ import numpy as np
 from unrolled.ngram.counts.counting import NgramCounts
 from unrolled.ngram.estimation import estimation_kernels as kernels
 from unrolled.ngram.estimation.config import NgramConfig
+from unrolled.ngram.estimation.leave_one_out import WholeHistories
 from unrolled.ngram.estimation.rules import Rules
 from unrolled.ngram.trie.shape import CHUNKS
 from unrolled.ngram.trie.table import NgramTable
 from unrolled.runtime.threads import even_slices, return_memory, run_slices
-from unrolled.text.vocabulary import UNK
+from unrolled.text.vocabulary import BOS, UNK
 
 Array = np.ndarray[Any, Any]
 Result = TypeVar("Result")
@@ -23,10 +24,10 @@ Result = TypeVar("Result")
 
 @dataclass
 class Estimate:
-    """A model's table, and the discounts that made it, an order a row."""
+    """A model's table, and the record of what made it, see `Rules.record`."""
 
     table: NgramTable
-    discounts: list[list[float]] = field(default_factory=list)
+    record: dict[str, Any] = field(default_factory=dict)
 
 
 def estimate(
@@ -89,7 +90,7 @@ class _Estimator:
                 self._flatten(length)
         self.occurrences = self.used
         counts.release()
-        return Estimate(self._table(keep), self.rules.discounts)
+        return Estimate(self._table(keep), self.rules.record())
 
     def _counted(self, length: int, out: Array | None = None) -> Array:
         """The counts that probabilities are made of."""
@@ -147,7 +148,24 @@ class _Estimator:
 
         return sum(self._each(length, counted), np.zeros(8, np.int64))
 
+    def _whole_histories(self, length: int) -> WholeHistories:
+        """The counts that leave-one-out chooses a delta by."""
+        counts = self.counts
+
+        def found(
+            start: int, stop: int, base: int, used: Array, _occurrences: Array
+        ) -> WholeHistories:
+            borders = counts.first[start : stop + 1].astype(np.int64) - base
+            return WholeHistories.of(np.diff(borders), used[borders[0] : borders[-1]])
+
+        if length == counts.order:
+            return WholeHistories.merged(self._each(length, found))
+        used = counts.counts(length, words=(BOS, BOS + 1))
+        return found(*counts.starting(length - 1), counts.starting(length)[0], used, used)
+
     def _interpolate(self, length: int, cutoff: int) -> None:
+        if self.rules.leaves_one_out:
+            self.rules.choose_delta(length, self._whole_histories(length))
         weights = self.rules.interpolation(length, self._count_of_counts(length))
 
         def task(start: int, stop: int, base: int, used: Array, occurrences: Array) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from unrolled.errors import TextError, UnrolledWarning
 from unrolled.ngram.estimation.config import NgramConfig
+from unrolled.ngram.estimation.leave_one_out import WholeHistories, leave_one_out_delta
 from unrolled.ngram.estimation.smoothing import (
     SMOOTHINGS,
     NoClosedFormError,
@@ -26,6 +27,7 @@ class Rules:
     Attributes:
         config: the settings. smoothing: the method.
         discounts: what was taken from counts, an order a row.
+        deltas: what was added to them by order, where leave-one-out chose it.
         predicted: words that have a probability.
     """
 
@@ -33,7 +35,32 @@ class Rules:
         self.config = config
         self.smoothing: Smoothing = SMOOTHINGS[config.smoothing]
         self.discounts: list[list[float]] = []
+        self.deltas: dict[int, float] = {}
         self.predicted = vocabulary_size - 1  # all words but <s>
+
+    @property
+    def leaves_one_out(self) -> bool:
+        """Whether each order from 2 needs `choose_delta` before `interpolation`."""
+        return self.config.smoothing == "additive" and self.config.delta is None
+
+    def choose_delta(self, length: int, counted: WholeHistories) -> None:
+        """Choose the delta of one order by leave-one-out.
+
+        Raises:
+            TextError: with ``strict``, if the likelihood has no maximum.
+        """
+        delta = leave_one_out_delta(counted, self.uniform_size)
+        if delta is None:
+            self._warn(f"order {length}: no delta is likeliest by leave-one-out", "delta 1")
+            delta = 1.0
+        self.deltas[length] = delta
+
+    def record(self) -> dict[str, Any]:
+        """What a model file keeps: discounts, and deltas that were chosen, by order."""
+        if not self.deltas:
+            return {"discounts": self.discounts}
+        deltas = [self.deltas.get(length) for length in range(1, self.config.order + 1)]
+        return {"discounts": self.discounts, "deltas": deltas}
 
     def interpolation(self, length: int, totals: Array) -> tuple[Array, float, float]:
         """Discounts D(0..3+), mass for a kind of word seen, and for each context besides.
@@ -48,7 +75,7 @@ class Rules:
         self.discounts.append(discounts[1:].tolist())
         extra = 0.0
         if self.config.smoothing == "additive":
-            extra = self.config.delta * self.uniform_size
+            extra = self._delta(length) * self.uniform_size
         return discounts, self.smoothing.types_weight, extra
 
     def katz(self, length: int, totals: Array) -> Array:
@@ -91,7 +118,11 @@ class Rules:
             self.discounts.append(discounts[1:].tolist())
             kept = np.maximum(used - discounts[np.minimum(used, 3).astype(np.int64)], 0)
             if self.config.smoothing == "additive":
-                extra = self.config.delta * self.uniform_size
+                if self.leaves_one_out and self.config.order == 1:
+                    self.choose_delta(
+                        1, WholeHistories.of(np.array([used.size]), used.astype(np.int64))
+                    )
+                extra = self._delta(1) * self.uniform_size
             extra += self.smoothing.types_weight * np.count_nonzero(used)
         reserved = total - kept.sum() + extra
         probabilities: Array = kept / (total + extra)
@@ -109,6 +140,10 @@ class Rules:
         """Words that share the uniform distribution below order 1."""
         return max(self.predicted, self.config.vocabulary_pad)
 
+    def _delta(self, length: int) -> float:
+        """What additive smoothing adds; below the highest order 1 has no use for it."""
+        return self.deltas.get(length, self.config.delta or 1.0)
+
     def _discounts(self, length: int, totals: Array) -> Array:
         """D(0..3+) of one order, from its own counts of counts (8,) or from the fallback."""
         formula = self.smoothing.discounts
@@ -121,7 +156,11 @@ class Rules:
             return np.array([0.0, *self.config.discount_fallback])
 
     def _fall_back(self, length: int, lack: NoClosedFormError, instead: str) -> None:
-        message = f"order {length}: {lack}, so {self.smoothing.title} has no closed form there"
+        self._warn(
+            f"order {length}: {lack}, so {self.smoothing.title} has no closed form there", instead
+        )
+
+    def _warn(self, message: str, instead: str) -> None:
         if self.config.strict:
             raise TextError(message, hint="Use more text, or leave out strict")
-        warnings.warn(f"{message}; using {instead}", UnrolledWarning, stacklevel=4)
+        warnings.warn(f"{message}; using {instead}", UnrolledWarning, stacklevel=5)
