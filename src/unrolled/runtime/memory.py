@@ -18,6 +18,8 @@ Array = np.ndarray[Any, Any]
 
 _TRIM, _MMAP = -1, -3  # mallopt's M_TRIM_THRESHOLD and M_MMAP_THRESHOLD
 _MOST_MMAP = 32 << 20  # glibc takes no more on 64 bits
+_PIECE, _HUGE_PAGE = 16 << 20, 2 << 20
+_MADV_DONTNEED = 4
 
 
 def keep_freed_memory() -> None:
@@ -39,9 +41,34 @@ def mapped_copy(array: Array) -> Array:
 
     Of what a thread frees otherwise, glibc keeps up to 64 MB for that thread.
     """
-    copy: Array = np.frombuffer(mmap.mmap(-1, max(array.nbytes, 1)), array.dtype, array.size)
+    room = mmap.mmap(-1, max(array.nbytes, 1))
+    with suppress(AttributeError, OSError):  # only Linux has it, and not every kernel
+        room.madvise(mmap.MADV_HUGEPAGE)  # 2 MB are cleared at a time
+    copy: Array = np.frombuffer(room, array.dtype, array.size)
     copy[:] = array
     return copy
+
+
+def drained(array: Array) -> Iterator[Array]:
+    """Pieces of an array of one axis, each given back to the system when the next one is taken.
+
+    So a large array can be written to a file in the room that it leaves: on a virtual machine a
+    page that is touched for the first time takes ten times as long as one that was just freed.
+    What the array held is lost. Only Linux has the call; elsewhere the memory stays.
+    """
+    end = address = array.ctypes.data
+    released = -(-address // mmap.PAGESIZE) * mmap.PAGESIZE
+    yield array[:0]
+    for start in range(0, array.size, max(_PIECE // array.itemsize, 1)):
+        piece = array[start : start + max(_PIECE // array.itemsize, 1)]
+        yield piece
+        end += piece.nbytes
+        whole = end // _HUGE_PAGE * _HUGE_PAGE  # half of a huge page cannot be given back
+        if whole > released and platform.system() == "Linux":
+            ctypes.CDLL(None).madvise(
+                ctypes.c_void_p(released), ctypes.c_size_t(whole - released), _MADV_DONTNEED
+            )
+            released = whole
 
 
 def require_address_space(size: int, purpose: str) -> None:

@@ -28,7 +28,7 @@ from unrolled.scale.spark_training import (
     read_words,
     stored_settings,
 )
-from unrolled.scale.training import ModelInFiles
+from unrolled.scale.training import UnsavedModel
 from unrolled.storage.atomic import check_target
 from unrolled.storage.loading import load_as
 from unrolled.storage.shards import check_folder, write_shards
@@ -157,7 +157,7 @@ def _train(
         except Exception as error:
             raise _as_sentence(error) from error
         record = training_record(config, options, limits, texts=sources, threads=1)
-        made = ModelInFiles(
+        made = UnsavedModel(
             arrays, found.vocabulary, stored_settings(config, options),
             cluster_record(found, rules) | record,
         )  # fmt: skip

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from unrolled.errors import SettingError
 from unrolled.ngram.model import NgramModel
 from unrolled.ngram.training import corpus_record, ngram_config, repeated, train_on_corpus
+from unrolled.runtime.memory import drained
 from unrolled.scale.budget import Budget
 from unrolled.scale.estimator import estimated_arrays
 from unrolled.scale.reading import Run, TextReading, read_within
@@ -26,10 +27,13 @@ if TYPE_CHECKING:
 Report = Callable[[str], None]
 
 
-class ModelInFiles(StoredModel):
-    """An n-gram model that is larger than the budget of memory: it can be saved, not queried."""
+class UnsavedModel(StoredModel):
+    """An n-gram model whose arrays are made, or freed, as they are written.
 
-    kind, kind_name = "ngram", "a model beyond the memory budget"
+    It can be saved once, and not queried.
+    """
+
+    kind, kind_name = "ngram", "a model that is not saved yet"
 
     def __init__(
         self,
@@ -138,7 +142,7 @@ def ngram_training(
         format: what the model becomes that only a model in memory can become, or nothing.
 
     Yields:
-        An `NgramModel`, or a `ModelInFiles`, which can only be saved.
+        An `UnsavedModel`, or with a format an `NgramModel`.
 
     Raises:
         As `train_ngram_file`.
@@ -159,7 +163,12 @@ def ngram_training(
                 text.corpus, config, options=options, threads=threads, report=report
             )
             model.provenance |= record
-            yield model
+            if format:
+                yield model
+            else:
+                # Nobody else has its arrays: their memory becomes the pages of the file.
+                pieces = {name: drained(array) for name, array in model.trie.arrays().items()}
+                yield UnsavedModel(pieces, model.vocabulary, model.config, model.provenance)
             return
         files = text.levels()
         text.check_disk(files)
@@ -170,4 +179,4 @@ def ngram_training(
         )  # fmt: skip
         made = {"text": corpus_record(corpus, text.ids.crc32), **rules.record()}
         stored = {**asdict(config), "text": options.stored()}
-        yield ModelInFiles(arrays, corpus.vocabulary, stored, made | record)
+        yield UnsavedModel(arrays, corpus.vocabulary, stored, made | record)

@@ -144,7 +144,8 @@ def _with_vocabulary(
         sentences += more_sentences
         oov += more_oov
         counts += more_counts
-    return Corpus(store.finish(), vocabulary, sentences, store.size - sentences, oov, counts)
+    ids = store.finish(threads=threads)
+    return Corpus(ids, vocabulary, sentences, store.size - sentences, oov, counts)
 
 
 @dataclass
@@ -185,7 +186,8 @@ def _with_own_words(
     sentences = sum(block.sentences for block in counted)
     found = own_words(merged, *limits, sentences)
     final = {id(table): found.ranks[ids] for table, ids in zip(tables, merged_ids, strict=True)}
-    ids = store.finish([final[id(block.table)] for block in counted])
+    mappings = [final[id(block.table)] for block in counted]
+    ids = store.finish(mappings, threads=threads)
     return Corpus(
         ids, found.vocabulary, sentences, store.size - sentences, found.oov,
         found.counts, found.unknown_types,

@@ -373,6 +373,13 @@ def index_words(
 
 
 @kernel
+def renumber(ids: Any, mapping: Any, out: Any) -> None:
+    """out[i] = mapping[ids[i]]; ``out`` may be ``ids``, which must lie below the mapping's size."""
+    for index in range(ids.size):
+        out[index] = mapping[ids[index]]
+
+
+@kernel
 def lay_out(text: Any, offsets: Any, order: Any, gap: Any, out: Any, out_offsets: Any) -> Any:
     """Copy words in the given order, each followed by ``gap`` spaces; False if they do not fit."""
     filled = 0

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from unrolled.runtime.threads import run_slices
 from unrolled.storage.columns import Column, ColumnWriter
 
 Ids = npt.NDArray[np.int32]
@@ -65,22 +66,22 @@ class IdStore:
                 self._writer.append(held)
             self._pieces.clear()
 
-    def finish(self, mappings: list[Ids] | None = None) -> Ids:
+    def finish(self, mappings: list[Ids] | None = None, *, threads: int = 1) -> Ids:
         """End reading: the ids in memory, (T,) int32; none where they are in a file.
 
         Args:
             mappings: for each piece the final id of each of its ids.
+            threads: that lay the pieces in memory end to end.
         """
         if self._writer is None:
             ids = np.empty(self.size, np.int32)
-            filled = 0
-            for number, piece in enumerate(self._pieces):
-                part = ids[filled : filled + piece.size]
-                if mappings is None:
-                    part[:] = piece
-                else:
-                    np.take(mappings[number], piece, out=part, mode="clip")
-                filled += piece.size
+            borders = np.cumsum(self._sizes)[:-1]
+            parts = np.split(ids, borders) if self._sizes else []
+            if mappings is None:
+                run_slices(np.copyto, list(zip(parts, self._pieces, strict=True)), threads)
+            else:
+                work = zip(self._pieces, mappings, parts, strict=True)
+                run_slices(_renumber, list(work), threads)
             self._pieces.clear()
             return ids
         self._writer.close()
@@ -110,8 +111,15 @@ class IdStore:
             for mapping, size in zip(mappings, self._sizes, strict=True):
                 piece: Any = np.empty(size, np.int32)
                 file.readinto(piece.view(np.uint8).data)
-                final = np.take(mapping, piece, mode="clip")
-                data = final.view(np.uint8).data
+                _renumber(piece, mapping, piece)
+                data = piece.view(np.uint8).data
                 file.seek(-len(data), 1)
                 file.write(data)
                 self.crc32 = zlib.crc32(data, self.crc32)
+
+
+def _renumber(ids: Ids, mapping: Ids, out: Ids) -> None:
+    """``out = mapping[ids]``; NumPy would copy the ids to 64 bits first."""
+    from unrolled.text.encoding_kernels import renumber
+
+    renumber(ids, mapping, out)

@@ -38,10 +38,12 @@ class NgramCounts(TrieShape):
         occurrences: called with (length, words, out); makes the counts of all n-grams of that
             length, or of those whose first word is in the range ``words``, in ``out`` or in an
             array of its own.
+        threads: that count.
     """
 
     suffixes: Array
     occurrences: Occurrences | None
+    threads: int = 1
 
     def counts(self, length: int, *, words: Words | None = None, out: Array | None = None) -> Array:
         """How often each n-gram of ``length`` words occurs, (G_length,) uint32.
@@ -79,7 +81,13 @@ class NgramCounts(TrieShape):
         parents = self.suffixes[above]
         result = np.empty(here.stop - here.start, np.uint32) if out is None else out
         result[:] = 0
-        kernels.count_shifted(parents, here.start, result)
+        # Each thread reads all of them and counts in a share of the array that is its own.
+        cuts = even_slices(result.size, self.threads)
+        run_slices(
+            kernels.count_shifted,
+            [(parents, here.start + low, result[low:high]) for low, high in cuts],
+            self.threads,
+        )
         low, high = self.starting(length)
         if high > low:
             result[low - here.start : high - here.start] = self.counts(length, words=(BOS, BOS + 1))
@@ -118,7 +126,7 @@ def count_ngrams(
     suffixes = places.suffixes(words)
     shape = TrieShape(places.levels, words, places.bits, places.first_children())
     occurrences = places.occurrences(shape)
-    return NgramCounts(shape.levels, words, shape.bits, shape.first, suffixes, occurrences)
+    return NgramCounts(shape.levels, words, shape.bits, shape.first, suffixes, occurrences, threads)
 
 
 def _check(ids: Array, order: int, vocabulary_size: int, threads: int) -> None:

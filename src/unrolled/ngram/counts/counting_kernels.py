@@ -311,7 +311,12 @@ def write_counts(
 
 @kernel
 def count_shifted(suffixes: Array, base: int, counts: Array) -> None:
-    """counts[suffix - base] += 1 for every suffix."""
+    """counts[suffix - base] += 1 for every suffix from ``base`` on that ``counts`` has."""
+    last = suffixes.size - 1
     for index in range(suffixes.size):
-        prefetch(counts, np.int64(suffixes[min(index + AHEAD, suffixes.size - 1)]) - base)
-        counts[suffixes[index] - base] += 1
+        ahead = np.int64(suffixes[min(index + AHEAD, last)]) - base
+        if 0 <= ahead < counts.size:
+            prefetch(counts, ahead)
+        place = np.int64(suffixes[index]) - base
+        if 0 <= place < counts.size:
+            counts[place] += 1

@@ -1,0 +1,35 @@
+"""Memory that is given back while an array is read for the last time."""
+
+from __future__ import annotations
+
+import platform
+
+import numpy as np
+import pytest
+
+from unrolled.runtime.memory import drained, resident_memory
+
+
+@pytest.mark.parametrize("size", [0, 1, 4097, 5_000_001])
+def test_drained_pieces_are_the_array(size: int) -> None:
+    array = np.arange(size, dtype=np.float32)
+    again = np.concatenate([piece.copy() for piece in drained(array.copy())])
+    assert again.dtype == array.dtype
+    assert np.array_equal(again, array)
+
+
+def test_draining_a_part_of_an_array_leaves_its_neighbours_alone() -> None:
+    array = np.ones(12_000_000, np.uint64)
+    for piece in drained(array[2_000_001:9_999_999]):
+        assert piece.all()
+    assert array[:2_000_001].all()
+    assert array[9_999_999:].all()
+
+
+@pytest.mark.skipif(platform.system() != "Linux", reason="only Linux takes part of an array back")
+def test_what_was_drained_goes_back_to_the_system() -> None:
+    array = np.ones(16_000_000, np.uint64)
+    before = resident_memory()
+    for _piece in drained(array):
+        pass
+    assert before - resident_memory() > 100_000_000
