@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
+import json
 import os
 import signal
 import sys
@@ -10,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet
 import pytest
 
 import unrolled
@@ -77,6 +80,23 @@ def test_files_with_weights(spark: Any, tmp_path: Path) -> None:
     settings["smoothing"] = "additive"
     model = unrolled.spark.train_ngram_files(spark, paths, tmp_path / "m.safetensors", **settings)
     assert_same(model, unrolled.train_ngram(paths, **settings))
+
+
+def test_urls_of_text_jsonl_and_parquet(spark: Any, tmp_path: Path) -> None:
+    paths = [tmp_path / "a.txt", tmp_path / "b.jsonl.gz", tmp_path / "c.parquet"]
+    paths[0].write_bytes(b"one\r\ntwo na\xefve\n\nthree\n")
+    with gzip.open(paths[1], "wt") as file:
+        file.writelines(json.dumps({"a": f"one\n{line}"}) + "\n" for line in texts(9))
+    pyarrow.parquet.write_table(pyarrow.table({"a": texts(9, 2), "b": range(9)}), paths[2])
+    options = unrolled.TextOptions(field="a", invalid="replace")
+    settings: dict[str, Any] = {"order": 2, "smoothing": "witten-bell", "weights": [1, 2, 1]}
+    model = unrolled.spark.train_ngram_files(
+        spark, [path.as_uri() for path in paths], tmp_path / "m", options=options, partitions=2,
+        **settings,
+    )  # fmt: skip
+    assert_same(model, unrolled.train_ngram(paths, options=options, **settings))
+    with pytest.raises(UnrolledError, match="nowhere"):
+        unrolled.spark.train_ngram_files(spark, "file:///nowhere/x.txt", tmp_path / "m", order=2)
 
 
 def test_errors_of_the_cluster_are_sentences(spark: Any, tmp_path: Path) -> None:

@@ -122,7 +122,7 @@ def ngram(
                 hint="Give a list: --vocabulary",
             )
     with contextlib.ExitStack() as stack:
-        stages = stack.enter_context(Stages(source_bytes(texts) or 0))
+        stages = stack.enter_context(Stages(0 if spark else source_bytes(texts) or 0))
         chosen |= {
             "weights": run.weights or None, "threads": threads, "report": stages.stage,
             "progress": stages.bytes_read,

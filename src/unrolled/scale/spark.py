@@ -18,7 +18,13 @@ from unrolled.ngram.model import NgramModel
 from unrolled.ngram.training import ngram_config, repeated
 from unrolled.scale.spark_scoring import score
 from unrolled.scale.spark_session import first_line, model_folder, spark_session
-from unrolled.scale.spark_text import arrow_lines, line_blocks, pieces_of, read_pieces
+from unrolled.scale.spark_text import (
+    column_blocks,
+    is_url,
+    pieces_of,
+    read_pieces,
+    url_blocks,
+)
 from unrolled.scale.spark_training import (
     PART_TOKENS,
     ClusterCounts,
@@ -79,8 +85,7 @@ def train_ngram(
     types = dict(dataframe.dtypes)
     if types.get(column) != "string":
         raise SettingError(f"the DataFrame has no column '{column}' of text")
-    lines = dataframe.select(column).mapInArrow(arrow_lines, "lines binary")
-    blocks = lines.rdd.mapPartitionsWithIndex(line_blocks)
+    blocks = column_blocks(dataframe, column)
     return _train(blocks, output, None, options or TextOptions(), **training)
 
 
@@ -97,8 +102,8 @@ def train_ngram_files(
 
     Args:
         spark: the session.
-        sources: files and folders that every executor sees under the same names, or URLs that
-            Spark reads as text, such as ``hdfs:``.
+        sources: files and folders that every executor sees under the same names, or URLs of what
+            Spark reads, such as ``hdfs://head/crawl/*.jsonl.gz``: text, JSONL or Parquet.
         weights: a whole number for each source: how many times it counts.
         output, options, training: as of `train_ngram`.
 
@@ -107,11 +112,13 @@ def train_ngram_files(
     """
     options = options or TextOptions()
     given = [sources] if isinstance(sources, (str, os.PathLike)) else list(sources)
-    if any("://" in str(source) for source in given):
-        lines = spark.read.option("lineSep", "\n").text(
-            [str(path) for path in repeated(given, weights)]
-        )
-        return train_ngram(lines, output, column="value", options=options, **training)
+    if any(is_url(source) for source in given):
+        urls = [os.fspath(source) for source in repeated(given, weights)]
+        try:
+            blocks = url_blocks(spark, urls, options.field)
+        except Exception as error:
+            raise _as_sentence(error) from error
+        return _train(blocks, output, given, options, **training)
     pieces = pieces_of(repeated(given, weights), options.field)
     blocks = spark.sparkContext.parallelize(pieces, len(pieces)).mapPartitions(read_pieces)
     return _train(blocks, output, given, options, **training)
@@ -175,4 +182,4 @@ def _as_sentence(error: Exception) -> Exception:
         ("py4j", "pyspark")
     ):
         return error
-    return UnrolledError(f"the cluster failed: {first_line(error)}")
+    return UnrolledError(f"Spark failed: {first_line(error)}")

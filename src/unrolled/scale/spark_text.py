@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
+from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -13,7 +15,19 @@ from unrolled.errors import TextError
 from unrolled.scale.windows import overlapping
 from unrolled.text.corpus import OwnWords, own_words
 from unrolled.text.options import TextOptions, VocabularyLimits
-from unrolled.text.sources import Block, Sources, files_of, is_plain, raw_blocks, whole_lines
+from unrolled.text.sources import (
+    DEFAULT_FIELD,
+    JSON_LINES,
+    PARQUET,
+    Block,
+    Sources,
+    files_of,
+    is_plain,
+    json_blocks,
+    raw_blocks,
+    suffixes_of,
+    whole_lines,
+)
 from unrolled.text.tokens import cut_blocks
 from unrolled.text.vocabulary import EOS, Vocabulary
 from unrolled.text.word_table import WordTable
@@ -94,18 +108,48 @@ def read_pieces(pieces: Iterable[Piece]) -> Iterator[Block]:
         yield from piece.blocks()
 
 
-def arrow_lines(batches: Iterable[Any]) -> Iterator[Any]:
-    """Arrow batches of one column of text -> batches of one row: its lines as bytes."""
+def column_blocks(dataframe: Any, column: str, field: str | None = None) -> Any:
+    """RDD of the blocks of a DataFrame's column of text, a line a row.
+
+    Args:
+        field: the rows are JSON objects, and this field of them has the text.
+    """
+    text = dataframe[column].cast("binary")  # the bytes of a file, which may be no UTF-8
+    lines = dataframe.select(text.alias("lines")).mapInArrow(_joined_lines, "lines binary")
+    blocks = lines.rdd.mapPartitionsWithIndex(_line_blocks)
+    return blocks if field is None else blocks.mapPartitions(partial(json_blocks, field=field))
+
+
+def url_blocks(spark: Any, urls: Sequence[str], field: str | None) -> Any:
+    """RDD of the blocks of URLs that Spark reads, in their order; the suffixes tell formats."""
+    return spark.sparkContext.union([_blocks_of_url(spark, url, field) for url in urls])
+
+
+def _blocks_of_url(spark: Any, url: str, field: str | None) -> Any:
+    kind, packed = suffixes_of(PurePosixPath(url))
+    if kind == PARQUET and packed is None:
+        return column_blocks(spark.read.parquet(url), field or DEFAULT_FIELD)
+    lines = spark.read.option("lineSep", "\n").text(url)
+    return column_blocks(lines, "value", field or DEFAULT_FIELD if kind in JSON_LINES else None)
+
+
+def is_url(source: str | os.PathLike[str]) -> bool:
+    """Whether a source is not a path but a URL, such as ``hdfs://head/crawl``."""
+    return "://" in str(source)
+
+
+def _joined_lines(batches: Iterable[Any]) -> Iterator[Any]:
+    """Arrow batches of one binary column -> batches of one row: its lines."""
     import pyarrow as pa
 
     for batch in batches:
-        lines = ["" if text is None else text for text in batch.column(0).to_pylist()]
-        data = "".join(line.replace("\n", " ") + "\n" for line in lines).encode(errors="replace")
+        lines = ((line or b"").replace(b"\n", b" ") for line in batch.column(0).to_pylist())
+        data = b"".join(line + b"\n" for line in lines)
         yield pa.RecordBatch.from_arrays([pa.array([data], pa.binary())], ["lines"])
 
 
-def line_blocks(index: int, rows: Iterable[Any]) -> Iterator[Block]:
-    """Blocks of a partition of a DataFrame that `arrow_lines` made."""
+def _line_blocks(index: int, rows: Iterable[Any]) -> Iterator[Block]:
+    """Blocks of a partition of a DataFrame whose rows are some lines each."""
     line = 1
     for row in rows:
         data = bytes(row[0])

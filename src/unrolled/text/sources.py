@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import IO, TYPE_CHECKING, Any
 
 from unrolled.errors import MissingExtraError, TextError
@@ -26,9 +26,10 @@ if TYPE_CHECKING:
 BLOCK_BYTES = 8 << 20
 MAX_LINE = 1 << 30
 COMPRESSED = {".gz": "gzip", ".bz2": "bzip2", ".xz": "xz", ".zst": "Zstandard"}
-_JSON_LINES = {".jsonl", ".ndjson"}
+JSON_LINES = {".jsonl", ".ndjson"}
+PARQUET = ".parquet"
 DAMAGE = (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, OSError)
-_DEFAULT_FIELD = "text"
+DEFAULT_FIELD = "text"
 _SIGNATURE = b"\xef\xbb\xbf"  # of UTF-8, at the beginning of a file
 _MOMENT = 0.001  # seconds in which a program that has more to write fills a pipe again
 
@@ -92,10 +93,21 @@ def files_of(sources: Sources) -> list[Path | None]:
     return files
 
 
+def suffixes_of(path: PurePath) -> tuple[str, str | None]:
+    """The suffix that names a file's format, and that of its compression.
+
+    >>> suffixes_of(PurePath("wiki.jsonl.gz"))
+    ('.jsonl', '.gz')
+    """
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    packed = suffixes.pop() if suffixes and suffixes[-1] in COMPRESSED else None
+    return suffixes[-1] if suffixes else "", packed
+
+
 def is_plain(path: Path) -> bool:
     """Whether a file's lines are the text as it is, by its name."""
-    suffix = path.suffix.lower()
-    return suffix not in {*COMPRESSED, *_JSON_LINES, ".parquet"}
+    kind, packed = suffixes_of(path)
+    return packed is None and kind not in {*JSON_LINES, PARQUET}
 
 
 def source_bytes(sources: Sources) -> int | None:
@@ -134,19 +146,16 @@ def raw_blocks(
     """
     for path in files_of(sources):
         name = "<stdin>" if path is None else str(path)
-        suffixes = [] if path is None else [suffix.lower() for suffix in path.suffixes]
-        packed = suffixes.pop() if suffixes and suffixes[-1] in COMPRESSED else None
-        kind = suffixes[-1] if suffixes else ""
-        if path is not None and kind == ".parquet" and packed is None and not plain:
-            yield from _parquet_blocks(path, field or _DEFAULT_FIELD)
+        kind, packed = ("", None) if path is None else suffixes_of(path)
+        if path is not None and kind == PARQUET and packed is None and not plain:
+            yield from _parquet_blocks(path, field or DEFAULT_FIELD)
             continue
         blocks = _line_blocks(path, name, packed, progress, live=live, skip=skip)
-        is_json = kind in _JSON_LINES
+        is_json = kind in JSON_LINES
         if path is None and field is not None and not plain:
             is_json, blocks = _begins_with_object(blocks)
-        yield from (
-            _json_blocks(blocks, field or _DEFAULT_FIELD) if is_json and not plain else blocks
-        )
+        is_json = is_json and not plain
+        yield from json_blocks(blocks, field or DEFAULT_FIELD) if is_json else blocks
 
 
 def _begins_with_object(blocks: Iterator[Block]) -> tuple[bool, Iterator[Block]]:
@@ -319,7 +328,8 @@ def damaged(error: BaseException, name: str, packed: str | None) -> TextError:
     return TextError(f"the {kind} file is broken ({error})", where=name, hint="Fetch it again")
 
 
-def _json_blocks(blocks: Iterator[Block], field: str) -> Iterator[Block]:
+def json_blocks(blocks: Iterable[Block], field: str) -> Iterator[Block]:
+    """Blocks of JSONL -> blocks of the texts in a field of their rows."""
     import numpy as np
 
     for block in blocks:

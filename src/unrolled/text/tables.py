@@ -19,7 +19,7 @@ from typing import IO, Any, NamedTuple
 
 from unrolled.errors import MissingExtraError, SettingError, TextError
 from unrolled.text.options import TABLE_FORMATS, TextOptions
-from unrolled.text.sources import COMPRESSED, MAX_LINE, raw_blocks
+from unrolled.text.sources import MAX_LINE, raw_blocks, suffixes_of
 from unrolled.text.tokens import cut_blocks
 
 FIELDS = ("text", "sentence")  # columns that hold the text where none is named
@@ -79,10 +79,7 @@ def format_of(path: str | os.PathLike[str]) -> str | None:
     >>> format_of("stimuli.csv.gz"), format_of("-")
     ('csv', None)
     """
-    suffixes = [suffix.lower() for suffix in Path(path).suffixes]
-    if suffixes and suffixes[-1] in COMPRESSED:
-        suffixes.pop()
-    return _BY_SUFFIX.get(suffixes[-1]) if suffixes else None
+    return _BY_SUFFIX.get(suffixes_of(Path(path))[0])
 
 
 def text_column(columns: Sequence[str], field: str | None, place: str) -> str:
