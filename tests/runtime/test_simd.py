@@ -47,3 +47,16 @@ def test_what_lies_outside_is_refused_where_bounds_are_checked() -> None:
     assert found.tolist() == [x[1, 4:].tolist()]
     with pytest.raises(IndexError):
         _first_eight(x, found, 1, 5)
+
+
+@numba.njit
+def _where_positive(a: Any, b: Any, result: Any) -> None:
+    vectors.store(result, 0, 0, vectors.positive(vectors.load(a, 0, 0), vectors.load(b, 0, 0)))
+
+
+def test_numbers_where_others_are_above_zero() -> None:
+    a = np.array([[1, 2, 3, 4, 5, 6, np.nan, np.inf]], np.float32)
+    b = np.array([[-1, 0, 1e-30, np.nan, np.inf, -0.0, 1, 1]], np.float32)
+    found = np.empty_like(a)
+    _where_positive(a, b, found)
+    np.testing.assert_array_equal(found, [[0, 0, 3, 0, 5, 0, np.nan, np.inf]])

@@ -1,7 +1,6 @@
 """Recurrent cells, each run two ways on the same parameters.
 
-``run_fused`` takes all time steps at once, by torch's kernels for LSTM and GRU and by one
-backward pass of its own for Elman nets: that is for speed.
+``run_fused`` takes all time steps at once, by kernels of its own or by torch's: that is for speed.
 ``step`` computes one time step: that is for gradients by lag, Jacobians, stepping
 through text, and for training by plain backpropagation. A test holds the two equal.
 
@@ -25,14 +24,16 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from unrolled.errors import SettingError
-from unrolled.neural import elman
+from unrolled.neural import recurrent
 from unrolled.neural.config import CELLS, NONLINEARITIES
+from unrolled.neural.recurrent import Limits, RecurrentRun
 
 GATES = {"elman": 1, "irnn": 1, "lstm": 4, "gru": 3}
 
 # Weights are stored by role, not in one block; copying them together costs little.
 warnings.filterwarnings("ignore", "RNN module weights are not part of single contiguous chunk")
 
+NO_LIMITS = Limits()
 State = tuple[Tensor, ...]  # (h,) or, of an LSTM, (h, c), each (B, H)
 
 
@@ -127,20 +128,52 @@ class Cell(nn.Module):
         return run(x, state, state_weight=state_weight)
 
     def run_unrolled(
-        self, x: Tensor, state: State, *, state_weight: Tensor | None = None
+        self,
+        x: Tensor,
+        state: State,
+        *,
+        state_weight: Tensor | None = None,
+        limits: Limits = NO_LIMITS,
     ) -> tuple[Tensor, State]:
         """States (T, B, H) of every step of inputs (T, B, E), and the last state."""
         outputs = []
-        for row in x:
-            state = self.step(row, state, state_weight=state_weight)
-            outputs.append(state[0])
+        for t, row in enumerate(x):
+            if limits.truncation and (len(x) - t) % limits.truncation == 0:
+                state = tuple(part.detach() for part in state)
+            h, *cell = self.step(row, state, state_weight=state_weight)
+            if limits.size or limits.norm:
+                h = _Bound.apply(h, limits)
+            state = (h, *cell)
+            outputs.append(h)
         return torch.stack(outputs), state
 
     def run_fused(
-        self, x: Tensor, state: State, *, state_weight: Tensor | None = None
+        self,
+        x: Tensor,
+        state: State,
+        *,
+        state_weight: Tensor | None = None,
+        limits: Limits = NO_LIMITS,
     ) -> tuple[Tensor, State]:
-        """The same values and gradients as `run_unrolled`, faster."""
+        """The same values and gradients as `run_unrolled`, faster.
+
+        Args:
+            limits: of errors on their way back through time; where they are set but no kernel
+                knows them (not in single precision, not on a CPU), a step is taken at a time.
+        """
         weight = self.state_weight if state_weight is None else state_weight
+        kind = self.kind if self.kind in ("lstm", "gru") else self.nonlinearity
+        if recurrent.suits(kind, x, state[0]):
+            weights = (self.input_weight, weight, self.bias, self.state_bias)
+            start = state if self.states == 2 else (*state, None)
+            y, *last = RecurrentRun.apply(kind, limits, x, *weights, *start)
+            return y, tuple(last)
+        if limits != NO_LIMITS:
+            return self.run_unrolled(x, state, state_weight=weight, limits=limits)
+        return self._run_by_torch(x, state, weight)
+
+    def _run_by_torch(self, x: Tensor, state: State, weight: Tensor) -> tuple[Tensor, State]:
+        """`run_fused` in any precision and on any device."""
         if self.kind == "lstm":
             if x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
                 return self.run_unrolled(x, state, state_weight=weight)  # few CPUs have a kernel
@@ -198,7 +231,11 @@ class _ElmanRun(torch.autograd.Function):
     def forward(ctx: Any, *given: Any) -> Tensor:
         """From x (T, B, H), with W x + b in it already, h_0 (B, H), U (H, H) and the name of f."""
         x, start, weight, nonlinearity = given
-        y = (elman.states if elman.suits(x, start) else _states)(x, start, weight, nonlinearity)
+        y = torch.empty_like(x)
+        h, transposed = start, weight.t()
+        for t in range(len(x)):
+            torch.addmm(x[t], h, transposed, out=y[t])
+            h = y[t] if nonlinearity == "linear" else getattr(y[t], nonlinearity + "_")()
         ctx.save_for_backward(y, start, weight)
         ctx.nonlinearity = nonlinearity
         return y
@@ -207,33 +244,38 @@ class _ElmanRun(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *given: Any) -> Any:
         y, start, weight = ctx.saved_tensors
-        find = elman.backward if elman.suits(y, start) else _backward
-        errors, total = find(y, given[0], weight, ctx.nonlinearity)
+        dy = given[0]
+        slope = slope_at(y, ctx.nonlinearity)
+        errors = torch.empty_like(y)
+        total = dy[-1]
+        for t in reversed(range(len(y))):
+            torch.mul(total, slope[t], out=errors[t])
+            before = dy[t - 1] if t > 0 else torch.zeros_like(dy[0])
+            total = torch.addmm(before, errors[t], weight)
         states = torch.cat([start.unsqueeze(0), y[:-1]])
         dweight = errors.flatten(0, 1).t() @ states.flatten(0, 1)
         return errors, total, dweight, None
 
 
-def _states(x: Tensor, start: Tensor, weight: Tensor, nonlinearity: str) -> Tensor:
-    """As `elman.states`, on any device."""
-    y = torch.empty_like(x)
-    h, transposed = start, weight.t()
-    for t in range(len(x)):
-        torch.addmm(x[t], h, transposed, out=y[t])
-        h = y[t] if nonlinearity == "linear" else getattr(y[t], nonlinearity + "_")()
-    return y
+class _Bound(torch.autograd.Function):
+    """A state as it is, whose errors are clipped on their way back."""
 
+    @staticmethod
+    def forward(ctx: Any, *given: Any) -> Tensor:
+        """From a state (B, H) and the limits."""
+        h, ctx.limits = given
+        return h.view_as(h)  # type: ignore[no-any-return]
 
-def _backward(y: Tensor, dy: Tensor, weight: Tensor, nonlinearity: str) -> tuple[Tensor, Tensor]:
-    """As `elman.backward`, on any device."""
-    slope = slope_at(y, nonlinearity)
-    errors = torch.empty_like(y)
-    total = dy[-1]
-    for t in reversed(range(len(y))):
-        torch.mul(total, slope[t], out=errors[t])
-        before = dy[t - 1] if t > 0 else torch.zeros_like(dy[0])
-        total = torch.addmm(before, errors[t], weight)
-    return errors, total
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *given: Any) -> Any:
+        errors, limits = given[0], ctx.limits
+        if limits.size:
+            errors = errors.clamp(-limits.size, limits.size)
+        if limits.norm:
+            norms = errors.norm(dim=1, keepdim=True)
+            errors = torch.where(norms > limits.norm, errors * (limits.norm / norms), errors)
+        return errors, None
 
 
 def activate(x: Tensor, nonlinearity: str) -> Tensor:

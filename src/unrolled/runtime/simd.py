@@ -166,3 +166,14 @@ def _binary(instruction: str) -> Any:
 
 
 add, subtract, multiply, divide = (_binary(name) for name in ("fadd", "fsub", "fmul", "fdiv"))
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def positive(_context: Any, a: Any, b: Any) -> Any:
+    """``a`` where ``b`` is above 0, else 0."""
+
+    def build(_target: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        none = ir.Constant(arguments[0].type, [0.0] * WIDTH)
+        return builder.select(builder.fcmp_ordered(">", arguments[1], none), arguments[0], none)
+
+    return a(a, b), build

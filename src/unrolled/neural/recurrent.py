@@ -1,0 +1,228 @@
+"""All steps of a recurrent layer by Numba kernels, for tensors on the CPU."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from unrolled.neural.recurrent_kernels import BLOCK, pack, run, run_back
+from unrolled.neural.recurrent_steps import GRU, LINEAR, LSTM, RELU, SIGMOID, TANH
+from unrolled.runtime.threads import even_slices, run_short_slices
+
+Rows = np.ndarray[tuple[int, int], np.dtype[np.float32]]
+
+KINDS = {"tanh": TANH, "sigmoid": SIGMOID, "relu": RELU, "linear": LINEAR, "lstm": LSTM, "gru": GRU}
+# What is summed for the gradients is the same whatever the number of threads: each piece of so many
+# texts has its own sums.
+_PIECE = 32
+_TEXTS = 4  # that the kernels take together
+_GATES = {"lstm": 4, "gru": 3}
+_LONG = 64  # steps
+_CACHED = 1 << 17  # weights
+_WORTH_A_THREAD = 10_000_000  # multiplications, a fraction of a millisecond
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What becomes of errors on their way back through time.
+
+    Args:
+        size: no element of dE/dh_t is larger (Graves 2013 clips such errors); 0 for no limit.
+        norm: nor is the norm of that of one text; 0 for no limit.
+        truncation: errors go no further back than the end of every so many steps, counted from the
+            last one; 0 for no limit.
+    """
+
+    size: float = 0.0
+    norm: float = 0.0
+    truncation: int = 0
+
+
+def suits(kind: str, x: Tensor, start: Tensor) -> bool:
+    """Whether the kernels can take inputs (T, B, E) of a layer (see `KINDS`), and gain by it."""
+    if x.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
+        return False
+    known = x.dtype == start.dtype == torch.float32 and x.shape[1] >= _TEXTS and len(x) > 0
+    if kind not in _GATES:
+        return known
+    # Where steps are few or weights do not stay in the cache torch's own kernels are as fast.
+    weights = _GATES[kind] * start.shape[1] * (x.shape[2] + start.shape[1])
+    return known and len(x) >= _LONG and weights <= _CACHED
+
+
+class RecurrentRun(torch.autograd.Function):
+    """All states of a layer, and one backward pass that accumulates all errors.
+
+    Args: the kind, `Limits`, x (T, B, E), W (G H, E), U (G H, H), b (G H,), a GRU's second bias
+    (H,), h_0 (B, H) and an LSTM's c_0; None for what a kind lacks.
+
+    Returns: states (T, B, H), the last one, and the last cell state of an LSTM.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, kind: str, limits: Limits, *given: Any) -> tuple[Tensor, ...]:
+        x, input_weight, weight, bias, state_bias, start, cell_start = given
+        layer = _Layer(KINDS[kind], input_weight, weight, bias, state_bias)
+        ctx.set_materialize_grads(False)
+        y, gates, cells = layer.run(x, start, cell_start)
+        ctx.layer, ctx.limits = layer, limits
+        ctx.save_for_backward(x, y, gates, cells)
+        batch = x.shape[1]
+        states = y[batch:].view(len(x), batch, -1)[..., : layer.units]
+        last = (states[-1].clone(),)
+        return states, *last, *((cells[-batch:, : layer.units].clone(),) if len(cells) else ())
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        found = ctx.layer.run_back(
+            ctx.saved_tensors, gradients, ctx.limits, with_inputs=ctx.needs_input_grad[2]
+        )
+        return None, None, *found
+
+
+class _Layer:
+    """The weights of a layer as the kernels take them."""
+
+    def __init__(
+        self, kind: int, input_weight: Tensor, weight: Tensor, bias: Tensor, state_bias: Any
+    ) -> None:
+        self.kind = kind
+        self.units, self.inputs = weight.shape[1], input_weight.shape[1]
+        self.hidden = -(-self.units // 8) * 8
+        self.sections = len(weight) // self.units + (kind == GRU)
+        self.width = self.sections * self.hidden
+        # (N, E), (N, H) and (N, 1), in the kernels' order of gates.
+        self.from_x, self.from_h = self._gates(input_weight, True), self._gates(weight, False)
+        self.bias = self._gates(bias[:, None], True)
+        if kind == GRU:
+            self.bias[3 * self.hidden : 3 * self.hidden + self.units, 0] = state_bias
+
+    def _gates(self, weight: Tensor, of_inputs: bool) -> Tensor:
+        """Weights (G H, K) to (N, K): padded, and in the order of the kernels."""
+        weight = weight.detach()
+        if self.kind != GRU and self.units == self.hidden:
+            return weight
+        gates = weight.new_zeros(self.sections, self.hidden, weight.shape[1])
+        gates[self._order(of_inputs), : self.units] = weight.unflatten(0, (-1, self.units))
+        flat: Tensor = gates.flatten(0, 1)
+        return flat
+
+    def _weights(self, gates: Tensor, of_inputs: bool) -> Tensor:
+        """From (K, N) back to weights (G H, K)."""
+        if self.kind != GRU and self.units == self.hidden:
+            return gates.t()
+        sections = gates.t().unflatten(0, (self.sections, self.hidden))
+        weights: Tensor = sections[self._order(of_inputs), : self.units].flatten(0, 1)
+        return weights
+
+    def _order(self, of_inputs: bool) -> Any:
+        """Where the sections of weights (r, z, n of a GRU) are among the kernels' gates."""
+        if self.kind != GRU:
+            return slice(None)
+        return [1, 2, 0] if of_inputs else [1, 2, 3]
+
+    def _back(self, gates: Tensor, width: int, of_inputs: bool) -> Rows:
+        """Those of all gates (N, K) that inputs or states meet, in blocks, K padded to a width."""
+        if self.kind == GRU:
+            gates = gates[: 3 * self.hidden] if of_inputs else gates[self.hidden :]
+        if self.sections == 1:
+            gates = gates[: self.units]
+        return _packed(torch.nn.functional.pad(gates, (0, width - gates.shape[1])))
+
+    def run(
+        self, x: Tensor, start: Tensor, cell_start: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """States, gates and cell states, as the kernels have them."""
+        steps, batch, inputs = x.shape
+        y = x.new_empty(batch + steps * batch, self.hidden)
+        gates = y[batch:] if self.sections == 1 else y.new_empty(steps * batch, self.width)
+        cells = y.new_empty(0 if cell_start is None else len(y), self.hidden)
+        _fill(y, start)
+        if cell_start is not None:
+            _fill(cells, cell_start)
+        from_x, from_h, skipped = _packed(self.from_x.t()), _packed(self.from_h.t()), 0
+        if self.kind == GRU:
+            skipped = self.hidden // BLOCK
+            from_x = from_x[: -(-3 * self.hidden // BLOCK) * inputs]
+            from_h = from_h[skipped * self.units :]
+        given = (np.int64(self.kind), _rows(x), from_x, from_h, _rows(self.bias.t()))
+        out = (np.int64(self.units), _rows(y), _rows(gates), _rows(cells))
+        pieces = self._pieces(steps, batch)
+        work = [(*given, np.int64(skipped), piece, *out) for piece in pieces]
+        run_short_slices(run, work, len(work))
+        return y, gates, cells
+
+    def run_back(
+        self, saved: tuple[Tensor, ...], gradients: Any, limits: Limits, *, with_inputs: bool
+    ) -> tuple[Tensor | None, ...]:
+        """Gradients by x, W, U, b, the second bias, h_0 and c_0."""
+        x, y, _, cells = saved
+        steps, batch, inputs = x.shape
+        dy, *dlast = gradients
+        # Of the last state; in the end, of the first one.
+        state, cell = y.new_zeros(batch, self.hidden), y.new_zeros(batch, self.hidden)
+        for errors, given in zip((state, cell), dlast, strict=False):
+            if given is not None:
+                errors[:, : self.units] = given
+        dy = y.new_empty(0, self.units) if dy is None else dy
+        padded = -(-inputs // 8) * 8
+        back_to_x = self._back(self.from_x, padded, True) if with_inputs else _rows(y[:0, :8])
+        dx = y.new_zeros(steps * batch if with_inputs else 0, padded)
+        back_to_h = self._back(self.from_h, self.hidden, False)
+        count = -(-batch // _size(batch))
+        sums = [y.new_zeros(count * rows, self.width) for rows in (inputs, self.units, 1)]
+        bounds = (float(limits.size), float(limits.norm), int(limits.truncation))
+        arrays = [_rows(part) for part in (*saved, dy)]
+        out = (np.int64(self.units), *(_rows(part) for part in (state, cell, dx, *sums)))
+        work = [
+            (np.int64(self.kind), *arrays, back_to_h, back_to_x, bounds, piece, *out)
+            for piece in self._pieces(steps, batch)
+        ]
+        run_short_slices(run_back, work, len(work))
+        dfrom_x, dfrom_h, dbias = (part.view(count, -1, self.width).sum(0) for part in sums)
+        second = dbias[0, 3 * self.hidden :][: self.units] if self.kind == GRU else None
+        return (
+            dx.view(steps, batch, -1)[..., :inputs] if with_inputs else None,
+            self._weights(dfrom_x, True), self._weights(dfrom_h, False),
+            self._weights(dbias, True).flatten(), second,
+            state[:, : self.units], cell[:, : self.units] if len(cells) else None,
+        )  # fmt: skip
+
+    def _pieces(self, steps: int, batch: int) -> list[tuple[int, int, int]]:
+        """Texts of a piece, and which pieces each thread takes."""
+        size = _size(batch)
+        work = steps * batch * self.width * (self.hidden + self.inputs)
+        threads = max(min(torch.get_num_threads(), work // _WORTH_A_THREAD), 1)
+        return [(size, *part) for part in even_slices(-(-batch // size), threads)]
+
+
+def _size(batch: int) -> int:
+    """Texts of a piece: few, where otherwise there would be no two pieces."""
+    half = -(-batch // (2 * _TEXTS)) * _TEXTS
+    return min(half, _PIECE)
+
+
+def _fill(rows: Tensor, start: Tensor) -> None:
+    """The state before as the first rows."""
+    first = rows[: len(start)]
+    if rows.shape[1] > start.shape[1]:
+        first.zero_()
+    first[:, : start.shape[1]] = start
+
+
+def _packed(weight: Tensor) -> Rows:
+    """Weights (K, N) in blocks."""
+    rows, width = weight.shape
+    packed = np.empty((-(-width // BLOCK) * rows, BLOCK), np.float32)
+    pack(_rows(weight), packed)
+    return packed
+
+
+def _rows(tensor: Tensor) -> Rows:
+    return tensor.detach().contiguous().view(-1, tensor.shape[-1]).numpy()

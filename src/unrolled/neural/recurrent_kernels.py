@@ -1,0 +1,276 @@
+"""All steps of a recurrent layer at once, forwards and backwards, for a part of a batch.
+
+A step of a hundred units takes a few microseconds, less than threads take to meet after it. Texts
+are independent, so each thread takes a few of them through all steps. Going back, the errors of a
+few steps stay in the cache until the weights' gradients are summed from them.
+
+Arrays are of rows of single precision: a step's texts one after the other, T steps of B texts. H
+units and N gates are rounded up to multiples of 8, and what is added is zero. Weights are in blocks
+of 16 columns, a block after the other (see `pack`).
+
+The gates of a GRU are n, r, z and the state's part of n, so that inputs meet the first three and
+states the last three; a recurrent layer of another kind has them as its weights are.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from unrolled.neural.recurrent_steps import GRU, activate, bound_errors, send_back
+from unrolled.runtime.kernels import REASSOCIATE, inlined, kernel, no_refcount
+from unrolled.runtime.simd import add, add_product, eight, load, store
+
+Array = np.ndarray[Any, Any]
+
+BLOCK = 16  # columns of weights together
+_CHUNK = 1 << 15  # numbers of the errors that stay in the cache, at most
+
+
+@kernel
+def pack(weight: Array, packed: Array) -> None:
+    """Weights (K, N), with N a multiple of 8, to blocks (ceil(N / 16) K, 16).
+
+    The second half of an odd last block repeats its first half, so that both write the same.
+    """
+    rows, width = weight.shape
+    for block in range(packed.shape[0] // rows):
+        for row in range(rows):
+            for column in range(BLOCK):
+                at = BLOCK * block + column
+                at = at if at < width else at - 8
+                packed[block * rows + row, column] = weight[row, at]
+
+
+@kernel
+def run(
+    kind: int, x: Array, from_x: Array, from_h: Array, bias: Array, skipped: int, pieces: Any,
+    units: int, y: Array, gates: Array, cells: Array,
+) -> None:  # fmt: skip
+    """The states after each step, of some pieces of the batch.
+
+    Args:
+        x: (T B, E). from_x, from_h: W (E, N) and U (H, N) in blocks, those of U without the first
+            `skipped` ones, whose gates do not depend on the state; W may lack the last ones.
+        bias: (1, N).
+        pieces: texts of a piece, number of the first piece, and of the one after the last.
+        units: H before it was rounded up.
+        y: (B + T B, H), of which the first B rows are the state before; the others out.
+        gates: (T B, N) out; of an Elman layer y without its first B rows.
+        cells: likewise as y, of an LSTM.
+    """
+    batch = y.shape[0] - gates.shape[0]
+    size, first, end = pieces
+    for piece in range(first, end):
+        low = piece * size
+        count = min(size, batch - low)
+        for at in range(low, gates.shape[0], batch):
+            _step(x, from_x, y, units, from_h, bias, skipped, gates, at, count)
+            for row in range(at, at + count):
+                activate(kind, gates, y, cells, row, row + batch, row)
+
+
+@kernel
+def run_back(
+    kind: int, x: Array, y: Array, gates: Array, cells: Array, dy: Array, back_to_h: Array,
+    back_to_x: Array, limits: Any, pieces: Any, units: int, errors_of_state: Array,
+    errors_of_cell: Array, dx: Array, dfrom_x: Array, dfrom_h: Array, dbias: Array,
+) -> None:  # fmt: skip
+    """Gradients of some pieces of the batch, the errors of all steps accumulated.
+
+    Args:
+        dy: (T B, units) gradients by the states from above; no rows where there are none.
+        back_to_h, back_to_x: U (N, H) and W (N, E) in blocks, without the gates they do not reach;
+            the latter without rows where dx has none.
+        limits: of each error's size (element-wise), of a text's error's norm, and steps after which
+            errors go no further back, counted from the end; 0 for none.
+        errors_of_state, errors_of_cell: (B, H) by the last state; then by the state before.
+        dx: (T B, E) out, E a multiple of 8, or no rows.
+        dfrom_x, dfrom_h, dbias: (P E, N), (P H, N), (P, N) out, zeros first: sums of each of P
+            pieces.
+    """
+    width = gates.shape[1]
+    batch = y.shape[0] - gates.shape[0]
+    steps = gates.shape[0] // batch
+    inputs, hidden = x.shape[1], y.shape[1]
+    reached = width if kind != GRU else 3 * hidden  # gates that x and h each meet
+    factors = units if width == hidden else reached
+    offset = width - reached
+    size, first, end = pieces
+    most, norm, truncation = limits
+    stop = 0 if truncation == 0 or dy.shape[0] > 0 else max(steps - truncation, 0)
+    chunk = min(max(_CHUNK // (size * width), 1), steps)
+    errors = np.empty((chunk * size, width), np.float32)
+    before = np.empty((chunk * size, units), np.float32)
+    inputs_of = np.empty((chunk * size, inputs), np.float32)
+    for piece in range(first, end):
+        low = piece * size
+        count = min(size, batch - low)
+        for last in range(steps, stop, -chunk):
+            begin = max(last - chunk, stop)
+            for t in range(last - 1, begin - 1, -1):
+                at, place = t * batch + low, (t - begin) * count
+                for i in range(count):
+                    if dy.shape[0] > 0:
+                        _add_row(dy, at + i, errors_of_state, low + i)
+                    bound_errors(errors_of_state, low + i, most, norm)
+                    send_back(
+                        kind, gates, cells, y, at + i, batch, errors_of_state, errors_of_cell,
+                        low + i, errors, place + i,
+                    )  # fmt: skip
+                    _copy_row(y, at + i, before, place + i)
+                    _copy_row(x, at + i, inputs_of, place + i)
+                if truncation > 0 and (steps - t) % truncation == 0:
+                    _forget(errors_of_state, low, low + count)
+                    _forget(errors_of_cell, low, min(low + count, errors_of_cell.shape[0]))
+                else:
+                    _back_to(
+                        errors, place, offset, back_to_h, factors, errors_of_state, low, count,
+                        kind == GRU,
+                    )  # fmt: skip
+            rows = (last - begin) * count
+            _add_products(before, errors, rows, offset, width, dfrom_h, piece * units)
+            _add_products(inputs_of, errors, rows, 0, reached, dfrom_x, piece * inputs)
+            for row in range(rows):
+                _add_row(errors, row, dbias, piece)
+            if dx.shape[0] > 0:
+                for t in range(begin, last):
+                    at, place = t * batch + low, (t - begin) * count
+                    _back_to(errors, place, 0, back_to_x, factors, dx, at, count, False)
+
+
+@no_refcount(fastmath=REASSOCIATE)
+def _add_row(rows: Array, row: int, totals: Array, at: int) -> None:
+    for j in range(rows.shape[1]):
+        totals[at, j] += rows[row, j]
+
+
+@no_refcount
+def _copy_row(rows: Array, row: int, copies: Array, at: int) -> None:
+    for j in range(copies.shape[1]):
+        copies[at, j] = rows[row, j]
+
+
+@no_refcount
+def _forget(errors: Array, begin: int, end: int) -> None:
+    for i in range(begin, end):
+        for j in range(errors.shape[1]):
+            errors[i, j] = 0
+
+
+@no_refcount
+def _step(
+    x: Array, from_x: Array, y: Array, units: int, from_h: Array, bias: Array, skipped: int,
+    gates: Array, at: int, count: int,
+) -> None:  # fmt: skip
+    """gates[at + i] = b + W x[at + i] + U y[at + i] for i below count; 4 rows by 16 columns."""
+    width, inputs = bias.shape[1], x.shape[1]
+    last = at + count - 1
+    for block in range((width + BLOCK - 1) // BLOCK):
+        c = BLOCK * block
+        d = min(c + 8, width - 8)
+        low, high = load(bias, 0, c), load(bias, 0, d)
+        for i in range(at, at + count, 4):
+            j, k, m = min(i + 1, last), min(i + 2, last), min(i + 3, last)
+            sums = (low, high, low, high, low, high, low, high)
+            if block * inputs < from_x.shape[0]:
+                sums = _add_tile(sums, x, (i, j, k, m), 0, from_x, block * inputs, inputs)
+            if block >= skipped:
+                begin = (block - skipped) * units
+                sums = _add_tile(sums, y, (i, j, k, m), 0, from_h, begin, units)
+            _store_tile(gates, (i, j, k, m), c, d, sums)
+
+
+@no_refcount
+def _back_to(
+    errors: Array, place: int, offset: int, weights: Array, gates: int, sums_of: Array, at: int,
+    count: int, added: bool,
+) -> None:  # fmt: skip
+    """sums_of[at + i] = weights errors[place + i], added to what is there or not."""
+    width = sums_of.shape[1]
+    last = count - 1
+    none = eight(np.float32(0))
+    for block in range((width + BLOCK - 1) // BLOCK):
+        c = BLOCK * block
+        d = min(c + 8, width - 8)
+        for i in range(0, count, 4):
+            j, k, m = min(i + 1, last), min(i + 2, last), min(i + 3, last)
+            sums = (none, none, none, none, none, none, none, none)
+            rows = (place + i, place + j, place + k, place + m)
+            sums = _add_tile(sums, errors, rows, offset, weights, block * gates, gates)
+            if added:
+                sums = _plus_tile(sums, sums_of, (at + i, at + j, at + k, at + m), c, d)
+            _store_tile(sums_of, (at + i, at + j, at + k, at + m), c, d, sums)
+
+
+@no_refcount
+def _add_products(
+    left: Array, errors: Array, rows: int, start: int, stop: int, totals: Array, at: int
+) -> None:
+    """totals[at + j] += the sum over rows of left[row, j] errors[row], columns start to stop."""
+    last = left.shape[1] - 1
+    none = eight(np.float32(0))
+    for c in range(start, stop, BLOCK):
+        d = min(c + 8, stop - 8)
+        for i in range(0, last + 1, 4):
+            j, k, m = min(i + 1, last), min(i + 2, last), min(i + 3, last)
+            s0, t0, s1, t1, s2, t2, s3, t3 = none, none, none, none, none, none, none, none
+            for row in range(rows):
+                v, w = load(errors, row, c), load(errors, row, d)
+                factor = eight(left[row, i])
+                s0, t0 = add_product(s0, factor, v), add_product(t0, factor, w)
+                factor = eight(left[row, j])
+                s1, t1 = add_product(s1, factor, v), add_product(t1, factor, w)
+                factor = eight(left[row, k])
+                s2, t2 = add_product(s2, factor, v), add_product(t2, factor, w)
+                factor = eight(left[row, m])
+                s3, t3 = add_product(s3, factor, v), add_product(t3, factor, w)
+            places = (at + i, at + j, at + k, at + m)
+            sums = _plus_tile((s0, t0, s1, t1, s2, t2, s3, t3), totals, places, c, d)
+            _store_tile(totals, places, c, d, sums)
+
+
+@inlined
+def _add_tile(
+    sums: Any, left: Array, rows: Any, offset: int, weights: Array, begin: int, count: int
+) -> Any:
+    """Four rows' sums of 16 columns, and left[rows, offset:] times a block of weights added."""
+    s0, t0, s1, t1, s2, t2, s3, t3 = sums
+    i, j, k, m = rows
+    for row in range(count):
+        v, w = load(weights, begin + row, 0), load(weights, begin + row, 8)
+        factor = eight(left[i, offset + row])
+        s0, t0 = add_product(s0, factor, v), add_product(t0, factor, w)
+        factor = eight(left[j, offset + row])
+        s1, t1 = add_product(s1, factor, v), add_product(t1, factor, w)
+        factor = eight(left[k, offset + row])
+        s2, t2 = add_product(s2, factor, v), add_product(t2, factor, w)
+        factor = eight(left[m, offset + row])
+        s3, t3 = add_product(s3, factor, v), add_product(t3, factor, w)
+    return s0, t0, s1, t1, s2, t2, s3, t3
+
+
+@inlined
+def _plus_tile(sums: Any, base: Array, rows: Any, c: int, d: int) -> Any:
+    s0, t0, s1, t1, s2, t2, s3, t3 = sums
+    i, j, k, m = rows
+    return (
+        add(s0, load(base, i, c)), add(t0, load(base, i, d)), add(s1, load(base, j, c)),
+        add(t1, load(base, j, d)), add(s2, load(base, k, c)), add(t2, load(base, k, d)),
+        add(s3, load(base, m, c)), add(t3, load(base, m, d)),
+    )  # fmt: skip
+
+
+@inlined
+def _store_tile(into: Array, rows: Any, c: int, d: int, sums: Any) -> None:
+    s0, t0, s1, t1, s2, t2, s3, t3 = sums
+    i, j, k, m = rows
+    store(into, i, c, s0)
+    store(into, i, d, t0)
+    store(into, j, c, s1)
+    store(into, j, d, t1)
+    store(into, k, c, s2)
+    store(into, k, d, t2)
+    store(into, m, c, s3)
+    store(into, m, d, t3)
