@@ -6,78 +6,121 @@ from typing import Any
 
 import numpy as np
 
-from unrolled.runtime.kernels import device_function, kernel
+from unrolled.ngram.editing.quantization_bins import (
+    BINS,
+    LEAST_BIN,
+    LEAST_WEIGHT_BIN,
+    SHIFT,
+    WEIGHT_BINS,
+)
+from unrolled.runtime.intrinsics import prefetch
+from unrolled.runtime.kernels import device_function, inlined, kernel
 
 Array = np.ndarray[Any, Any]
 
-CLOSE = 5e-4  # a context whose sum is so nearly right is left as it is
-BALANCED = 0.02  # share of a back-off weight's mass that its children may be off together
+CLOSE = 8e-4  # a context whose sum is so nearly right is left as it is
 PAIRS = 16  # children of a context that are moved together with another
 # Beyond these a context is no distribution, and no rounding would balance it.
 MOST_SUM = 1.05
 LEAST_ROOM = -1e-3
+RARE = np.float32(1e-30)  # a context that is rarer counts as one that never occurs
+AHEAD = 32  # children whose suffixes are asked for early: they lie all over the memory
+
+
+@inlined
+def bin_of(log_prob: Any) -> Any:
+    """Number of the fine bin of a log-probability; the bins ascend as the probabilities fall."""
+    if log_prob >= 0:
+        return np.int64(0)
+    place = np.int64(np.float32(-log_prob).view(np.int32) >> SHIFT) - LEAST_BIN
+    return min(max(place, 0), BINS - 1)
 
 
 @kernel
-def left_over(
-    first: Array, suffixes: Array, log_probs: Array, backoffs: Array, left: Array
+def collect(
+    first: Array,
+    start: int,
+    stop: int,
+    log_probs: Array,
+    frequencies: Array,
+    pairs: Array,
+    histogram: Array,
 ) -> None:
-    """left[h] = b(h) (1 - sum of p(w|h') over the children w of h): what the weight stands for."""
-    for context in range(left.size):
-        room = 1.0
+    """Put the children of contexts ``start`` to ``stop``, of one order, into a histogram.
+
+    ``frequencies`` (contexts,) and ``pairs`` (contexts, 2) get those of the children that are
+    contexts too: the product of the probabilities along them, and their probability, twice.
+
+    ``histogram`` (BINS, 4): how many n-grams a bin has and the sum of their log-probabilities, and
+    the same weighted by their frequencies.
+    """
+    for context in range(start, stop):
+        above = frequencies[context]
         for child in range(np.int64(first[context]), np.int64(first[context + 1])):
-            room -= np.exp(np.float64(log_probs[suffixes[child]]))
-        left[context] = np.exp(np.float64(backoffs[context])) * room
+            log_prob = log_probs[child]
+            probability = np.float32(np.exp(np.float64(log_prob)))
+            frequency = probability * above
+            if frequency < RARE:
+                frequency = np.float32(0)
+            if child < frequencies.size:
+                frequencies[child] = frequency
+                pairs[child, 0] = probability
+                pairs[child, 1] = probability
+            if log_prob != -np.inf:
+                place = bin_of(log_prob)
+                histogram[place, 0] += 1
+                histogram[place, 1] += log_prob
+                histogram[place, 2] += frequency
+                histogram[place, 3] += np.float64(frequency) * log_prob
 
 
 @kernel
-def stab(lows: Array, highs: Array, points: Array) -> int:
-    """The fewest points such that each interval [lows[i], highs[i]] holds one; ``highs`` ascend.
+def needed_weights(
+    first: Array,
+    contexts: Array,
+    suffixes: Array,
+    exact: Array,
+    pairs: Array,
+    values: Array,
+    nearest: Array,
+    backoffs: Array,
+    needed: Array,
+    left: Array,
+) -> None:
+    """Log back-off weights that make up for children which are all at their nearest codes.
 
-    Returns their number, above ``points.size`` if they do not fit. Each lies in the middle of what
-    its intervals have in common.
+    For ``contexts`` of one order; ``left`` gets what the weights stand for. Others as in
+    `round_contexts`.
     """
-    found = 0
-    low = np.inf
-    high = -np.inf
-    for index in range(lows.size):
-        if lows[index] <= high:
-            low = max(low, lows[index])
-        else:
-            low = lows[index]
-            high = highs[index]
-            found += 1
-            if found > points.size:
-                break
-        points[found - 1] = (low + high) / 2
-    return found
+    for index in range(contexts.size):
+        context = contexts[index]
+        room = 1.0
+        off = 0.0
+        for child in range(np.int64(first[context]), np.int64(first[context + 1])):
+            room -= pairs[suffixes[child], 0]
+            if exact[child] != -np.inf:
+                off += values[nearest[bin_of(exact[child])]] - np.exp(np.float64(exact[child]))
+        weight = np.exp(np.float64(backoffs[context]))
+        needed[index] = backoffs[context]
+        left[index] = max(weight * room - off, 0.0)
+        if left[index] > 0 and room > 0 and abs(off) < 0.5 * left[index]:
+            needed[index] = np.log(left[index] / room)
 
 
 @device_function
-def _nearest(book: Array, value: float) -> int:
-    """Code of the value of an ascending book that is nearest to ``value`` (logarithms)."""
-    low = 0
-    high = book.size - 1
-    while low < high:
-        middle = (low + high) >> 1
-        if book[middle] < value:
-            low = middle + 1
-        else:
-            high = middle
-    if low > 0 and value - book[low - 1] < book[low] - value:
-        low -= 1
-    return low
+def _weigh(book: Any, least: Any, missing: Any, room: Any) -> Any:
+    """Back-off code that best fills what the children leave, and by how much it is too much.
 
-
-@device_function
-def _weigh(book: Array, least: int, missing: float, room: float) -> tuple[int, float]:
-    """Back-off code that best fills what the children leave, and by how much it is too much."""
+    ``book`` is the weight of every code, and the code that is nearest for each fine bin of weights.
+    """
+    weights, nearest = book
     code = least
     if missing > 0:
-        code = max(_nearest(book, np.log(missing / room)), least)
-    best = np.exp(np.float64(book[code])) * room - missing
-    for other in range(max(code - 1, least), min(code + 2, book.size)):
-        excess = np.exp(np.float64(book[other])) * room - missing
+        place = np.int64(np.float32(missing / room).view(np.int32) >> SHIFT) - LEAST_WEIGHT_BIN
+        code = max(np.int64(nearest[min(max(place, 0), WEIGHT_BINS - 1)]), least)
+    best = weights[code] * room - missing
+    for other in range(max(code - 1, least), min(code + 2, weights.size)):
+        excess = weights[other] * room - missing
         if abs(excess) < abs(best):  # the nearest logarithm need not be the nearest weight
             best = excess
             code = other
@@ -86,8 +129,8 @@ def _weigh(book: Array, least: int, missing: float, room: float) -> tuple[int, f
 
 @device_function
 def _move_one(
-    codes: Array, values: Array, book: Array, least: int, missing: float, room: float, reach: int
-) -> tuple[int, int, float]:
+    codes: Any, values: Any, book: Any, least: Any, missing: Any, room: Any, reach: Any
+) -> Any:
     """The child and its code, up to ``reach`` away, that bring the sum nearest; the excess then.
 
     Child -1 if none does better by a tenth. The first move that is near enough will do; small
@@ -113,8 +156,8 @@ def _move_one(
 
 @device_function
 def _move_two(
-    codes: Array, values: Array, book: Array, least: int, missing: float, room: float, reach: int
-) -> float:
+    codes: Any, values: Any, book: Any, least: Any, missing: Any, room: Any, reach: Any
+) -> Any:
     """Move one child so that another's best move brings the sum nearest; return what is missing."""
     best = abs(_weigh(book, least, missing, room)[1])
     child, child_code = -1, 0
@@ -136,9 +179,7 @@ def _move_two(
 
 
 @device_function
-def _settle(
-    codes: Array, values: Array, book: Array, least: int, missing: float, room: float
-) -> tuple[int, float]:
+def _settle(codes: Any, values: Any, book: Any, least: Any, missing: Any, room: Any) -> Any:
     """Move children by a few codes until the context is near enough to its sum.
 
     Returns the back-off code and the excess.
@@ -167,23 +208,29 @@ def round_contexts(
     stop: int,
     suffixes: Array,
     exact: Array,
-    rounded: Array,
+    pairs: Array,
     codes: Array,
     vocabulary: int,
-    book: Array,
+    values: Array,
+    nearest: Array,
     backoffs: Array,
-    backoff_book: Array,
+    weights: Array,
+    nearest_weights: Array,
     backoff_codes: Array,
     sums: Array,
 ) -> None:
     """Codes of the children of contexts ``start`` to ``stop``, and of the contexts' weights.
 
-    ``exact`` and ``rounded`` (G,) hold log-probabilities, the latter for shorter n-grams what
-    their codes stand for; the children's are put in. ``sums`` (contexts, 2) holds what each
-    context sums to, exactly and once rounded, read of the shorter contexts, so that their small
-    errors do not add up. Single words are taken to sum to one.
+    Args:
+        exact: (G,) log-probabilities. pairs: (contexts, 2) the probabilities and, for shorter
+            n-grams, what their codes stand for; the children's are put in.
+        values: (256,) the probability of every code. nearest: (BINS,) the code of every bin.
+        weights, nearest_weights: the same for back-off weights.
+        sums: (contexts, 2) what each context sums to, exactly and once rounded, read of the
+            shorter contexts, so that their small errors do not add up. Single words are taken to
+            sum to one.
     """
-    values = np.exp(book.astype(np.float64))
+    book = (weights, nearest_weights)
     for context in range(start, stop):
         low = np.int64(first[context])
         high = np.int64(first[context + 1])
@@ -193,36 +240,34 @@ def round_contexts(
             exact_room = np.float64(sums[suffixes[context], 0])
             room = np.float64(sums[suffixes[context], 1])
         here = codes[low - vocabulary : high - vocabulary]
-        for child in range(low, high):
-            room -= np.exp(np.float64(rounded[suffixes[child]]))
-            exact_room -= np.exp(np.float64(exact[suffixes[child]]))
-        target = np.exp(np.float64(backoffs[context])) * exact_room
-        # The weight makes up for what the children are off together, if that is little to it.
-        drift = 0.0
-        most = max(BALANCED * target, 0.5 * CLOSE)
+        target = 0.0
         mass = 0.0
         for child in range(low, high):
-            probability = np.exp(np.float64(exact[child]))
-            code = _nearest(book, np.float64(exact[child]))
-            if abs(drift + values[code] - probability) > most:
-                other = code - 1 if values[code] > probability else code + 1
-                if 0 < other < book.size and code > 0:
-                    change = values[other] - probability
-                    if abs(drift + change) < abs(drift + values[code] - probability):
-                        code = other
+            if child + AHEAD < suffixes.size:
+                prefetch(pairs, 2 * np.int64(suffixes[child + AHEAD]))
+            exact_room -= pairs[suffixes[child], 0]
+            room -= pairs[suffixes[child], 1]
+            log_prob = exact[child]
+            code = np.int64(0)
+            if log_prob != -np.inf:
+                code = np.int64(nearest[bin_of(log_prob)])
             here[child - low] = code
-            drift += values[code] - probability
             mass += values[code]
-            target += probability
-        least = 0 if backoffs[context] == -np.inf else 1
+            if child < pairs.shape[0]:
+                target += pairs[child, 0]
+            else:
+                target += np.exp(np.float64(log_prob))
+        weight = np.exp(np.float64(backoffs[context]))
+        target += weight * exact_room
+        least = np.int64(0 if weight == 0 else 1)
         if low == high or exact_room < LEAST_ROOM or target > MOST_SUM:
-            backoff_code = _nearest(backoff_book, np.float64(backoffs[context]))
-            excess = np.exp(np.float64(backoff_book[backoff_code])) * room + mass - target
+            backoff_code, excess = _weigh(book, least, weight, 1.0)
+            excess = weights[backoff_code] * room + mass - target
         else:
             room = max(room, 1e-7)
-            backoff_code, excess = _settle(here, values, backoff_book, least, target - mass, room)
-        for child in range(low, high):
-            rounded[child] = book[here[child - low]]
+            backoff_code, excess = _settle(here, values, book, least, target - mass, room)
+        for child in range(low, min(high, pairs.shape[0])):
+            pairs[child, 1] = values[here[child - low]]
         backoff_codes[context] = backoff_code
         sums[context, 0] = target
         sums[context, 1] = target + excess
