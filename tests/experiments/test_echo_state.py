@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from experiments.small_data import outside_its_spread
 from report.drawn import Drawn
 from unrolled.experiments import echo_state
 from unrolled.experiments.echo_state import Settings, mackey_glass, narma10, narma_error
@@ -43,6 +44,7 @@ def test_a_reservoir_is_under_the_bar_on_narma() -> None:
 
 def test_the_experiment_runs(tmp_path: Path) -> None:
     results = echo_state.run(Setup("echo-state", "smoke", tmp_path))
+    assert outside_its_spread("echo-state", results) == []
     cells = results["table"]["Mackey-Glass, 84 steps on its own"]
     assert cells["log10 of normalised error"] < -1
     drawn = Drawn(echo_state.draw(json.loads(json.dumps(results)))[""])

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from experiments.small_data import outside_its_spread
 from report.drawn import Drawn, points_of
 from unrolled.experiments import error_surface
 from unrolled.experiments.error_surface import BEGIN, THRESHOLD, descend, error, gradient, inside
@@ -69,6 +70,7 @@ def test_plain_descent_is_thrown_out_in_one_step_and_rescaled_descent_stays() ->
 
 def test_it_draws_both_pictures(tmp_path: Path) -> None:
     results = error_surface.run(Setup("x", "smoke", tmp_path))
+    assert outside_its_spread("error-surface", results) == []
     assert results["table"]["gradient descent"]["left the region"] == 1
     assert results["table"]["rescaled gradients"]["left the region"] == 0
     pictures = error_surface.draw(json.loads(json.dumps(results)))

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from experiments.small_data import outside_its_spread
 from report.drawn import Drawn
 from unrolled.experiments import jane_and_john
 from unrolled.experiments.jane_and_john import (
@@ -69,6 +70,7 @@ def test_a_distance_counts_only_if_all_shorter_ones_are_bridged() -> None:
 
 def test_every_cell_is_in_the_table(tmp_path: Path) -> None:
     results = jane_and_john.run(Setup("x", "smoke", tmp_path))
+    assert outside_its_spread("jane-and-john", results) == []
     assert set(results["table"]) == set(jane_and_john.CELLS)
     pictures = jane_and_john.draw(json.loads(json.dumps(results)))
     assert list(pictures) == ["", "gradients"]

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from experiments.small_data import outside_its_spread
 from report.drawn import Drawn
 from unrolled.errors import SettingError
 from unrolled.experiments import temporal_order
@@ -115,6 +116,7 @@ def test_omega_solves_what_plain_descent_does_not() -> None:
 
 def test_all_methods_are_in_the_table(tmp_path: Path) -> None:
     results = temporal_order.run(Setup("x", "smoke", tmp_path))
+    assert outside_its_spread("temporal-order", results) == []
     assert len(results["table"]) == 8
     for cells in results["table"].values():
         assert cells["nets"] == 1

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from experiments.small_data import outside_its_spread
 from report.drawn import Drawn
 from unrolled.experiments import vanishing_gradient
 from unrolled.experiments.setup import Setup
@@ -71,6 +72,7 @@ def test_three_arms_of_a_spiral() -> None:
 
 def test_the_experiment_runs(tmp_path: Path) -> None:
     results = vanishing_gradient.run(Setup("x", "smoke", tmp_path))
+    assert outside_its_spread("vanishing-gradient", results) == []
     assert len(results["table"]) == 4
     drawn = Drawn(vanishing_gradient.draw(json.loads(json.dumps(results)))[""])
     for panel, found in zip(drawn.panels(), results["runs"].values(), strict=True):

@@ -41,6 +41,22 @@ def experiment(
             show_default="auto",
         ),
     ] = None,
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check",
+            help="Run it again in a temporary folder and compare its numbers with the results in "
+            "the output folder: exit 1 and a sentence for each one outside its spread.",
+        ),
+    ] = False,
+    seeds: Annotated[
+        int,
+        typer.Option(
+            help="How often it is run, each time from other seeds; from two on the results have "
+            "the spread of each number, by which --check goes.",
+            min=1,
+        ),
+    ] = 1,
     draw: Annotated[
         bool,
         typer.Option(
@@ -60,21 +76,36 @@ def experiment(
 
         unrolled experiment vanishing-gradient --draw -o results/
 
+        unrolled experiment echo-state --size smoke --check -o results/smoke/
+
     An interrupted experiment continues after the models that it has finished.
     """
     from unrolled.cli.progress import print_line
-    from unrolled.experiments import draw_experiment, run_experiment
+    from unrolled.errors import SettingError
+    from unrolled.experiments import check_experiment, draw_experiment, run_experiment
 
     if draw:
-        _check_draw(data=data, jobs=jobs, device=device)
+        _check_draw(data=data, jobs=jobs, device=device, check=check or None)
         for path in draw_experiment(name, size=size, output=output):
             typer.echo(str(path))
         return
+    path = output / f"{name}-{size}.json"
+    if check:
+        if seeds > 1:
+            raise SettingError("--check runs it once, so it takes no --seeds")
+        found = check_experiment(
+            name, data, size=size, output=output, jobs=jobs, device=device, report=print_line
+        )
+        for deviation in found.outside:
+            typer.echo(f"{path}: {deviation}.")
+        within = found.compared - len(found.outside)
+        typer.echo(f"{path}: {within} of {found.compared} numbers are within their spread.")
+        raise typer.Exit(1 if found.outside else 0)
     run_experiment(
-        name, data, size=size, output=output, jobs=jobs, device=device,
+        name, data, size=size, output=output, jobs=jobs, device=device, seeds=seeds,
         report=print_line,
     )  # fmt: skip
-    typer.echo(str(output / f"{name}-{size}.json"))
+    typer.echo(str(path))
 
 
 def _check_draw(**given: object) -> None:

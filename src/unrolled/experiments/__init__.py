@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, cast
 
 from unrolled.errors import FormatError, SettingError
+from unrolled.experiments.checks import Check, Spreads, compare_with_record, spread_over_seeds
 from unrolled.experiments.setup import Report, Results, Setup
 
 # Name on the command line -> module.
@@ -28,6 +30,7 @@ EXPERIMENTS = {
     "echo-state": "echo_state",
 }
 SIZES = ("smoke", "laptop", "paper")
+_SEED_STEP = 1000  # between two runs of an experiment, more than it has seeds of its own
 
 
 class Experiment(Protocol):
@@ -36,7 +39,8 @@ class Experiment(Protocol):
     ``PUBLISHED`` and the ``table`` of the results have the same rows and columns by name, so that
     the results page can show them in one cell. A module may also set:
 
-    ``REMEMBERED = True``: the published numbers are quoted from memory, and every page notes it.
+    ``SPREAD``: column of the table -> how far a fresh run may be from the result in it
+    (`unrolled.experiments.checks`); of the others 2 %.
     ``PARALLEL = True``: it makes many runs, and takes ``jobs`` and ``device``.
     ``draw(results)``: its pictures from its results as JSON holds them: what is added to the names
     of their files (empty for the only one) -> SVG.
@@ -75,6 +79,7 @@ def run_experiment(
     report: Report | None = None,
     jobs: int | None = None,
     device: str | None = None,
+    seeds: int = 1,
 ) -> dict[str, Any]:
     """Run an experiment and write ``NAME-SIZE.json`` and its pictures and models into a folder.
 
@@ -85,6 +90,8 @@ def run_experiment(
         jobs: runs at a time, of experiments that make many, each in a process of its own; by
             default one for each core, on a GPU 16 at most.
         device: where those compute: ``auto`` (the default), ``cpu`` or ``cuda``.
+        seeds: how often it is run, each time from other seeds; from two on the record has the mean
+            of each number and its spread, by which `check_experiment` goes.
 
     Raises:
         SettingError: an unknown name, size or device, a folder that is not there or lacks a file,
@@ -94,7 +101,7 @@ def run_experiment(
     import time
 
     from unrolled.comparison.finished_runs import parts_folder, remove_parts
-    from unrolled.comparison.provenance import file_facts, machine
+    from unrolled.comparison.provenance import machine
     from unrolled.storage.atomic import atomic_write
 
     experiment = experiment_of(name)
@@ -102,23 +109,25 @@ def run_experiment(
     if data is not None and not data.is_dir():
         raise SettingError("there is no such folder", where=str(data))
     _check_parallel(name, jobs, device)
+    if seeds < 1:
+        raise SettingError(f"seeds is {seeds}, allowed are 1 and more")
     output.mkdir(parents=True, exist_ok=True)
     parts = parts_folder(output, name, size)
     resumed = parts.is_dir()
     began = time.perf_counter()
     setup = Setup(name, size, output, data, jobs=jobs, device=device or "auto")
-    results = experiment.run(replace(setup, report=report) if report else setup)
-    files = [] if data is None else sorted(path for path in data.iterdir() if path.is_file())
+    setup = replace(setup, report=report) if report else setup
+    results = experiment.run(setup)
     record = {
         "experiment": name,
         "size": size,
         "source": experiment.SOURCE,
         "published": experiment.PUBLISHED,
-        "remembered": vars(experiment).get("REMEMBERED", False),
         "results": results,
+        **_spread(experiment, setup, results, seeds),
         "seconds": time.perf_counter() - began,
         "resumed": resumed,
-        "data": [file_facts(str(path)) for path in files],
+        "data": _data_facts(data),
         "machine": machine(),
     }
     text = json.dumps(record, indent=1)
@@ -127,6 +136,80 @@ def run_experiment(
     write_pictures(json.loads(text), output)
     remove_parts(parts)
     return record
+
+
+def _spread(
+    experiment: Experiment, setup: Setup, first: Results, seeds: int
+) -> dict[str, dict[str, Any]]:
+    """How far the numbers of a table are apart over seeds; of one seed nothing is known."""
+    tables = [first["table"]]
+    for number in range(1, seeds):
+        setup.report(f"seed {number + 1} of {seeds}")
+        with tempfile.TemporaryDirectory(prefix="unrolled-") as folder:
+            again = replace(setup, output=Path(folder), seed=_SEED_STEP * number)
+            tables.append(experiment.run(again)["table"])
+    return {"spread": spread_over_seeds(tables, _stated(experiment))} if seeds > 1 else {}
+
+
+def _stated(experiment: Experiment) -> Spreads:
+    """The spreads that an experiment states for the columns of its table."""
+    return cast("Spreads", vars(experiment).get("SPREAD", {}))
+
+
+def _data_facts(data: Path | None) -> list[dict[str, Any]]:
+    from unrolled.comparison.provenance import file_facts
+
+    files = [] if data is None else sorted(path for path in data.iterdir() if path.is_file())
+    return [file_facts(str(path)) for path in files]
+
+
+def check_experiment(
+    name: str,
+    data: Path | None = None,
+    *,
+    size: str = "laptop",
+    output: Path,
+    report: Report | None = None,
+    jobs: int | None = None,
+    device: str | None = None,
+) -> Check:
+    """Run an experiment again, and compare its table with that of ``NAME-SIZE.json`` in a folder.
+
+    The fresh run's own files are in a temporary folder. Arguments are those of `run_experiment`.
+
+    Raises:
+        SettingError: as `run_experiment`; there are no results, or they are of other data.
+        FormatError: the results are damaged.
+    """
+    import json
+
+    experiment = experiment_of(name)
+    _check_size(size)
+    path = output / f"{name}-{size}.json"
+    if not path.is_file():
+        raise SettingError(
+            "there are no results to compare with", where=str(path), hint="Run the experiment first"
+        )
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        known = {file["name"]: file["crc32"] for file in record["data"]}
+    except (ValueError, LookupError, TypeError) as error:
+        raise FormatError(f"the results are damaged: {error}", where=str(path)) from None
+    given = {file["name"]: file["crc32"] for file in _data_facts(data)}
+    for file in [*known, *given]:
+        if known.get(file) != given.get(file):
+            raise SettingError(
+                f"the results are of other data: {file} differs or is missing", where=str(path),
+                hint="Name the folder of the same files with --data",
+            )  # fmt: skip
+    with tempfile.TemporaryDirectory(prefix="unrolled-") as folder:
+        fresh = run_experiment(
+            name, data, size=size, output=Path(folder), report=report, jobs=jobs, device=device
+        )
+    try:
+        return compare_with_record(fresh["results"]["table"], record, _stated(experiment))
+    except FormatError as error:
+        raise FormatError(error.what, where=str(path)) from None
 
 
 def _check_size(size: str) -> None:

@@ -6,11 +6,13 @@ from dataclasses import asdict
 from typing import Any
 
 from unrolled.comparison.model_specs import ModelSpec, mixture_spec, net_spec, ngram_spec
+from unrolled.experiments.checks import Spread
 from unrolled.experiments.setup import Results, Setup
 from unrolled.experiments.texts import compare, draw_comparison
 
 SOURCE = "Our own comparison: nothing published compares these cells at one size."
 PUBLISHED: dict[str, Any] = {}
+SPREAD = {"alone": Spread(relative=0.03)}
 
 # Widths E of the vectors and H of the state, such that cell and projection have about 260,000
 # parameters each; with tied vectors of one width the vocabulary costs all the same.

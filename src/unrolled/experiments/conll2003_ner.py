@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from unrolled.experiments.checks import Spread
 from unrolled.experiments.setup import Results, Setup
 from unrolled.experiments.taggers import TaggerExperiment, TaggerRun
 
@@ -22,6 +23,7 @@ PUBLISHED = {
     "MITIE": {"test F1": 88.10},
     "flair": {"test F1": 93.09},
 }
+SPREAD = {"test F1": Spread(absolute=0.6), "dev F1": Spread(absolute=0.6)}
 
 # Nets without word vectors do better with this: they must learn more from letters.
 WITHOUT_VECTORS: dict[str, Any] = {"word_dropout": 1.0}

