@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from unrolled.errors import SettingError
-from unrolled.storage.atomic import atomic_write
+from unrolled.storage.atomic import atomic_write, remove_unfinished
 from unrolled.storage.work_folder import WorkFolder
 
 KILLED = """
@@ -39,6 +39,17 @@ def test_a_killed_process_leaves_what_the_next_resumes(tmp_path: Path) -> None:
         with WorkFolder(tmp_path, {"text": 1}, resume=True) as other:  # the first is in use
             assert other.phases == []
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("phases", [[], ["reading"]])
+def test_a_process_that_ends_at_once_leaves_only_what_can_be_resumed(
+    tmp_path: Path, phases: list[str]
+) -> None:
+    with WorkFolder(tmp_path, {"text": 1}) as folder:
+        for phase in phases:
+            folder.finish(phase)
+        remove_unfinished()  # as the handler of a signal does, before the process ends
+        assert folder.path.exists() == bool(phases)
 
 
 def test_other_work_and_other_files_remove_it(tmp_path: Path) -> None:

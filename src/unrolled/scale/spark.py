@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +37,7 @@ from unrolled.scale.training import UnsavedModel
 from unrolled.storage.atomic import check_target
 from unrolled.storage.loading import load_as
 from unrolled.storage.shards import check_folder, write_shards
+from unrolled.storage.work_folder import WorkFolder
 from unrolled.text.options import TextOptions, VocabularyLimits, training_record
 from unrolled.text.vocabulary import Vocabulary
 
@@ -152,13 +152,13 @@ def _train(
     given = None if words is None else Vocabulary.from_words(dict.fromkeys(words))
     text = ClusterText(blocks, options, given, limits)
     folder = Path(temporary or Path(output).absolute().parent)
-    with tempfile.TemporaryDirectory(prefix=".unrolled-spark-", dir=folder) as work:
+    with WorkFolder(folder, {}) as work:
         try:
             say("counting words on the cluster")
             found = read_words(text)
             parts = partitions or max(found.tokens // PART_TOKENS, 2)
             say(f"counting n-grams on the cluster, in {parts} parts")
-            counts = ClusterCounts(text, found, config.order, Path(work), parts)
+            counts = ClusterCounts(text, found, config.order, work.path, parts)
             counts.gather(bool(config.prune))
             arrays, rules = estimated_on_cluster(counts, config, say)
         except Exception as error:

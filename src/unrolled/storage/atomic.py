@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _BUFFER_BYTES = 1 << 20
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
-_unfinished: set[Path] = set()  # temporary files of this process
+unfinished: set[Path] = set()  # temporary files and folders of this process
 
 
 @contextlib.contextmanager
@@ -92,9 +92,8 @@ def atomic_write(
 
 def remove_unfinished() -> None:
     """Remove all temporary files of this process, which is about to end at once."""
-    for path in list(_unfinished):
-        with contextlib.suppress(OSError):
-            path.unlink()
+    for path in list(unfinished):
+        remove(path)
 
 
 @contextlib.contextmanager
@@ -103,7 +102,7 @@ def _temporary(folder: Path, shown: str) -> Iterator[Path]:
     _remove_abandoned(folder)
     # Not named after the target: a name that is nearly too long would become too long.
     path = folder / f".unrolled-{secrets.token_hex(6)}.tmp"
-    _unfinished.add(path)
+    unfinished.add(path)
     lock = None
     try:
         try:
@@ -114,7 +113,7 @@ def _temporary(folder: Path, shown: str) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             path.unlink()
-        _unfinished.discard(path)
+        unfinished.discard(path)
         if lock is not None:
             os.close(lock)
 
@@ -136,9 +135,14 @@ def _create_locked(path: Path) -> int | None:
 def _remove_abandoned(folder: Path) -> None:
     """Remove temporary files and folders whose process was killed: those that nobody has locked."""
     for path, _ in abandoned(folder):
-        with contextlib.suppress(OSError):
-            path.unlink()
-        shutil.rmtree(path, ignore_errors=True)
+        remove(path)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, or a folder with all that is in it, if it can be."""
+    with contextlib.suppress(OSError):
+        path.unlink()
+    shutil.rmtree(path, ignore_errors=True)
 
 
 def abandoned(folder: Path) -> Iterator[tuple[Path, int]]:

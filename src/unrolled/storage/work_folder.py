@@ -10,7 +10,6 @@ import contextlib
 import json
 import os
 import secrets
-import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from unrolled.errors import SettingError
-from unrolled.storage.atomic import OutputFile, abandoned, reason
+from unrolled.storage.atomic import OutputFile, abandoned, reason, remove, unfinished
 
 if sys.platform != "win32":
     import fcntl
@@ -63,6 +62,7 @@ class WorkFolder:
             found = self._found(folder, resume)
             self.path = found or folder / f".unrolled-{secrets.token_hex(6)}.tmp"
             if found is None:
+                unfinished.add(self.path)
                 self.path.mkdir()
                 self._lock = _locked(self.path)
         except OSError as error:
@@ -76,9 +76,7 @@ class WorkFolder:
             if resume and found is None and self._same_work(path):
                 found, self._lock = path, os.dup(lock)
             else:
-                with contextlib.suppress(OSError):
-                    path.unlink()
-                shutil.rmtree(path, ignore_errors=True)
+                remove(path)
         return found
 
     def _same_work(self, path: Path) -> bool:
@@ -124,6 +122,9 @@ class WorkFolder:
         with self._file(_RECORD + ".new") as file:
             file.write(json.dumps({"work": self._work, "phases": self._phases}).encode())
         (self.path / (_RECORD + ".new")).replace(self.path / _RECORD)
+        unfinished.discard(
+            self.path
+        )  # a process that is stopped from now on leaves it to be resumed
 
     def _file(self, name: str) -> OutputFile:
         return OutputFile(self.path / name, "w", str(self.path))
@@ -148,7 +149,8 @@ class WorkFolder:
     ) -> None:
         """Remove it, unless phases are finished and the work was stopped: the next run does."""
         if error is None or not self._phases:
-            shutil.rmtree(self.path, ignore_errors=True)
+            remove(self.path)
+        unfinished.discard(self.path)
         if self._lock is not None:
             os.close(self._lock)
 
