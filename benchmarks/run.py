@@ -6,8 +6,8 @@
     python -m benchmarks.run --against 808af35       speed against another commit
 
 KenLM's programs are found through the environment variable KENLM_BIN (its folder build/bin) or
-PATH; benchmarks of programs that are not installed are skipped. --ptb is a folder with
-ptb.train.txt and ptb.test.txt in Mikolov's preprocessing (his rnnlm distribution,
+PATH, those of tongrams through TONGRAMS_BIN; benchmarks of what is not installed are skipped. --ptb
+is a folder with ptb.train.txt and ptb.test.txt in Mikolov's preprocessing (his rnnlm distribution,
 simple-examples/data).
 """
 
@@ -33,6 +33,7 @@ from benchmarks.workspace import Settings, Workspace
 BENCHMARKS = (
     "probabilities",
     "estimation",
+    "growth",
     "memory_budget",
     "model_size",
     "batch_scoring",
