@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import unrolled
-from unrolled.errors import SettingError, UnrolledError
+from unrolled.errors import NotNormalisedError, SettingError, UnrolledError
 from unrolled.runtime.memory import free_memory, resident_memory
 from unrolled.scale.budget import Budget, check_disk, memory_bytes
+from unrolled.text.options import TextOptions
 
 
 @pytest.mark.parametrize(
@@ -45,17 +47,42 @@ def test_a_full_disk_is_foreseen(tmp_path: Path) -> None:
         check_disk(tmp_path, 10**18)
 
 
-def test_a_large_text_becomes_no_arpa_file_within_a_small_budget(tmp_path: Path) -> None:
+def test_a_large_text_is_not_quantized_within_a_small_budget(tmp_path: Path) -> None:
     from unrolled.scale.training import ngram_training
 
     texts = ("a b c d e f g h" for _ in range(600_000))
     memory = resident_memory() + (140 << 20)
     with (
-        pytest.raises(SettingError, match="too large to become an ARPA file"),
-        ngram_training(None, tmp_path / "m", memory=memory, texts=texts, format="an ARPA file"),
+        pytest.raises(SettingError, match="too large to become a quantized model"),
+        ngram_training(
+            None, tmp_path / "m", memory=memory, texts=texts, format="a quantized model"
+        ),
     ):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("smoothing", ["witten-bell", "stupid-backoff"])
+def test_a_large_text_becomes_an_arpa_file(tmp_path: Path, smoothing: str) -> None:
+    from unrolled.scale.training import ngram_training
+
+    texts = [f"a{n % 97} b{n % 89} c{n % 83} d{n % 79}" for n in range(1000)] * 900
+    settings: dict[str, Any] = {"order": 3, "smoothing": smoothing, "threads": 1}
+    settings["options"] = TextOptions(lower=True)
+    stages: list[str] = []
+    with ngram_training(
+        None, tmp_path / "m.arpa", memory=resident_memory() + (190 << 20), texts=texts,
+        report=stages.append, **settings,
+    ) as trained:  # fmt: skip
+        assert any(stage.startswith("counting n-grams, part 1") for stage in stages), stages
+        if smoothing == "stupid-backoff":
+            with pytest.raises(NotNormalisedError, match="an ARPA file needs probabilities"):
+                trained.write_arpa(tmp_path / "m.arpa")
+            return
+        trained.write_arpa(tmp_path / "m.arpa")
+    unrolled.write_arpa(unrolled.train_ngram(texts=texts, **settings), tmp_path / "expected.arpa")
+    assert (tmp_path / "m.arpa").read_bytes() == (tmp_path / "expected.arpa").read_bytes()
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_a_large_text_is_trained_in_files(tmp_path: Path) -> None:

@@ -8,13 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 
+from unrolled.ngram.arpa.files import write_arpa, write_tables
 from unrolled.ngram.estimation.config import SMOOTHING_NAMES
 from unrolled.ngram.training import ngram_config, train_on_corpus
 from unrolled.scale.clock import Clock
 from unrolled.scale.estimator import count_levels, estimated_arrays
+from unrolled.scale.level_files import LevelFiles
+from unrolled.scale.part_shapes import part_tables, parts_within, table_sizes
 from unrolled.storage.work_folder import WorkFolder
 from unrolled.text.corpus import read_corpus
 from unrolled.text.options import TextOptions
+from unrolled.text.vocabulary import Vocabulary
 
 WORDS = [f"w{number}" for number in range(30)]
 SHARES = 1 / np.arange(1, 31)
@@ -45,10 +49,27 @@ def check_same_bytes(
         files = count_levels(pieces.__iter__, corpus.word_counts, order, **shared)
         arrays, rules = estimated_arrays(files, config, corpus.word_counts, **shared)
         made = {name: whole(source) for name, source in arrays.items()}
+        if config.smoothing != "stupid-backoff":
+            check_same_arpa(folder, files, corpus.vocabulary, made["unigrams"], expected, room)
     assert expected.provenance == expected.provenance | rules.record()
     for name, array in expected.trie.arrays().items():
         assert made[name].dtype == array.dtype
         assert made[name].tobytes() == array.tobytes(), name
+
+
+def check_same_arpa(
+    folder: Path, files: LevelFiles, vocabulary: Vocabulary, unigrams: Any, expected: Any, room: int
+) -> None:
+    """The ARPA file over files within ``room`` bytes is that of the model in memory."""
+    pruned = bool(expected.config["prune"]) and files.order > 1
+    parts = parts_within(files, room)
+    write_tables(
+        folder / "found.arpa", table_sizes(files, pruned=pruned),
+        lambda length: part_tables(files, length, parts, unigrams, pruned=pruned), vocabulary,
+        expected.config["text"],
+    )  # fmt: skip
+    write_arpa(expected, folder / "expected.arpa")
+    assert (folder / "found.arpa").read_bytes() == (folder / "expected.arpa").read_bytes()
 
 
 # A room of 100 bytes makes a part of each word.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -15,9 +15,6 @@ from unrolled.errors import MissingExtraError, SettingError
 from unrolled.ngram.estimation.config import NgramConfig
 from unrolled.settings import check_settings, divide, record_of, setting, settings_of
 from unrolled.text.options import TextOptions, VocabularyLimits
-
-if TYPE_CHECKING:
-    from unrolled.storage.loading import StoredModel
 
 app = typer.Typer(help="Train a model.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -100,7 +97,7 @@ def ngram(
 
         unrolled train ngram crawl/ -o crawl.safetensors --spark spark://head:7077
     """
-    from unrolled.cli.models import check_model_output, save_model
+    from unrolled.cli.models import check_model_output, is_arpa_name
     from unrolled.cli.progress import Stages
     from unrolled.storage.shards import check_folder, write_shards
     from unrolled.text.sources import source_bytes
@@ -138,37 +135,42 @@ def ngram(
                 taken["shards"] = shards
                 _train_on_spark(spark, texts, output, taken, (run, memory, temporary, resume))
             return
-        model: StoredModel
+        from unrolled.scale.training import Trained, ngram_training
+
         if run.from_counts:
             from unrolled.ngram.training import train_on_counts
             from unrolled.text.vocabulary import Vocabulary
 
             words = shared.read_words(limits.vocabulary)
             given = None if words is None else Vocabulary.from_words(dict.fromkeys(words))
-            model = train_on_counts(texts, vocabulary=given, options=options, **chosen)
+            trained = Trained.in_memory(
+                train_on_counts(texts, vocabulary=given, options=options, **chosen)
+            )
         else:
-            from unrolled.scale.training import ngram_training
-
             training = ngram_training(
                 texts, output, memory=memory, temporary=temporary, resume=resume,
-                format=_only_in_memory(output, run), options=options, min_count=limits.min_count,
-                max_size=limits.vocabulary_size, words=shared.read_words(limits.vocabulary),
-                **chosen,
+                format="a quantized model" if run.quantize else "", options=options,
+                min_count=limits.min_count, max_size=limits.vocabulary_size,
+                words=shared.read_words(limits.vocabulary), **chosen,
             )  # fmt: skip
-            model = stack.enter_context(training)
+            trained = stack.enter_context(training)
         if run.quantize:
             from unrolled.ngram.editing.quantization import quantize
             from unrolled.ngram.model import NgramModel
             from unrolled.storage.loading import require_kind
 
             stages.stage("quantizing")
-            model = quantize(require_kind(model, NgramModel, "quantizing"), threads=threads)
+            exact = require_kind(trained.model, NgramModel, "quantizing")
+            trained = Trained.in_memory(quantize(exact, threads=threads))
+        model = trained.model
         model.provenance["settings"] |= {"vocabulary": limits.vocabulary, **record_of(run)}
         stages.stage(f"writing {output}")
         if shards:
             write_shards(output, **model.contents())
+        elif is_arpa_name(output):
+            trained.write_arpa(output)
         else:
-            save_model(model, output)
+            model.save(output)
         stages.stage("done")
 
 
@@ -194,7 +196,9 @@ def _train_on_spark(
     from unrolled.scale.spark import spark_session, train_ngram_files
 
     run, memory, temporary, resume = others
-    if run.from_counts or memory or resume or _only_in_memory(output, run):
+    from unrolled.cli.models import is_arpa_name
+
+    if run.from_counts or memory or resume or run.quantize or is_arpa_name(output):
         raise SettingError(
             "--spark writes a .safetensors file from text, and does not go with --from-counts, "
             "--quantize, --memory and --resume",
@@ -203,15 +207,6 @@ def _train_on_spark(
     del taken["threads"], taken["progress"]
     with spark_session(master) as session:
         train_ngram_files(session, texts, output, temporary=temporary, **taken)
-
-
-def _only_in_memory(output: Path, run: NgramRun) -> str:
-    """What the model is to become that takes a model in memory, in words."""
-    from unrolled.cli.models import is_arpa_name
-
-    if run.quantize:
-        return "a quantized model"
-    return "an ARPA file" if is_arpa_name(output) else ""
 
 
 @with_settings(None, KINDS, (*settings_of(TextOptions), "from_counts", "weights"))

@@ -401,7 +401,12 @@ def require_normalised(model: LanguageModel, what: str) -> None:
         NotNormalisedError: the model is stupid back-off.
     """
     if not model.normalised:
-        raise NotNormalisedError(
-            f"{what} needs probabilities and the scores of {model.name} do not sum to one",
-            hint="Use another smoothing, or only compare scores with `score` and `rank`",
-        )
+        raise not_normalised(what, model.name)
+
+
+def not_normalised(what: str, name: str) -> NotNormalisedError:
+    """The error for a model of that name whose scores are no probabilities."""
+    return NotNormalisedError(
+        f"{what} needs probabilities and the scores of {name} do not sum to one",
+        hint="Use another smoothing, or only compare scores with `score` and `rank`",
+    )

@@ -11,12 +11,10 @@ import numpy as np
 
 from unrolled.ngram.counts.count_files import write_counts, write_order
 from unrolled.ngram.counts.counting import NgramCounts, Occurrences, count_ngrams
-from unrolled.ngram.trie.layout import word_bits
-from unrolled.ngram.trie.packing import pack_words
 from unrolled.runtime.threads import return_memory
 from unrolled.scale.budget import Budget
-from unrolled.scale.estimator import estimation_parts
 from unrolled.scale.level_files import LevelFiles
+from unrolled.scale.part_shapes import part_shapes, parts_within
 from unrolled.scale.reading import Run, TextReading, read_within
 from unrolled.storage.atomic import atomic_write, check_target
 from unrolled.text.options import TextOptions
@@ -24,8 +22,6 @@ from unrolled.text.sources import Sources
 from unrolled.text.vocabulary import Vocabulary
 
 Array = np.ndarray[Any, Any]
-
-NODE_BYTES = 40  # of memory for each n-gram of a part, of one length
 
 
 def count_into_file(
@@ -82,7 +78,7 @@ def _write(
     room: int,
     output: str | os.PathLike[str],
 ) -> None:
-    parts = estimation_parts(files, room // (NODE_BYTES * files.order))
+    parts = parts_within(files, room)
     with atomic_write(output) as file:
         for length in range(1, files.order + 1):
             for counts in _counts(files, word_counts, length, parts):
@@ -93,26 +89,13 @@ def _counts(
     files: LevelFiles, word_counts: Array, length: int, parts: list[tuple[int, int]]
 ) -> Iterator[NgramCounts]:
     """The n-grams of one length, a part at a time, as tries of their own."""
-    bits = word_bits(word_counts.size)
     with ExitStack() as stack:
-        opened = stack.enter_context
-        words = [opened(files.words(k).reader()) for k in range(2, length + 1)]
-        children = [opened(files.children(k).reader()) for k in range(2, length)]
         if length > 1:
-            occurrences = opened(files.occurrences(length).reader())
-        for low, high in parts:
-            sizes = [int(files.sizes(k, (low, high)).sum()) for k in range(1, length + 1)]
-            levels = np.cumsum([0, *sizes], dtype=np.int64)
-            last = [np.arange(low, high, dtype=np.int32)]
-            last += [reader.read(size) for reader, size in zip(words, sizes[1:], strict=True)]
-            first = [files.by_word[1, low:high]] if length > 1 else []
-            pairs = zip(children, sizes[1:-1], strict=True)
-            first += [reader.read(size) for reader, size in pairs]
-            ends = np.cumsum(np.concatenate([[high - low], *first]), dtype=np.int64)
-            own = word_counts[low:high] if length == 1 else occurrences.read(sizes[-1])
-            packed = pack_words(np.concatenate(last), bits)
+            occurrences = stack.enter_context(files.occurrences(length).reader())
+        for (low, high), shape in part_shapes(files, length, parts):
+            own = word_counts[low:high] if length == 1 else occurrences.read(shape.size(length))
             yield NgramCounts(
-                levels, packed, bits, ends.astype(np.uint32), np.empty(0, np.uint32),
+                shape.levels, shape.words, shape.bits, shape.first, np.empty(0, np.uint32),
                 _constant(own.astype(np.uint32)),
             )  # fmt: skip
 

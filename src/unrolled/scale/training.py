@@ -5,15 +5,20 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from unrolled.errors import SettingError
+from unrolled.language_models.protocol import not_normalised
+from unrolled.ngram.arpa.files import write_arpa, write_tables
 from unrolled.ngram.model import NgramModel
 from unrolled.ngram.training import corpus_record, ngram_config, repeated, train_on_corpus
 from unrolled.runtime.memory import drained
 from unrolled.scale.budget import Budget
 from unrolled.scale.estimator import estimated_arrays
+from unrolled.scale.level_files import LevelFiles
+from unrolled.scale.part_shapes import part_tables, parts_within, table_sizes
 from unrolled.scale.reading import Run, TextReading, read_within
 from unrolled.storage.atomic import check_target
 from unrolled.storage.loading import StoredModel, load_as
@@ -27,6 +32,24 @@ if TYPE_CHECKING:
 Report = Callable[[str], None]
 
 
+@dataclass(frozen=True)
+class Trained:
+    """A trained model that is yet to be saved.
+
+    Attributes:
+        model: an `UnsavedModel`, or an `NgramModel` where a format needs that.
+        write_arpa: called with a path, writes it as an ARPA file.
+    """
+
+    model: StoredModel
+    write_arpa: Callable[[str | os.PathLike[str]], None]
+
+    @classmethod
+    def in_memory(cls, model: NgramModel) -> Trained:
+        """A model like any other."""
+        return cls(model, partial(write_arpa, model))
+
+
 class UnsavedModel(StoredModel):
     """An n-gram model whose arrays are made, or freed, as they are written.
 
@@ -34,6 +57,7 @@ class UnsavedModel(StoredModel):
     """
 
     kind, kind_name = "ngram", "a model that is not saved yet"
+    vocabulary: Vocabulary
 
     def __init__(
         self,
@@ -105,10 +129,10 @@ def train_ngram_file(
     """
     check_target(os.fspath(output))
     settings = {"memory": memory, "temporary": temporary, "resume": resume, **training}
-    with ngram_training(sources, output, **settings) as model:
+    with ngram_training(sources, output, **settings) as trained:
         if (report := training.get("report")) is not None:
             report(f"writing {os.fspath(output)}")
-        model.save(output)
+        trained.model.save(output)
     return load_as(output, NgramModel, "use")
 
 
@@ -132,17 +156,14 @@ def ngram_training(
     report: Report | None = None,
     progress: Callable[[int], None] | None = None,
     **settings: Any,
-) -> Iterator[StoredModel]:
+) -> Iterator[Trained]:
     """Train an n-gram model within a budget of memory, to be saved before the block ends.
 
     Args:
         sources, texts, weights, options, vocabulary, min_count, max_size, words, threads, report,
             progress, settings: as those of `train_ngram`.
         output, memory, temporary, resume: as those of `train_ngram_file`.
-        format: what the model becomes that only a model in memory can become, or nothing.
-
-    Yields:
-        An `UnsavedModel`, or with a format an `NgramModel`.
+        format: in words, what is made of the model that takes a model in memory, or nothing.
 
     Raises:
         As `train_ngram_file`.
@@ -164,11 +185,12 @@ def ngram_training(
             )
             model.provenance |= record
             if format:
-                yield model
-            else:
-                # Nobody else has its arrays: their memory becomes the pages of the file.
-                pieces = {name: drained(array) for name, array in model.trie.arrays().items()}
-                yield UnsavedModel(pieces, model.vocabulary, model.config, model.provenance)
+                yield Trained.in_memory(model)
+                return
+            # Nobody else has its arrays: their memory becomes the pages of the file.
+            pieces = {name: drained(array) for name, array in model.trie.arrays().items()}
+            unsaved = UnsavedModel(pieces, model.vocabulary, model.config, model.provenance)
+            yield Trained(unsaved, partial(write_arpa, model))
             return
         files = text.levels()
         text.check_disk(files)
@@ -179,4 +201,24 @@ def ngram_training(
         )  # fmt: skip
         made = {"text": corpus_record(corpus, text.ids.crc32), **rules.record()}
         stored = {**asdict(config), "text": options.stored()}
-        yield UnsavedModel(arrays, corpus.vocabulary, stored, made | record)
+        unsaved = UnsavedModel(arrays, corpus.vocabulary, stored, made | record)
+        yield Trained(unsaved, _arpa_writer(files, arrays, unsaved, text.room(counted=True)))
+
+
+def _arpa_writer(
+    files: LevelFiles, arrays: Mapping[str, Any], model: UnsavedModel, room: int
+) -> Callable[[str | os.PathLike[str]], None]:
+    """Writes a model in files as an ARPA file, a range of first words at a time."""
+
+    def write(path: str | os.PathLike[str]) -> None:
+        if model.config["smoothing"] == "stupid-backoff":
+            raise not_normalised("an ARPA file", model.name)
+        pruned = bool(model.config["prune"]) and files.order > 1
+        parts = parts_within(files, room)
+        write_tables(
+            path, table_sizes(files, pruned=pruned),
+            lambda length: part_tables(files, length, parts, arrays["unigrams"], pruned=pruned),
+            model.vocabulary, model.config["text"],
+        )  # fmt: skip
+
+    return write

@@ -46,7 +46,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -58,8 +58,9 @@ from unrolled.ngram.arpa.sections import MAX_LINE, OPTIONS
 from unrolled.ngram.model import NgramModel
 from unrolled.ngram.trie.layout import inverse_spreader
 from unrolled.ngram.trie.lines import write_lines
+from unrolled.ngram.trie.table import NgramTable
 from unrolled.storage.atomic import atomic_write
-from unrolled.text.vocabulary import readonly
+from unrolled.text.vocabulary import Vocabulary, readonly
 
 Array = np.ndarray[Any, Any]
 
@@ -125,12 +126,58 @@ def write_arpa(
         FormatError: the model's file is damaged.
         SettingError, UnrolledError: the file cannot be written.
     """
-    from unrolled.ngram.arpa.arpa_kernels import format_lines
-
     require_normalised(model, "an ARPA file")
     table = model.trie.unpack()
-    np.minimum(table.log_probs, 0, out=table.log_probs)
-    words = model.vocabulary.arrays()
+    sizes = [table.size(length) for length in range(1, table.order + 1)]
+    write_tables(
+        path, sizes, lambda length: [table], model.vocabulary, model.config.get("text"),
+        where=model.path, progress=progress,
+    )  # fmt: skip
+
+
+def write_tables(
+    path: str | os.PathLike[str],
+    sizes: list[int],
+    tables: Callable[[int], Iterable[NgramTable]],
+    vocabulary: Vocabulary,
+    text_options: dict[str, Any] | None = None,
+    *,
+    where: str | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> None:
+    """Write the n-grams of an ARPA file, see `write_arpa`, whose tables are made as needed.
+
+    Args:
+        sizes: numbers of n-grams by order.
+        tables: called with an order; gives tables that hold its n-grams one after another. Their
+            log-probabilities above 0 are set to 0.
+        text_options: how the text was cut into tokens.
+        where: the model's file, for messages.
+        progress: called with the n-grams of a table written so far.
+    """
+    with atomic_write(path) as file:
+        if text_options is not None:
+            options = {**text_options}
+            options.pop("sentencepiece", None)  # too long for a line
+            file.write(OPTIONS + json.dumps(options).encode() + b"\n\n")
+        file.write(b"\\data\\\n")
+        for length, size in enumerate(sizes, 1):
+            file.write(b"ngram %d=%d\n" % (length, size))
+        for length in range(1, len(sizes) + 1):
+            file.write(b"\n\\%d-grams:\n" % length)
+            for table in tables(length):
+                np.minimum(table.log_probs, 0, out=table.log_probs)
+                write_lines(file, table, length, _formatter(table, vocabulary, where), progress)
+        file.write(b"\n\\end\\\n")
+
+
+def _formatter(
+    table: NgramTable, vocabulary: Vocabulary, where: str | None
+) -> Callable[[Array, Array], tuple[int, int]]:
+    """What writes lines of one table, as `write_lines` calls it."""
+    from unrolled.ngram.arpa.arpa_kernels import format_lines
+
+    words = vocabulary.arrays()
     arrays = (table.log_probs, table.backoffs, words["text"], words["offsets"])
     trie = readonly(table.first), readonly(table.words), table.bits, inverse_spreader(table.bits)
     shared = (*trie, *(readonly(array) for array in arrays))
@@ -140,24 +187,13 @@ def write_arpa(
         filled, room = format_lines(path, stop, *shared, out)
         if room < 0:
             raise FormatError(
-                "the vocabulary has a word outside its text: the file is damaged", where=model.path
+                "the vocabulary has a word outside its text: the file is damaged", where=where
             )
         if room > MAX_LINE:
             raise FormatError(
                 f"an n-gram has {room} bytes, and a line of an ARPA file {MAX_LINE} at most",
-                where=model.path,
+                where=where,
             )
         return filled, room
 
-    with atomic_write(path) as file:
-        if "text" in model.config:
-            options = {**model.config["text"]}
-            options.pop("sentencepiece", None)  # too long for a line
-            file.write(OPTIONS + json.dumps(options).encode() + b"\n\n")
-        file.write(b"\\data\\\n")
-        for length in range(1, table.order + 1):
-            file.write(b"ngram %d=%d\n" % (length, table.size(length)))
-        for length in range(1, table.order + 1):
-            file.write(b"\n\\%d-grams:\n" % length)
-            write_lines(file, table, length, lines, progress)
-        file.write(b"\n\\end\\\n")
+    return lines

@@ -1,0 +1,103 @@
+"""Columns in files as tries of some first words each, to be written as lines of a text file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+
+from unrolled.ngram.trie.layout import word_bits
+from unrolled.ngram.trie.packing import pack_words
+from unrolled.ngram.trie.shape import TrieShape
+from unrolled.ngram.trie.table import NgramTable
+from unrolled.scale.estimator import estimation_parts
+from unrolled.scale.level_files import LevelFiles
+from unrolled.storage.columns import Column
+
+Array = np.ndarray[Any, Any]
+Words = tuple[int, int]
+
+NODE_BYTES = 40  # of memory for each n-gram of a part, of one length
+
+
+def parts_within(files: LevelFiles, room: int) -> list[Words]:
+    """Ranges of first words whose tries fit into so many bytes each."""
+    return estimation_parts(files, room // (NODE_BYTES * files.order))
+
+
+def part_shapes(
+    files: LevelFiles, length: int, parts: list[Words], *, pruned: bool = False
+) -> Iterator[tuple[Words, TrieShape]]:
+    """The n-grams of one length, a range of first words at a time.
+
+    Args:
+        files: columns of counting, and with cut-offs (``pruned``) those that estimation made.
+    """
+    bits = word_bits(files.by_word.shape[1])
+    with ExitStack() as stack:
+        opened, lengths = stack.enter_context, range(2, length + 1)
+        words = [
+            opened((files.kept_words(k) if pruned else files.words(k)).reader()) for k in lengths
+        ]
+        children = [
+            opened((files.kept_children(k) if pruned else files.children(k)).reader())
+            for k in range(1 if pruned else 2, length)
+        ]
+        for low, high in parts:
+            sizes, counts = [high - low], []
+            last = [np.arange(low, high, dtype=np.int32)]
+            readers = iter(children)
+            for place, reader in enumerate(words):
+                if place == 0 and not pruned:
+                    counts.append(files.by_word[1, low:high])
+                else:
+                    counts.append(next(readers).read(sizes[-1]))
+                sizes.append(int(counts[-1].sum(dtype=np.int64)))
+                last.append(reader.read(sizes[-1]))
+            ends = np.cumsum(np.concatenate([[high - low], *counts]), dtype=np.int64)
+            yield (
+                (low, high),
+                TrieShape(
+                    np.cumsum([0, *sizes], dtype=np.int64),
+                    pack_words(np.concatenate(last), bits),
+                    bits,
+                    ends.astype(np.uint32),
+                ),
+            )
+
+
+def part_tables(
+    files: LevelFiles, length: int, parts: list[Words], unigrams: Array, *, pruned: bool
+) -> Iterator[NgramTable]:
+    """The estimated n-grams of one length; numbers of shorter ones are left out.
+
+    Args:
+        unigrams: (V,) float32 log-probabilities of order 1.
+    """
+    inner = length < files.order
+    with ExitStack() as stack:
+        log_probs: Any = None
+        if length > 1:
+            log_probs = stack.enter_context(files.log_probs(length).reader())
+        backoffs: Any = stack.enter_context(files.backoffs(length).reader()) if inner else None
+        for (low, high), shape in part_shapes(files, length, parts, pruned=pruned):
+            size, total = shape.size(length), int(shape.levels[-1])
+            values, weights = np.zeros((2, total), np.float32)
+            values[total - size :] = log_probs.read(size) if length > 1 else unigrams[low:high]
+            if inner:
+                weights[total - size :] = backoffs.read(size)
+            yield NgramTable(
+                shape.levels, shape.words, shape.bits, shape.first, values,
+                weights if inner else weights[:0],
+            )  # fmt: skip
+
+
+def table_sizes(files: LevelFiles, *, pruned: bool) -> list[int]:
+    """How many n-grams of each length the model has."""
+    columns: list[Column] = [
+        files.kept_words(length) if pruned else files.words(length)
+        for length in range(2, files.order + 1)
+    ]
+    return [files.by_word.shape[1], *(len(column) for column in columns)]
