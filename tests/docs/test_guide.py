@@ -18,7 +18,8 @@ def _snippets(page: Path) -> bool:
 
 PAGES = sorted(page for page in DOCS.rglob("*.md") if _snippets(page))
 # Ten seconds of a core or more each, and what they run is tested on smaller input elsewhere.
-SLOW = {"start.md", "scale.md", "switch-from-rnnlm.md", "taggers.md", "how/class-softmax.md"}
+SLOW = {"start.md", "scale.md", "switch-from-rnnlm.md", "taggers.md", "how/class-softmax.md",
+        "lecture.md"}  # fmt: skip
 NEEDS = {
     "decoders.md": "pyctcdecode",
     "serve.md": "uvicorn",

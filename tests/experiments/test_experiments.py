@@ -136,6 +136,21 @@ def test_the_page_sets_published_numbers_beside_ours() -> None:
     assert "Data: 0.txt, 1.txt, 2.txt, 3.txt and 6 more files." in results_page([record], {})
 
 
+def test_the_page_of_the_lecture_shows_tables_and_pictures_that_are_there() -> None:
+    root = Path(__file__).parents[2]
+    page = (root / "docs" / "lecture.md").read_text(encoding="utf-8")
+    included = re.findall(r'^--8<-- "(.*):(.*)"$', page, re.M)
+    assert len(included) >= 9
+    for file, section in included:
+        text = (root / file).read_text(encoding="utf-8")
+        assert text.count(f"--8<-- [start:{section}]") == text.count(f"--8<-- [end:{section}]") == 1
+    for picture in re.findall(r"!\[.*?\]\((.*?)\)", page):
+        assert (root / "docs" / picture).is_file()
+    named = re.findall(r"unrolled experiment (\S+)", page)
+    assert set(named) <= set(EXPERIMENTS)
+    assert len(set(named)) >= 9
+
+
 def test_the_page_and_its_pictures_are_those_of_the_results(tmp_path: Path) -> None:
     docs = Path(__file__).parents[2] / "docs"
     write_page(docs.parent / "results", tmp_path / "results.md")
@@ -146,6 +161,7 @@ def test_the_page_and_its_pictures_are_those_of_the_results(tmp_path: Path) -> N
     assert "from memory" not in page + measured  # published numbers are cited or left out
     pictures = re.findall(r"!\[.*?\]\((.*?)\)", page)
     assert sorted(pictures) == sorted(path.name for path in tmp_path.glob("*.svg"))
+    pictures += [f"pictures/{path.name}" for path in (tmp_path / "pictures").iterdir()]
     for picture in pictures:
         # Coordinates may differ by a hundredth where another processor rounds otherwise.
         ours, theirs = ((folder / picture).read_text() for folder in (docs, tmp_path))

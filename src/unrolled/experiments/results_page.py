@@ -1,4 +1,6 @@
-"""``docs/results.md`` and its pictures: results of the experiments beside the published numbers.
+"""``docs/results.md`` and pictures: results of the experiments beside the published numbers.
+
+Other pages include its tables by their names, so that each number is written once.
 
 python -m unrolled.experiments.results_page results/ docs/results.md
 """
@@ -13,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from unrolled.experiments import write_pictures
+from unrolled.experiments.lecture_pictures import lecture_pictures
 
 _HEAD = """# Results of the experiments
 
@@ -53,6 +56,7 @@ def _section(record: dict[str, Any], pictures: Mapping[str, str]) -> str:
         "",
         record["source"],
         "",
+        f"<!-- --8<-- [start:{_key(record)}] -->",
         f"| | {' | '.join(column.replace('_', ' ') for column in columns)} |",
         f"| --- |{' ---: |' * len(columns)}",
     ]
@@ -60,6 +64,7 @@ def _section(record: dict[str, Any], pictures: Mapping[str, str]) -> str:
         theirs = published.get(name, {})
         cells = [_cell(row.get(column), theirs.get(column)) for column in columns]
         lines.append(f"| {name} | {' | '.join(cells)} |")
+    lines.append(f"<!-- --8<-- [end:{_key(record)}] -->")
     machine = record["machine"]
     gpu = f" and one {machine['gpu']}" if "gpu" in machine else ""
     sessions = "in the last of several sessions" if record.get("resumed") else "in all"
@@ -108,14 +113,19 @@ def _shown(value: float) -> str:
 
 
 def write_page(source: Path, target: Path) -> None:
-    """Draw the pictures of all records in a folder, and write the page beside them."""
-    target.parent.mkdir(parents=True, exist_ok=True)
+    """Draw the pictures of all records in a folder, and write the page beside them.
+
+    Those of the page on the lecture are put into ``pictures`` there.
+    """
+    (target.parent / "pictures").mkdir(parents=True, exist_ok=True)
     records = read_records(source)
     pictures = {
         _key(record): {path.name: _title(path) for path in write_pictures(record, target.parent)}
         for record in records
     }
     target.write_text(results_page(records, pictures), encoding="utf-8")
+    for name, picture in lecture_pictures(source).items():
+        (target.parent / "pictures" / name).write_text(picture, encoding="utf-8")
 
 
 def _title(picture: Path) -> str:
