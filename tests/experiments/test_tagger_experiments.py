@@ -41,9 +41,14 @@ def test_depth_on_mpqa(mpqa: Path, tmp_path: Path) -> None:
     shallow = results["table"]["DSE, 3 k, 1 layer"]["proportional"]
     assert comparison["shallow"] == pytest.approx(shallow)
     assert 0 < comparison["p"] <= 1
+    assert comparison["layers"] == 2
+    for row, cells in results["table"].items():
+        for measure, value in cells.items():
+            low, high = results["intervals"][row][measure]
+            assert low - 1e-9 <= value <= high + 1e-9
     drawn = Drawn((tmp_path / "out" / "irsoy2014-depth-smoke.svg").read_text())
     ticks = [text.words for text in drawn.texts if text.anchor == "middle" and text.size == 11]
-    assert ticks == ["1", "2", "1", "2"]  # whole layers
+    assert ticks == ["1", "2"] * 4  # whole layers, two kinds and two measures
     assert {file["name"] for file in record["data"]} >= {"dse.txt", "ese.txt"}
     assert any(line.startswith("DSE, 3 k, 1 layer, fold 0: proportional") for line in said)
     assert (results["jobs"], results["device"]) == (1, "cpu")

@@ -55,6 +55,7 @@ SETTINGS: dict[str, Any] = {
 _KINDS = {
     "DSE": "Direct subjective expressions (DSE)", "ESE": "Expressive subjective expressions (ESE)"
 }  # fmt: skip
+_MEASURES = ("proportional", "binary")
 _SIZES: dict[str, dict[str, Any]] = {
     "smoke": {"folds": 1, "layers": (1, 2), "parameters": (3_000,), "epochs": 2},
     "laptop": {"folds": 3, "layers": (1, 3), "parameters": (200_000,), "epochs": 12},
@@ -133,6 +134,7 @@ def run(setup: Setup) -> Results:
             f"{run.name}, fold {run.fold}": scores
             for run, scores in zip(runs, by_fold, strict=True)
         },
+        "intervals": _intervals(runs, results),
         "deep_against_shallow": _comparisons(runs, results, plan, setup.report),
         "widths": {
             f"{parameters // 1000} k, {depth(layers)}": width
@@ -149,58 +151,100 @@ def _scores(result: Any) -> dict[str, float]:
     return percent(OverlapCounts(np.array(result[0])).total())
 
 
-def _comparisons(
-    runs: list[TaggerRun], results: list[Any], plan: dict[str, Any], report: Report
-) -> dict[str, dict[str, float]]:
-    """Three layers (or the most there are) against one, by bootstrap over documents: p-values."""
-    from unrolled.tagging.scoring.overlap import OverlapCounts
-    from unrolled.tagging.scoring.significance import paired_bootstrap
+def _rows_of(
+    runs: list[TaggerRun], results: list[Any], row: str
+) -> list[tuple[np.ndarray[Any, Any], list[str], float]]:
+    """Of each fold of a row: overlap counts (S, 6), documents, and the score on dev."""
+    return [
+        (np.array(counts), documents, dev)
+        for run, (counts, documents, dev) in zip(runs, results, strict=True)
+        if run.name == row
+    ]
 
-    deep, shallow = min(3, max(plan["layers"])), min(plan["layers"])
-    found: dict[str, dict[str, float]] = {}
-    for kind in OPINIONS:
-        for parameters in plan["parameters"]:
-            sides = []
-            for layers in (shallow, deep):
-                row = row_of(kind, parameters, layers)
-                own = [found for run, found in zip(runs, results, strict=True) if run.name == row]
-                sides.append(np.concatenate([result[0] for result in own]))
-                groups = [name for result in own for name in result[1]]
-            for measure in ("proportional", "binary"):
-                result = paired_bootstrap(
-                    sides[0], sides[1], OverlapCounts(sides[1], measure).score,
-                    groups=groups, samples=2000,
-                )  # fmt: skip
-                name = f"{kind.upper()}, {parameters // 1000} k, {measure}"
-                first, second = 100 * result.first, 100 * result.second
-                found[name] = {"shallow": first, "deep": second, "p": result.p_value}
-                report(
-                    f"{name}: {depth(shallow)} {first:.2f}, {depth(deep)} {second:.2f}, "
-                    f"p = {result.p_value:.4f}"
-                )
+
+def _intervals(runs: list[TaggerRun], results: list[Any]) -> dict[str, dict[str, list[float]]]:
+    """The 95 % interval of each number of the table, by bootstrap over documents."""
+    from unrolled.tagging.scoring.overlap import OverlapCounts
+    from unrolled.tagging.scoring.significance import mean_interval
+
+    found: dict[str, dict[str, list[float]]] = {}
+    for row in dict.fromkeys(run.name for run in runs):
+        parts = [(counts, documents) for counts, documents, _ in _rows_of(runs, results, row)]
+        found[row] = {
+            measure: [
+                100 * end for end in mean_interval(parts, OverlapCounts(parts[0][0], measure).score)
+            ]
+            for measure in _MEASURES
+        }
     return found
 
 
+def _comparisons(
+    runs: list[TaggerRun], results: list[Any], plan: dict[str, Any], report: Report
+) -> dict[str, dict[str, float]]:
+    """The depth that is best on dev against one layer, by bootstrap over documents: p-values."""
+    found: dict[str, dict[str, float]] = {}
+    shallow, *deep = plan["layers"]
+    for kind, parameters in product(OPINIONS, plan["parameters"]):
+        folds = {
+            layers: _rows_of(runs, results, row_of(kind, parameters, layers))
+            for layers in plan["layers"]
+        }
+        best = max(deep, key=lambda layers: sum(dev for _, _, dev in folds[layers]))
+        for measure in _MEASURES:
+            name = f"{kind.upper()}, {parameters // 1000} k, {measure}"
+            found[name] = {"layers": best, **_compare(folds[shallow], folds[best], measure)}
+            report(
+                f"{name}: {depth(shallow)} {found[name]['shallow']:.2f}, {depth(best)} "
+                f"{found[name]['deep']:.2f}, p = {found[name]['p']:.4f}"
+            )
+    return found
+
+
+def _compare(shallow: list[Any], deep: list[Any], measure: str) -> dict[str, float]:
+    """F1 of two nets over all folds, in percent, and the p-value of their difference."""
+    from unrolled.tagging.scoring.overlap import OverlapCounts
+    from unrolled.tagging.scoring.significance import paired_bootstrap
+
+    sides = [np.concatenate([counts for counts, _, _ in side]) for side in (shallow, deep)]
+    result = paired_bootstrap(
+        sides[0], sides[1], OverlapCounts(sides[1], measure).score,
+        groups=[name for _, documents, _ in deep for name in documents], samples=2000,
+    )  # fmt: skip
+    return {"shallow": 100 * result.first, "deep": 100 * result.second, "p": result.p_value}
+
+
 def draw(results: Results) -> dict[str, str]:
-    """F1 by number of layers, as on the lecture's slide, ours and the published."""
+    """F1 by number of layers in four panels, as on the lecture's slide, with intervals."""
     rows = {tuple(name.split(", ")): row for name, row in results["table"].items()}
     published = {tuple(name.split(", ")): row for name, row in PUBLISHED.items()}
+    known = {
+        tuple(name.split(", ")): row for name, row in results.get("intervals", {}).items()
+    }  # fmt: skip
     sizes = list(dict.fromkeys(size for _, size, _ in rows))
     counts = sorted({int(layers.split()[0]) for _, _, layers in rows})
+    x = Axis("layers", whole=True, limits=(counts[0] - 0.2, counts[-1] + 0.2))
     panels = []
-    for kind in dict.fromkeys(kind for kind, _, _ in rows):
+    for kind, measure in product(dict.fromkeys(kind for kind, _, _ in rows), _MEASURES):
         lines = []
-        for number, (size, measure) in enumerate(product(sizes, ("proportional", "binary"))):
-            for whose, known, dash in (("", rows, 0), (", published", published, 1)):
-                places = [n for n in counts if (kind, size, depth(n)) in known]
-                values = [known[kind, size, depth(n)][measure] for n in places]
-                name = f"{measure}{whose}" if len(sizes) == 1 else f"{size}, {measure}{whose}"
-                if values:
-                    lines.append(Line(name, places, values, number, dash, marker=number))
-        x = Axis("layers", whole=True, limits=(counts[0] - 0.2, counts[-1] + 0.2))
-        panels.append(Panel(lines, x, Axis("F1, %"), _KINDS.get(kind, kind), 150))
+        for number, (size, whose) in enumerate(product(sizes, ("", ", published"))):
+            table = published if whose else rows
+            depths = [n for n in counts if (kind, size, depth(n)) in table]
+            if not depths:
+                continue
+            own = {} if whose else known
+            ends = [own[kind, size, depth(n)][measure] for n in depths if own]
+            # A little apart, so that one interval does not hide the other.
+            places = [n + 0.06 * (sizes.index(size) - (len(sizes) - 1) / 2) for n in depths]
+            values = [table[kind, size, depth(n)][measure] for n in depths]
+            lines.append(
+                Line(f"{size}{whose}", places, values, number // 2, number % 2,
+                     marker=number // 2, intervals=ends)
+            )  # fmt: skip
+        panels.append(Panel(lines, x, Axis(f"{measure} F1, %"), _KINDS.get(kind, kind), 110))
     return {
         "": line_chart(
-            panels, f"F1 of nets of {' and '.join(sizes)} parameters by the number of layers"
+            panels, f"F1 of nets of {' and '.join(sizes)} parameters by the number of layers",
+            shared_y=False,
         )
-    }
+    }  # fmt: skip

@@ -40,6 +40,7 @@ class Line:
         colour: number of a colour, or a colour. dash: number of a pattern. width, opacity: of it.
         marker: number of a marker at each point, -1 for none.
         framed: whether the y axis must show all of it; else it may leave at the top.
+        intervals: low and high of an interval around each point, or nothing.
     """
 
     name: str
@@ -51,6 +52,12 @@ class Line:
     opacity: float = 1.0
     marker: int = -1
     framed: bool = True
+    intervals: Sequence[tuple[float, float]] = ()
+
+    @property
+    def values(self) -> list[float]:
+        """All that the y axis must show."""
+        return [*self.y, *(end for interval in self.intervals for end in interval)]
 
     @property
     def paint(self) -> str:
@@ -145,7 +152,7 @@ def _described(panels: Sequence[Panel]) -> str:
 
 def _with_shared_limits(panels: Sequence[Panel]) -> list[Panel]:
     framed = [line for panel in panels for line in panel.lines if line.framed]
-    values = [value for line in framed for value in line.y]
+    values = [value for line in framed for value in line.values]
     scale = scale_of(panels[0].y, values, 0, 1)
     return [replace(panel, y=replace(panel.y, limits=(scale.low, scale.high))) for panel in panels]
 
@@ -174,7 +181,7 @@ def tick_room(axis: Axis, scale: Scale) -> float:
 
 
 def _y_scale(panel: Panel, top: float, height: float) -> Scale:
-    values = [value for line in panel.lines if line.framed for value in line.y]
+    values = [value for line in panel.lines if line.framed for value in line.values]
     return scale_of(panel.y, values, top + height, top)
 
 
@@ -225,6 +232,9 @@ def _draw_panel(
     for order, (line, pieces) in enumerate(zip(panel.lines, drawn, strict=True)):
         if not pieces:
             continue
+        for place, (low, high) in zip(line.x, line.intervals, strict=False):
+            ends = f"M{number(x(place))} {number(y(low))}V{number(y(high))}"
+            canvas.stroke(ends, line.paint, width=1.2, opacity=0.6, kind="interval")
         _draw_line(canvas, line, pieces, segments, order)
         if line.name:
             end = pieces[-1][-1]

@@ -113,6 +113,38 @@ def paired_bootstrap(
     )
 
 
+def mean_interval(
+    parts: Sequence[tuple[Floats, Sequence[str]]],
+    score: Callable[[Floats], Floats],
+    *,
+    samples: int = 2000,
+    seed: int = 1,
+) -> tuple[float, float]:
+    """The 95 % interval of the mean score over parts, such as folds: percentiles of resamples.
+
+    In each part documents are drawn with replacement.
+
+    Args:
+        parts: (S, K) statistics of the sentences of each, and their documents.
+        score: (..., K) sums of statistics to (...) scores.
+        samples, seed: see `paired_bootstrap`.
+
+    >>> from unrolled.tagging.scoring.scores import count_spans
+    >>> found = count_spans([["B-X", "O"]] * 40, [["B-X", "O"], ["O", "O"]] * 20)
+    >>> low, high = mean_interval([(found.rows, [str(n) for n in range(40)])], found.score)
+    >>> low < 2 / 3 < high
+    True
+    """
+    random = np.random.default_rng(seed)
+    drawn = np.zeros(samples)
+    for rows, groups in parts:
+        units = _by_group(rows.astype(np.float64), groups)
+        times = random.multinomial(len(units), np.full(len(units), 1 / len(units)), size=samples)
+        drawn += score(times.astype(np.float64) @ units) / len(parts)
+    low, high = np.quantile(drawn, (0.025, 0.975))
+    return float(low), float(high)
+
+
 def _drawn_differences(
     both: Floats, score: Callable[[Floats], Floats], samples: int, random: np.random.Generator
 ) -> Floats:
