@@ -15,7 +15,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,7 @@ from unrolled.runtime.threads import run_ahead
 from unrolled.text.id_store import IdStore
 from unrolled.text.options import TextOptions
 from unrolled.text.sources import Block, Sources, text_blocks
+from unrolled.text.specials import SPECIALS
 from unrolled.text.tokens import cut_blocks, read_blocks
 from unrolled.text.unicode_forms import report_unicode_forms
 from unrolled.text.vocabulary import BOS, EOS, UNK, Vocabulary
@@ -150,11 +151,11 @@ def _with_vocabulary(
 
 @dataclass
 class _CountedBlock:
-    """A block that a table counted, which got the words ``new`` from it."""
+    """A block that a table counted, which got the words ``new`` from it, a text of them all."""
 
     table: WordTable
     sentences: int
-    new: tuple[int, int]
+    new: bytes
 
 
 def _with_own_words(
@@ -173,14 +174,18 @@ def _with_own_words(
         table = own[thread] = own.get(thread) or WordTable()
         known = table.words
         ids = mapped_copy(table.count(block.data, specials, block.place))
-        return _CountedBlock(table, table.last_sentences, (known, table.words)), ids
+        new = table.spaced(known, table.words) if threads > 1 else b""
+        return _CountedBlock(table, table.last_sentences, new), ids
 
-    counted = []
+    counted: list[_CountedBlock] = []
+    merging = _Merging()
     for block, ids in run_ahead(count, blocks, threads):
         counted.append(block)
         store.append(ids)
+        if len(own) > 1:
+            merging.extend(counted)
     tables = list(own.values()) or [WordTable()]
-    merged, merged_ids = _merge_tables(tables, counted)
+    merged, merged_ids = merging.finish(tables)
     for table in tables:
         table.stop_counting()
     sentences = sum(block.sentences for block in counted)
@@ -223,29 +228,38 @@ def own_words(table: WordTable, min_count: int, max_size: int | None, sentences:
     return OwnWords(table.vocabulary(order), ranks, counts, int(lost.sum()), types)
 
 
-def _merge_tables(
-    tables: list[WordTable], counted: list[_CountedBlock]
-) -> tuple[WordTable, list[npt.NDArray[np.int64]]]:
-    """One table of all words by first appearance, and each table's ids in it.
+class _Merging:
+    """One table of the words of several tables by first appearance, made while they are counted.
 
     Each block's new words are entered in the order of the blocks. A word that another table got
     from an earlier block is there already, so the order is that of one table alone.
     """
-    from unrolled.text.word_table import WordTable
 
-    if len(tables) == 1:
-        return tables[0], [np.arange(tables[0].words)]
-    merged = WordTable()
-    merged_ids = {id(table): np.arange(table.words) for table in tables}
-    for block in counted:
-        start, stop = block.new
-        if start < stop:
-            ids = merged.count(block.table.spaced(start, stop), "keep")
-            merged_ids[id(block.table)][start:stop] = ids[1:-1]
-    merged.counts[:] = 0
-    for table in tables:
-        merged.counts[merged_ids[id(table)]] += table.counts
-    return merged, list(merged_ids.values())
+    def __init__(self) -> None:
+        from unrolled.text.word_table import WordTable
+
+        self._merged = WordTable()
+        self._done = 0
+        self._ids: dict[int, list[npt.NDArray[np.int32]]] = {}
+
+    def extend(self, counted: list[_CountedBlock]) -> None:
+        """Enter the new words of the blocks that are not done yet."""
+        for block in counted[self._done :]:
+            ids = self._merged.count(block.new, "keep")[1:-1].copy()
+            self._ids.setdefault(id(block.table), []).append(ids)
+            block.new = b""
+        self._done = len(counted)
+
+    def finish(self, tables: list[WordTable]) -> tuple[WordTable, list[npt.NDArray[Any]]]:
+        """The table with the counts of all, and each table's ids in it."""
+        if len(tables) == 1:
+            return tables[0], [np.arange(tables[0].words)]
+        merged, specials = self._merged, np.arange(len(SPECIALS), dtype=np.int32)
+        ids = [np.concatenate([specials, *self._ids[id(table)]]) for table in tables]
+        merged.counts[:] = 0
+        for table, places in zip(tables, ids, strict=True):
+            merged.counts[places] += table.counts
+        return merged, ids
 
 
 def _by_frequency(table: WordTable, min_count: int, max_size: int | None) -> npt.NDArray[np.int64]:
