@@ -51,6 +51,10 @@ class NotNormalisedError(UnrolledError):
     """A probability was asked of a model whose scores are not probabilities (stupid back-off)."""
 
 
+class DivergedError(UnrolledError):
+    """Training came to numbers that are not finite, or far too large."""
+
+
 class MissingExtraError(UnrolledError, ImportError):
     """An optional package is not installed.
 

@@ -14,6 +14,7 @@ import torch
 from report.drawn import Drawn
 from unrolled.errors import FormatError, SettingError
 from unrolled.experiments import pixel_mnist
+from unrolled.experiments.digit_training import start_gates
 from unrolled.experiments.mnist import read_mnist
 from unrolled.experiments.sequence_classifier import states_by_torch
 from unrolled.experiments.setup import Setup
@@ -72,10 +73,9 @@ def test_torchs_kernels_give_the_same_states(nonlinearity: str) -> None:
 def test_the_experiment_runs_and_no_rate_is_chosen_on_the_test_set(
     folder: Path, tmp_path: Path
 ) -> None:
-    results = pixel_mnist.run(Setup("x", "smoke", tmp_path, folder))
+    results = pixel_mnist.run(Setup("x", "smoke", tmp_path / "one", folder))
     assert set(results["table"]) == {"LSTM", "tanh RNN", "ReLU RNN", "IRNN"}
-    assert set(results["curves"]) == {"plain", "permuted"}
-    assert [step for step, _ in results["curves"]["plain"]["IRNN"]] == [10, 20]
+    assert [step for step, _ in results["curves"]["plain"]["IRNN"]] == [12, 24]
     drawn = Drawn(pixel_mnist.draw(json.loads(json.dumps(results)))[""])
     for panel, curves in zip(drawn.panels(), results["curves"].values(), strict=True):
         lines = [line for line in drawn.lines() if panel.top < line[1][0][1] < panel.bottom + 1]
@@ -83,11 +83,45 @@ def test_the_experiment_runs_and_no_rate_is_chosen_on_the_test_set(
         for name, points in lines:
             shares = [(step, 100 * share) for step, share in curves[name]]
             np.testing.assert_allclose(panel.read(points), shares, atol=0.6)
-    # Other test images change no choice.
-    for name in ("t10k-images-idx3-ubyte",):
-        _write(folder, name, np.zeros((60, 28, 28)), packed=False)
-    again = pixel_mnist.run(Setup("x", "smoke", tmp_path, folder))
-    assert again["rates"] == results["rates"]
+    # Other test images change neither rates nor curves.
+    _write(folder, "t10k-images-idx3-ubyte", np.zeros((60, 28, 28)), packed=False)
+    again = pixel_mnist.run(Setup("x", "smoke", tmp_path / "two", folder))
+    for name, runs in results["runs"].items():
+        for task, run in runs.items():
+            assert run["rate"] == again["runs"][name][task]["rate"]
+            assert run["curve"] == again["runs"][name][task]["curve"]
+
+
+def test_it_continues_where_it_was_ended(folder: Path, tmp_path: Path) -> None:
+    whole = pixel_mnist.run(Setup("x", "smoke", tmp_path / "whole", folder))
+    lines: list[str] = []
+
+    def end(line: str) -> None:
+        lines.append(line)
+        if "IRNN, permuted" in line and "1 of 2 epochs done" in line:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pixel_mnist.run(Setup("x", "smoke", tmp_path / "ended", folder, end))
+    assert len([*(tmp_path / "ended" / "x-smoke-parts").glob("*.json")]) == 5
+    lines.clear()
+    rest = pixel_mnist.run(Setup("x", "smoke", tmp_path / "ended", folder, lines.append))
+    assert not any(line.startswith("IRNN, plain, rate") for line in lines)
+    assert rest["table"] == whole["table"]
+    for name in whole["runs"]:
+        for task in ("plain", "permuted"):
+            assert rest["runs"][name][task]["losses"] == whole["runs"][name][task]["losses"]
+    assert not [*(tmp_path / "ended" / "x-smoke-parts").glob("*.safetensors")]
+
+
+def test_an_lstm_starts_with_memories_of_all_lengths() -> None:
+    torch.manual_seed(0)
+    cell = Cell("lstm", 1, 500)
+    start_gates(cell, 784)
+    forget = torch.sigmoid(cell.bias[500:1000])
+    spans = 1 / (1 - forget.detach())  # steps until a memory has faded
+    assert 2 <= float(spans.min()) < 20 and 700 < float(spans.max()) < 785
+    torch.testing.assert_close(cell.bias[:500], -cell.bias[500:1000])
 
 
 def test_what_it_refuses(folder: Path, tmp_path: Path) -> None:

@@ -24,8 +24,9 @@ def remove_parts(folder: Path) -> None:
     """Delete the results in a folder, and the folder if nothing else is in it."""
     if not folder.is_dir():
         return
-    for path in folder.glob("?" * _NAME_LENGTH + ".json"):
-        path.unlink(missing_ok=True)
+    for ending in (".json", ".safetensors"):
+        for path in folder.glob("?" * _NAME_LENGTH + ending):
+            path.unlink(missing_ok=True)
     if not any(folder.iterdir()):
         folder.rmdir()
 
@@ -63,6 +64,11 @@ class FinishedRuns:
         with atomic_write(self._path(job)) as file:
             file.write(text.encode())
         return json.loads(text)["result"]
+
+    def checkpoint(self, job: Any) -> Path:
+        """Where a job that is not done may save its state; the folder is made."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return self._path(job).with_suffix(".safetensors")
 
     def _path(self, job: Any) -> Path:
         everything = json.dumps([_plain(job), self._common], sort_keys=True).encode()

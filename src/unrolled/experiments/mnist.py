@@ -40,6 +40,11 @@ class Digits:
         images, labels = self.train_images, self.train_labels
         return Digits(images[:, :-last], labels[:-last], images[:, -last:], labels[-last:])
 
+    def first(self, count: int) -> Digits:
+        """The same with the first training images alone."""
+        images, labels = self.train_images[:, :count], self.train_labels[:count]
+        return replace(self, train_images=images, train_labels=labels)
+
 
 def read_mnist(folder: Path, side: int = _FULL) -> Digits:
     """Read ``train-images-idx3-ubyte``, ``t10k-...`` and their labels, plain or gzipped.

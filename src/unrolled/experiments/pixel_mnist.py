@@ -1,21 +1,22 @@
-"""Digits read one pixel at a time: accuracy against steps of four recurrent nets of 100 units."""
+"""Digits read one pixel at a time: accuracy by updates of four recurrent nets of 100 units."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from unrolled.errors import SettingError
+from unrolled.comparison.finished_runs import FinishedRuns, parts_folder
+from unrolled.errors import DivergedError, SettingError
+from unrolled.experiments.digit_training import DigitsTask, accuracy
 from unrolled.experiments.mnist import Digits, read_mnist
-from unrolled.experiments.sequence_classifier import SequenceClassifier
 from unrolled.experiments.setup import Results, Setup
-from unrolled.neural.cells import Cell
 from unrolled.report.line_chart import Line, Panel, line_chart, numbered
 from unrolled.report.scales import Axis
+from unrolled.training.averaging import set_parameters
+from unrolled.training.loop import TrainingLoop
+from unrolled.training.settings import TrainingSettings
 
 SOURCE = (
     "Q. V. Le, N. Jaitly, G. E. Hinton. A simple way to initialize recurrent networks of rectified "
@@ -25,14 +26,15 @@ SOURCE = (
 REMEMBERED = True  # the published numbers are not checked against the paper
 PUBLISHED = {"IRNN": {"plain, %": 97.0, "permuted, %": 82.0}}
 
+# Nets by the names of the table, in the order in which they are trained.
 CELLS: dict[str, dict[str, Any]] = {
+    "IRNN": {"kind": "irnn"},
     "LSTM": {"kind": "lstm"},
     "tanh RNN": {"kind": "elman"},
     "ReLU RNN": {"kind": "elman", "nonlinearity": "relu"},
-    "IRNN": {"kind": "irnn"},
 }
-_HELD_OUT = 5000  # images at the end of the training set by which rates are chosen
-_PART = 1000  # images in a batch of tests
+TASKS = ("plain", "permuted")
+PERMUTATION = 7  # seed of the order of pixels, the same for all sizes and nets
 
 
 @dataclass(frozen=True)
@@ -43,104 +45,137 @@ class Settings:
         side: pixels of an image's side; 14 means the mean of each 2 x 2 pixels.
         units: of the state.
         batch: images an update.
-        updates: of the final nets.
-        rates: of Adam; each cell takes the one with which it did best, after `trial` updates, on
-            images held out of the training set, in plain order, and never on the test set.
-        trial: updates of each trial.
-        points: tests during training.
-        shown: test images of each of those; the last test uses all.
+        epochs: of the final nets. lstm_epochs: of LSTMs, whose epochs take four times as long.
+        rates: of Adam; each net takes the one with which it did best on held-out images after
+            trials of `trial` epochs of `trial_images` images, and never sees the test set.
+        held_out: images at the end of the training set that no net trains on.
+        error_norm: largest norm of an image's dE/dh_t, as a multiple of 1 / batch; 0 for no limit.
+        averaging: epochs over which weights are averaged.
     """
 
     side: int = 14
     units: int = 100
-    batch: int = 16
-    updates: int = 6000
-    rates: tuple[float, ...] = (1e-4, 3e-4, 1e-3, 3e-3)
-    trial: int = 400
-    points: int = 12
-    shown: int = 2000
+    batch: int = 32
+    epochs: int = 12
+    lstm_epochs: int = 6
+    rates: tuple[float, ...] = (3e-4, 1e-3, 3e-3)
+    trial: int = 1
+    trial_images: int = 20_000
+    held_out: int = 5000
+    error_norm: float = 1.0
+    averaging: float = 0.5
+    warmup: int = 200
     seed: int = 1
 
 
 SETTINGS = {
     "smoke": Settings(
-        side=4, units=12, updates=20, rates=(1e-3, 3e-3), trial=4, points=2, shown=40
+        side=4, units=12, batch=8, epochs=2, lstm_epochs=2, rates=(1e-3, 3e-3), trial_images=64,
+        held_out=20, warmup=2,
     ),
     "laptop": Settings(),
-    "paper": Settings(side=28, batch=128, updates=100_000, trial=4000, points=50, shown=10_000),
-}
+    "paper": Settings(
+        side=28, epochs=250, lstm_epochs=80, rates=(1e-4, 3e-4, 1e-3), trial=3,
+        trial_images=55_000, averaging=2,
+    ),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a net's training depends on."""
+
+    name: str
+    task: str
+    rate: float
+    epochs: int
+    images: int
+    settings: Settings
+
+    @property
+    def config(self) -> TrainingSettings:
+        """As the training loop takes it."""
+        settings = self.settings
+        return TrainingSettings(
+            epochs=self.epochs, batch=settings.batch, seed=settings.seed, rate=self.rate,
+            warmup=settings.warmup, averaging=min(settings.averaging, self.epochs / 2),
+        )  # fmt: skip
 
 
 class Trainer:
-    """Trains nets on digits, with one size's settings, on a GPU if there is one."""
+    """Trains nets on digits, and continues where it was ended."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    def __init__(self, setup: Setup, digits: dict[str, Digits]) -> None:
+        self.settings = SETTINGS[setup.size]
+        self.digits, self.report = digits, setup.report
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        parts = parts_folder(setup.output, setup.name, setup.size)
+        self.finished = FinishedRuns(parts, [setup.data] if setup.data else [])
 
-    def train(
-        self,
-        name: str,
-        rate: float,
-        digits: Digits,
-        updates: int,
-        watch: Callable[[int, SequenceClassifier], None] = lambda step, net: None,
-    ) -> SequenceClassifier:
-        """A net after so many updates of Adam, clipped at norm 1."""
+    def best_first(self, name: str, task: str) -> list[float]:
+        """The rates, that with which a net reads held-out images best after a short trial first."""
         settings = self.settings
-        torch.manual_seed(settings.seed)
-        cell = Cell(inputs=1, hidden=settings.units, **CELLS[name])
-        net = SequenceClassifier(lambda pixels: pixels.unsqueeze(2), cell, 10).to(self.device)
-        optimiser = torch.optim.Adam(net.parameters(), lr=rate)
-        random = torch.Generator().manual_seed(settings.seed)
-        every = max(settings.updates // settings.points, 1)
-        for step in range(1, updates + 1):
-            chosen = torch.randint(len(digits.train_labels), (settings.batch,), generator=random)
-            pixels, labels = digits.train_images[:, chosen], digits.train_labels[chosen]
-            net.train_on(pixels.to(self.device), labels.to(self.device), optimiser)
-            if step % every == 0 or step == updates:
-                watch(step, net)
-        return net
-
-    def accuracy(self, net: SequenceClassifier, images: Tensor, labels: Tensor) -> float:
-        """Share of right answers."""
-        parts = [slice(begin, begin + _PART) for begin in range(0, len(labels), _PART)]
-        wrong = sum(
-            net.wrong(images[:, part].to(self.device), labels[part].to(self.device))
-            for part in parts
-        )
-        return 1 - wrong / len(labels)
-
-    def best_rate(self, name: str, digits: Digits, report: Callable[[str], None]) -> float:
-        """The rate with which a cell reads held-out training images best after a short trial."""
-        few = digits.held_out(min(_HELD_OUT, len(digits.train_labels) // 5))
         found = {}
-        for rate in self.settings.rates:
-            net = self.train(name, rate, few, self.settings.trial)
-            found[rate] = self.accuracy(net, few.test_images, few.test_labels)
+        for rate in settings.rates:
+            run = Run(name, task, rate, settings.trial, settings.trial_images, settings)
+            found[rate] = self.train(run, tested=False)["held_out"]
         shares = ", ".join(f"rate {rate:g} {100 * share:.1f} %" for rate, share in found.items())
-        report(f"{name}: {shares}")
-        return max(found, key=lambda rate: found[rate])
+        self.report(f"{name}, {task}: {shares}")
+        return sorted(found, key=lambda rate: -found[rate])
 
-    def curve(
-        self, name: str, rate: float, digits: Digits, report: Callable[[str], None]
-    ) -> list[tuple[int, float]]:
-        """Test accuracies during training: pairs of a step and a share."""
-        curve: list[tuple[int, float]] = []
-        updates = self.settings.updates
+    def best(self, name: str, task: str) -> dict[str, Any]:
+        """A net at its best rate; where training diverges, at the next one."""
+        settings = self.settings
+        epochs = settings.lstm_epochs if CELLS[name]["kind"] == "lstm" else settings.epochs
+        result: dict[str, Any] = {}
+        for rate in self.best_first(name, task):
+            run = Run(name, task, rate, epochs, len(self.digits[task].train_labels), settings)
+            result = self.train(run, tested=True)
+            if "diverged" not in result:
+                break
+        return result
 
-        def watch(step: int, net: SequenceClassifier) -> None:
-            shown = len(digits.test_labels) if step == updates else self.settings.shown
-            images, labels = digits.test_images[:, :shown], digits.test_labels[:shown]
-            curve.append((step, self.accuracy(net, images, labels)))
-            report(f"{name}, step {step}: {100 * curve[-1][1]:.1f} %")
+    def train(self, run: Run, *, tested: bool) -> dict[str, Any]:
+        """Train a net, or find the result of an earlier run: its curve and accuracies.
 
-        self.train(name, rate, digits, updates, watch)
-        return curve
+        Args:
+            tested: whether the trained net reads the test set.
+        """
+        earlier: dict[str, Any] | None = self.finished.find(run)
+        if earlier is not None:
+            return earlier
+        digits, label = self.digits[run.task], f"{run.name}, {run.task}, rate {run.rate:g}"
+        held_out = min(self.settings.held_out, len(digits.train_labels) // 5)
+        task = DigitsTask(
+            CELLS[run.name], digits.held_out(held_out).first(run.images), run.config,
+            units=self.settings.units, error_norm=self.settings.error_norm, device=self.device,
+        )  # fmt: skip
+        loop = TrainingLoop(task)
+        checkpoint = self.finished.checkpoint(run)
+        loop.enable_checkpoints(checkpoint, resume=True)
+        if loop.epoch or loop.position:
+            self.report(f"{label}: continuing in epoch {loop.epoch + 1}")
+        result: dict[str, Any] = {"rate": run.rate}
+        try:
+            loop.run(report=lambda line: self.report(f"{label}: {line}, {_left(loop)}"))
+        except DivergedError as error:
+            self.report(f"{label}: {error}")
+            result["diverged"] = str(error)
+            set_parameters(task.module, loop.best or loop.averager.values())
+        if tested:
+            result["test"] = accuracy(task.net, digits.test_images, digits.test_labels)
+        updates = task.batches_per_epoch
+        result["curve"] = [(updates * record.epoch, record.score) for record in loop.curve]
+        result["losses"] = [record.loss for record in loop.curve]
+        result["seconds"] = sum(record.seconds for record in loop.curve)
+        result["held_out"] = max((record.score or 0.0 for record in loop.curve), default=0.0)
+        saved: dict[str, Any] = self.finished.save(run, result)
+        checkpoint.unlink(missing_ok=True)
+        return saved
 
 
 def run(setup: Setup) -> Results:
-    """Choose rates, then train each cell on plain and on permuted pixels.
+    """Choose rates on held-out images, then train each net on plain and on permuted pixels.
 
     Raises:
         SettingError: no folder with MNIST's four files.
@@ -150,38 +185,40 @@ def run(setup: Setup) -> Results:
             "pixel-mnist needs MNIST", hint="Name the folder of its four files with --data"
         )
     settings = SETTINGS[setup.size]
-    trainer = Trainer(settings)
-    digits = read_mnist(setup.data, settings.side)
-    rates = {name: trainer.best_rate(name, digits, setup.report) for name in CELLS}
-    order = torch.randperm(settings.side**2, generator=torch.Generator().manual_seed(7))
-    curves: dict[str, dict[str, Any]] = {}
-    for task, given in (("plain", digits), ("permuted", digits.in_order(order))):
-        setup.report(f"{task} order of pixels")
-        curves[task] = {
-            name: trainer.curve(name, rate, given, setup.report) for name, rate in rates.items()
-        }
+    plain = read_mnist(setup.data, settings.side)
+    order = torch.randperm(settings.side**2, generator=torch.Generator().manual_seed(PERMUTATION))
+    trainer = Trainer(setup, {"plain": plain, "permuted": plain.in_order(order)})
+    found = {name: {task: trainer.best(name, task) for task in TASKS} for name in CELLS}
     table = {
-        name: {f"{task}, %": 100 * curves[task][name][-1][1] for task in curves} for name in CELLS
+        name: {f"{task}, %": 100 * result["test"] for task, result in results.items()}
+        for name, results in found.items()
     }
+    for name, row in table.items():
+        setup.report_row(name, row)
+    curves = {task: {name: found[name][task]["curve"] for name in CELLS} for task in TASKS}
     return {
-        "table": table, "settings": asdict(settings), "rates": rates,
-        "curves": curves, "device": str(trainer.device),
+        "table": table, "settings": asdict(settings), "permutation_seed": PERMUTATION,
+        "curves": curves, "runs": found, "device": trainer.device,
     }  # fmt: skip
 
 
+def _left(loop: TrainingLoop) -> str:
+    """How long the training will take, by the epochs of before."""
+    mean = sum(record.seconds for record in loop.curve) / len(loop.curve)
+    left = (loop.settings.epochs - loop.epoch) * mean / 60
+    return f"{loop.epoch} of {loop.settings.epochs} epochs done, {left:.1f} min left"
+
+
 def draw(results: Results) -> dict[str, str]:
-    """Accuracy by updates, for both orders of the pixels."""
+    """Accuracy on held-out images by updates, for both orders of the pixels."""
     side, looks = results["settings"]["side"], numbered([*CELLS])
-    panels = [
-        Panel(
-            [
-                Line(name, [step for step, _ in curve], [100 * share for _, share in curve],
-                     *looks[name], marker=looks[name][0])
-                for name, curve in lines.items()
-            ],
-            Axis("updates"), Axis("test accuracy, %", limits=(0, 100)),
-            f"{task} order of {side} × {side} pixels", 160,
-        )
-        for task, lines in results["curves"].items()
-    ]  # fmt: skip
-    return {"": line_chart(panels, "Test accuracy on digits read one pixel at a time")}
+    panels = []
+    for task, curves in results["curves"].items():
+        lines = []
+        for name, curve in curves.items():
+            xs, ys = [updates for updates, _ in curve], [100 * share for _, share in curve]
+            lines.append(Line(name, xs, ys, *looks[name], marker=looks[name][0]))
+        title = f"{task} order of {side} × {side} pixels"
+        x, y = Axis("updates"), Axis("accuracy, %", limits=(0, 100))
+        panels.append(Panel(lines, x, y, title, 160))
+    return {"": line_chart(panels, "Accuracy on digits read one pixel at a time")}

@@ -8,7 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from unrolled.gradients.clipping import clip_by_norm
-from unrolled.neural.cells import Cell, State
+from unrolled.neural.cells import NO_LIMITS, Cell, State
+from unrolled.neural.recurrent import Limits
+
+_STEPS = 64
 
 
 class SequenceClassifier(nn.Module):
@@ -16,25 +19,44 @@ class SequenceClassifier(nn.Module):
 
     Args:
         encode: inputs (T, B) to vectors (T, B, E). cell: of width E. answers: number A.
+        limits: of errors on their way back through time.
     """
 
-    def __init__(self, encode: Callable[[Tensor], Tensor], cell: Cell, answers: int) -> None:
+    def __init__(
+        self,
+        encode: Callable[[Tensor], Tensor],
+        cell: Cell,
+        answers: int,
+        limits: Limits = NO_LIMITS,
+    ) -> None:
         super().__init__()
-        self.encode, self.cell = encode, cell
+        self.encode, self.cell, self.limits = encode, cell, limits
         self.output = nn.Linear(cell.hidden, answers)
 
     def forward(self, x: Tensor) -> Tensor:
         """Scores (B, A) of the answers to inputs (T, B)."""
-        return self.output(self.states(x)[-1])  # type: ignore[no-any-return]
+        vectors = self.encode(x)
+        state = self.begin(vectors)
+        if self._is_torchs(vectors):
+            return self.output(states_by_torch(self.cell, vectors, state[0])[-1])  # type: ignore[no-any-return]
+        # Without gradients the states of all steps need not be there at once.
+        for part in [vectors] if torch.is_grad_enabled() else torch.split(vectors, _STEPS):
+            _, state = self.cell.run_fused(part, state, limits=self.limits)
+        return self.output(state[0])  # type: ignore[no-any-return]
 
     def states(self, x: Tensor, *, fused: bool = True) -> Tensor:
         """States (T, B, H) after each step."""
         vectors = self.encode(x)
         begin, cell = self.begin(vectors), self.cell
-        if x.device.type == "cuda" and cell.kind in ("elman", "irnn"):
+        if self._is_torchs(vectors):
             return states_by_torch(cell, vectors, begin[0])
-        states, _ = (cell.run_fused if fused else cell.run_unrolled)(vectors, begin)
+        run = cell.run_fused if fused else cell.run_unrolled
+        states, _ = run(vectors, begin, limits=self.limits)
         return states
+
+    def _is_torchs(self, vectors: Tensor) -> bool:
+        elman = self.cell.kind in ("elman", "irnn")
+        return vectors.device.type == "cuda" and elman and self.limits == NO_LIMITS
 
     def begin(self, vectors: Tensor) -> State:
         """States of zeros (B, H)."""

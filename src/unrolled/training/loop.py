@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from unrolled.errors import FormatError, UnrolledError
+from unrolled.errors import DivergedError, FormatError
 from unrolled.training.averaging import Averager, set_parameters
 from unrolled.training.checkpoints import read_checkpoint, write_checkpoint
 from unrolled.training.distributed import Group
@@ -85,7 +85,8 @@ class TrainingLoop:
             report: called with a line after each epoch. progress: called about every second.
 
         Raises:
-            UnrolledError: training diverges, or a checkpoint cannot be written.
+            DivergedError: training diverges.
+            UnrolledError: a checkpoint cannot be written.
         """
         say = report or (lambda line: None)
         try:
@@ -168,7 +169,7 @@ class TrainingLoop:
         return norm
 
     def _diverged(self, what: str) -> None:
-        raise UnrolledError(
+        raise DivergedError(
             f"training has diverged: {what} at step {self.step + 1} of epoch {self.epoch + 1}",
             hint="Try a lower rate, a smaller clip_norm, or another cell",
         )

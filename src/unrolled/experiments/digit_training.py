@@ -1,0 +1,107 @@
+"""Training of nets that read digits pixel by pixel, as the training loop takes it."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from unrolled.experiments.mnist import Digits
+from unrolled.experiments.sequence_classifier import SequenceClassifier
+from unrolled.neural.cells import Cell
+from unrolled.neural.recurrent import Limits
+from unrolled.runtime.threads import usable_cores
+from unrolled.training.settings import TrainingSettings
+from unrolled.training.task import BatchLoss, Task, prepare
+
+DIGITS = 10
+_PART = 1000  # images of a test that are read together
+
+Batch = tuple[Tensor, Tensor]  # pixels (T, B) and labels (B,)
+
+
+class DigitsTask(Task):
+    """A net of one cell, and the digits that it learns.
+
+    Args:
+        cell: what `Cell` takes. digits: with those to score on as the test images.
+        units: of the state. error_norm: largest norm of dE/dh_t of an image, as a multiple of
+            1 / batch; 0 for no limit.
+        device: where it computes.
+    """
+
+    kind, metric = "pixel-mnist", "accuracy"
+
+    def __init__(
+        self,
+        cell: dict[str, Any],
+        digits: Digits,
+        config: TrainingSettings,
+        *,
+        units: int,
+        error_norm: float = 0.0,
+        device: str = "cpu",
+    ) -> None:
+        prepare(config.seed, usable_cores())
+        self.config, self.digits, self.device = config, digits, device
+        self._cell = {**cell, "units": units, "error_norm": error_norm}
+        limits = Limits(norm=error_norm / config.batch)
+        net = Cell(inputs=1, hidden=units, **cell)
+        if net.kind == "lstm":
+            start_gates(net, len(digits.train_images))
+        self.module = self.net = SequenceClassifier(_columns, net, DIGITS, limits).to(device)
+        self._pixels = digits.train_images.t().contiguous()  # an image is read in one piece
+        self.batches_per_epoch = len(self._pixels) // config.batch
+        self.tokens_per_epoch = self.batches_per_epoch * config.batch
+
+    def batches(self, epoch: int) -> Iterator[Batch]:
+        """Images in an order of the epoch's own, without the last few that make no batch."""
+        random = torch.Generator().manual_seed((self.config.seed << 20) + epoch)
+        order = torch.randperm(len(self._pixels), generator=random)
+        for chosen in torch.split(order[: self.tokens_per_epoch], self.config.batch):
+            pixels, labels = self._pixels[chosen].t().contiguous(), self.digits.train_labels[chosen]
+            yield pixels.to(self.device), labels.to(self.device)
+
+    def backward(self, batch: Batch) -> BatchLoss:
+        """Add the gradients of a batch's mean loss."""
+        pixels, labels = batch
+        loss = nn.functional.cross_entropy(self.net(pixels), labels)
+        torch.autograd.backward(loss)
+        return BatchLoss(float(loss.detach()), len(labels), len(labels))
+
+    def score(self) -> float:
+        """Share of right answers on the images held out."""
+        return accuracy(self.net, self.digits.test_images, self.digits.test_labels)
+
+    def identity(self) -> dict[str, dict[str, Any]]:
+        """The settings, and a checksum of the pixels in their order."""
+        checksum = zlib.crc32(self._pixels.numpy().data)
+        return {"settings": {**asdict(self.config), **self._cell}, "data": {"pixels": checksum}}
+
+
+@torch.no_grad()
+def start_gates(cell: Cell, steps: int) -> None:
+    """Biases with which an LSTM remembers for up to so many steps (Tallec, Ollivier 2018, eq. 16).
+
+    b_f = log U(1, T - 1), b_i = -b_f: with forget gates of one half or 0.7 nothing of the first
+    pixels would reach the end, nor would a gradient come back.
+    """
+    forget = torch.empty(cell.hidden).uniform_(1, max(steps - 1, 2)).log()
+    cell.bias[: cell.hidden] = -forget
+    cell.bias[cell.hidden : 2 * cell.hidden] = forget
+
+
+def accuracy(net: SequenceClassifier, images: Tensor, labels: Tensor) -> float:
+    """Share of right answers to images (T, N)."""
+    device = net.output.weight.device
+    parts = [slice(begin, begin + _PART) for begin in range(0, len(labels), _PART)]
+    wrong = sum(net.wrong(images[:, p].to(device), labels[p].to(device)) for p in parts)
+    return 1 - wrong / len(labels)
+
+
+def _columns(pixels: Tensor) -> Tensor:
+    return pixels.unsqueeze(2)
