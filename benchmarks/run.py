@@ -51,6 +51,7 @@ BENCHMARKS = (
     "tagger_speed",
     "ten_minute_perplexity",
     "gradient_cost",
+    "long_sequences",
     "server",
 )
 _RESULTS = Path(__file__).resolve().parent.parent / "results"
