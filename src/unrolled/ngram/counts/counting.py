@@ -80,7 +80,6 @@ class NgramCounts(TrieShape):
         here, above = self.level(length), self.level(length + 1)
         parents = self.suffixes[above]
         result = np.empty(here.stop - here.start, np.uint32) if out is None else out
-        result[:] = 0
         # Each thread reads all of them and counts in a share of the array that is its own.
         cuts = even_slices(result.size, self.threads)
         run_slices(
@@ -215,7 +214,8 @@ class _SortedPlaces:
         suffixes = np.zeros(int(levels[-1]), np.uint32)
         if self._order > 1:
             low, high = int(levels[1]), int(levels[2])
-            suffixes[low:high] = unpack_words(words, self.bits, low, high)
+            bigrams = suffixes[low:high].view(np.int32)
+            unpack_words(words, self.bits, low, high, out=bigrams, threads=threads)
         later, self._positions = self._positions, np.empty(0, np.uint32)
         if self._order < 3:
             return suffixes

@@ -311,7 +311,8 @@ def write_counts(
 
 @kernel
 def count_shifted(suffixes: Array, base: int, counts: Array) -> None:
-    """counts[suffix - base] += 1 for every suffix from ``base`` on that ``counts`` has."""
+    """counts[node - base] = how often the node is a suffix, for every node that ``counts`` has."""
+    counts[:] = 0  # here, so that each thread takes the first touch of its share of the memory
     last = suffixes.size - 1
     for index in range(suffixes.size):
         ahead = np.int64(suffixes[min(index + AHEAD, last)]) - base

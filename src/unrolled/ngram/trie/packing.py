@@ -35,10 +35,18 @@ def pack_fields(values: Array, bits: int, *, factor: int = 1, threads: int = 1) 
     return readonly(packed)
 
 
-def unpack_words(packed: Array, bits: int, start: int, stop: int) -> Array:
-    """Words of nodes ``start`` to ``stop`` as (stop - start,) int32."""
+def unpack_words(
+    packed: Array, bits: int, start: int, stop: int, *, out: Array | None = None, threads: int = 1
+) -> Array:
+    """Words of nodes ``start`` to ``stop`` as (stop - start,) int32, in ``out`` if given."""
     from unrolled.ngram.trie import trie_kernels as kernels
 
-    words = np.empty(stop - start, np.int32)
-    kernels.unpack_words(packed, bits, inverse_spreader(bits), start, words)
+    words = np.empty(stop - start, np.int32) if out is None else out
+    inverse = inverse_spreader(bits)
+    cuts = even_slices(words.size, threads * 4)
+    run_slices(
+        kernels.unpack_words,
+        [(packed, bits, inverse, start + low, words[low:high]) for low, high in cuts],
+        threads,
+    )
     return words
