@@ -46,6 +46,7 @@ BENCHMARKS = (
     "compilation",
     "class_softmax_speed",
     "class_softmax_perplexity",
+    "class_table",
     "time_to_perplexity",
     "lstm_training",
     "tagger_speed",

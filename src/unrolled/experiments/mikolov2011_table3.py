@@ -8,9 +8,12 @@ from typing import Any
 from unrolled.comparison.model_specs import ModelSpec, mixture_spec, net_spec, ngram_spec
 from unrolled.experiments.checks import NOT_COMPARED, Spread
 from unrolled.experiments.setup import Results, Setup
-from unrolled.experiments.texts import compare, words_per_second
+from unrolled.experiments.texts import compare, texts_of
+from unrolled.experiments.training_speed import medians, speeds_in_turn
 from unrolled.report.line_chart import Line, Panel, line_chart
 from unrolled.report.scales import Axis
+from unrolled.runtime.threads import usable_cores
+from unrolled.text.corpus import read_corpus
 
 SOURCE = (
     "T. Mikolov, S. Kombrink, L. Burget, J. Cernocky, S. Khudanpur. Extensions of recurrent "
@@ -24,6 +27,9 @@ PUBLISHED = {
     "400": {"alone": 134, "mixed": 112, "words_per_second": 1422},
     "1000": {"alone": 131, "mixed": 111, "words_per_second": 963},
     "2000": {"alone": 128, "mixed": 109, "words_per_second": 613},
+    "4000": {"alone": 127, "mixed": 108, "words_per_second": 349},
+    "6000": {"alone": 127, "mixed": 109, "words_per_second": 221},
+    "8000": {"alone": 124, "mixed": 107, "words_per_second": 145},
     "full": {"alone": 123, "mixed": 106, "words_per_second": 101},
 }
 SPREAD = {
@@ -32,37 +38,60 @@ SPREAD = {
 
 _CLASSES = {
     "smoke": ("30", "100", "full"),
-    "laptop": ("30", "100", "400", "1000", "full"),
+    "laptop": tuple(PUBLISHED),
     "paper": tuple(PUBLISHED),
 }
-_EPOCHS = {"smoke": 1, "laptop": 4, "paper": 10}
+_EPOCHS = {"smoke": 1, "laptop": 6, "paper": 10}
+_ROUNDS = {"smoke": 1}  # measurements of speed; else the default
 _NET = {"cell": "elman", "hidden": 200, "dropout_input": 0.1, "dropout_output": 0.3,
         "classes_by": "frequency"}  # fmt: skip
 
 
+def settings_of(size: str) -> dict[str, dict[str, Any]]:
+    """Settings of the net for each number of classes."""
+    shared = {**_NET, "epochs": _EPOCHS[size]}
+    return {
+        classes: {
+            **shared,
+            **({"output_layer": "full"} if classes == "full" else {"classes": int(classes)}),
+        }
+        for classes in _CLASSES[size]
+    }
+
+
 def models(size: str) -> list[ModelSpec]:
     """A net for each number of classes, each alone and mixed with the 5-gram model."""
-    nets = []
-    for classes in _CLASSES[size]:
-        output = {"output_layer": "full"} if classes == "full" else {"classes": int(classes)}
-        nets.append(net_spec(f"{classes} classes", **_NET, **output, epochs=_EPOCHS[size]))
+    nets = [net_spec(f"{classes} classes", **own) for classes, own in settings_of(size).items()]
     mixed = [mixture_spec(f"{net.name} + 5-gram", net.name, "5-gram") for net in nets]
     return [ngram_spec("5-gram", 5), *nets, *mixed]
 
 
 def run(setup: Setup) -> Results:
-    """Train all; perplexity, alone and mixed, and speed by the number of classes."""
+    """Train all; perplexity, alone and mixed, and speed by the number of classes.
+
+    Speeds of training are measured in turn after all is trained, so that they can be compared.
+    """
     result = compare(setup, models(setup.size))
     by_name = {row.name: row for row in result.rows}
+    setup.report("speed of training, in turn")
+    corpus = read_corpus(texts_of(setup)[0])
+    rounds = {"rounds": _ROUNDS[setup.size]} if setup.size in _ROUNDS else {}
+    speeds = speeds_in_turn(corpus, settings_of(setup.size), threads=usable_cores(), **rounds)
+    speed = medians(speeds)
     table: dict[str, dict[str, Any]] = {
         classes: {
             "alone": by_name[f"{classes} classes"].test_perplexity,
             "mixed": by_name[f"{classes} classes + 5-gram"].test_perplexity,
-            "words_per_second": words_per_second(by_name[f"{classes} classes"]),
+            "words_per_second": speed[classes],
         }
         for classes in _CLASSES[setup.size]
     }
-    return {"table": table, "rows": [asdict(row) for row in result.rows]}
+    for classes, cells in table.items():
+        setup.report_row(f"{classes} classes", cells)
+    return {
+        "table": table, "speeds": speeds, "rows": [asdict(row) for row in result.rows],
+        "settings": settings_of(setup.size),
+    }  # fmt: skip
 
 
 def draw(results: Results) -> dict[str, str]:

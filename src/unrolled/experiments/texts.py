@@ -23,7 +23,7 @@ def compare(setup: Setup, models: Sequence[ModelSpec]) -> Comparison:
 
     An interrupted experiment continues after the models that it has finished.
     """
-    texts = _texts(setup)
+    texts = texts_of(setup)
     finished = FinishedRuns(parts_folder(setup.output, setup.name, setup.size), texts)
     result = compare_models(
         *texts, output=setup.output / setup.name, models=[_seeded(spec, setup) for spec in models],
@@ -77,7 +77,7 @@ def texts_in(folder: Path) -> list[str]:
     return found
 
 
-def _texts(setup: Setup) -> list[str]:
+def texts_of(setup: Setup) -> list[str]:
     """Files to train, validate and test on; for size ``smoke`` their first lines."""
     from unrolled.text.demo_text import demo_text
     from unrolled.text.tokens import iter_sentences
