@@ -99,7 +99,7 @@ def test_log_zero_is_a_number(ours):
 
 
 def test_a_perplexity_beyond_all_numbers_is_infinite(ours, monkeypatch):
-    monkeypatch.setattr(mine.Model, "_score", lambda *_: (-1000.0, 2))
+    monkeypatch.setattr(mine.Model, "full_scores", lambda *_: iter([(-500.0, 1, False)] * 2))
     assert ours["trigram"].perplexity("ba") == math.inf
 
 

@@ -87,11 +87,11 @@ FAULTS: dict[str, tuple[Any, str, Any]] = {
     "a type is unknown": (cached_kernels, "_numba_type", _raise),
     "the result is of an unknown type": (cached_kernels, "_results", _raise),
     "other arguments are expected": (cached_kernels, "_llvm_types", lambda *_: ["i64"]),
-    "the processor is unknown": (cached_kernels, "_target_machine", _raise),
+    "the processor is unknown": (cached_kernels, "target_machine", _raise),
     "the cache cannot be read": (code_cache, "read", _raise),
     "the cache cannot be written": (code_cache, "write", _raise),
     "the versions are unknown": (code_cache, "_versions", _raise),
-    "the header has no symbol": (code_cache, "read", lambda *_: ({"results": [1, True]}, b"")),
+    "the header has no symbol": (code_cache, "read", lambda *_: ({"results": "i8"}, b"")),
 }
 
 

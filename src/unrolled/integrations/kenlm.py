@@ -32,6 +32,7 @@ What differs, on purpose:
 - NUL is white space, as in lmplz. (KenLM's ``score`` drops what follows it.)
 - ``score`` sums in double precision. (KenLM sums in single precision, with errors of about 1e-6.)
 - Log zero is -99, as ARPA files write it.
+- `Model.full_scores` scores the whole sentence before it returns.
 - A `Config` is accepted, and has no effect: models are mapped into memory, and loading is silent.
 - `Model.from_model` serves a model in memory. It can be pickled only if it is saved in a file.
 """
@@ -45,19 +46,12 @@ from dataclasses import dataclass
 from functools import total_ordering
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from unrolled.errors import SettingError, UnrolledError
 from unrolled.language_models.protocol import require_normalised
 from unrolled.ngram.model import NgramModel, load_ngram
-from unrolled.ngram.query import step_kernels as kernels
-from unrolled.ngram.query.handle import handle_of
+from unrolled.ngram.query.single_calls import SingleCalls, last_step
 from unrolled.text.vocabulary import UNK
 
-Array = np.ndarray[Any, Any]
-
-_NO_SCORES = np.empty(0)
-_NO_TOKENS = np.empty((2, 0), np.int64)
 _SPACES = bytes.maketrans(b"\v\f", b"  ")  # the white space that parts no words when training
 
 
@@ -115,14 +109,14 @@ class State:
     """
 
     __slots__ = ("_data",)
-    _data: Array | None  # as `step_kernels` says; None is no context, in a model of any order
+    _data: bytearray | None  # of `SingleCalls`; None is no context, in a model of any order
 
     def __init__(self) -> None:
         self._data = None
 
     def _words(self) -> bytes:
         data = self._data
-        return b"" if data is None else data.tobytes()[8 : 8 + 8 * data.item(0)]
+        return b"" if data is None else bytes(data[8 : 8 + 8 * data[0]])
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, State):
@@ -140,7 +134,7 @@ class State:
 
     def __copy__(self) -> State:
         copied = State()
-        copied._data = None if self._data is None else self._data.copy()
+        copied._data = None if self._data is None else bytearray(self._data)
         return copied
 
     def __deepcopy__(self, memo: dict[int, Any]) -> State:
@@ -195,10 +189,10 @@ class Model:
         require_normalised(model, "KenLM's interface")
         self.path = path
         self._order = model.order
-        # The handle holds addresses of these arrays, so they must live as long as it.
-        self._handle, self._arrays = handle_of(model.trie, model.vocabulary)
-        self._null = kernels.start_state(model.order, bos=False)
-        self._begin = kernels.start_state(model.order, bos=True)
+        calls = SingleCalls(model.trie, model.vocabulary)
+        self._score_text, self._score_words = calls.score_text, calls.score_words
+        self._begin, self._null, self._null_state = calls.begin, calls.null, bytearray(calls.null)
+        self._step, self._word_id = calls.step, calls.word_id
 
     @property
     def order(self) -> int:
@@ -215,13 +209,22 @@ class Model:
         Raises:
             TypeError: the sentence is neither text nor bytes.
         """
-        return self._score(sentence, bos, eos)[0]
+        # Each of these lines takes some hundredths of a microsecond, of which the call has few.
+        if type(sentence) is str:
+            sentence = sentence.encode()
+        elif type(sentence) is not bytes:
+            sentence = _in_bytes(sentence)
+        total: float = self._score_text(sentence, self._begin if bos else self._null, eos)
+        if total != total:  # NaN: there are separators of which training text has none
+            text = sentence.translate(_SPACES)
+            total = self._score_text(text, self._begin if bos else self._null, eos)
+        return total
 
     def perplexity(self, sentence: str | bytes) -> float:
         """10^(-score / tokens) of a whole sentence, whose tokens are its words and </s>."""
-        total, tokens = self._score(sentence, True, True)
+        scores = [score for score, _, _ in self.full_scores(sentence)]
         try:
-            return float(10.0 ** (-total / tokens))
+            return float(10.0 ** (-sum(scores) / len(scores)))
         except OverflowError:
             return float("inf")
 
@@ -232,41 +235,23 @@ class Model:
 
         The arguments are those of `score`.
         """
-        room = len(sentence if isinstance(sentence, bytes) else _in_bytes(sentence)) // 2 + 2
-        scores, tokens = np.empty(room), np.empty((2, room), np.int64)
-        count = self._score(sentence, bos, eos, scores, tokens)[1]
-        lengths, words = tokens[:, :count].tolist()
-        for score, length, word in zip(scores[:count].tolist(), lengths, words, strict=True):
-            yield score, length, word == UNK
-
-    def _score(
-        self,
-        sentence: str | bytes,
-        bos: bool,
-        eos: bool,
-        scores: Array = _NO_SCORES,
-        tokens: Array = _NO_TOKENS,
-    ) -> tuple[float, int]:
-        data = _in_bytes(sentence)
-        if 11 in data or 12 in data:
-            data = data.translate(_SPACES)
-        start = self._begin if bos else self._null
-        result: tuple[float, int] = kernels.score_text(
-            self._handle, data, start, bool(eos), scores, tokens
-        )
-        return result
+        data, start = _in_bytes(sentence), self._begin if bos else self._null
+        rows = self._score_words(data, start, eos)
+        if rows is None:
+            rows = self._score_words(data.translate(_SPACES), start, eos)
+        return iter(()) if rows is None else rows
 
     # -- word by word ----------------------------------------------------------------------------
 
     def BeginSentenceWrite(self, state: State) -> None:  # noqa: N802  (KenLM's name)
         """Make a state the one after <s>."""
         _check("state", State, state)
-        state._data = self._begin.copy()
+        state._data = bytearray(self._begin)
 
     def NullContextWrite(self, state: State) -> None:  # noqa: N802
         """Make a state the one without context."""
         _check("state", State, state)
-        state._data = self._null.copy()
+        state._data = bytearray(self._null)
 
     def BaseScore(self, in_state: State, word: str, out_state: State) -> float:  # noqa: N802
         """Log10 probability of a word after ``in_state``; writes the state after it.
@@ -275,41 +260,48 @@ class Model:
             TypeError: an argument is not of its type.
             SettingError: a state of a model of another order; it is also a ValueError.
         """
-        return self._step(in_state, word, out_state)[0]
+        try:
+            score: float = self._step(
+                word.encode(),
+                in_state._data or self._null_state,
+                out_state._data or self._fresh(out_state),
+            )
+            if score == score:
+                return score
+        except (AttributeError, TypeError):  # what is wrong is found below
+            pass
+        return self._checked_step(in_state, word, out_state)
 
     def BaseFullScore(  # noqa: N802
         self, in_state: State, word: str, out_state: State
     ) -> FullScoreReturn:
         """As `BaseScore`, with the length of the n-gram found and whether the word is unknown."""
-        score, length, word_id = self._step(in_state, word, out_state)
+        score = self.BaseScore(in_state, word, out_state)
+        assert out_state._data is not None  # it was written to
+        length, word_id = last_step(out_state._data)
         return FullScoreReturn(score, length, word_id == UNK)
 
-    def _step(self, in_state: State, word: str, out_state: State) -> tuple[float, int, int]:
-        # One test, as decoders call this for every hypothesis.
-        right = (
-            isinstance(word, str) and isinstance(in_state, State) and isinstance(out_state, State)
-        )
-        if not right:
-            _check("in_state", State, in_state)
-            _check("word", str, word)
-            _check("out_state", State, out_state)
-        before, after = in_state._data, out_state._data
-        if before is None:
-            before = self._null
-        if after is None or after.size != before.size:
-            after = self._null.copy()
-        result: tuple[float, int, int] = kernels.step(self._handle, word.encode(), before, after)
-        if result[1] == 0:
+    def _fresh(self, state: State) -> bytearray:
+        state._data = data = bytearray(self._null)
+        return data
+
+    def _checked_step(self, in_state: State, word: str, out_state: State) -> float:
+        """Raise what is wrong with a step; or take it, if ``out_state`` was of another model."""
+        _check("in_state", State, in_state)
+        _check("word", str, word)
+        _check("out_state", State, out_state)
+        before = in_state._data or self._null_state
+        if len(before) != len(self._null):
             raise SettingError(
-                f"in_state is of a model of order {(before.size + 1) // 2}, and this one is of "
-                f"order {self.order}",
+                f"in_state is of a model of order {(len(before) // 8 - 1) // 2}, and this one is "
+                f"of order {self.order}",
                 hint="A state goes with the model that wrote it",
             )
-        out_state._data = after
-        return result
+        score: float = self._step(word.encode(), before, self._fresh(out_state))
+        return score
 
     def __contains__(self, word: str | bytes) -> bool:
-        return bool(kernels.word_id(self._handle, _in_bytes(word)) != UNK)
+        return bool(self._word_id(_in_bytes(word)) != UNK)
 
     def __repr__(self) -> str:
         return f"<Model from {os.path.basename(self.path)!r}>"  # noqa: PTH119  (bytes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cached_property, partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ from unrolled.language_models.state_rows import known_words
 from unrolled.ngram.query.entropies import entropies
 from unrolled.ngram.query.handle import handle_of
 from unrolled.ngram.query.scoring_layout import GROUP, LATER, work_arrays
+from unrolled.ngram.query.single_calls import SingleCalls
 from unrolled.ngram.trie.layout import inverse_spreader
 from unrolled.ngram.trie.packed_trie import PackedTrie
 from unrolled.runtime.cached_kernels import CachedKernel
@@ -39,6 +40,7 @@ Array = np.ndarray[Any, Any]
 
 NGRAMS_A_TOKEN = 10_000  # whose tables are made in the time that a token takes without tables
 SHORT_TEXT = 5_000  # tokens that are drawn without tables in the time that loading Numba takes
+_LN_10 = math.log(10)
 NEARLY_ZERO = -98.0  # log10; the quick way to score writes -99 for log 0
 
 _MODEL = "i8[] u8[] u8[] u4[] f4[] f4[] u1[] f4[][] f4[] u8[] f4[] i8"  # PackedTrie.query_arrays
@@ -269,37 +271,28 @@ class NgramModel(LanguageModel):
         Args:
             bos: whether it begins a sentence. eos: whether </s> is predicted at its end.
         """
-        if isinstance(sentence, str) and "<" not in sentence and self._fast_log10_prob is not None:
-            log10_prob = self._fast_log10_prob(sentence, bos, eos)
+        if isinstance(sentence, str) and "<" not in sentence and self._takes_single_calls:
+            calls = self._single_calls
+            try:
+                data = sentence.encode()
+            except UnicodeEncodeError:
+                data = sentence.encode(errors="replace")
+            state = calls.begin if bos else calls.null
+            log10_prob: float = calls.score_text(data, state, eos)
             if NEARLY_ZERO < log10_prob <= ROUNDING:
-                return log10_prob * math.log(10)
+                return log10_prob * _LN_10
         scores = self.checked(self._run(self._sentence_ids(sentence, eos), bos)[0])
         return float(np.add.reduce(scores, dtype=np.float64))
 
     @cached_property
-    def _fast_log10_prob(self) -> Callable[[str, bool, bool], float] | None:
-        """The quick way for one sentence of plain words: a log10 probability.
-
-        It takes a tenth of the time of the kernel for much text, whose many arrays have to be
-        unpacked at each call.
-        """
+    def _takes_single_calls(self) -> bool:
+        """Whether one sentence of plain words can be scored in the quickest way."""
         options = self.text_options
-        if options.tokens != "word" or options.lower or not self.normalised:
-            return None
-        from unrolled.ngram.query import step_kernels
+        return options.tokens == "word" and not options.lower and self.normalised
 
-        handle, kept = self._handle, self._kept
-        starts = [step_kernels.start_state(self.order, bos) for bos in (False, True)]
-        scores, tokens = np.empty(0), np.empty((2, 0), np.int64)
-
-        def log10_prob(sentence: str, bos: bool, eos: bool, _kept: Any = kept) -> float:
-            data = sentence.encode(errors="replace")
-            total: float = step_kernels.score_text(handle, data, starts[bos], eos, scores, tokens)[
-                0
-            ]
-            return total
-
-        return log10_prob
+    @cached_property
+    def _single_calls(self) -> SingleCalls:
+        return SingleCalls(self.trie, self.vocabulary)
 
     def token_scores(
         self, sentences: Sequence[str], *, threads: int = 2, options: TextOptions | None = None

@@ -33,8 +33,8 @@ _lock = ForkSafeLock()
 class CachedKernel:
     """A kernel decorated with ``cached_kernel``, called as if it were imported.
 
-    It takes C-contiguous arrays and numbers, and returns None, an integer or a tuple of integers.
-    The GIL is released meanwhile.
+    It takes C-contiguous arrays and numbers, and returns None, a number or a tuple of integers. The
+    GIL is released meanwhile.
 
     Args:
         module, name: where the kernel is.
@@ -68,6 +68,18 @@ class CachedKernel:
             return function([*prefix[0], *function.unpack(len(first), rest)])
 
         return bound
+
+    @property
+    def address(self) -> int:
+        """Where the machine code is: Numba's code without its entry for Python.
+
+        Raises:
+            LookupError: there is none that runs without Numba.
+        """
+        function = self._function or self._load()
+        if not isinstance(function, _NativeFunction):
+            raise LookupError(f"kernel {self.name} does not run without Numba")
+        return function.address
 
     def _load(self) -> _NativeFunction | _NumbaFunction:
         with _lock:
@@ -122,12 +134,13 @@ class _NativeFunction:
 
     def __init__(self, kernel: CachedKernel, code: bytes, facts: dict[str, Any]) -> None:
         self._name, self._kinds = kernel.name, _kinds(kernel.argument_types)
-        self._results, self._single = facts["results"]
+        self._results = facts["results"].split()
         words: list[Any] = [ctypes.c_void_p, ctypes.c_void_p]
         for dtype, axes, _ in self._kinds:
             number = ctypes.c_double if dtype == np.float64 and not axes else ctypes.c_int64
             words += [number] * len(_llvm_types(dtype, axes))
-        self._call = ctypes.CFUNCTYPE(ctypes.c_int32, *words)(_address(code, facts["symbol"]))
+        self.address = _address(code, facts["symbol"])
+        self._call = ctypes.CFUNCTYPE(ctypes.c_int32, *words)(self.address)
 
     def unpack(self, first: int, arguments: Sequence[Any]) -> Iterator[Any]:
         """The words in which the code takes these arguments, of which the first has this number."""
@@ -155,7 +168,10 @@ class _NativeFunction:
         status = self._call(ctypes.addressof(result), ctypes.addressof(exception), *words)
         if status != 0:
             raise RuntimeError(f"kernel {self._name} raised an exception (status {status})")
-        return result[0] if self._single else tuple(result[: self._results]) or None
+        if self._results == ["f8"]:
+            return ctypes.c_double.from_buffer(result).value
+        numbers = tuple(result[: len(self._results)])
+        return numbers[0] if len(numbers) == 1 else numbers or None
 
 
 def _kinds(argument_types: str) -> list[tuple[np.dtype[Any], int, int]]:
@@ -177,8 +193,13 @@ def _llvm_types(dtype: np.dtype[Any], axes: int) -> list[str]:
 def _address(code: bytes, symbol: str) -> int:
     import llvmlite.binding as llvm
 
-    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _target_machine())
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), target_machine())
     engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+    return address_in(engine, symbol)
+
+
+def address_in(engine: Any, symbol: str) -> int:
+    """The address of a function of an LLVM engine, whose code is never freed."""
     engine.finalize_object()
     address: int = engine.get_function_address(symbol)
     if not address:
@@ -187,7 +208,8 @@ def _address(code: bytes, symbol: str) -> int:
     return address
 
 
-def _target_machine() -> Any:
+def target_machine() -> Any:
+    """LLVM's description of this processor."""
     import llvmlite.binding as llvm
 
     llvm.initialize_native_target()
@@ -210,7 +232,7 @@ def _object_code(compiled: Any, kernel: CachedKernel) -> bytes:
     foreign = [name for name in declared if not name.startswith("llvm.")]
     if foreign or types != expected:
         raise TypeError(f"{kernel.name} cannot run without Numba: {foreign or types}")
-    code: bytes = _target_machine().emit_object(module)
+    code: bytes = target_machine().emit_object(module)
     return code
 
 
@@ -221,15 +243,14 @@ def _numba_type(dtype: np.dtype[Any], axes: int, flags: int) -> Any:
     return types.Array(number, axes, "C", readonly=not flags & _WRITEABLE) if axes else number
 
 
-def _results(numba_type: Any) -> tuple[int, bool]:
-    """How many integers are returned, and whether it is one by itself."""
+def _results(numba_type: Any) -> str:
+    """The numbers that are returned, as `CachedKernel` writes types."""
     from unrolled.runtime.compiler import types
 
-    if numba_type == types.none:
-        return 0, False
-    if numba_type == types.int64:
-        return 1, True
+    for known, words in ((types.none, ""), (types.int64, "i8"), (types.float64, "f8")):
+        if numba_type == known:
+            return words
     count = getattr(numba_type, "count", 0)
-    if 0 < count <= MAX_RESULTS and str(numba_type) == f"UniTuple(int64 x {count})":
-        return count, False
+    if 1 < count <= MAX_RESULTS and str(numba_type) == f"UniTuple(int64 x {count})":
+        return " ".join(["i8"] * count)
     raise TypeError(f"cached kernels do not return {numba_type}")

@@ -171,3 +171,22 @@ def array_at(_context: Any, _address: Any, _size: Any, kind: Any) -> Any:
         return filled_array(target, builder, result, arguments[0], arguments[1])
 
     return result(types.int64, types.int64, kind), build
+
+
+@intrinsic(prefer_literal=True)  # type: ignore[untyped-decorator]
+def stack_array(_context: Any, size: Any, kind: Any) -> Any:
+    """An array of ``size`` numbers, written as a number in the code, that a call's end frees.
+
+    What it holds at first is undefined, and whoever makes one in a loop always has the same.
+    """
+    if not isinstance(size, types.IntegerLiteral):
+        return None
+    result = types.Array(kind.dtype, 1, "C")
+
+    def build(target: Any, builder: Any, _signature: Any, _arguments: Any) -> Any:
+        number = target.get_data_type(kind.dtype)
+        memory = cgutils.alloca_once(builder, number, size=size.literal_value)  # type: ignore[no-untyped-call]
+        address = builder.ptrtoint(memory, ir.IntType(64))
+        return filled_array(target, builder, result, address, ir.IntType(64)(size.literal_value))
+
+    return result(size, kind), build

@@ -32,7 +32,7 @@ Array = np.ndarray[Any, Any]
     SLOTS,
     END,
 ) = range(13)
-BITS, CODED = 2 * END, 2 * END + 1
+BITS, CODED, NUMBERS = 2 * END, 2 * END + 1, 2 * END + 2
 
 
 def handle_of(trie: PackedTrie, vocabulary: Vocabulary) -> tuple[Array, list[Array]]:

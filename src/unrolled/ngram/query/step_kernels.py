@@ -1,4 +1,4 @@
-"""Kernels for decoders: one word or one sentence, at about a microsecond a call.
+"""The step of a word: its probability after a state, and the state after it.
 
 A model is given as its handle, see `unrolled.ngram.query.handle`. One compilation serves quantized
 models too.
@@ -45,22 +45,12 @@ from unrolled.ngram.trie.trie_kernels import (
 )
 from unrolled.runtime.compiler import types
 from unrolled.runtime.intrinsics import filled_array, intrinsic
-from unrolled.runtime.kernels import device_function, kernel
-from unrolled.text.encoding_kernels import find, scan, splits
-from unrolled.text.vocabulary import BOS, EOS
+from unrolled.runtime.kernels import device_function
+from unrolled.text.encoding_kernels import find, scan
 
 Array = np.ndarray[Any, Any]
 
 LOG_ZERO = -99 * math.log(10)  # what ARPA files hold for log 0, and KenLM therefore returns
-
-
-def start_state(order: int, bos: bool) -> Array:
-    """The state after <s>, or without context."""
-    state = np.zeros(2 * order - 1, np.int64)
-    state[order:] = -1
-    if bos and order > 1:
-        state[0], state[1], state[order] = 1, BOS, BOS
-    return state
 
 
 @intrinsic
@@ -152,59 +142,3 @@ def advance(handle: Any, word: Any, before: Any, after: Any) -> Any:
     after[0] = useful
     after[order + useful :] = -1
     return np.float64(np.float32(result / math.log(10))), length
-
-
-# It is too short for releasing the GIL to pay.
-@kernel(nogil=False)
-def step(handle: Array, data: bytes, before: Array, after: Array) -> tuple[float, int, int]:
-    """One word, in UTF-8, after a state: its log10 probability, n-gram length, and id.
-
-    The length is 0, and nothing is written, where the states have not the model's order.
-    """
-    size = 2 * handle[2 * LEVELS + 1] - 3
-    if before.size != size or after.size != size:
-        return 0.0, 0, 0
-    word = word_id(handle, data)
-    score, length = advance(handle, word, before, after)
-    return score, length, word
-
-
-@kernel(nogil=False)
-def word_id(handle: Array, data: bytes) -> Any:
-    """The id of a word in UTF-8; 0 if there is none."""
-    block = np.frombuffer(data, np.uint8)
-    stop, word = read_word(handle, block, np.int64(0))
-    return word if stop == block.size else 0
-
-
-@kernel
-def score_text(
-    handle: Array, data: bytes, start: Array, eos: bool, scores: Array, tokens: Array
-) -> tuple[float, int]:
-    """Log10 probability of a sentence in UTF-8, and how many tokens it has with </s> if ``eos``.
-
-    Args:
-        start: the state before it, of the model's order.
-        scores: (T,) float64 out, each token's; it may be too short, even empty.
-        tokens: (2, T) int64 out, each token's n-gram length and id.
-    """
-    block = np.frombuffer(data, np.uint8)
-    state = start.copy()
-    total, count, at = 0.0, 0, np.int64(0)
-    while at <= block.size:
-        if at == block.size:
-            if not eos:
-                break
-            word = EOS
-            at += 1
-        elif splits(block[at]):
-            at += 1
-            continue
-        else:
-            at, word = read_word(handle, block, at)
-        score, length = advance(handle, word, state, state)
-        if count < scores.size:
-            scores[count], tokens[0, count], tokens[1, count] = score, length, word
-        total += score
-        count += 1
-    return total, count
