@@ -182,8 +182,7 @@ def _formatter(
     trie = readonly(table.first), readonly(table.words), table.bits, inverse_spreader(table.bits)
     shared = (*trie, *(readonly(array) for array in arrays))
 
-    def lines(path: Array, out: Array) -> tuple[int, int]:
-        stop = table.level(path.size).stop
+    def lines(path: Array, stop: int, out: Array) -> tuple[int, int]:
         filled, room = format_lines(path, stop, *shared, out)
         if room < 0:
             raise FormatError(

@@ -53,7 +53,7 @@ class ArpaReader:
             self._check_count(order)
         longer = [self._joined(order) for order in range(2, self.text.order + 1)]
         try:
-            table = assemble((words.log_probs, words.backoffs), longer)
+            table = assemble((words.log_probs, words.backoffs), longer, threads=self.threads)
         except FormatError as error:
             self._explain(error, [ids for ids, _, _ in longer])
             raise

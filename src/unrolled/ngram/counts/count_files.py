@@ -81,17 +81,18 @@ def write_order(
 
 def _formatter(
     counts: NgramCounts, vocabulary: Vocabulary, length: int
-) -> Callable[[Array, Array], tuple[int, int]]:
+) -> Callable[[Array, int, Array], tuple[int, int]]:
     """What writes lines of one order, as `write_lines` calls it."""
     from unrolled.ngram.counts.count_file_kernels import format_counts
 
     words = vocabulary.arrays()
-    here, values, scratch = counts.level(length), counts.counts(length), np.empty(length, np.int64)
+    here, values = counts.level(length), counts.counts(length)
     trie = counts.first, counts.words, counts.bits, inverse_spreader(counts.bits)
     shared = (*trie, values, here.start, words["text"], words["offsets"])
 
-    def lines(path: Array, out: Array) -> tuple[int, int]:
-        found: tuple[int, int] = format_counts(path, scratch, here.stop, *shared, out)
+    def lines(path: Array, stop: int, out: Array) -> tuple[int, int]:
+        scratch = np.empty(length, np.int64)
+        found: tuple[int, int] = format_counts(path, scratch, stop, *shared, out)
         return found
 
     return lines

@@ -9,10 +9,11 @@ import numpy as np
 
 from unrolled.errors import FormatError
 from unrolled.ngram.trie import editing_kernels as kernels
-from unrolled.ngram.trie.layout import spread_words, word_bits
+from unrolled.ngram.trie.layout import NONE, spread_words, word_bits
 from unrolled.ngram.trie.packing import pack_words
-from unrolled.ngram.trie.shape import TrieShape
+from unrolled.ngram.trie.shape import CHUNKS, TrieShape
 from unrolled.ngram.trie.table import NgramTable
+from unrolled.runtime.threads import even_slices, run_slices
 
 Array = np.ndarray[Any, Any]
 
@@ -35,7 +36,9 @@ class Arrangement(TrieShape):
     places: list[Array]
 
 
-def arrange(grams: list[Array], vocabulary_size: int, *, merge: bool = False) -> Arrangement:
+def arrange(
+    grams: list[Array], vocabulary_size: int, *, merge: bool = False, threads: int = 2
+) -> Arrangement:
     """Number n-grams as a trie, adding the contexts and suffixes that are missing.
 
     Args:
@@ -52,7 +55,7 @@ def arrange(grams: list[Array], vocabulary_size: int, *, merge: bool = False) ->
     # Counts of the highest order alone are complete, models are not.
     added, most = 0, max(sum(given) * (16 if merge else 1), MOST_ADDED)
     while True:
-        shape, missing = _number(grams, vocabulary_size, given, merge)
+        shape, missing = _number(grams, vocabulary_size, given, merge=merge, threads=threads)
         if not missing:
             return shape
         for length, rows in missing.items():
@@ -66,7 +69,7 @@ def arrange(grams: list[Array], vocabulary_size: int, *, merge: bool = False) ->
 
 
 def _number(
-    grams: list[Array], vocabulary_size: int, given: list[int], merge: bool
+    grams: list[Array], vocabulary_size: int, given: list[int], *, merge: bool, threads: int
 ) -> tuple[Arrangement, dict[int, Array]]:
     """Number the n-grams; if an order lacks contexts or suffixes, return those that are missing."""
     bits = word_bits(vocabulary_size)
@@ -74,20 +77,17 @@ def _number(
     first = [np.array([vocabulary_size], np.uint32)]  # one past the children of all orders so far
     levels = [0, vocabulary_size]
     sources, landed = [np.arange(vocabulary_size)], [np.arange(vocabulary_size)]
+    links = words[0].astype(np.uint32)  # suffix of each n-gram of the order above
     for length, rows in enumerate(grams, 2):
-        packed = pack_words(np.concatenate(words), bits)
-        walk = np.concatenate(first)
-        parents = _nodes(walk, packed, bits, rows[:, :-1])
-        lacking = [rows[parents < 0, :-1]]
-        if length > 2:
-            suffixes = _nodes(walk, packed, bits, rows[:, 1:])
-            lacking.append(rows[suffixes < 0, 1:])
-        absent = np.concatenate(lacking)
+        packed = pack_words(np.concatenate(words), bits, threads)
+        trie = (np.concatenate(first), packed, bits)
+        parents, suffixes = _nodes(trie, rows, links, levels[-2], threads)
+        absent = np.concatenate([rows[parents < 0, :-1], rows[suffixes == NONE, 1:]])
         if absent.size:
             shape = _shape(levels, words, bits, first, sources, landed)
             return shape, {length - 1: _distinct(absent)}
         keys = (parents << bits) | spread_words(rows[:, -1], bits)
-        places = np.argsort(keys, kind="stable")
+        places = _ascending(keys, stable=merge)
         keys = keys[places]
         fresh = np.append(True, keys[1:] != keys[:-1])[: keys.size]
         if not merge and not fresh.all():
@@ -96,9 +96,11 @@ def _number(
         if merge:
             landed.append(np.empty_like(places))
             landed[-1][places] = np.cumsum(fresh) - 1
-        places = places[fresh]
+            places = places[fresh]
         words.append(rows[places, -1])
-        children = np.bincount(parents[places] - levels[-2], minlength=levels[-1] - levels[-2])
+        links = suffixes[places]
+        above = (parents[places] if merge else parents) - levels[-2]
+        children = np.bincount(above, minlength=levels[-1] - levels[-2])
         first[-1] = (levels[-1] + np.cumsum(children) - children).astype(np.uint32)
         levels.append(levels[-1] + places.size)
         first.append(np.array([levels[-1]], np.uint32))
@@ -133,16 +135,54 @@ def _shape(
     )
 
 
-def _nodes(first: Array, packed: Array, bits: int, rows: Array) -> Array:
-    """Node of every row (N, k) of word ids in the trie built so far, -1 where there is none."""
-    nodes = np.empty(rows.shape[0], np.int64)
-    kernels.find_nodes(first, packed, bits, np.ascontiguousarray(rows), nodes)
+def _nodes(
+    trie: tuple[Array, Array, int], rows: Array, links: Array, start: int, threads: int
+) -> tuple[Array, Array]:
+    """Context and suffix of every row (N, k) in the trie built so far, -1 and NONE for none.
+
+    The suffix is a child of the suffix of the context; ``links`` (nodes,) has that of every n-gram
+    of the order above, whose first node is ``start``.
+    """
+    parents = _contexts(trie, rows, threads)
+    last = np.ascontiguousarray(rows[:, -1])
+    if rows.shape[1] == 2:
+        return parents, last.astype(np.uint32)
+    suffixes = np.empty(rows.shape[0], np.uint32)
+    above = np.maximum(parents - start, 0).astype(np.uint32)
+    shared = (*trie, links, above, last)
+    run_slices(kernels.find_children, [(*shared, *cut, suffixes) for cut in _cuts(rows)], threads)
+    lost = np.flatnonzero(parents < 0)
+    if lost.size:
+        spare = np.zeros((lost.size, 1), np.int32)
+        found = _contexts(trie, np.concatenate([rows[lost, 1:], spare], axis=1), threads)
+        suffixes[lost] = np.where(found < 0, NONE, found)
+    return parents, suffixes
+
+
+def _contexts(trie: tuple[Array, Array, int], rows: Array, threads: int) -> Array:
+    """Node of all but the last word of every row (N, k), -1 where there is none."""
+    rows, nodes = np.ascontiguousarray(rows), np.empty(rows.shape[0], np.int64)
+    run_slices(kernels.find_nodes, [(*trie, rows, *cut, nodes) for cut in _cuts(rows)], threads)
     return nodes
+
+
+def _cuts(rows: Array) -> list[tuple[int, int]]:
+    """Slices of rows for threads; few rows are not worth a thread."""
+    return even_slices(rows.shape[0], min(CHUNKS, 1 + rows.shape[0] // 10_000))
+
+
+def _ascending(keys: Array, *, stable: bool) -> Array:
+    """The order that sorts keys; files are often sorted already."""
+    if np.all(keys[1:] > keys[:-1]):
+        return np.arange(keys.size)
+    return np.argsort(keys, kind="stable" if stable else None)
 
 
 def assemble(
     unigrams: tuple[Array, Array],
     longer: list[tuple[Array, Array, Array | None]],
+    *,
+    threads: int = 2,
 ) -> NgramTable:
     """A model's table from n-grams in any order.
 
@@ -157,7 +197,7 @@ def assemble(
     Raises:
         FormatError: an n-gram is given twice.
     """
-    shape = arrange([rows for rows, _, _ in longer], unigrams[0].size)
+    shape = arrange([rows for rows, _, _ in longer], unigrams[0].size, threads=threads)
     log_probs, backoffs = np.zeros((2, int(shape.levels[-1])), np.float32)
     for length, (values, weights) in enumerate([unigrams, *((p, b) for _, p, b in longer)], 1):
         here = shape.level(length)

@@ -85,12 +85,15 @@ class TrieShape:
                 nodes = self.parents(place)[nodes - here.start]
         return grams
 
-    def first_path(self, length: int) -> Array:
-        """Nodes of the first 1 to ``length`` words of the first n-gram of ``length`` words."""
+    def path_to(self, length: int, node: int) -> Array:
+        """Nodes of the first 1 to ``length`` words of an n-gram of ``length`` words, int64."""
         path = np.array(self.levels[:length], np.int64)
+        path[-1] = node
         for level in range(length - 2, -1, -1):
             above = self.first[int(self.levels[level]) : int(self.levels[level + 1]) + 1]
-            path[level] += np.searchsorted(above, path[level + 1], side="right") - 1
+            # An array of the same type, or NumPy would convert all of `above`.
+            below = np.array([path[level + 1]], above.dtype)
+            path[level] += np.searchsorted(above, below, side="right")[0] - 1
         return path
 
     def starting(self, length: int, words: tuple[int, int] = (BOS, BOS + 1)) -> tuple[int, int]:
