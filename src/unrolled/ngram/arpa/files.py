@@ -166,14 +166,15 @@ def write_tables(
         for length in range(1, len(sizes) + 1):
             file.write(b"\n\\%d-grams:\n" % length)
             for table in tables(length):
-                np.minimum(table.log_probs, 0, out=table.log_probs)
+                here = table.log_probs[table.level(length)]
+                np.minimum(here, 0, out=here)
                 write_lines(file, table, length, _formatter(table, vocabulary, where), progress)
         file.write(b"\n\\end\\\n")
 
 
 def _formatter(
     table: NgramTable, vocabulary: Vocabulary, where: str | None
-) -> Callable[[Array, Array], tuple[int, int]]:
+) -> Callable[[Array, int, Array], tuple[int, int]]:
     """What writes lines of one table, as `write_lines` calls it."""
     from unrolled.ngram.arpa.arpa_kernels import format_lines
 
