@@ -85,18 +85,21 @@ def test_a_large_text_becomes_an_arpa_file(tmp_path: Path, smoothing: str) -> No
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_a_large_text_is_trained_in_files(tmp_path: Path) -> None:
+def test_large_weighted_texts_are_trained_in_files(tmp_path: Path) -> None:
     lines = [f"a{n % 97} b{n % 89} c{n % 83} d{n % 79}" for n in range(1000)]
-    texts = lines * 900
+    large, small = tmp_path / "large", tmp_path / "small"
+    large.write_text("\n".join(lines * 450))
+    small.write_text("\n".join(f"a{n % 7} x{n % 11}" for n in range(200)))
     stages: list[str] = []
-    settings = {"order": 3, "smoothing": "witten-bell", "threads": 1}
+    settings: dict[str, Any] = {"order": 3, "smoothing": "witten-bell", "threads": 1}
+    settings["weights"] = [2, 3]
     model = unrolled.train_ngram_file(
-        texts=texts, output=tmp_path / "m.safetensors", memory=resident_memory() + (200 << 20),
+        [large, small], output=tmp_path / "m.safetensors", memory=resident_memory() + (200 << 20),
         report=stages.append, **settings,
     )  # fmt: skip
     assert any(stage.startswith("counting n-grams, part 1") for stage in stages), stages
-    expected = unrolled.train_ngram(texts=texts, **settings)
+    expected = unrolled.train_ngram([large, small], **settings)
     for name, array in expected.arrays().items():
         assert model.arrays()[name].tobytes() == array.tobytes()
     assert model.provenance["text"] == expected.provenance["text"]
-    assert [path.name for path in tmp_path.iterdir()] == ["m.safetensors"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["large", "m.safetensors", "small"]

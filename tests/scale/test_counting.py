@@ -11,7 +11,7 @@ from unrolled.errors import SettingError, TextError
 from unrolled.ngram.counts.count_files import write_counts
 from unrolled.ngram.counts.counting import count_ngrams
 from unrolled.scale.clock import Clock
-from unrolled.scale.counting import _write, count_into_file
+from unrolled.scale.counting import count_into_file, write_columns
 from unrolled.scale.estimator import count_levels
 from unrolled.storage.work_folder import WorkFolder
 from unrolled.text.corpus import read_corpus
@@ -30,7 +30,7 @@ def test_count_file_from_files_is_that_from_memory(tmp_path: Path, order: int, r
             np.array_split(corpus.ids, 3).__iter__, corpus.word_counts, order, folder=folder,
             room=room, threads=2, clock=Clock(lambda stage: None, folder, 0, order),
         )  # fmt: skip
-        _write(files, corpus.word_counts, corpus.vocabulary, room, tmp_path / "found")
+        write_columns(files, corpus.word_counts, corpus.vocabulary, room, tmp_path / "found")
     assert (tmp_path / "found").read_bytes() == (tmp_path / "expected").read_bytes()
 
 

@@ -40,10 +40,7 @@ class NgramRun:
         check_settings(self)
 
 
-_IN_MEMORY = SettingError(
-    "--memory, --temporary and --resume do not go with --from-counts",
-    hint="Count files are read in memory",
-)
+_NO_PHASES = SettingError("--resume does not go with --from-counts")
 KINDS = (NgramConfig, VocabularyLimits, TextOptions, NgramRun)
 
 
@@ -110,8 +107,8 @@ def ngram(
     NgramConfig(**chosen)  # refuses wrong settings before hours of reading
     options, limits = TextOptions(**of_text), VocabularyLimits(**of_vocabulary)
     run = NgramRun(**of_run)
-    if run.from_counts and (memory or temporary or resume):
-        raise _IN_MEMORY
+    if run.from_counts and resume:
+        raise _NO_PHASES
     for name in ("min_count", "vocabulary_size"):
         if run.from_counts and of_vocabulary.get(name):
             raise SettingError(
@@ -137,23 +134,24 @@ def ngram(
             return
         from unrolled.scale.training import Trained, ngram_training
 
+        within: dict[str, Any] = {
+            "memory": memory, "temporary": temporary, "options": options,
+            "format": "a quantized model" if run.quantize else "",
+        }  # fmt: skip
         if run.from_counts:
-            from unrolled.ngram.training import train_on_counts
+            from unrolled.scale.counts_training import counts_training
             from unrolled.text.vocabulary import Vocabulary
 
             words = shared.read_words(limits.vocabulary)
             given = None if words is None else Vocabulary.from_words(dict.fromkeys(words))
-            trained = Trained.in_memory(
-                train_on_counts(texts, vocabulary=given, options=options, **chosen)
-            )
+            training = counts_training(texts, output, vocabulary=given, **within, **chosen)
         else:
             training = ngram_training(
-                texts, output, memory=memory, temporary=temporary, resume=resume,
-                format="a quantized model" if run.quantize else "", options=options,
-                min_count=limits.min_count, max_size=limits.vocabulary_size,
-                words=shared.read_words(limits.vocabulary), **chosen,
+                texts, output, resume=resume, min_count=limits.min_count,
+                max_size=limits.vocabulary_size, words=shared.read_words(limits.vocabulary),
+                **within, **chosen,
             )  # fmt: skip
-            trained = stack.enter_context(training)
+        trained = stack.enter_context(training)
         if run.quantize:
             from unrolled.ngram.editing.quantization import quantize
             from unrolled.ngram.model import NgramModel
@@ -242,18 +240,17 @@ def count(
     options, run = TextOptions(**of_text), NgramRun(**of_run)
     if run.weights and not run.from_counts:
         raise SettingError("--weights goes with --from-counts")
-    if run.from_counts and (memory or temporary or resume):
-        raise _IN_MEMORY
+    if run.from_counts and resume:
+        raise _NO_PHASES
     with Stages(source_bytes(texts) or 0) as stages:
         if run.from_counts:
-            from unrolled.ngram.counts.count_files import read_counts, write_counts
+            from unrolled.scale.counts_training import merge_counts_into_file
 
-            counts, vocabulary = read_counts(
-                texts, order=order, weights=run.weights or None, threads=threads,
-                report=stages.stage, progress=stages.bytes_read,
+            merge_counts_into_file(
+                texts, output, order=order, memory=memory, temporary=temporary,
+                weights=run.weights or None, threads=threads, report=stages.stage,
+                progress=stages.bytes_read,
             )  # fmt: skip
-            stages.stage(f"writing {output}")
-            write_counts(counts, vocabulary, output)
         else:
             from unrolled.scale.counting import count_into_file
 

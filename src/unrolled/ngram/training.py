@@ -21,7 +21,7 @@ from unrolled.runtime.threads import return_memory
 from unrolled.settings import configure
 from unrolled.text.corpus import Corpus, read_corpus
 from unrolled.text.options import TextOptions, VocabularyLimits, training_record
-from unrolled.text.vocabulary import EOS, UNK
+from unrolled.text.vocabulary import BOS, EOS, UNK
 
 if TYPE_CHECKING:
     from unrolled.text.sources import Sources
@@ -172,6 +172,12 @@ def model_from_counts(
     return NgramModel(pack(result.table, consume=True), vocabulary, settings, made)
 
 
+def counts_record(word_counts: Array) -> dict[str, Any]:
+    """What a model file keeps of its count files: their words' counts, (V,)."""
+    tokens = int(word_counts.sum(dtype=np.int64) - int(word_counts[BOS]))
+    return {"counts": {"tokens": tokens, "sentences": int(word_counts[EOS])}}
+
+
 def train_on_counts(
     sources: Sources,
     *,
@@ -204,10 +210,7 @@ def train_on_counts(
         progress=progress,
     )
     config = ngram_config({**settings, "order": counts.order})
-    tokens = int(counts.counts(1).sum(dtype=np.int64) - counts.counts(1)[1])
-    provenance = {
-        "counts": {"tokens": tokens, "sentences": int(counts.counts(1)[EOS])},
-    }
+    provenance = counts_record(counts.counts(1))
     model = model_from_counts(
         counts, words, config, options=options, provenance=provenance, threads=threads,
         report=report,

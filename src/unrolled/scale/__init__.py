@@ -22,6 +22,8 @@ the machines of a cluster. A range of first words is a contiguous part of the mo
    one number for each n-gram of the range, in the order of the model.
 5. `model_arrays.trie_arrays`: the columns of all ranges, end to end -> the arrays of a model.
 
+Count files have no windows: `count_files.read_counts_within` makes the same columns of their lines.
+
 The numbers are those of estimation in memory to the last bit: counts are whole numbers, and every
 sum of real numbers runs over the n-grams of one context, which lie in one range in the same order.
 """

@@ -73,7 +73,7 @@ class Budget:
 
     def __init__(self, memory: str | int | None) -> None:
         self.total = memory_bytes(memory)
-        self._given = memory is not None
+        self.given = memory is not None
 
     def room(self, what: str = "", least: int = LEAST) -> int:
         """What of it is left for n-grams.
@@ -88,7 +88,7 @@ class Budget:
         return_memory()
         resident, least = resident_memory(), max(least, LEAST)
         room = self.total - resident - MARGIN
-        if room < least and not self._given:
+        if room < least and not self.given:
             return least
         if room < least:
             raise self._too_small(resident + MARGIN + least, what and f" with {what}")
@@ -101,7 +101,7 @@ class Budget:
             SettingError: so it is.
         """
         resident = resident_memory()
-        if self._given and resident > self.total:
+        if self.given and resident > self.total:
             raise self._too_small(resident * 3 // 2, " with the text's vocabulary")
 
     def exceeded(self, more: int) -> bool:

@@ -68,16 +68,21 @@ def count_into_file(
         files = text.levels()
         text.clock.all_counted(files)
         text.clock.phase(f"writing {os.fspath(output)}")
-        _write(files, corpus.word_counts, vocabulary, text.room(counted=True), output)
+        write_columns(files, corpus.word_counts, vocabulary, text.room(counted=True), output)
 
 
-def _write(
+def write_columns(
     files: LevelFiles,
     word_counts: Array,
     vocabulary: Vocabulary,
     room: int,
     output: str | os.PathLike[str],
 ) -> None:
+    """Write the counts of columns in files as a count file.
+
+    Args:
+        word_counts: (V,) how often each word occurs. room: bytes of memory to use.
+    """
     parts = parts_within(files, room)
     with atomic_write(output) as file:
         for length in range(1, files.order + 1):

@@ -147,10 +147,7 @@ def read_within(
         SettingError: too small a budget, or a text too large for that format. UnrolledError: a full
             disk. TextError: as `read_corpus`.
     """
-    place = Path(os.path.realpath(output))
-    # Beside a device or a pipe, as /dev/null, there is no place for files.
-    is_file = place.is_file() or not place.exists()
-    target = place.parent if is_file else Path(tempfile.gettempdir())
+    target = place_for_files(output)
     work = {**reading.record(), **purpose}
     with WorkFolder(temporary or target, work, resume=resume) as folder:
         try:
@@ -165,6 +162,12 @@ def read_within(
                 place = folder.path
                 run.report(f"finished phases stay in {place} until the next run, for --resume")
             raise
+
+
+def place_for_files(output: str | os.PathLike[str]) -> Path:
+    """The folder of an output; beside a device or a pipe, as /dev/null, there is no place."""
+    place = Path(os.path.realpath(output))
+    return place.parent if place.is_file() or not place.exists() else Path(tempfile.gettempdir())
 
 
 def _read(

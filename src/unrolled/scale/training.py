@@ -201,14 +201,25 @@ def ngram_training(
         )  # fmt: skip
         made = {"text": corpus_record(corpus, text.ids.crc32), **rules.record()}
         stored = {**asdict(config), "text": options.stored()}
-        unsaved = UnsavedModel(arrays, corpus.vocabulary, stored, made | record)
-        yield Trained(unsaved, _arpa_writer(files, arrays, unsaved, text.room(counted=True)))
+        room = text.room(counted=True)
+        yield trained_in_files(files, arrays, corpus.vocabulary, (stored, made | record), room)
 
 
-def _arpa_writer(
-    files: LevelFiles, arrays: Mapping[str, Any], model: UnsavedModel, room: int
-) -> Callable[[str | os.PathLike[str]], None]:
-    """Writes a model in files as an ARPA file, a range of first words at a time."""
+def trained_in_files(
+    files: LevelFiles,
+    arrays: Mapping[str, Any],
+    vocabulary: Vocabulary,
+    records: tuple[dict[str, Any], dict[str, Any]],
+    room: int,
+) -> Trained:
+    """A model whose columns are in files.
+
+    Args:
+        arrays: of the model, see `trie_arrays`.
+        records: its settings and its provenance.
+        room: bytes of memory to use when it is written.
+    """
+    model = UnsavedModel(arrays, vocabulary, *records)
 
     def write(path: str | os.PathLike[str]) -> None:
         if model.config["smoothing"] == "stupid-backoff":
@@ -221,4 +232,4 @@ def _arpa_writer(
             model.vocabulary, model.config["text"],
         )  # fmt: skip
 
-    return write
+    return Trained(model, write)

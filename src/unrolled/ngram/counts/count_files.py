@@ -129,7 +129,7 @@ def read_counts(
     """
     say = report or (lambda stage: None)
     given = [sources] if isinstance(sources, (str, os.PathLike)) else list(sources)
-    factors = _checked_weights(weights, len(given))
+    factors = checked_weights(weights, len(given))
     parts = []
     for source in given:
         say(f"reading counts from {os.fspath(source)}")
@@ -164,7 +164,7 @@ def combine_counts(
     Raises:
         SettingError: wrong weights. UnrolledError: a sum above 4,294,967,295.
     """
-    factors = _checked_weights(weights, len(parts))
+    factors = checked_weights(weights, len(parts))
     words = vocabulary or Vocabulary.united(
         [own for _, own in parts],
         [
@@ -192,9 +192,7 @@ def _of_order(counts: NgramCounts, order: int | None) -> NgramCounts:
     if order is None or order == counts.order:
         return counts
     if order < 1 or (order > counts.order and not _all_whole_sentences(counts)):
-        raise SettingError(
-            f"the order {order} is not between 1 and {counts.order}, the longest of the count files"
-        )
+        raise no_such_order(order, counts.order)
     total = int(counts.levels[min(order, counts.order)])
     above = [total] * max(order - counts.order, 0)
     levels = np.append(counts.levels[: order + 1], np.array(above, np.int64))
@@ -209,6 +207,13 @@ def _of_order(counts: NgramCounts, order: int | None) -> NgramCounts:
         first,
         counts.suffixes[:total],
         counts.occurrences,
+    )
+
+
+def no_such_order(order: int, longest: int) -> SettingError:
+    """The error for an order that count files lack."""
+    return SettingError(
+        f"the order {order} is not between 1 and {longest}, the longest of the count files"
     )
 
 
@@ -227,7 +232,12 @@ def _fitting(total: Array) -> Array:
     return total.astype(np.uint32)
 
 
-def _checked_weights(weights: Sequence[int] | None, count: int) -> list[int]:
+def checked_weights(weights: Sequence[int] | None, count: int) -> list[int]:
+    """The weights of so many sets of counts, 1 by default.
+
+    Raises:
+        SettingError: no set, or wrong weights.
+    """
     if count == 0:
         raise SettingError(
             "no counts were given", hint="Name a count file, or - for standard input"

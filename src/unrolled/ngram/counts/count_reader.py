@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from unrolled.text.vocabulary import BOS, EOS, Vocabulary
 
 if TYPE_CHECKING:
     from unrolled.text.sources import Block
+    from unrolled.text.word_table import WordTable
 
 Array = np.ndarray[Any, Any]
 Report = Callable[[str], None]
@@ -61,18 +62,13 @@ class CountReader:
 
         table = None if vocabulary is not None else WordTable()
         pieces: dict[int, list[tuple[Array, Array]]] = {1: []}
-        for block in read_blocks(source, TextOptions(specials="keep"), progress=progress):
-            data, counts, lengths = _split(block)
-            if table is not None:
-                ids = table.count(data, "keep").copy()
-            else:
-                assert vocabulary is not None
-                ids = vocabulary.encode_block(data, specials="keep").ids
-            for length, found, values in _by_length(block, ids, counts, lengths):
-                pieces.setdefault(length, []).append((found, values))
+        for length, found, values in read_rows(
+            source, vocabulary if table is None else table, progress
+        ):
+            pieces.setdefault(length, []).append((found, values))
         shown = os.fspath(source)
         if not any(pieces.values()):
-            raise FormatError("there are no counts", where=shown)
+            raise no_counts(shown)
         grams, totals = {}, {}
         for length in range(1, max(pieces) + 1):
             own = pieces.pop(length, [])
@@ -143,33 +139,74 @@ class CountReader:
         self, shape: TrieShape, length: int, place: int, totals: list[Array], least: Array
     ) -> None:
         text = self._words(shape, length, place)
-        raise FormatError(
-            f"the n-gram '{text}' comes {totals[length - 1][place]} times, but longer ones that "
-            f"hold it come {least[place]} times",
-            where=self._where(text),
-            hint="Give counts of occurrences, not adjusted ones",
-        )
+        raise contradiction(text, totals[length - 1][place], least[place], self.source)
 
     def _too_many(self, shape: TrieShape, length: int, place: int, count: int) -> None:
-        text = self._words(shape, length, place)
-        raise FormatError(
-            f"the n-gram '{text}' comes {count} times, and at most {MOST} can be kept",
-            where=self._where(text),
-        )
+        raise too_many(self._words(shape, length, place), count, self.source)
 
     def _words(self, shape: TrieShape, length: int, place: int) -> str:
         return " ".join(self.vocabulary.words(shape.ngrams(length)[place]))
 
-    def _where(self, text: str) -> str:
-        """The line of an n-gram, found by reading the source again; or just the source."""
-        wanted = text.encode().split()
-        if self.source == "-":
-            return "<stdin>"
-        for block in read_blocks(self.source, TextOptions(specials="keep")):
-            for number, line in enumerate(block.data.split(b"\n")):
-                if line.split()[:-1] == wanted:
-                    return block.place(number)
-        return self.source
+
+def read_rows(
+    source: str | os.PathLike[str],
+    words: WordTable | Vocabulary | None,
+    progress: Callable[[int], None] | None,
+) -> Iterator[tuple[int, Array, Array]]:
+    """The n-grams of a source, some of one length at a time.
+
+    Args:
+        words: gives the words their ids; a table takes in new ones.
+        progress: called with the bytes of the files read since the last call.
+
+    Yields:
+        Length k, n-grams (G, k) int32, oldest word first, and their counts (G,) int64.
+
+    Raises:
+        FormatError: a line is broken.
+    """
+    for block in read_blocks(source, TextOptions(specials="keep"), progress=progress):
+        data, counts, lengths = _split(block)
+        if isinstance(words, Vocabulary):
+            ids = words.encode_block(data, specials="keep").ids
+        else:
+            assert words is not None
+            ids = words.count(data, "keep").copy()
+        yield from _by_length(block, ids, counts, lengths)
+
+
+def no_counts(source: str) -> FormatError:
+    """The error for a source without a line."""
+    return FormatError("there are no counts", where=source)
+
+
+def contradiction(text: str, count: int, least: int, source: str) -> FormatError:
+    """The error for an n-gram that comes less often than the longer ones that hold it."""
+    return FormatError(
+        f"the n-gram '{text}' comes {count} times, but longer ones that hold it come {least} times",
+        where=place_of(source, text),
+        hint="Give counts of occurrences, not adjusted ones",
+    )
+
+
+def too_many(text: str, count: int, source: str) -> FormatError:
+    """The error for a count that has no room."""
+    return FormatError(
+        f"the n-gram '{text}' comes {count} times, and at most {MOST} can be kept",
+        where=place_of(source, text),
+    )
+
+
+def place_of(source: str, text: str) -> str:
+    """The line of an n-gram, found by reading the source again; or just the source."""
+    wanted = text.encode().split()
+    if source == "-":
+        return "<stdin>"
+    for block in read_blocks(source, TextOptions(specials="keep")):
+        for number, line in enumerate(block.data.split(b"\n")):
+            if line.split()[:-1] == wanted:
+                return block.place(number)
+    return source
 
 
 def stored_counts(shape: TrieShape, values: list[Array]) -> NgramCounts:
