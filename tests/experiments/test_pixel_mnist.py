@@ -12,13 +12,14 @@ import pytest
 import torch
 
 from report.drawn import Drawn
-from unrolled.errors import FormatError, SettingError
+from unrolled.errors import DivergedError, FormatError, SettingError
 from unrolled.experiments import pixel_mnist
-from unrolled.experiments.digit_training import start_gates
+from unrolled.experiments.digit_training import DigitsTask, start_gates
 from unrolled.experiments.mnist import read_mnist
 from unrolled.experiments.sequence_classifier import states_by_torch
 from unrolled.experiments.setup import Setup
 from unrolled.neural.cells import Cell
+from unrolled.training.settings import TrainingSettings
 
 
 def _write(folder: Path, name: str, array: np.ndarray, *, packed: bool = True) -> None:
@@ -112,6 +113,22 @@ def test_it_continues_where_it_was_ended(folder: Path, tmp_path: Path) -> None:
         for task in ("plain", "permuted"):
             assert rest["runs"][name][task]["losses"] == whole["runs"][name][task]["losses"]
     assert not [*(tmp_path / "ended" / "x-smoke-parts").glob("*.safetensors")]
+
+
+def test_a_batch_whose_states_explode_moves_nothing(folder: Path) -> None:
+    task = DigitsTask(
+        {"kind": "irnn"}, read_mnist(folder, 14), TrainingSettings(batch=8), units=8, error_norm=1.0
+    )
+    batch = next(task.batches(0))
+    with torch.no_grad():
+        task.net.cell.state_weight.mul_(1.3)
+        task.net.cell.bias.fill_(1e30)  # times 1.3^196 it is too large a number
+    loss = task.backward(batch)
+    assert (loss.mean, loss.tokens) == (100.0, 8)
+    assert all(float(p.grad.abs().max()) == 0 for p in task.net.parameters())  # type: ignore[union-attr]
+    with pytest.raises(DivergedError, match="states have exploded on 101 batches"):
+        for _ in range(100):
+            task.backward(batch)
 
 
 def test_an_lstm_starts_with_memories_of_all_lengths() -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from unrolled.errors import DivergedError
 from unrolled.experiments.mnist import Digits
 from unrolled.experiments.sequence_classifier import SequenceClassifier
 from unrolled.neural.cells import Cell
@@ -19,6 +21,8 @@ from unrolled.training.settings import TrainingSettings
 from unrolled.training.task import BatchLoss, Task, prepare
 
 DIGITS = 10
+_HIGHEST_LOSS = 100.0  # nats
+_MOST_EXPLODED = 100  # batches without an update
 _PART = 1000  # images of a test that are read together
 
 Batch = tuple[Tensor, Tensor]  # pixels (T, B) and labels (B,)
@@ -55,6 +59,7 @@ class DigitsTask(Task):
             start_gates(net, len(digits.train_images))
         self.module = self.net = SequenceClassifier(_columns, net, DIGITS, limits).to(device)
         self._pixels = digits.train_images.t().contiguous()  # an image is read in one piece
+        self.exploded = 0
         self.batches_per_epoch = len(self._pixels) // config.batch
         self.tokens_per_epoch = self.batches_per_epoch * config.batch
 
@@ -67,11 +72,40 @@ class DigitsTask(Task):
             yield pixels.to(self.device), labels.to(self.device)
 
     def backward(self, batch: Batch) -> BatchLoss:
-        """Add the gradients of a batch's mean loss."""
+        """Add the gradients of a batch's mean loss.
+
+        States of ReLUs may explode on one batch and not on the next one: such a batch counts as one
+        of the highest loss, and moves nothing where its gradient is not finite.
+
+        Raises:
+            DivergedError: that happened too often.
+        """
         pixels, labels = batch
         loss = nn.functional.cross_entropy(self.net(pixels), labels)
+        mean = float(loss.detach())
         torch.autograd.backward(loss)
-        return BatchLoss(float(loss.detach()), len(labels), len(labels))
+        if not mean < _HIGHEST_LOSS:
+            mean = _HIGHEST_LOSS
+            self._drop_infinite()
+        return BatchLoss(mean, len(labels), len(labels))
+
+    def _drop_infinite(self) -> None:
+        gradients = [p.grad for p in self.net.parameters() if p.grad is not None]
+        if math.isfinite(float(nn.utils.get_total_norm(gradients))):
+            return
+        for gradient in gradients:
+            gradient.zero_()
+        self.exploded += 1
+        if self.exploded > _MOST_EXPLODED:
+            raise DivergedError(f"states have exploded on {self.exploded} batches")
+
+    def tensors(self) -> dict[str, Tensor]:
+        """On how many batches states have exploded."""
+        return {"exploded": torch.tensor(self.exploded)}
+
+    def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        """Continue from what `tensors` returned."""
+        self.exploded = int(tensors["exploded"])
 
     def score(self) -> float:
         """Share of right answers on the images held out."""

@@ -48,7 +48,8 @@ class Settings:
         epochs: of the final nets. lstm_epochs: of LSTMs, whose epochs take four times as long.
         rates: of Adam; each net takes the one with which it did best on held-out images after
             trials of `trial` epochs of `trial_images` images, and never sees the test set.
-        held_out: images at the end of the training set that no net trains on.
+        held_out: images at the end of the training set by which rates are chosen.
+        watched: likewise, of which the final nets' curves are; all others they train on.
         error_norm: largest norm of an image's dE/dh_t, as a multiple of 1 / batch; 0 for no limit.
         averaging: epochs over which weights are averaged.
     """
@@ -61,7 +62,8 @@ class Settings:
     rates: tuple[float, ...] = (3e-4, 1e-3, 3e-3)
     trial: int = 1
     trial_images: int = 20_000
-    held_out: int = 5000
+    held_out: int = 10_000
+    watched: int = 5000
     error_norm: float = 1.0
     averaging: float = 0.5
     warmup: int = 200
@@ -71,12 +73,12 @@ class Settings:
 SETTINGS = {
     "smoke": Settings(
         side=4, units=12, batch=8, epochs=2, lstm_epochs=2, rates=(1e-3, 3e-3), trial_images=64,
-        held_out=20, warmup=2,
+        held_out=20, watched=20, warmup=2,
     ),
     "laptop": Settings(),
     "paper": Settings(
         side=28, epochs=250, lstm_epochs=80, rates=(1e-4, 3e-4, 1e-3), trial=3,
-        trial_images=55_000, averaging=2,
+        trial_images=50_000, averaging=2,
     ),
 }  # fmt: skip
 
@@ -90,6 +92,7 @@ class Run:
     rate: float
     epochs: int
     images: int
+    held_out: int
     settings: Settings
 
     @property
@@ -117,7 +120,9 @@ class Trainer:
         settings = self.settings
         found = {}
         for rate in settings.rates:
-            run = Run(name, task, rate, settings.trial, settings.trial_images, settings)
+            run = Run(
+                name, task, rate, settings.trial, settings.trial_images, settings.held_out, settings
+            )
             found[rate] = self.train(run, tested=False)["held_out"]
         shares = ", ".join(f"rate {rate:g} {100 * share:.1f} %" for rate, share in found.items())
         self.report(f"{name}, {task}: {shares}")
@@ -129,7 +134,15 @@ class Trainer:
         epochs = settings.lstm_epochs if CELLS[name]["kind"] == "lstm" else settings.epochs
         result: dict[str, Any] = {}
         for rate in self.best_first(name, task):
-            run = Run(name, task, rate, epochs, len(self.digits[task].train_labels), settings)
+            run = Run(
+                name,
+                task,
+                rate,
+                epochs,
+                len(self.digits[task].train_labels),
+                settings.watched,
+                settings,
+            )
             result = self.train(run, tested=True)
             if "diverged" not in result:
                 break
@@ -145,7 +158,7 @@ class Trainer:
         if earlier is not None:
             return earlier
         digits, label = self.digits[run.task], f"{run.name}, {run.task}, rate {run.rate:g}"
-        held_out = min(self.settings.held_out, len(digits.train_labels) // 5)
+        held_out = min(run.held_out, len(digits.train_labels) // 5)
         task = DigitsTask(
             CELLS[run.name], digits.held_out(held_out).first(run.images), run.config,
             units=self.settings.units, error_norm=self.settings.error_norm, device=self.device,
