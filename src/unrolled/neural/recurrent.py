@@ -176,7 +176,7 @@ class _Layer:
         dx = y.new_zeros(steps * batch if with_inputs else 0, padded)
         back_to_h = self._back(self.from_h, self.hidden, False)
         count = -(-batch // _size(batch))
-        sums = [y.new_zeros(count * rows, self.width) for rows in (inputs, self.units, 1)]
+        sums = [y.new_zeros(count * rows, self.width) for rows in (inputs + 1, self.units)]
         bounds = (float(limits.size), float(limits.norm), int(limits.truncation))
         arrays = [_rows(part) for part in (*saved, dy)]
         out = (np.int64(self.units), *(_rows(part) for part in (state, cell, dx, *sums)))
@@ -185,7 +185,8 @@ class _Layer:
             for piece in self._pieces(steps, batch)
         ]
         run_short_slices(run_back, work, len(work))
-        dfrom_x, dfrom_h, dbias = (part.view(count, -1, self.width).sum(0) for part in sums)
+        dfrom_x, dfrom_h = (part.view(count, -1, self.width).sum(0) for part in sums)
+        dfrom_x, dbias = dfrom_x[:-1], dfrom_x[-1:]
         second = dbias[0, 3 * self.hidden :][: self.units] if self.kind == GRU else None
         return (
             dx.view(steps, batch, -1)[..., :inputs] if with_inputs else None,

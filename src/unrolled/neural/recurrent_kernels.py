@@ -75,7 +75,7 @@ def run(
 def run_back(
     kind: int, x: Array, y: Array, gates: Array, cells: Array, dy: Array, back_to_h: Array,
     back_to_x: Array, limits: Any, pieces: Any, units: int, errors_of_state: Array,
-    errors_of_cell: Array, dx: Array, dfrom_x: Array, dfrom_h: Array, dbias: Array,
+    errors_of_cell: Array, dx: Array, dfrom_x: Array, dfrom_h: Array,
 ) -> None:  # fmt: skip
     """Gradients of some pieces of the batch, the errors of all steps accumulated.
 
@@ -87,8 +87,8 @@ def run_back(
             errors go no further back, counted from the end; 0 for none.
         errors_of_state, errors_of_cell: (B, H) by the last state; then by the state before.
         dx: (T B, E) out, E a multiple of 8, or no rows.
-        dfrom_x, dfrom_h, dbias: (P E, N), (P H, N), (P, N) out, zeros first: sums of each of P
-            pieces.
+        dfrom_x, dfrom_h: (P (E + 1), N), the last row of each for the bias, and (P H, N) out, zeros
+            first: sums of each of P pieces.
     """
     width = gates.shape[1]
     batch = y.shape[0] - gates.shape[0]
@@ -103,7 +103,7 @@ def run_back(
     chunk = min(max(_CHUNK // (size * width), 1), steps)
     errors = np.empty((chunk * size, width), np.float32)
     before = np.empty((chunk * size, units), np.float32)
-    inputs_of = np.empty((chunk * size, inputs), np.float32)
+    inputs_of = np.ones((chunk * size, inputs + 1), np.float32)  # the bias meets a 1
     for piece in range(first, end):
         low = piece * size
         count = min(size, batch - low)
@@ -131,9 +131,7 @@ def run_back(
                     )  # fmt: skip
             rows = (last - begin) * count
             _add_products(before, errors, rows, offset, width, dfrom_h, piece * units)
-            _add_products(inputs_of, errors, rows, 0, reached, dfrom_x, piece * inputs)
-            for row in range(rows):
-                _add_row(errors, row, dbias, piece)
+            _add_products(inputs_of, errors, rows, 0, width, dfrom_x, piece * (inputs + 1))
             if dx.shape[0] > 0:
                 for t in range(begin, last):
                     at, place = t * batch + low, (t - begin) * count
@@ -148,7 +146,7 @@ def _add_row(rows: Array, row: int, totals: Array, at: int) -> None:
 
 @no_refcount
 def _copy_row(rows: Array, row: int, copies: Array, at: int) -> None:
-    for j in range(copies.shape[1]):
+    for j in range(min(rows.shape[1], copies.shape[1])):
         copies[at, j] = rows[row, j]
 
 
@@ -171,6 +169,17 @@ def _step(
         c = BLOCK * block
         d = min(c + 8, width - 8)
         low, high = load(bias, 0, c), load(bias, 0, d)
+        if d == c:  # 8 rows by the last 8 columns
+            for i in range(at, at + count, 8):
+                places = _eight_rows(i, last)
+                sums = (low, low, low, low, low, low, low, low)
+                if block * inputs < from_x.shape[0]:
+                    sums = _add_half_tile(sums, x, places, 0, 0, from_x, block * inputs, inputs)
+                if block >= skipped:
+                    begin = (block - skipped) * units
+                    sums = _add_half_tile(sums, y, places, 0, 0, from_h, begin, units)
+                _store_half_tile(gates, places, 0, c, sums)
+            continue
         for i in range(at, at + count, 4):
             j, k, m = min(i + 1, last), min(i + 2, last), min(i + 3, last)
             sums = (low, high, low, high, low, high, low, high)
@@ -194,6 +203,15 @@ def _back_to(
     for block in range((width + BLOCK - 1) // BLOCK):
         c = BLOCK * block
         d = min(c + 8, width - 8)
+        if d == c and not added:
+            for i in range(0, count, 8):
+                places = _eight_rows(i, last)
+                sums = (none, none, none, none, none, none, none, none)
+                sums = _add_half_tile(
+                    sums, errors, places, place, offset, weights, block * gates, gates
+                )
+                _store_half_tile(sums_of, places, at, c, sums)
+            continue
         for i in range(0, count, 4):
             j, k, m = min(i + 1, last), min(i + 2, last), min(i + 3, last)
             sums = (none, none, none, none, none, none, none, none)
@@ -213,6 +231,9 @@ def _add_products(
     none = eight(np.float32(0))
     for c in range(start, stop, BLOCK):
         d = min(c + 8, stop - 8)
+        if d == c:
+            _add_half_products(left, errors, rows, c, totals, at)
+            continue
         for i in range(0, last + 1, 4):
             j, k, m = min(i + 1, last), min(i + 2, last), min(i + 3, last)
             s0, t0, s1, t1, s2, t2, s3, t3 = none, none, none, none, none, none, none, none
@@ -229,6 +250,34 @@ def _add_products(
             places = (at + i, at + j, at + k, at + m)
             sums = _plus_tile((s0, t0, s1, t1, s2, t2, s3, t3), totals, places, c, d)
             _store_tile(totals, places, c, d, sums)
+
+
+@no_refcount
+def _add_half_products(
+    left: Array, errors: Array, rows: int, c: int, totals: Array, at: int
+) -> None:
+    """As `_add_products`, of 8 columns."""
+    last = left.shape[1] - 1
+    none = eight(np.float32(0))
+    for i in range(0, last + 1, 8):
+        r0, r1, r2, r3, r4, r5, r6, r7 = _eight_rows(i, last)
+        s0, s1, s2, s3, s4, s5, s6, s7 = none, none, none, none, none, none, none, none
+        for row in range(rows):
+            v = load(errors, row, c)
+            s0 = add_product(s0, eight(left[row, r0]), v)
+            s1 = add_product(s1, eight(left[row, r1]), v)
+            s2 = add_product(s2, eight(left[row, r2]), v)
+            s3 = add_product(s3, eight(left[row, r3]), v)
+            s4 = add_product(s4, eight(left[row, r4]), v)
+            s5 = add_product(s5, eight(left[row, r5]), v)
+            s6 = add_product(s6, eight(left[row, r6]), v)
+            s7 = add_product(s7, eight(left[row, r7]), v)
+        places = (r0, r1, r2, r3, r4, r5, r6, r7)
+        s0, s1 = add(s0, load(totals, at + r0, c)), add(s1, load(totals, at + r1, c))
+        s2, s3 = add(s2, load(totals, at + r2, c)), add(s3, load(totals, at + r3, c))
+        s4, s5 = add(s4, load(totals, at + r4, c)), add(s5, load(totals, at + r5, c))
+        s6, s7 = add(s6, load(totals, at + r6, c)), add(s7, load(totals, at + r7, c))
+        _store_half_tile(totals, places, at, c, (s0, s1, s2, s3, s4, s5, s6, s7))
 
 
 @inlined
@@ -249,6 +298,50 @@ def _add_tile(
         factor = eight(left[m, offset + row])
         s3, t3 = add_product(s3, factor, v), add_product(t3, factor, w)
     return s0, t0, s1, t1, s2, t2, s3, t3
+
+
+@inlined
+def _eight_rows(i: int, last: int) -> Any:
+    """Eight rows from i on; where fewer are left, the last one again."""
+    return (
+        i, min(i + 1, last), min(i + 2, last), min(i + 3, last), min(i + 4, last),
+        min(i + 5, last), min(i + 6, last), min(i + 7, last),
+    )  # fmt: skip
+
+
+@inlined
+def _add_half_tile(
+    sums: Any, left: Array, rows: Any, first: int, offset: int, weights: Array, begin: int,
+    count: int,
+) -> Any:  # fmt: skip
+    """As `_add_tile`: eight rows' sums of 8 columns."""
+    s0, s1, s2, s3, s4, s5, s6, s7 = sums
+    r0, r1, r2, r3, r4, r5, r6, r7 = rows
+    for row in range(count):
+        v, column = load(weights, begin + row, 0), offset + row
+        s0 = add_product(s0, eight(left[first + r0, column]), v)
+        s1 = add_product(s1, eight(left[first + r1, column]), v)
+        s2 = add_product(s2, eight(left[first + r2, column]), v)
+        s3 = add_product(s3, eight(left[first + r3, column]), v)
+        s4 = add_product(s4, eight(left[first + r4, column]), v)
+        s5 = add_product(s5, eight(left[first + r5, column]), v)
+        s6 = add_product(s6, eight(left[first + r6, column]), v)
+        s7 = add_product(s7, eight(left[first + r7, column]), v)
+    return s0, s1, s2, s3, s4, s5, s6, s7
+
+
+@inlined
+def _store_half_tile(into: Array, rows: Any, first: int, c: int, sums: Any) -> None:
+    s0, s1, s2, s3, s4, s5, s6, s7 = sums
+    r0, r1, r2, r3, r4, r5, r6, r7 = rows
+    store(into, first + r0, c, s0)
+    store(into, first + r1, c, s1)
+    store(into, first + r2, c, s2)
+    store(into, first + r3, c, s3)
+    store(into, first + r4, c, s4)
+    store(into, first + r5, c, s5)
+    store(into, first + r6, c, s6)
+    store(into, first + r7, c, s7)
 
 
 @inlined
