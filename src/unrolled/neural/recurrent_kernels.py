@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from unrolled.neural.recurrent_steps import GRU, activate, bound_errors, send_back
+from unrolled.runtime.intrinsics import prefetch
 from unrolled.runtime.kernels import REASSOCIATE, inlined, kernel, no_refcount
 from unrolled.runtime.simd import add, add_product, eight, load, store
 
@@ -68,6 +69,7 @@ def run(
         for at in range(low, gates.shape[0], batch):
             _step(x, from_x, y, units, from_h, bias, skipped, gates, at, count)
             for row in range(at, at + count):
+                _prefetch_row(gates, row + batch)
                 activate(kind, gates, y, cells, row, row + batch, row)
 
 
@@ -121,6 +123,7 @@ def run_back(
                     )  # fmt: skip
                     _copy_row(y, at + i, before, place + i)
                     _copy_row(x, at + i, inputs_of, place + i)
+                    _prefetch_row(gates, at + i - batch)
                 if truncation > 0 and (steps - t) % truncation == 0:
                     _forget(errors_of_state, low, low + count)
                     _forget(errors_of_cell, low, min(low + count, errors_of_cell.shape[0]))
@@ -148,6 +151,14 @@ def _add_row(rows: Array, row: int, totals: Array, at: int) -> None:
 def _copy_row(rows: Array, row: int, copies: Array, at: int) -> None:
     for j in range(min(rows.shape[1], copies.shape[1])):
         copies[at, j] = rows[row, j]
+
+
+@no_refcount
+def _prefetch_row(rows: Array, row: int) -> None:
+    """Ask for a row of the next step: B rows away, which the hardware does not foresee."""
+    width = rows.shape[1]
+    for j in range(0, width, 16):
+        prefetch(rows, row * width + j)
 
 
 @no_refcount
