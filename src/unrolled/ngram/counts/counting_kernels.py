@@ -311,13 +311,15 @@ def write_counts(
 
 @kernel
 def count_shifted(suffixes: Array, base: int, counts: Array) -> None:
-    """counts[node - base] = how often the node is a suffix, for every node that ``counts`` has."""
+    """counts[node - base] = how often the node is a suffix, for every node that ``counts`` has.
+
+    Without a branch: whether a node is one of them cannot be foreseen.
+    """
     counts[:] = 0  # here, so that each thread takes the first touch of its share of the memory
-    last = suffixes.size - 1
+    size, last = np.uint64(counts.size), suffixes.size - 1
     for index in range(suffixes.size):
         ahead = np.int64(suffixes[min(index + AHEAD, last)]) - base
-        if 0 <= ahead < counts.size:
-            prefetch(counts, ahead)
-        place = np.int64(suffixes[index]) - base
-        if 0 <= place < counts.size:
-            counts[place] += 1
+        prefetch(counts, ahead if np.uint64(ahead) < size else np.int64(0))
+        node = np.int64(suffixes[index]) - base
+        inside = np.uint64(node) < size
+        counts[node if inside else np.int64(0)] += np.uint32(inside)
