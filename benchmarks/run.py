@@ -36,6 +36,8 @@ BENCHMARKS = (
     "growth",
     "memory_budget",
     "model_size",
+    "quantization",
+    "arpa",
     "batch_scoring",
     "python_scoring",
     "annotation",
