@@ -49,7 +49,7 @@ from typing import Any, NamedTuple
 from unrolled.errors import SettingError, UnrolledError
 from unrolled.language_models.protocol import require_normalised
 from unrolled.ngram.model import NgramModel, load_ngram
-from unrolled.ngram.query.single_calls import SingleCalls, last_step
+from unrolled.ngram.query.single_calls import ROOM, SingleCalls, last_step, unpack_rows
 from unrolled.text.vocabulary import UNK
 
 _SPACES = bytes.maketrans(b"\v\f", b"  ")  # the white space that parts no words when training
@@ -235,11 +235,15 @@ class Model:
 
         The arguments are those of `score`.
         """
-        data, start = _in_bytes(sentence), self._begin if bos else self._null
-        rows = self._score_words(data, start, eos)
-        if rows is None:
-            rows = self._score_words(data.translate(_SPACES), start, eos)
-        return iter(()) if rows is None else rows
+        if type(sentence) is str:
+            sentence = sentence.encode()
+        elif type(sentence) is not bytes:
+            sentence = _in_bytes(sentence)
+        rows, start = bytearray(ROOM * (len(sentence) + 4)), self._begin if bos else self._null
+        count: int = self._score_words(sentence, start, eos, rows)
+        if count < 0:
+            count = self._score_words(sentence.translate(_SPACES), start, eos, rows)
+        return unpack_rows(rows, count)
 
     # -- word by word ----------------------------------------------------------------------------
 

@@ -11,15 +11,35 @@ from typing import Any
 
 import numpy as np
 
-from unrolled.ngram.query.handle import LEVELS, NUMBERS
-from unrolled.ngram.query.step_kernels import advance, array, read_word
+from unrolled.ngram.query.beam_kernels import search_order, word_of
+from unrolled.ngram.query.handle import (
+    DIRECTORY,
+    LEVELS,
+    NUMBERS,
+    OFFSETS,
+    SLOTS,
+    TEXT,
+    UNIGRAMS,
+)
+from unrolled.ngram.query.scoring_layout import LATER
+from unrolled.ngram.query.step_kernels import (
+    LN_10,
+    advance,
+    array,
+    backoff_of,
+    finite,
+    log_prob_of,
+    read_word,
+)
 from unrolled.ngram.trie.layout import MAX_ORDER
-from unrolled.runtime.intrinsics import array_at, stack_array
+from unrolled.ngram.trie.trie_kernels import backoff_rank
+from unrolled.runtime.intrinsics import array_at, prefetch, stack_array
 from unrolled.runtime.kernels import cached_kernel, inlined
-from unrolled.text.encoding_kernels import splits, window
+from unrolled.text.encoding_kernels import find, scan, splits, window
 from unrolled.text.vocabulary import EOS, UNK
 
-_STATE = 2 * MAX_ORDER + 1
+CHUNK = 16  # words that are searched for together
+_NODES, _PLACES = (CHUNK + 1) * MAX_ORDER, 2 * CHUNK
 _ROW = 3  # numbers that `single_calls` unpacks
 _EIGHTH, _TOPS = np.uint64(0x0101010101010101), np.uint64(0x8080808080808080)
 _VERTICAL_TABS, _FORM_FEEDS = np.uint64(11) * _EIGHTH, np.uint64(12) * _EIGHTH
@@ -54,25 +74,106 @@ def has_rare_blanks(block: Any) -> Any:
 
 
 @inlined
-def next_word(handle: Any, block: Any, at: Any, eos: Any) -> Any:
-    """The next word's id at or after ``at``, and where it ends; -1 if there is none.
+def scan_words(handle: Any, block: Any, at: Any, eos: Any, words: Any, hashes: Any) -> Any:
+    """Ids of the next words, at most `CHUNK`, and of </s> behind the last if ``eos`` is not 0.
 
-    After the last word comes </s> if ``eos`` is not 0.
+    All words are scanned before the first is looked up: the processor fetches their slots at once.
+    Returns how many they are, and where the next one is looked for, beyond the text after </s>.
     """
-    while at < block.size:
-        if not splits(block[at]):
-            at, word = read_word(handle, block, at)
-            return word, at
+    offsets, slots = array(handle, OFFSETS, np.uint32), array(handle, SLOTS, np.uint64)
+    text, count, mask = array(handle, TEXT, np.uint8), np.int64(0), np.uint64(slots.size - 1)
+    while at < block.size and count < CHUNK:
+        if splits(block[at]):
+            at += 1
+            continue
+        stop, hashed = scan(block, at)
+        prefetch(slots, np.int64(hashed & mask))
+        words[count], words[CHUNK + count], hashes[count] = at, stop, hashed
+        at = stop
+        count += 1
+    for i in range(count):
+        start, stop = words[i], words[CHUNK + i]
+        found = find(block, start, stop, hashes[i], text, offsets, slots, offsets.size - 1)
+        words[i] = max(found, np.int64(UNK))
+    if at == block.size and count < CHUNK:
         at += 1
-    word = np.int64(EOS) if at == block.size and eos != 0 else np.int64(-1)
-    return word, np.int64(block.size + 1)
+        if eos != 0:
+            words[count] = EOS
+            count += 1
+    return count, at
 
 
 @inlined
-def copied(numbers: Any, state: Any) -> None:
-    """Copy a state to another."""
-    for place in range(numbers.size):
-        state[place] = numbers[place]
+def find_ngrams(handle: Any, words: Any, count: Any, nodes: Any, active: Any, work: Any) -> None:
+    """Find the n-grams of all lengths that end in each word, after row 0 of ``nodes``.
+
+    Row i + 1 of ``nodes`` (count + 1, order) gets those of word i: the node of the word alone, of
+    it and the word before, and so on, -1 for none. So its contexts are the row before, and all
+    words are searched for at once, an order at a time, as a decoder's hypotheses are.
+    """
+    levels, order = array(handle, LEVELS, np.int64), model_order(handle)
+    unigrams, directory = array(handle, UNIGRAMS, np.float32), array(handle, DIRECTORY, np.uint64)
+    found = nodes[order:]
+    for i in range(count):
+        word = word_of(words, i, levels[1])
+        prefetch(unigrams, word)
+        prefetch(directory, (word >> 6) << 2)
+        found[i * order] = word
+        for k in range(1, order):
+            found[i * order + k] = -1
+        active[i] = i
+    for k in range(1, order):
+        if count > 0:
+            count = search_order(handle, nodes, words, found, active, count, work, k, np.int64(1))
+
+
+@inlined
+def log10_prob(handle: Any, nodes: Any, i: Any) -> Any:
+    """Log10 probability of word i, and the length of the n-gram found."""
+    levels, order = array(handle, LEVELS, np.int64), model_order(handle)
+    directory, before, place = array(handle, DIRECTORY, np.uint64), i * order, (i + 1) * order
+    longest = np.int64(0)
+    while longest < order - 1 and nodes[place + longest + 1] >= 0:
+        longest += 1
+    node = nodes[place + longest]
+    if longest > 0:
+        result = finite(log_prob_of(handle, longest, node - levels[1]))
+    else:
+        result = finite(array(handle, UNIGRAMS, np.float32)[node])
+    for k in range(longest, order - 1):
+        context = nodes[before + k]
+        if context >= 0 and context < levels[order - 1]:
+            result += finite(backoff_of(handle, backoff_rank(directory, context)))
+    return np.float64(np.float32(result / LN_10)), longest + 1
+
+
+@inlined
+def score_sentence(handle: Any, block: Any, start: Any, eos: Any, scores: Any, numbers: Any) -> Any:
+    """Log10 probability of a sentence, and how many words it has; the rows of `score_words`.
+
+    No rows are written if there is no room at all; -1 words if there is too little.
+    """
+    order, at, place, total = model_order(handle), np.int64(0), np.int64(0), 0.0
+    nodes, hashes = stack_array(_NODES, np.int64), stack_array(CHUNK, np.uint64)
+    words, active = stack_array(_PLACES, np.int64), stack_array(CHUNK, np.int64)
+    work = stack_array(LATER, np.int64)
+    for k in range(order - 1):
+        nodes[k] = start[order + k]
+    while at <= block.size:
+        count, at = scan_words(handle, block, at, eos, words, hashes)
+        find_ngrams(handle, words, count, nodes, active, work)
+        for i in range(count):
+            score, length = log10_prob(handle, nodes, i)
+            total += score
+            if scores.size > 0:
+                if place + _ROW > scores.size:
+                    return total, np.int64(-1)
+                scores[place], numbers[place + 1] = score, length
+                numbers[place + 2] = nodes[(i + 1) * order] == UNK
+            place += _ROW
+        for k in range(order):
+            nodes[k] = nodes[count * order + k]
+    return total, place // _ROW
 
 
 @cached_kernel
@@ -87,14 +188,9 @@ def score_text(
     handle, block = array_at(handle_at, NUMBERS, np.int64), array_at(text_at, text_size, np.uint8)
     if not fits(handle, start_size) or has_rare_blanks(block):
         return np.nan
-    state = stack_array(_STATE, np.int64)
-    copied(array_at(start_at, start_size >> 3, np.int64), state)
-    total = 0.0
-    word, at = next_word(handle, block, np.int64(0), eos)
-    while word >= 0:
-        total += advance(handle, word, state, state)[0]
-        word, at = next_word(handle, block, at, eos)
-    return total
+    start = array_at(start_at, start_size >> 3, np.int64)
+    no_scores, no_numbers = array_at(0, 0, np.float64), array_at(0, 0, np.int64)
+    return score_sentence(handle, block, start, eos, no_scores, no_numbers)[0]
 
 
 @cached_kernel
@@ -115,19 +211,9 @@ def score_words(
     handle, block = array_at(handle_at, NUMBERS, np.int64), array_at(text_at, text_size, np.uint8)
     if not fits(handle, start_size) or has_rare_blanks(block):
         return -1
-    state, room = stack_array(_STATE, np.int64), rows_size >> 3
-    copied(array_at(start_at, start_size >> 3, np.int64), state)
+    start, room = array_at(start_at, start_size >> 3, np.int64), rows_size >> 3
     scores, numbers = array_at(rows_at, room, np.float64), array_at(rows_at, room, np.int64)
-    place = np.int64(0)
-    word, at = next_word(handle, block, np.int64(0), eos)
-    while word >= 0:
-        if place + _ROW > room:
-            return -1
-        scores[place], numbers[place + 1] = advance(handle, word, state, state)
-        numbers[place + 2] = word == UNK
-        place += _ROW
-        word, at = next_word(handle, block, at, eos)
-    return place // _ROW
+    return score_sentence(handle, block, start, eos, scores, numbers)[1]
 
 
 @cached_kernel
@@ -147,7 +233,9 @@ def step(
     handle = array_at(handle_at, NUMBERS, np.int64)
     if not fits(handle, before_size) or not fits(handle, after_size):
         return np.nan
-    before = array_at(before_at, before_size >> 3, np.int64)
+    before, order = array_at(before_at, before_size >> 3, np.int64), model_order(handle)
+    for k in range(order, 2 * order - 1):
+        prefetch(array(handle, DIRECTORY, np.uint64), (max(before[k], 0) >> 6) << 2)
     after = array_at(after_at, after_size >> 3, np.int64)
     word = exact_word(handle, array_at(word_at, word_size, np.uint8))
     score, length = advance(handle, word, before, after)

@@ -24,6 +24,8 @@ _STEP = BuiltinKernel(_KERNELS, "step", "bytes bytearray bytearray", "f8", relea
 _WORD_ID = BuiltinKernel(_KERNELS, "word_id", "bytes", "i8", releases_gil=False)
 
 _ROW = struct.Struct("dq?7x")  # a word's score, the length of its n-gram, whether it is unknown
+_ROW_SIZE = _ROW.size
+ROOM = _ROW_SIZE // 2  # a word takes two bytes with its space
 _STEPPED = struct.Struct("qq")  # at the end of a state: that length, and the word's id
 
 
@@ -34,33 +36,27 @@ class SingleCalls:
         null, begin: states of ``order`` without context and after <s>; bytes, to be copied into a
             bytearray where a state is written to.
         score_text: (text, state, eos) to the log10 probability, see the kernel.
+        score_words: (text, state, eos, rows) to the number of words; ``rows`` is a bytearray of
+            ``ROOM`` bytes for each byte of the text and four more, for `unpack_rows`.
         step: (word, state, state after) to the log10 probability of a word.
         word_id: word to id, 0 for unknown.
     """
 
-    __slots__ = ("_score_words", "begin", "null", "score_text", "step", "word_id")
+    __slots__ = ("begin", "null", "score_text", "score_words", "step", "word_id")
 
     def __init__(self, trie: PackedTrie, vocabulary: Vocabulary) -> None:
         handle, kept = handle_of(trie, vocabulary)
         self.null, self.begin = (_start_state(trie.order, bos) for bos in (False, True))
         self.score_text = _SCORE_TEXT.bind(handle, *kept)
-        self._score_words = _SCORE_WORDS.bind(handle, *kept)
+        self.score_words = _SCORE_WORDS.bind(handle, *kept)
         self.step = _STEP.bind(handle, *kept)
         self.word_id = _WORD_ID.bind(handle, *kept)
 
-    def score_words(
-        self, text: bytes, state: bytes, eos: bool
-    ) -> Iterator[tuple[float, int, bool]] | None:
-        """Log10 probability, length of the n-gram found, and OOV flag of each word and </s>.
 
-        None where ``score_text`` is NaN.
-        """
-        rows = bytearray(_ROW.size * (len(text) // 2 + 2))
-        count: int = self._score_words(text, state, eos, rows)
-        if count < 0:
-            return None
-        del rows[_ROW.size * count :]
-        return _ROW.iter_unpack(rows)
+def unpack_rows(rows: bytearray, count: int) -> Iterator[tuple[float, int, bool]]:
+    """Log10 probability, n-gram length and OOV flag of each word that `score_words` wrote."""
+    del rows[_ROW_SIZE * count :]
+    return _ROW.iter_unpack(rows)
 
 
 def last_step(state: bytearray) -> tuple[int, int]:

@@ -50,7 +50,8 @@ from unrolled.text.encoding_kernels import find, scan
 
 Array = np.ndarray[Any, Any]
 
-LOG_ZERO = -99 * math.log(10)  # what ARPA files hold for log 0, and KenLM therefore returns
+LN_10 = math.log(10)
+LOG_ZERO = -99 * LN_10  # what ARPA files hold for log 0, and KenLM therefore returns
 
 
 @intrinsic
@@ -141,4 +142,4 @@ def advance(handle: Any, word: Any, before: Any, after: Any) -> Any:
         after[1] = word
     after[0] = useful
     after[order + useful :] = -1
-    return np.float64(np.float32(result / math.log(10))), length
+    return np.float64(np.float32(result / LN_10)), length
