@@ -5,11 +5,13 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import unrolled
 from unrolled.errors import FormatError, SettingError
-from unrolled.storage.shards import write_shards
+from unrolled.runtime.memory import drained
+from unrolled.storage.shards import read_shards, write_shards
 
 TEXTS = ["the cat sat on the mat", "the dog sat", "a cat sat on a dog"] * 5
 
@@ -28,6 +30,19 @@ def test_a_folder_opens_as_one_model(tmp_path: Path, shard_bytes: int) -> None:
     assert opened.config["order"] == 3
     with pytest.raises(SettingError, match="is there already, and not an empty folder"):
         write_shards(folder, **model.contents())
+
+
+@pytest.mark.parametrize("shard_bytes", [3_000_000, 1 << 30])
+def test_arrays_that_are_freed_as_they_are_written(tmp_path: Path, shard_bytes: int) -> None:
+    """Pieces of several chunks wait for a shard to fill; each chunk is gone when the next comes."""
+    array = np.arange(6_000_000)
+    pieces = {"one": drained(array.copy()), "two": drained(array[::-1].copy())}
+    write_shards(
+        tmp_path / "model", kind="ngram", config={}, arrays=pieces, shard_bytes=shard_bytes
+    )
+    opened = read_shards(tmp_path / "model", verify=True)
+    assert np.array_equal(opened.arrays["one"], array)
+    assert np.array_equal(opened.arrays["two"], array[::-1])
 
 
 def test_folders_that_are_no_model(tmp_path: Path) -> None:

@@ -71,7 +71,10 @@ def _shards(
     pieces: dict[str, list[Array]] = {}
     held = 0
     for name, source in arrays.items():
-        for chunk in [source] if isinstance(source, np.ndarray) else source:
+        whole = isinstance(source, np.ndarray)
+        for made in [source] if isinstance(source, np.ndarray) else source:
+            # Whoever makes the chunks may use one array for all of them, or free each.
+            chunk = made if whole else made.copy()
             step = max(shard_bytes // max(chunk[:1].nbytes, 1), 1)
             for start in range(0, max(len(chunk), 1), step):
                 pieces.setdefault(name, []).append(chunk[start : start + step])
