@@ -91,10 +91,10 @@ def test_large_weighted_texts_are_trained_in_files(tmp_path: Path) -> None:
     large.write_text("\n".join(lines * 450))
     small.write_text("\n".join(f"a{n % 7} x{n % 11}" for n in range(200)))
     stages: list[str] = []
-    settings: dict[str, Any] = {"order": 3, "smoothing": "witten-bell", "threads": 1}
-    settings["weights"] = [2, 3]
+    settings: dict[str, Any] = {"order": 4, "smoothing": "witten-bell", "threads": 1}
+    settings["weights"] = [3, 2]
     model = unrolled.train_ngram_file(
-        [large, small], output=tmp_path / "m.safetensors", memory=resident_memory() + (200 << 20),
+        [large, small], output=tmp_path / "m.safetensors", memory=resident_memory() + (288 << 20),
         report=stages.append, **settings,
     )  # fmt: skip
     assert any(stage.startswith("counting n-grams, part 1") for stage in stages), stages
