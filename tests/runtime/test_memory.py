@@ -18,6 +18,16 @@ def test_drained_pieces_are_the_array(size: int) -> None:
     assert np.array_equal(again, array)
 
 
+def test_tables_and_arrays_with_gaps_can_be_drained() -> None:
+    table = np.arange(9_000_000).reshape(-1, 3)
+    assert np.array_equal(np.concatenate([piece.copy() for piece in drained(table.copy())]), table)
+    gaps = np.arange(9_000_000)
+    assert np.array_equal(
+        np.concatenate([piece.copy() for piece in drained(gaps[::3])]), table[:, 0]
+    )
+    assert np.array_equal(gaps, table.reshape(-1))  # what lies between is not lost
+
+
 def test_draining_a_part_of_an_array_leaves_its_neighbours_alone() -> None:
     array = np.ones(12_000_000, np.uint64)
     for piece in drained(array[2_000_001:9_999_999]):

@@ -50,21 +50,24 @@ def mapped_copy(array: Array) -> Array:
 
 
 def drained(array: Array) -> Iterator[Array]:
-    """Pieces of an array of one axis, each given back to the system when the next one is taken.
+    """Pieces of an array along its first axis, each freed when the next one is taken.
 
     So a large array can be written to a file in the room that it leaves: on a virtual machine a
     page that is touched for the first time takes ten times as long as one that was just freed.
-    What the array held is lost. Only Linux has the call; elsewhere the memory stays.
+    What the array held is lost. Only Linux has the call, and only for an array without gaps;
+    otherwise the memory stays.
     """
     end = address = array.ctypes.data
     released = -(-address // mmap.PAGESIZE) * mmap.PAGESIZE
+    can_free = platform.system() == "Linux" and array.flags.c_contiguous
+    step = max(_PIECE // max(array[:1].nbytes, 1), 1)
     yield array[:0]
-    for start in range(0, array.size, max(_PIECE // array.itemsize, 1)):
-        piece = array[start : start + max(_PIECE // array.itemsize, 1)]
+    for start in range(0, len(array), step):
+        piece = array[start : start + step]
         yield piece
         end += piece.nbytes
         whole = end // _HUGE_PAGE * _HUGE_PAGE  # half of a huge page cannot be given back
-        if whole > released and platform.system() == "Linux":
+        if can_free and whole > released:
             ctypes.CDLL(None).madvise(
                 ctypes.c_void_p(released), ctypes.c_size_t(whole - released), _MADV_DONTNEED
             )
