@@ -52,6 +52,7 @@ BENCHMARKS = (
     "time_to_perplexity",
     "lstm_training",
     "tagger_speed",
+    "neighbours",
     "ten_minute_perplexity",
     "gradient_cost",
     "long_sequences",

@@ -17,13 +17,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import unrolled
+from unrolled.runtime import threads
 from unrolled.runtime.threads import (
     ForkSafeLock,
     even_slices,
     run_ahead,
     run_short_slices,
     run_slices,
+    usable_cores,
 )
+from unrolled.runtime.torch_threads import one_thread_for, set_threads
 
 
 @pytest.mark.parametrize("threads", [-1, 0, 1, 2, 7])
@@ -198,3 +201,66 @@ def _environment(**more: str) -> dict[str, str]:
     names = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
     kept = {name: value for name, value in os.environ.items() if name not in names}
     return {**kept, "PYTHONPATH": str(Path(unrolled.__file__).parent.parent), **more}
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted", "expected"),
+    [
+        ({"OMP_NUM_THREADS": "1"}, 2, 1),
+        ({"OMP_NUM_THREADS": "1,4"}, 2, 1),
+        ({"OMP_NUM_THREADS": "many"}, 1, 1),
+        ({"OMP_NUM_THREADS": "64"}, 1000, usable_cores()),
+        ({}, 1000, usable_cores()),
+        ({}, 0, 1),
+    ],
+)
+def test_torch_has_no_more_threads_than_it_may_use(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, str], wanted: int, expected: int
+) -> None:
+    torch = pytest.importorskip("torch")
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    before = torch.get_num_threads()
+    try:
+        set_threads(wanted)
+        assert torch.get_num_threads() == min(expected, 64)
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_short_operations_are_done_by_one_thread() -> None:
+    torch = pytest.importorskip("torch")
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        with one_thread_for(False):
+            assert torch.get_num_threads() == 2
+        with pytest.raises(KeyError), one_thread_for(True):
+            assert torch.get_num_threads() == 1
+            raise KeyError
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({}, []),
+        ({"a/b/cpu.max": "max 100000\n"}, []),
+        ({"a/b/cpu.max": "150000 100000\n"}, [2]),
+        ({"a/b/cpu.max": "1000 100000\n", "a/cpu.max": "300000 100000\n"}, [1, 3]),
+        ({"cpu.max": "200000 100000\n", "a/b/cpu.max": "no number\n"}, [2]),
+    ],
+)
+def test_cores_that_control_groups_allow(
+    tmp_path: Path, files: dict[str, str], expected: list[int]
+) -> None:
+    groups, root = tmp_path / "cgroup", tmp_path / "root"
+    groups.write_text("12:cpu,cpuacct:/x\n0::/a/b\n")
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    assert list(threads._quotas(groups, root)) == expected
+    assert list(threads._quotas(tmp_path / "none", root)) == []

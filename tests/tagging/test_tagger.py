@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -319,3 +320,23 @@ def test_only_nets_of_words_have_states(language_model: Path, tmp_path: Path) ->
     write_model(tmp_path / "broken.safetensors", **contents)
     with pytest.raises(FormatError, match="the language model is missing"):
         Tagger.load(tmp_path / "broken.safetensors")
+
+
+def test_a_line_of_many_steps_is_tagged_by_one_thread(
+    tagger: Tagger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used, before, forward = [], torch.get_num_threads(), tagger.net.forward
+
+    def watched(*given: Any) -> Any:
+        used.append(torch.get_num_threads())
+        return forward(*given)
+
+    monkeypatch.setattr(tagger.net, "forward", watched)
+    try:
+        torch.set_num_threads(2)
+        tagger.predict([["a", "b"] * 20])
+        tagger.predict([["a", "b"]] * 20)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert used == [1, 2]

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import cache
+from pathlib import Path
 from typing import Any, TypeVar
 
 _fork_safe_locks: weakref.WeakSet[ForkSafeLock] = weakref.WeakSet()
@@ -164,7 +165,20 @@ def return_memory() -> None:
 
 
 def usable_cores() -> int:
-    """Cores that this process may use."""
+    """Cores that this process may use: those of its affinity, or of its control group if fewer."""
+    cores = os.cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        cores = len(os.sched_getaffinity(0))
+    return min([cores, *_quotas(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))])
+
+
+def _quotas(groups: Path, root: Path) -> Iterator[int]:
+    """Cores, rounded up, that Linux's control groups (version 2) of this process allow it."""
+    with contextlib.suppress(OSError, ValueError):
+        for line in groups.read_text().splitlines():
+            number, _, path = line.split(":", 2)
+            folder = root / path.lstrip("/")
+            for group in (folder, *folder.parents) if number == "0" else ():
+                with contextlib.suppress(OSError, ValueError):  # "max" where there is no limit
+                    quota, period = map(int, (group / "cpu.max").read_text().split())
+                    yield max(-(-quota // period), 1)

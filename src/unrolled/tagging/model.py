@@ -18,6 +18,7 @@ except ModuleNotFoundError:
     raise MissingExtraError("neural", "torch") from None
 
 from unrolled.neural.model import parameter_arrays
+from unrolled.runtime.torch_threads import one_thread_for
 from unrolled.storage.loading import StoredModel, load_as
 from unrolled.storage.model_file import prefixed
 from unrolled.tagging.data.batches import Packing, by_length, ranges
@@ -35,6 +36,7 @@ from unrolled.training.devices import device_of
 Array = np.ndarray[Any, Any]
 
 BATCH_TOKENS = 4096  # that are tagged at a time
+FEW = 4  # sentences for whose steps a second thread does not pay
 
 
 class Tagger(StoredModel):
@@ -227,7 +229,10 @@ class Tagger(StoredModel):
             rows = self._known.rows(words, self._token_rows)
             tokens = torch.from_numpy(rows).to(self.device)
             columns, states = self.column_ids(chosen), self.states(chosen)
-            yield batch, self.net(tokens, columns, packing, states), packing
+            # Step by step, a few sentences are a few rows: of one line, 100,000 steps of one row.
+            with one_thread_for(len(chosen) < FEW):
+                scores = self.net(tokens, columns, packing, states)
+            yield batch, scores, packing
 
     def _decoded(self, scores: Tensor, packing: Packing, confidences: bool) -> list[Array]:
         """Tag numbers and, with confidences, the other arrays of `Found`."""
