@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import gzip
 import io
 import os
 import secrets
@@ -17,7 +16,7 @@ import stat
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO
 
 from unrolled.errors import SettingError, UnrolledError
 
@@ -50,8 +49,7 @@ def atomic_write(
 
     Args:
         path: the file to make; its folder must exist.
-        compress: gzip it, at level 1, which is several times faster than the usual level 9; None
-            means: if the name ends in ``.gz``.
+        compress: gzip it, see `gzip_members`; None means: if the name ends in ``.gz``.
         size: bytes that will be written, where known; only the message of a full disk uses it.
         sync: wait until the bytes are on the disk, so that the file survives a power cut.
 
@@ -257,18 +255,16 @@ def _layers(raw: OutputFile, compress: bool, sync: bool = False) -> Iterator[Bin
         buffered = closing.enter_context(io.BufferedWriter(raw, _BUFFER_BYTES))
         top: BinaryIO = buffered
         if compress:
-            # No name and no time inside, so that equal content makes equal files.
-            packed = closing.enter_context(
-                gzip.GzipFile(filename="", mode="wb", compresslevel=1, fileobj=buffered, mtime=0)
-            )
-            # A GzipFile takes microseconds a call, which hurts when the lines are short.
-            raw_packed = cast("io.RawIOBase", packed)  # it has all that BufferedWriter calls
-            top = closing.enter_context(io.BufferedWriter(raw_packed, _BUFFER_BYTES))
+            from unrolled.storage.gzip_members import GzipMembers
+
+            packed = closing.enter_context(GzipMembers(buffered))
+            # A call of Python for each short line would take microseconds.
+            top = closing.enter_context(io.BufferedWriter(packed, _BUFFER_BYTES))
         try:
             yield top
             top.flush()
             if compress:
-                packed.close()
+                packed.finish()
             buffered.flush()
             if raw.failed is not None:
                 raise raw.failed  # the block caught it, and the file is broken nevertheless

@@ -18,6 +18,7 @@ from unrolled.ngram.arpa.sections import ArpaSections, shown
 from unrolled.ngram.model import NgramModel
 from unrolled.ngram.trie.assembly import assemble
 from unrolled.ngram.trie.packed_trie import pack
+from unrolled.runtime.threads import run_slices
 from unrolled.text.vocabulary import BOS, EOS, SPECIALS, UNK, Vocabulary, readonly
 
 Array = np.ndarray[Any, Any]
@@ -128,9 +129,18 @@ class ArpaReader:
     def _joined(self, order: int) -> tuple[Array, Array, Array | None]:
         """Ids, log-probabilities and back-off weights of all n-grams of an order."""
         parts = self._sections.get(order, [])
-        ids = _joined([np.empty((0, order), np.int32), *(part.ids for part in parts)])
-        log_probs = _joined([np.empty(0, np.float32), *(part.log_probs for part in parts)])
-        backoffs = _joined([np.empty(0, np.float32), *(part.backoffs for part in parts)])
+        count = sum(part.lines.count for part in parts)
+        ids, log_probs = np.empty((count, order), np.int32), np.empty(count, np.float32)
+        backoffs = np.empty(0 if order == self.text.order else count, np.float32)
+        ends = np.cumsum([part.lines.count for part in parts]).tolist()
+
+        def copy(part: Rows, end: int) -> None:
+            here = slice(end - part.lines.count, end)
+            ids[here], log_probs[here] = part.ids, part.log_probs
+            if backoffs.size:
+                backoffs[here] = part.backoffs
+
+        run_slices(copy, zip(parts, ends, strict=True), self.threads)
         self._sections[order] = [part.without_arrays() for part in parts]
         return ids, log_probs, None if order == self.text.order else backoffs
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from unrolled.errors import FormatError
 from unrolled.ngram.trie import editing_kernels as kernels
-from unrolled.ngram.trie.layout import NONE, spread_words, word_bits
+from unrolled.ngram.trie.layout import NONE, word_bits
 from unrolled.ngram.trie.packing import pack_words
 from unrolled.ngram.trie.shape import CHUNKS, TrieShape
 from unrolled.ngram.trie.table import NgramTable
@@ -17,6 +17,7 @@ from unrolled.runtime.threads import even_slices, run_slices
 
 Array = np.ndarray[Any, Any]
 
+SERIAL = 100_000  # keys that one thread sorts
 LOG_ZERO = np.float32(-np.inf)
 MOST_ADDED = 100_000  # or as many as are given: one 100-gram alone has 4,850 shorter ones inside it
 
@@ -86,9 +87,7 @@ def _number(
         if absent.size:
             shape = _shape(levels, words, bits, first, sources, landed)
             return shape, {length - 1: _distinct(absent)}
-        keys = (parents << bits) | spread_words(rows[:, -1], bits)
-        places = _ascending(keys, stable=merge)
-        keys = keys[places]
+        places, keys = _ascending(parents, rows, bits, stable=merge, threads=threads)
         fresh = np.append(True, keys[1:] != keys[:-1])[: keys.size]
         if not merge and not fresh.all():
             ids = rows[places[np.argmin(fresh)]].tolist()
@@ -171,11 +170,39 @@ def _cuts(rows: Array) -> list[tuple[int, int]]:
     return even_slices(rows.shape[0], min(CHUNKS, 1 + rows.shape[0] // 10_000))
 
 
-def _ascending(keys: Array, *, stable: bool) -> Array:
-    """The order that sorts keys; files are often sorted already."""
-    if np.all(keys[1:] > keys[:-1]):
-        return np.arange(keys.size)
-    return np.argsort(keys, kind="stable" if stable else None)
+def _ascending(
+    parents: Array, rows: Array, bits: int, *, stable: bool, threads: int
+) -> tuple[Array, Array]:
+    """The order of rows in the trie and their keys in it; files are often sorted already."""
+    words, keys = np.ascontiguousarray(rows[:, -1]), np.empty(parents.size, np.int64)
+    cuts = _cuts(rows)
+    shared = (parents, words, bits)
+    sorted_slices = run_slices(kernels.child_keys, [(*shared, *c, keys) for c in cuts], threads)
+    if all(sorted_slices) and all(keys[low] > keys[low - 1] for low, _ in cuts[1:]):
+        return np.arange(keys.size), keys
+    places = np.argsort(keys, kind="stable") if stable else _sorted(keys, threads)
+    return places, keys[places]
+
+
+def _sorted(keys: Array, threads: int) -> Array:
+    """The order of keys; each thread sorts those in a range."""
+    if threads == 1 or keys.size < SERIAL:
+        return np.argsort(keys)
+    samples = np.sort(keys[:: keys.size // 10_000])
+    borders = samples[:: samples.size // (2 * threads) + 1][1:]
+
+    def sort(number: int) -> Array:
+        inside = np.ones(keys.size, bool)
+        if number > 0:
+            inside &= keys >= borders[number - 1]
+        if number < borders.size:
+            inside &= keys < borders[number]
+        part = np.flatnonzero(inside)
+        result: Array = part[np.argsort(keys[part])]
+        return result
+
+    parts = run_slices(sort, [(number,) for number in range(borders.size + 1)], threads)
+    return np.concatenate(parts)
 
 
 def assemble(

@@ -58,6 +58,17 @@ def find_nodes(
 
 
 @kernel
+def child_keys(parents: Array, words: Array, bits: int, start: int, stop: int, keys: Array) -> bool:
+    """Key by which n-grams ``start`` to ``stop`` are in the trie's order; whether they ascend."""
+    ascending = True
+    for index in range(start, stop):
+        keys[index] = (parents[index] << bits) | spread(words[index], bits)
+        if index > start:
+            ascending &= keys[index] > keys[index - 1]
+    return ascending
+
+
+@kernel
 def relative_entropies(
     first: Array,
     start: int,
