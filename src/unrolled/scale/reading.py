@@ -31,7 +31,7 @@ from unrolled.text.corpus import Corpus, read_corpus
 from unrolled.text.id_store import IdStore
 from unrolled.text.options import TextOptions, VocabularyLimits
 from unrolled.text.sources import Sources, files_of
-from unrolled.text.vocabulary import Vocabulary
+from unrolled.text.vocabulary import EOS, Vocabulary
 from unrolled.version import __version__
 
 Report = Callable[[str], None]
@@ -108,7 +108,11 @@ class ReadText:
         if not counted:
             counting = least_to_count(corpus.word_counts, run.order, run.threads)
             least = max(least + CODE_BYTES, counting)
-        what = f"{corpus.tokens} tokens and a vocabulary of {len(corpus.vocabulary)} words"
+        counts = np.delete(corpus.word_counts, EOS)  # no n-gram begins with it
+        what = (
+            f"{corpus.tokens} tokens, a vocabulary of {len(corpus.vocabulary)} words, and "
+            f"{counts.max()} n-grams that begin with one word"
+        )
         return run.budget.room(what, least)
 
     def levels(self) -> LevelFiles:
