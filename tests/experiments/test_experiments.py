@@ -158,7 +158,8 @@ def test_the_page_and_its_pictures_are_those_of_the_results(tmp_path: Path) -> N
     assert page == (tmp_path / "results.md").read_text(encoding="utf-8")
     assert not re.search(r"crc|[0-9a-f]{8}", page, re.IGNORECASE)
     measured = (docs / "measured.md").read_text(encoding="utf-8")
-    assert "from memory" not in page + measured  # published numbers are cited or left out
+    # Of pixels there is table 1 of Cooijmans et al., Recurrent batch normalization, ICLR 2017.
+    assert "from memory" not in page + measured, "published numbers are cited or left out"
     pictures = re.findall(r"!\[.*?\]\((.*?)\)", page)
     assert sorted(pictures) == sorted(path.name for path in tmp_path.glob("*.svg"))
     pictures += [f"pictures/{path.name}" for path in (tmp_path / "pictures").iterdir()]
