@@ -109,11 +109,6 @@ def sums(model: Any, texts: Sequence[str], threads: int) -> Any:
     return model.scores(texts, threads=threads)
 
 
-def score(model: Any, text: str) -> float:
-    """One sentence."""
-    return float(model.score(text))
-
-
 def same_arrays(first: Path, second: Path) -> bool:
     """Whether two models have the same bytes in every array."""
     import unrolled

@@ -1,4 +1,8 @@
-"""Bar: what a Python user gets in a second: every token's scores, sums, one short sentence."""
+"""Bars: what a Python user gets in a second, and how long a single call takes beside KenLM's.
+
+Single calls go by this process's CPU time, so that other processes do not count; each sentence is
+another one, as in use, where the model's arrays are not in the processor's caches.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +21,9 @@ NEEDS = ("build_binary", "module")
 _TOKENS = 500_000
 _TOKEN_SCORES = Bar(at_least=5)
 _SUMS = Bar(at_least=1.5)
-_SENTENCE = Bar(at_most=20)
-_SHORT_WORDS = 8
+_SINGLE = Bar(at_most=1.5)
+_LENGTHS = 1, 5, 8, 20  # words
+_CALLS, _ROUNDS = 1000, 15
 
 
 def run(workspace: Workspace, report: Report) -> None:
@@ -54,7 +59,18 @@ def run(workspace: Workspace, report: Report) -> None:
     ):
         speeds = _speeds(contenders, tokens, repeats)
         report.add(Comparison(name, "tokens/s", *speeds, "kenlm module", bar))
-    _one_sentence(report, mine, theirs, texts)
+    _single_calls(report, "the text's model", mine, theirs, texts)
+    if workspace.settings.ptb is not None:
+        _of_the_treebank(workspace, report)
+
+
+def _of_the_treebank(workspace: Workspace, report: Report) -> None:
+    import kenlm
+
+    text = workspace.ptb("train")
+    theirs = kenlm.Model(str(workspace.kenlm(text, "probing")))
+    texts, _ = _sentences(workspace.ptb("test"))
+    _single_calls(report, "PTB", commands.load(workspace.model(text)), theirs, texts)
 
 
 def _sentences(path: Path) -> tuple[list[str], int]:
@@ -77,28 +93,77 @@ def _speeds(
     return unrolled, kenlm
 
 
-def _timed(function: Callable[[], Any]) -> Callable[[], float]:
+def _timed(
+    function: Callable[[], Any], clock: Callable[[], float] = time.perf_counter
+) -> Callable[[], float]:
     def seconds() -> float:
-        begin = time.perf_counter()
+        begin = clock()
         function()
-        return time.perf_counter() - begin
+        return clock() - begin
 
     return seconds
 
 
-def _one_sentence(report: Report, mine: Any, theirs: Any, texts: Sequence[str]) -> None:
-    short = [text for text in texts if text.count(" ") < _SHORT_WORDS][:1000]
-    runs = interleave(
-        {
-            "unrolled": _timed(lambda: [commands.score(mine, text) for text in short]),
-            "KenLM": _timed(lambda: [theirs.score(text) for text in short]),
-        },
-        9,
-    )
-    unrolled, kenlm = ([1e6 * seconds / len(short) for seconds in some] for some in runs.values())
-    name = f"one sentence of up to {_SHORT_WORDS} words"
-    report.add(Comparison(name, "microseconds", unrolled, bar=_SENTENCE))
-    report.add(Comparison(name, "microseconds", unrolled, kenlm, "kenlm module"))
+def _single_calls(report: Report, name: str, mine: Any, theirs: Any, texts: Sequence[str]) -> None:
+    """Calls of one sentence or one word, by ours, our KenLM-compatible class, and KenLM's."""
+    import kenlm
+
+    import unrolled.integrations.kenlm as compatible
+
+    alike, words = compatible.Model.from_model(mine), " ".join(texts).split()
+    for length in _LENGTHS:
+        count = min(_CALLS, len(words) // length)
+        given = [" ".join(words[i * length : (i + 1) * length]) for i in range(count)]
+        title = f"{length} words, {name}" if length > 1 else f"1 word, {name}"
+        score = {
+            name: _calls(model.score, given) for name, model in (("score", mine), ("KenLM", theirs))
+        }
+        _compare(report, f"score of {title}", score, count)
+        unended = {
+            name: _unended(model, given) for name, model in (("score", alike), ("KenLM", theirs))
+        }
+        _compare(report, f"compatible score without marks of {title}", unended, count)
+        for form, forms in (("str", given), ("bytes", [text.encode() for text in given])):
+            for call in ("score", "full_scores"):
+                contenders = {
+                    name: _calls(getattr(model, call), forms)
+                    for name, model in ((call, alike), ("KenLM", theirs))
+                }
+                _compare(report, f"compatible {call} of {title}, {form}", contenders, count)
+    sentences = [text.split() for text in texts[:_CALLS]]
+    steps = {
+        "BaseScore": lambda: _steps(alike, compatible.State, sentences),
+        "KenLM": lambda: _steps(theirs, kenlm.State, sentences),
+    }
+    _compare(report, f"BaseScore, {name}", steps, sum(map(len, sentences)))
+
+
+def _calls(call: Callable[[Any], Any], texts: Sequence[Any]) -> Callable[[], Any]:
+    if call.__name__ == "score":
+        return lambda: [call(text) for text in texts]
+    return lambda: [list(call(text)) for text in texts]
+
+
+def _unended(model: Any, texts: Sequence[str]) -> Callable[[], Any]:
+    return lambda: [model.score(text, False, False) for text in texts]
+
+
+def _steps(model: Any, state: Callable[[], Any], sentences: Sequence[Sequence[str]]) -> None:
+    before, after, step = state(), state(), model.BaseScore
+    for sentence in sentences:
+        model.BeginSentenceWrite(before)
+        for word in sentence:
+            step(before, word, after)
+            before, after = after, before
+
+
+def _compare(
+    report: Report, name: str, contenders: dict[str, Callable[[], Any]], calls: int
+) -> None:
+    clocked = {name: _timed(some, time.thread_time) for name, some in contenders.items()}
+    runs = interleave(clocked, _ROUNDS)
+    ours, peer = ([1e6 * seconds / calls for seconds in some] for some in runs.values())
+    report.add(Comparison(name, "microseconds", ours, peer, "kenlm module", _SINGLE))
 
 
 def _full_scores(model: Any, texts: Sequence[str]) -> tuple[Any, Any, Any]:

@@ -210,9 +210,10 @@ class Model:
             TypeError: the sentence is neither text nor bytes.
         """
         # Each of these lines takes some hundredths of a microsecond, of which the call has few.
-        if type(sentence) is str:
-            sentence = sentence.encode()
-        elif type(sentence) is not bytes:
+        given = type(sentence)
+        if given is str:
+            sentence = sentence.encode()  # type: ignore[union-attr]
+        elif given is not bytes:
             sentence = _in_bytes(sentence)
         total: float = self._score_text(sentence, self._begin if bos else self._null, eos)
         if total != total:  # NaN: there are separators of which training text has none
@@ -235,9 +236,10 @@ class Model:
 
         The arguments are those of `score`.
         """
-        if type(sentence) is str:
-            sentence = sentence.encode()
-        elif type(sentence) is not bytes:
+        given = type(sentence)
+        if given is str:
+            sentence = sentence.encode()  # type: ignore[union-attr]
+        elif given is not bytes:
             sentence = _in_bytes(sentence)
         rows, start = bytearray(ROOM * (len(sentence) + 4)), self._begin if bos else self._null
         count: int = self._score_words(sentence, start, eos, rows)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
-from functools import cached_property, partial
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,7 @@ from unrolled.language_models.state_rows import known_words
 from unrolled.ngram.query.entropies import entropies
 from unrolled.ngram.query.handle import handle_of
 from unrolled.ngram.query.scoring_layout import GROUP, LATER, work_arrays
-from unrolled.ngram.query.single_calls import SingleCalls
+from unrolled.ngram.query.single_calls import SingleCalls, start_state
 from unrolled.ngram.trie.layout import inverse_spreader
 from unrolled.ngram.trie.packed_trie import PackedTrie
 from unrolled.runtime.cached_kernels import CachedKernel
@@ -94,6 +94,8 @@ class NgramModel(LanguageModel):
             absent = _log_factor(self.config.get("backoff", 0.4), path)
         self._score = _SCORE.bind(*self._arrays, absent)
         self._handle, self._kept = handle_of(trie, vocabulary)
+        self._begin, self._null = start_state(trie.order, True), start_state(trie.order, False)
+        self._score_text: Callable[..., float] | None = None  # until it is called
         self._extend = _EXTEND.bind(readonly(self._handle), absent)
 
     # -- what every language model has ---------------------------------------------------------
@@ -271,28 +273,26 @@ class NgramModel(LanguageModel):
         Args:
             bos: whether it begins a sentence. eos: whether </s> is predicted at its end.
         """
-        if isinstance(sentence, str) and "<" not in sentence and self._takes_single_calls:
-            calls = self._single_calls
+        if isinstance(sentence, str) and "<" not in sentence:
+            score_text = self._score_text or self._bind_score_text()
             try:
                 data = sentence.encode()
             except UnicodeEncodeError:
                 data = sentence.encode(errors="replace")
-            state = calls.begin if bos else calls.null
-            log10_prob: float = calls.score_text(data, state, eos)
+            log10_prob: float = score_text(data, self._begin if bos else self._null, eos)
             if NEARLY_ZERO < log10_prob <= ROUNDING:
                 return log10_prob * _LN_10
         scores = self.checked(self._run(self._sentence_ids(sentence, eos), bos)[0])
         return float(np.add.reduce(scores, dtype=np.float64))
 
-    @cached_property
-    def _takes_single_calls(self) -> bool:
-        """Whether one sentence of plain words can be scored in the quickest way."""
+    def _bind_score_text(self) -> Callable[..., float]:
+        """The quickest way to score a sentence of plain words; NaN where it does not apply."""
         options = self.text_options
-        return options.tokens == "word" and not options.lower and self.normalised
-
-    @cached_property
-    def _single_calls(self) -> SingleCalls:
-        return SingleCalls(self.trie, self.vocabulary)
+        if options.tokens == "word" and not options.lower and self.normalised:
+            self._score_text = SingleCalls(self.trie, self.vocabulary).score_text
+        else:
+            self._score_text = _not_plain_words
+        return self._score_text
 
     def token_scores(
         self, sentences: Sequence[str], *, threads: int = 2, options: TextOptions | None = None
@@ -366,6 +366,10 @@ class NgramModel(LanguageModel):
     def __repr__(self) -> str:
         sizes = [int(size) for size in np.diff(self.trie.levels)]
         return f"NgramModel({self.name}, n-grams by order {sizes}, path={self.path!r})"
+
+
+def _not_plain_words(*_: object) -> float:
+    return math.nan
 
 
 def load_ngram(path: str | os.PathLike[str], purpose: str) -> NgramModel:

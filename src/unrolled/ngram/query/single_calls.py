@@ -46,7 +46,7 @@ class SingleCalls:
 
     def __init__(self, trie: PackedTrie, vocabulary: Vocabulary) -> None:
         handle, kept = handle_of(trie, vocabulary)
-        self.null, self.begin = (_start_state(trie.order, bos) for bos in (False, True))
+        self.null, self.begin = (start_state(trie.order, bos) for bos in (False, True))
         self.score_text = _SCORE_TEXT.bind(handle, *kept)
         self.score_words = _SCORE_WORDS.bind(handle, *kept)
         self.step = _STEP.bind(handle, *kept)
@@ -65,7 +65,7 @@ def last_step(state: bytearray) -> tuple[int, int]:
     return length, word
 
 
-def _start_state(order: int, bos: bool) -> bytes:
+def start_state(order: int, bos: bool) -> bytes:
     """The state after <s>, or without context, as `step_kernels` says; and room for `last_step`."""
     state = np.zeros(2 * order + 1, np.int64)
     state[order : 2 * order - 1] = -1
