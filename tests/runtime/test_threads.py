@@ -119,10 +119,12 @@ def test_short_slices_give_their_results_in_order(threads: int) -> None:
     assert run_short_slices(divmod, [], threads) == []
 
 
-def test_short_slices_are_all_done_when_one_fails() -> None:
+def test_short_slices_that_are_begun_are_done_when_one_fails() -> None:
     done: list[int] = []
+    begun = threading.Barrier(3)
 
     def task(number: int) -> None:
+        begun.wait(60)
         if number == 0:
             raise ValueError("the first")
         time.sleep(0.05)
@@ -264,3 +266,20 @@ def test_cores_that_control_groups_allow(
         (root / name).write_text(text)
     assert list(threads._quotas(groups, root)) == expected
     assert list(threads._quotas(tmp_path / "none", root)) == []
+
+
+def test_a_short_slice_that_no_thread_begins_is_the_callers() -> None:
+    released, callers = threading.Event(), []
+
+    def task(number: int) -> int:
+        callers.append(threading.current_thread())
+        return number
+
+    pool = threads._kept_pool(2, os.getpid())
+    waiting = [pool.submit(released.wait, 60) for _ in range(2)]
+    try:
+        assert run_short_slices(task, [(1,), (2,), (3,)], 3) == [1, 2, 3]
+        assert callers == [threading.current_thread()] * 3
+    finally:
+        released.set()
+    assert all(future.result() for future in waiting)
