@@ -109,6 +109,15 @@ def test_n_grams_unigrams_and_nearly_the_perplexity_stay(
     assert np.abs(rounded.log_probs[likely] - table.log_probs[likely]).max() < 0.5
 
 
+def test_a_weight_that_stands_for_little_is_not_lost_to_the_rounding_of_the_children() -> None:
+    text = [[1, 3 + word, 203 + word % 7, 2] for word in range(200) for _ in range(200 + word)]
+    model = model_of(text, 210, 3, smoothing="absolute")
+    exact, rounded = (each.trie.unpack().backoffs for each in (model, quantize(model)))
+    small = np.isfinite(exact) & (exact < -5)
+    assert small.sum() > 200
+    assert np.abs(rounded - exact)[small].mean() < 0.1
+
+
 def test_codes_take_one_byte_and_weights_nine_bits(pair: tuple[NgramModel, NgramModel]) -> None:
     plain, coded = pair
     assert coded.trie.log_probs.nbytes == plain.trie.log_probs.nbytes // 4

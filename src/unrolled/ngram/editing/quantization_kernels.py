@@ -19,6 +19,7 @@ from unrolled.runtime.kernels import device_function, inlined, kernel
 Array = np.ndarray[Any, Any]
 
 CLOSE = 8e-4  # a context whose sum is so nearly right is left as it is
+SLACK = 6e-4  # by how much at most a sum is left off for the sake of the weight
 PAIRS = 16  # children of a context that are moved together with another
 # Beyond these a context is no distribution, and no rounding would balance it.
 MOST_SUM = 1.05
@@ -108,23 +109,38 @@ def needed_weights(
 
 
 @device_function
-def _weigh(book: Any, least: Any, missing: Any, room: Any) -> Any:
-    """Back-off code that best fills what the children leave, and by how much it is too much.
-
-    ``book`` is the weight of every code, and the code that is nearest for each fine bin of weights.
-    """
-    weights, nearest = book
+def _nearest_weight(book: Any, least: Any, mass: Any, room: Any) -> Any:
+    """Back-off code, ``least`` or above, whose weight of ``room`` is nearest to a mass."""
+    weights, nearest, _ = book
     code = least
-    if missing > 0:
-        place = np.int64(np.float32(missing / room).view(np.int32) >> SHIFT) - LEAST_WEIGHT_BIN
+    if mass > 0:
+        place = np.int64(np.float32(mass / room).view(np.int32) >> SHIFT) - LEAST_WEIGHT_BIN
         code = max(np.int64(nearest[min(max(place, 0), WEIGHT_BINS - 1)]), least)
-    best = weights[code] * room - missing
+    best = abs(weights[code] * room - mass)
     for other in range(max(code - 1, least), min(code + 2, weights.size)):
-        excess = weights[other] * room - missing
-        if abs(excess) < abs(best):  # the nearest logarithm need not be the nearest weight
-            best = excess
+        off = abs(weights[other] * room - mass)
+        if off < best:  # the nearest logarithm need not be the nearest weight
+            best = off
             code = other
-    return code, best
+    return code
+
+
+@device_function
+def _weigh(book: Any, least: Any, missing: Any, room: Any) -> Any:
+    """Back-off code for what the children leave, and by how much it is too much.
+
+    ``book`` is the weight of every code, the code that is nearest for each fine bin of weights, and
+    what the exact weight stands for. The code is as near to that as the sum allows: where children
+    have nearly all, what they are off together would be a large share of what they leave.
+    """
+    weights, _, left = book
+    wanted = min(max(left, missing - SLACK), missing + SLACK)
+    code = _nearest_weight(book, least, wanted, room)
+    excess = weights[code] * room - missing
+    if abs(excess) > CLOSE:
+        code = _nearest_weight(book, least, missing, room)
+        excess = weights[code] * room - missing
+    return code, excess
 
 
 @device_function
@@ -230,7 +246,6 @@ def round_contexts(
             shorter contexts, so that their small errors do not add up. Single words are taken to
             sum to one.
     """
-    book = (weights, nearest_weights)
     for context in range(start, stop):
         low = np.int64(first[context])
         high = np.int64(first[context + 1])
@@ -258,13 +273,16 @@ def round_contexts(
             else:
                 target += np.exp(np.float64(log_prob))
         weight = np.exp(np.float64(backoffs[context]))
-        target += weight * exact_room
+        left = weight * exact_room
+        target += left
         least = np.int64(0 if weight == 0 else 1)
         if low == high or exact_room < LEAST_ROOM or target > MOST_SUM:
-            backoff_code, excess = _weigh(book, least, weight, 1.0)
+            book = (weights, nearest_weights, weight)
+            backoff_code = _nearest_weight(book, least, weight, 1.0)
             excess = weights[backoff_code] * room + mass - target
         else:
             room = max(room, 1e-7)
+            book = (weights, nearest_weights, left)
             backoff_code, excess = _settle(here, values, book, least, target - mass, room)
         for child in range(low, min(high, pairs.shape[0])):
             pairs[child, 1] = values[here[child - low]]
