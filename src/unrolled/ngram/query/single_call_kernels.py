@@ -13,13 +13,16 @@ import numpy as np
 
 from unrolled.ngram.query.beam_kernels import search_order, word_of
 from unrolled.ngram.query.handle import (
+    BITS,
     DIRECTORY,
+    ENDS,
     LEVELS,
     NUMBERS,
     OFFSETS,
     SLOTS,
     TEXT,
     UNIGRAMS,
+    WORDS,
 )
 from unrolled.ngram.query.scoring_layout import LATER
 from unrolled.ngram.query.step_kernels import (
@@ -32,7 +35,7 @@ from unrolled.ngram.query.step_kernels import (
     read_word,
 )
 from unrolled.ngram.trie.layout import MAX_ORDER
-from unrolled.ngram.trie.trie_kernels import backoff_rank
+from unrolled.ngram.trie.trie_kernels import backoff_rank, child_range, guess_child, spread
 from unrolled.runtime.intrinsics import array_at, prefetch, stack_array
 from unrolled.runtime.kernels import cached_kernel, inlined
 from unrolled.text.encoding_kernels import find, scan, splits, window
@@ -238,9 +241,23 @@ def step(
         prefetch(array(handle, DIRECTORY, np.uint64), (max(before[k], 0) >> 6) << 2)
     after = array_at(after_at, after_size >> 3, np.int64)
     word = exact_word(handle, array_at(word_at, word_size, np.uint8))
+    prefetch_children(handle, word, before)
     score, length = advance(handle, word, before, after)
     after[after.size - 2], after[after.size - 1] = length, word
     return score
+
+
+@inlined
+def prefetch_children(handle: Any, word: Any, before: Any) -> None:
+    """Ask for where a word may be among the children of each context of a state, all at once."""
+    levels, directory = array(handle, LEVELS, np.int64), array(handle, DIRECTORY, np.uint64)
+    words, ends = array(handle, WORDS, np.uint64), array(handle, ENDS, np.uint32)
+    order, bits = model_order(handle), handle[BITS]
+    key = spread(word, bits)
+    for k in range(order, 2 * order - 1):
+        if before[k] >= 0 and before[k] < levels[order - 1]:
+            low, high = child_range(directory, ends, levels[order], before[k])
+            prefetch(words, guess_child(bits, low, high, key) * bits >> 6)
 
 
 @inlined
