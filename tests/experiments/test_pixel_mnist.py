@@ -14,7 +14,7 @@ import torch
 from report.drawn import Drawn
 from unrolled.errors import DivergedError, FormatError, SettingError
 from unrolled.experiments import pixel_mnist
-from unrolled.experiments.digit_training import DigitsTask, start_gates
+from unrolled.experiments.digit_training import DigitsTask
 from unrolled.experiments.mnist import read_mnist
 from unrolled.experiments.sequence_classifier import states_by_torch
 from unrolled.experiments.setup import Setup
@@ -129,16 +129,6 @@ def test_a_batch_whose_states_explode_moves_nothing(folder: Path) -> None:
     with pytest.raises(DivergedError, match="states have exploded on 101 batches"):
         for _ in range(100):
             task.backward(batch)
-
-
-def test_an_lstm_starts_with_memories_of_all_lengths() -> None:
-    torch.manual_seed(0)
-    cell = Cell("lstm", 1, 500)
-    start_gates(cell, 784)
-    forget = torch.sigmoid(cell.bias[500:1000])
-    spans = 1 / (1 - forget.detach())  # steps until a memory has faded
-    assert 2 <= float(spans.min()) < 20 and 700 < float(spans.max()) < 785
-    torch.testing.assert_close(cell.bias[:500], -cell.bias[500:1000])
 
 
 def test_what_it_refuses(folder: Path, tmp_path: Path) -> None:

@@ -55,8 +55,6 @@ class DigitsTask(Task):
         self._cell = {**cell, "units": units, "error_norm": error_norm}
         limits = Limits(norm=error_norm / config.batch)
         net = Cell(inputs=1, hidden=units, **cell)
-        if net.kind == "lstm":
-            start_gates(net, len(digits.train_images))
         self.module = self.net = SequenceClassifier(_columns, net, DIGITS, limits).to(device)
         self._pixels = digits.train_images.t().contiguous()  # an image is read in one piece
         self.exploded = 0
@@ -115,18 +113,6 @@ class DigitsTask(Task):
         """The settings, and a checksum of the pixels in their order."""
         checksum = zlib.crc32(self._pixels.numpy().data)
         return {"settings": {**asdict(self.config), **self._cell}, "data": {"pixels": checksum}}
-
-
-@torch.no_grad()
-def start_gates(cell: Cell, steps: int) -> None:
-    """Biases with which an LSTM remembers for up to so many steps (Tallec, Ollivier 2018, eq. 16).
-
-    b_f = log U(1, T - 1), b_i = -b_f: with forget gates of one half or 0.7 nothing of the first
-    pixels would reach the end, nor would a gradient come back.
-    """
-    forget = torch.empty(cell.hidden).uniform_(1, max(steps - 1, 2)).log()
-    cell.bias[: cell.hidden] = -forget
-    cell.bias[cell.hidden : 2 * cell.hidden] = forget
 
 
 def accuracy(net: SequenceClassifier, images: Tensor, labels: Tensor) -> float:
