@@ -68,7 +68,8 @@ def backoff_book(needed: Array, left: Array, close: float) -> Array:
         close: what a context may be off its sum.
     """
     order = np.argsort(needed)
-    places, costs = needed[order], left[order] ** 2 + (close / NEAR) ** 2
+    places = needed[order]
+    costs = left[order].astype(np.float64) ** 2 + (close / NEAR) ** 2
     size = (1 << BACKOFF_BITS) - 2
     if places.size == 0:
         return filled(np.zeros(1), size + 2)
