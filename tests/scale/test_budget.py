@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.scale.budgets import budget_with
 
 import unrolled
 from unrolled.errors import NotNormalisedError, SettingError, UnrolledError
@@ -51,7 +52,7 @@ def test_a_large_text_is_not_quantized_within_a_small_budget(tmp_path: Path) -> 
     from unrolled.scale.training import ngram_training
 
     texts = ("a b c d e f g h" for _ in range(600_000))
-    memory = resident_memory() + (140 << 20)
+    memory = budget_with(140)
     with (
         pytest.raises(SettingError, match="too large to become a quantized model"),
         ngram_training(
@@ -66,12 +67,13 @@ def test_a_large_text_is_not_quantized_within_a_small_budget(tmp_path: Path) -> 
 def test_a_large_text_becomes_an_arpa_file(tmp_path: Path, smoothing: str) -> None:
     from unrolled.scale.training import ngram_training
 
-    texts = [f"a{n % 97} b{n % 89} c{n % 83} d{n % 79}" for n in range(1000)] * 900
+    lines = [f"a{n % 97} b{n % 89} c{n % 83} d{n % 79}" for n in range(1000)]
+    texts = [" ".join(lines[n : n + 5]) for n in range(995)] * 215
     settings: dict[str, Any] = {"order": 3, "smoothing": smoothing, "threads": 1}
     settings["options"] = TextOptions(lower=True)
     stages: list[str] = []
     with ngram_training(
-        None, tmp_path / "m.arpa", memory=resident_memory() + (190 << 20), texts=texts,
+        None, tmp_path / "m.arpa", memory=budget_with(190), texts=texts,
         report=stages.append, **settings,
     ) as trained:  # fmt: skip
         assert any(stage.startswith("counting n-grams, part 1") for stage in stages), stages
@@ -94,7 +96,7 @@ def test_large_weighted_texts_are_trained_in_files(tmp_path: Path) -> None:
     settings: dict[str, Any] = {"order": 4, "smoothing": "witten-bell", "threads": 1}
     settings["weights"] = [3, 2]
     model = unrolled.train_ngram_file(
-        [large, small], output=tmp_path / "m.safetensors", memory=resident_memory() + (288 << 20),
+        [large, small], output=tmp_path / "m.safetensors", memory=budget_with(288),
         report=stages.append, **settings,
     )  # fmt: skip
     assert any(stage.startswith("counting n-grams, part 1") for stage in stages), stages

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.scale.budgets import budget_with
 
 import unrolled
 from unrolled.errors import FormatError, SettingError, UnrolledError
 from unrolled.ngram.counts.count_files import read_counts, write_counts
 from unrolled.ngram.estimation.config import SMOOTHING_NAMES
 from unrolled.ngram.training import ngram_config, train_on_counts
-from unrolled.runtime.memory import resident_memory
 from unrolled.scale.budget import Budget
 from unrolled.scale.clock import Clock
 from unrolled.scale.count_files import read_counts_within
@@ -160,7 +160,7 @@ def test_a_large_count_file_is_read_within_a_budget(tmp_path: Path) -> None:
     ids = np.append(np.arange(3), ranks)[ids].astype(np.int32)  # by descending count
     path = tmp_path / "counts"
     write_counts(unrolled.count_ngrams(ids, 3, 3000), Vocabulary.from_words(names), path)
-    memory = resident_memory() + (220 << 20)
+    memory = budget_with(220)
     stages: list[str] = []
     with counts_training(
         path, tmp_path / "m", memory=memory, smoothing="witten-bell", report=stages.append

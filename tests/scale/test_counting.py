@@ -40,7 +40,7 @@ def test_a_text_that_fits_is_counted_in_memory(tmp_path: Path) -> None:
     corpus = read_corpus(text)
     write_counts(count_ngrams(corpus.ids, 3, len(corpus.vocabulary)), corpus.vocabulary,
                  tmp_path / "expected")  # fmt: skip
-    count_into_file(text, tmp_path / "found", order=3, memory="1G")
+    count_into_file(text, tmp_path / "found", order=3, memory="16G")
     assert (tmp_path / "found").read_bytes() == (tmp_path / "expected").read_bytes()
     assert len(list(tmp_path.iterdir())) == 3
 
