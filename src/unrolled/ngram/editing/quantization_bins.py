@@ -69,7 +69,8 @@ def backoff_book(needed: Array, left: Array, close: float) -> Array:
     """
     order = np.argsort(needed)
     places = needed[order]
-    costs = left[order].astype(np.float64) ** 2 + (close / NEAR) ** 2
+    # More than 1 is left only in a damaged model, whose numbers could overflow.
+    costs = np.minimum(left[order], 1.0) ** 2 + (close / NEAR) ** 2
     size = (1 << BACKOFF_BITS) - 2
     if places.size == 0:
         return filled(np.zeros(1), size + 2)
