@@ -8,13 +8,11 @@ this repository. The Python module is: ``pip install kenlm``.
 from __future__ import annotations
 
 import importlib.util
-import os
 import re
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.measure import BenchmarkError, Run, run_command
+from benchmarks.measure import BenchmarkError, Run, find_program, run_command
 
 PROGRAMS = ("lmplz", "build_binary", "query")
 QUANTIZED = ("-q", "8", "-b", "8", "-a", "255")
@@ -22,10 +20,7 @@ QUANTIZED = ("-q", "8", "-b", "8", "-a", "255")
 
 def find(program: str) -> Path | None:
     """Where one of KenLM's programs is, or None."""
-    folder = os.environ.get("KENLM_BIN")
-    found = shutil.which(program, path=folder) if folder else None
-    found = found or shutil.which(program)
-    return Path(found) if found else None
+    return find_program(program, "KENLM_BIN")
 
 
 def missing(*programs: str) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -60,6 +62,14 @@ class Run:
     def numbers(self) -> dict[str, float]:
         """The numbers for a results file."""
         return {"wall_s": self.wall_s, "cpu_s": self.cpu_s, "peak_bytes": self.peak_bytes}
+
+
+def find_program(name: str, variable: str) -> Path | None:
+    """Where a peer's program is: in the folders that a variable names, or on PATH; else None."""
+    folders = os.environ.get(variable)
+    found = shutil.which(name, path=folders) if folders else None
+    found = found or shutil.which(name)
+    return Path(found) if found else None
 
 
 def run_command(

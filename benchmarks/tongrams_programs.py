@@ -8,22 +8,17 @@ this repository.
 
 from __future__ import annotations
 
-import os
-import shutil
 import tempfile
 from pathlib import Path
 
-from benchmarks.measure import BenchmarkError, Run, run_command
+from benchmarks.measure import BenchmarkError, Run, find_program, run_command
 
 _LARGE = 50_000_000  # bytes
 
 
 def find(program: str) -> Path | None:
     """Where one of the programs is, or None."""
-    folders = os.environ.get("TONGRAMS_BIN")
-    found = shutil.which(program, path=folders) if folders else None
-    found = found or shutil.which(program)
-    return Path(found) if found else None
+    return find_program(program, "TONGRAMS_BIN")
 
 
 def missing(*programs: str) -> str:

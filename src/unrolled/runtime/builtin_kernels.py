@@ -64,7 +64,7 @@ class BuiltinKernel:
                 if self._definition is None:
                     self._definition = _MethodDefinition(self)
             return self._definition.function((record.tobytes(), *kept))
-        except Exception:  # another Python, another LLVM: nobody shall wait for us to follow
+        except Exception:  # a Python or LLVM that this does not fit: calls are slower
             return self._slow_function(record, kept)
 
     def _slow_function(self, record: np.ndarray[Any, Any], kept: Any) -> Callable[..., Any]:
