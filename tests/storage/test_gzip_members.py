@@ -29,6 +29,17 @@ def test_members_are_read_as_one_file_however_they_were_written(tmp_path: Path, 
     assert files[0].count(member(b"")[:10]) >= max(-(-size // MEMBER_BYTES), 1)
 
 
+def test_members_that_wait_for_threads_stay_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("unrolled.storage.gzip_members.usable_cores", lambda: 2)
+    content = b"".join(bytes([number]) * MEMBER_BYTES for number in range(9))
+    path = tmp_path / "text.gz"
+    with atomic_write(path) as file:
+        file.write(content)
+    assert gzip.decompress(path.read_bytes()) == content
+
+
 def test_the_program_gzip_takes_them(tmp_path: Path) -> None:
     path = tmp_path / "text.gz"
     with atomic_write(path) as file:

@@ -122,9 +122,7 @@ class WorkFolder:
         with self._file(_RECORD + ".new") as file:
             file.write(json.dumps({"work": self._work, "phases": self._phases}).encode())
         (self.path / (_RECORD + ".new")).replace(self.path / _RECORD)
-        unfinished.discard(
-            self.path
-        )  # a process that is stopped from now on leaves it to be resumed
+        unfinished.discard(self.path)  # from now on a process that is stopped leaves it
 
     def _file(self, name: str) -> OutputFile:
         return OutputFile(self.path / name, "w", str(self.path))

@@ -16,6 +16,7 @@ from corpora import zipf_sentences as text_of
 from oracle import NgramOracle
 from unrolled.errors import SettingError
 from unrolled.ngram.editing.quantization import check_bits, quantize
+from unrolled.ngram.editing.quantization_bins import backoff_book
 from unrolled.ngram.estimation.smoothing import SMOOTHINGS
 from unrolled.ngram.model import NgramModel
 from unrolled.ngram.trie.layout import BACKOFF_BITS, packed_size
@@ -216,3 +217,9 @@ def test_other_widths_are_refused() -> None:
         SettingError, match=re.escape("probabilities cannot be quantized to 4 bits, only to 8")
     ):
         check_bits(4)
+
+
+def test_what_a_damaged_model_leaves_does_not_overflow() -> None:
+    needed, left = np.linspace(-3, 0, 40), np.linspace(0, 1, 40)
+    left[7] = 1e200
+    assert np.isfinite(backoff_book(needed, left, close=1e-3)[1:]).all()
