@@ -14,7 +14,6 @@ from pathlib import Path
 
 from benchmarks.measure import BenchmarkError, Run, find_program, run_command
 
-PROGRAMS = ("lmplz", "build_binary", "query")
 QUANTIZED = ("-q", "8", "-b", "8", "-a", "255")
 
 

@@ -17,11 +17,7 @@ MARGIN = 64 << 20  # buffers, stacks, and what the C library keeps of freed memo
 # Measured on 60 M tokens of books at order 5, on two cores: work of one core for a token and each
 # word of the order, for an n-gram, and for writing an n-gram to the model.
 COUNT_SECONDS, ESTIMATE_SECONDS, WRITE_SECONDS = 28e-9, 40e-9, 30e-9
-READ_SECONDS = 75e-9  # for a token of text
 NGRAMS = 0.49  # distinct n-grams of all lengths for a token and each word of the order
-# Of disk at most, the model's included, for a token and each word; 10.3 to 12 at order 5.
-DISK_BYTES = 12.0
-MODEL_BYTES = 9.8  # of the model, for an n-gram
 CODE_BYTES = 64 << 20  # of memory that kernels take which are loaded on the way
 
 
