@@ -153,12 +153,15 @@ def _sort(arrays: tuple[Array, ...], starts: Array, order: int, bits: int, threa
     scratch: SimpleQueue[tuple[Array, Array]] = SimpleQueue()
     for _ in range(threads):
         scratch.put((np.empty(largest, np.uint64), np.empty(largest, np.uint64)))
+    no_fields = np.empty((order - 1, 0), np.uint64)
 
     def sort(start: int, stop: int) -> None:
         pair = scratch.get()
         try:
             lengths = np.zeros(order, np.int64)
-            counting_kernels.sort_slice(*arrays, start, stop, bits, BOS, EOS, lengths, *pair)
+            counting_kernels.sort_slice(
+                *arrays, start, stop, bits, BOS, EOS, lengths, no_fields, *pair
+            )
         finally:
             scratch.put(pair)
 

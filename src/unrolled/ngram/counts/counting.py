@@ -12,11 +12,11 @@ import numpy as np
 
 from unrolled.errors import SettingError, TextError
 from unrolled.ngram.counts import counting_kernels as kernels
-from unrolled.ngram.trie.layout import MAX_ORDER, word_bits
+from unrolled.ngram.trie.layout import MAX_ORDER, packed_size, word_bits
 from unrolled.ngram.trie.packing import pack_words, unpack_words
 from unrolled.ngram.trie.shape import TrieShape
 from unrolled.runtime.threads import even_slices, run_slices
-from unrolled.text.vocabulary import BOS, EOS
+from unrolled.text.vocabulary import BOS, EOS, readonly
 
 Array = np.ndarray[Any, Any]
 Report = Callable[[str], None]
@@ -169,44 +169,63 @@ class _SortedPlaces:
         self._fresh[self._starts[:-1][occurring]] = 1
         self._depth = np.empty(ids.size, np.uint8)
         nodes = np.zeros((len(self.slices), order), np.int64)
-        self._sort(nodes)
+        self._fields = self._sort(nodes)
         self.levels, self.cursors = _number_slices(nodes, vocabulary_size)
 
-    def _sort(self, nodes: Array) -> None:
-        """Sort every slice, each thread in scratch of its own that outlives its slices."""
-        largest = int(np.diff(self._starts).max())
-        scratch: SimpleQueue[tuple[Array, Array]] = SimpleQueue()
-        for _ in range(self._threads):
-            scratch.put((np.empty(largest, np.uint64), np.empty(largest, np.uint64)))
+    def _sort(self, nodes: Array) -> list[list[Array]]:
+        """Sort every slice, each thread in scratch of its own that outlives its slices.
 
-        def sort(number: int, start: int, stop: int) -> None:
-            pair = scratch.get()
+        Returns:
+            For each slice and length from 2 the last words of its n-grams, as bit fields.
+        """
+        largest = int(np.diff(self._starts).max())
+        most = max(stop - start for start, stop in self.slices) * self.bits // 64 + 2
+        scratch: SimpleQueue[tuple[Array, Array, Array]] = SimpleQueue()
+        for _ in range(self._threads):
+            pair = np.empty(largest, np.uint64), np.empty(largest, np.uint64)
+            scratch.put((np.empty((nodes.shape[1] - 1, most), np.uint64), *pair))
+
+        def sort(number: int, start: int, stop: int) -> list[Array]:
+            arrays = scratch.get()
             try:
                 kernels.sort_slice(
                     self._ids, self._positions, self._fresh, self._depth, start, stop, self.bits,
-                    BOS, EOS, nodes[number], *pair,
+                    BOS, EOS, nodes[number], *arrays,
                 )  # fmt: skip
+                sizes = -(-nodes[number, 1:] * self.bits // 64)
+                return [row[:size].copy() for row, size in zip(arrays[0], sizes, strict=True)]
             finally:
-                scratch.put(pair)
+                scratch.put(arrays)
 
-        run_slices(sort, [(number, *cut) for number, cut in enumerate(self.slices)], self._threads)
+        work = [(number, *cut) for number, cut in enumerate(self.slices)]
+        return run_slices(sort, work, self._threads)
 
     def words(self) -> Array:
         """The last word of every node, packed."""
-        words = np.empty(int(self.levels[-1]), np.int32)
-        shared = self._ids, self._positions, self._fresh, self._depth
+        self._ids = np.empty(0, np.int32)
+        vocabulary_size, total = int(self.levels[1]), int(self.levels[-1])
+        packed = np.zeros(packed_size(total, self.bits), np.uint64)
+        # A word that never occurs still has a node: <unk>, or a word of a given list.
+        single = pack_words(np.arange(vocabulary_size, dtype=np.int32), self.bits)
+        packed[: single.size] = single
+        ends = np.append(self.cursors[1:], [self.levels[1:]], axis=0)
+        work = [
+            (fields, int(stop - start) * self.bits, int(start) * self.bits)
+            for row, starts, stops in zip(self._fields, self.cursors, ends, strict=True)
+            for fields, start, stop in zip(row, starts[1:], stops[1:], strict=True)
+            if stop > start
+        ]
+        self._fields = []
+        borders = np.zeros((len(work), 2), np.uint64)
         run_slices(
-            kernels.write_words,
-            [
-                (*shared, *cut, cursors.copy(), words)
-                for cut, cursors in zip(self.slices, self.cursors, strict=True)
-            ],
+            kernels.place_fields,
+            [(*piece, packed, border) for piece, border in zip(work, borders, strict=True)],
             self._threads,
         )
-        self._ids = np.empty(0, np.int32)
-        # A word that never occurs still has a node: <unk>, or a word of a given list.
-        words[: int(self.levels[1])] = np.arange(int(self.levels[1]), dtype=np.int32)
-        return pack_words(words, self.bits, self._threads)
+        for (_, size, bit), border in zip(work, borders, strict=True):
+            packed[bit >> 6] |= border[0]
+            packed[(bit + size - 1) >> 6] |= border[1]
+        return readonly(packed)
 
     def suffixes(self, words: Array) -> Array:
         """Suffix node of every node, (G,) uint32."""
@@ -216,32 +235,34 @@ class _SortedPlaces:
             low, high = int(levels[1]), int(levels[2])
             bigrams = suffixes[low:high].view(np.int32)
             unpack_words(words, self.bits, low, high, out=bigrams, threads=threads)
-        later, self._positions = self._positions, np.empty(0, np.uint32)
+        positions, self._positions = self._positions, np.empty(0, np.uint32)
         if self._order < 3:
             return suffixes
         cuts = even_slices(self._size, SLICES)
-        sorted_index = np.zeros(self._size + 1, np.uint32)  # one more: the last place has no next
-        run_slices(kernels.invert, [(later, *cut, sorted_index) for cut in cuts], threads)
-        run_slices(kernels.follow, [(later, *cut, sorted_index) for cut in cuts], threads)
-        numbers = sorted_index[: self._size]
+        inverse = np.zeros(self._size + 1, np.uint32)  # one more: the last place has no next
+        run_slices(kernels.invert, [(positions, *cut, inverse) for cut in cuts], threads)
         marks = self._fresh, self._depth
-        for length in range(3, self._order + 1):
-            nodes = self.cursors[:, length - 2 : length].tolist()
-            pairs = list(zip(self.slices, nodes, strict=True))
-            run_slices(
-                kernels.number_nodes,
-                [(*marks, *cut, length - 1, context, numbers) for cut, (context, _) in pairs],
-                threads,
-            )
-            run_slices(
-                kernels.write_suffixes,
-                [
-                    (*marks, *cut, length, node, later, numbers, suffixes)
-                    for cut, (_, node) in pairs
-                ],
-                threads,
-            )
+        ranks = self._ranks()
+        run_slices(
+            kernels.write_suffixes,
+            [
+                (*marks, positions, inverse, ranks, *cut, cursors.copy(), suffixes)
+                for cut, cursors in zip(self.slices, self.cursors, strict=True)
+            ],
+            threads,
+        )
         return suffixes
+
+    def _ranks(self) -> Array:
+        """Where n-grams of 2 words and more begin, and how many before, see `write_suffixes`."""
+        ranks = np.empty((-(-self._size // 64), 2 * (self._order - 2)), np.uint64)
+        cuts = even_slices(self._size, SLICES, 64)
+        marks = self._fresh, self._depth
+        run_slices(kernels.mark_nodes, [(*marks, *cut, ranks) for cut in cuts], self._threads)
+        for column, start in enumerate(self.levels[1:-2].tolist()):
+            inside = ranks[:, 2 * column + 1]
+            inside[:] = np.cumsum(inside) - inside + np.uint64(start)
+        return ranks
 
     def first_children(self) -> Array:
         """First child of every node shorter than the order, and one past the last node."""

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from unrolled.ngram.trie.trie_kernels import spread
-from unrolled.runtime.intrinsics import prefetch
-from unrolled.runtime.kernels import device_function, kernel
+from unrolled.runtime.intrinsics import leading_zeros, popcount, prefetch
+from unrolled.runtime.kernels import device_function, inlined, kernel
 
 Array = np.ndarray[Any, Any]
 
@@ -95,17 +95,7 @@ def _sort_group(
         place = positions[start + index]
         key = spread(ids[place + length - 1], bits)
         items[index] = (np.uint64(key) << np.uint64(32)) | np.uint64(place)
-    if size <= INSERTION_LIMIT:
-        for index in range(1, size):
-            item = items[index]
-            hole = index
-            while hole > 0 and items[hole - 1] > item:
-                items[hole] = items[hole - 1]
-                hole -= 1
-            items[hole] = item
-        result = items
-    else:
-        result = spare if _radix_sort(items, spare, size, bits) else items
+    result = spare if _radix_sort(items, spare, size, bits) else items
     previous = result[0] >> np.uint64(32)
     for index in range(size):
         item = result[index]
@@ -117,42 +107,150 @@ def _sort_group(
 
 
 @device_function
-def sort_branch(
+def _sort_few(
     ids: Array,
     positions: Array,
     fresh: Array,
     start: int,
     stop: int,
-    order: int,
+    length: int,
+    words: int,
     bits: int,
     end: int,
+    keys: Array,
+    places: Array,
+) -> None:
+    """The same for few positions: an insertion sort by ``words`` words at once, up to </s>."""
+    for index in range(stop - start):
+        place = np.int64(positions[start + index])
+        key = np.uint64(0)
+        missing = words
+        while missing > 0:
+            word = ids[place + length - 1 + words - missing]
+            key = (key << np.uint64(bits)) | np.uint64(spread(word, bits))
+            missing -= 1
+            if word == end:
+                break
+        key <<= np.uint64(missing * bits)
+        hole = index
+        while hole > 0 and keys[hole - 1] > key:
+            keys[hole] = keys[hole - 1]
+            places[hole] = places[hole - 1]
+            hole -= 1
+        keys[hole] = key
+        places[hole] = np.uint64(place)
+    positions[start] = np.uint32(places[0])
+    for index in range(1, stop - start):
+        positions[start + index] = np.uint32(places[index])
+        changed = keys[index] ^ keys[index - 1]
+        if changed != 0:
+            top = 63 - np.int64(leading_zeros(changed))
+            fresh[start + index] = length + words - 1 - top // bits
+
+
+@inlined
+def put_field(fields: Array, row: int, bit: int, key: int) -> None:
+    """Write a field from ``bit`` on; all bits from there on are free, as they are afterwards."""
+    place = np.uint64(bit & 63)
+    fields[row, bit >> 6] |= np.uint64(key) << place
+    fields[row, (bit >> 6) + 1] = (np.uint64(key) >> np.uint64(1)) >> (np.uint64(63) - place)
+
+
+@device_function
+def _list_ngrams(
+    ids: Array,
+    positions: Array,
+    fresh: Array,
+    depth: Array,
+    start: int,
+    stop: int,
+    read: int,
+    bits: int,
+    begin: int,
+    end: int,
+    nodes: Array,
+    fields: Array,
+) -> int:
+    """Fill depth[start:stop], count the n-grams by length and list their last words.
+
+    ``read`` is how many words were read at the position before; returns that of the last one.
+    """
+    order = nodes.size
+    before = np.int64(depth[start - 1]) if start > 0 else 0
+    for index in range(start, stop):
+        length = np.int64(fresh[index])
+        if length <= read:  # otherwise the n-grams are those of the position before
+            place = np.int64(positions[index])
+            while True:
+                word = ids[place + length - 1]
+                read = length
+                if word == begin and length > 1:  # only where text holds a literal <s>
+                    before = length - 1
+                    break
+                if length > 1 and fields.size > 0:
+                    bit = nodes[length - 1] * bits
+                    put_field(fields, length - 2, bit, spread(word, bits))
+                nodes[length - 1] += 1
+                before = length
+                if word == end or length == order:
+                    break
+                length += 1
+        depth[index] = before
+    return read
+
+
+@device_function
+def _sort_word(
+    ids: Array,
+    positions: Array,
+    fresh: Array,
+    depth: Array,
+    start: int,
+    stop: int,
+    bits: int,
+    begin: int,
+    end: int,
+    nodes: Array,
+    fields: Array,
     items: Array,
     spare: Array,
 ) -> None:
-    """Sort positions[start:stop], which share the first word, by words 2 to ``order``.
+    """Sort positions[start:stop], which share the first word, by words 2 to the order.
 
-    Words 3 and up are sorted inside one bigram before the next, which keeps the text that
-    they touch in the cache.
+    Depth first: what is sorted to the end is listed at once, while its text is in the cache.
+    ``length`` is how many words of positions[low:high] are equal.
     """
-    if stop - start > 1 and order > 1 and ids[positions[start]] != end:
-        _sort_group(ids, positions, fresh, start, stop, np.int64(2), bits, items, spare)
-    left = start
-    while left < stop:
-        right = left + 1
-        while right < stop and fresh[right] > 2:
-            right += 1
-        for length in range(3, order + 1):
-            if right - left == 1:
-                break
-            low = left
-            while low < right:
-                high = low + 1
-                while high < right and fresh[high] >= length:
-                    high += 1
-                if high - low > 1 and not _crosses_end(ids, positions[low], length - 1, end):
-                    _sort_group(ids, positions, fresh, low, high, length, bits, items, spare)
-                low = high
-        left = right
+    order = nodes.size
+    asked, low, length = start, start, np.int64(1)
+    read = order
+    while low < stop:
+        high = low + 1
+        while high < stop and fresh[high] > length:
+            high += 1
+        if length > 1 and high - low <= INSERTION_LIMIT:
+            asked = max(asked, high)
+            while asked < min(high + AHEAD, stop):
+                prefetch(ids, np.int64(positions[asked]) + length)
+                asked += 1
+        words = order - length
+        if high - low > 1 and words > 0 and not _crosses_end(ids, positions[low], length, end):
+            if high - low > INSERTION_LIMIT:
+                words = np.int64(1)
+                _sort_group(ids, positions, fresh, low, high, length + 1, bits, items, spare)
+            else:
+                words = min(words, 64 // bits)
+                _sort_few(
+                    ids, positions, fresh, low, high, length + 1, words, bits, end, items, spare
+                )
+            length += words
+            if length < order or high - low > INSERTION_LIMIT:
+                continue
+        read = _list_ngrams(
+            ids, positions, fresh, depth, low, high, read, bits, begin, end, nodes, fields
+        )
+        low = high
+        if low < stop:
+            length = np.int64(fresh[low])
 
 
 @kernel
@@ -167,54 +265,51 @@ def sort_slice(
     begin: int,
     end: int,
     nodes: Array,
+    fields: Array,
     items: Array,
     spare: Array,
 ) -> None:
     """Sort one slice of whole first words; fill ``depth`` and count ``nodes`` (order,) by length.
 
-    ``items`` and ``spare`` are scratch for the places of the most frequent word.
+    ``fields`` (order - 1, n) uint64 gets the last words of the n-grams of 2 words and more, a row
+    for each length, as bit fields; it may be empty. ``items`` and ``spare`` are scratch for the
+    places of the most frequent word.
     """
-    order = nodes.size
+    for row in range(fields.shape[0]):
+        if fields.size > 0:
+            fields[row, 0] = 0
     left = start
     while left < stop:
         right = left + 1
         while right < stop and fresh[right] != 1:
             right += 1
-        sort_branch(ids, positions, fresh, left, right, order, bits, end, items, spare)
+        _sort_word(
+            ids, positions, fresh, depth, left, right, bits, begin, end, nodes, fields, items, spare
+        )
         left = right
-    for index in range(start, stop):
-        prefetch(ids, np.int64(positions[min(index + AHEAD, stop - 1)]))
-        place = positions[index]
-        length = 1
-        word = ids[place]
-        while length < order and word != end:
-            word = ids[place + length]
-            if word == begin:  # only where text holds a literal <s>: it begins a sentence
-                break
-            length += 1
-        depth[index] = length
-        for k in range(fresh[index], length + 1):
-            nodes[k - 1] += 1
 
 
 @kernel
-def write_words(
-    ids: Array,
-    positions: Array,
-    fresh: Array,
-    depth: Array,
-    start: int,
-    stop: int,
-    cursors: Array,
-    words: Array,
-) -> None:
-    """Last word of every n-gram of a slice; ``cursors`` (order,) hold the slice's first ids."""
-    for index in range(start, stop):
-        prefetch(ids, np.int64(positions[min(index + AHEAD, stop - 1)]))
-        place = positions[index]
-        for k in range(fresh[index], depth[index] + 1):
-            words[cursors[k - 1]] = ids[place + k - 1]
-            cursors[k - 1] += 1
+def place_fields(source: Array, size: int, bit: int, packed: Array, borders: Array) -> None:
+    """Put ``size`` bits into ``packed`` from ``bit`` on.
+
+    The first and the last element of ``packed`` that they touch have room for others too: what
+    belongs there goes into ``borders`` (2,), or all of it into the first.
+    """
+    first, last = bit >> 6, (bit + size - 1) >> 6
+    shift = np.uint64(bit & 63)
+    carried = np.uint64(0)
+    for target in range(first, last + 1):
+        index = target - first
+        word = source[index] if index < source.size else np.uint64(0)
+        mixed = (word << shift) | carried
+        carried = (word >> np.uint64(1)) >> (np.uint64(63) - shift)
+        if target == first:
+            borders[0] = mixed
+        elif target == last:
+            borders[1] = mixed
+        else:
+            packed[target] = mixed
 
 
 @kernel
@@ -239,47 +334,58 @@ def invert(positions: Array, start: int, stop: int, inverse: Array) -> None:
 
 
 @kernel
-def follow(positions: Array, start: int, stop: int, inverse: Array) -> None:
-    """Replace each place by the sorted index of the place one word later, in place.
+def mark_nodes(fresh: Array, depth: Array, start: int, stop: int, ranks: Array) -> None:
+    """For every block of 64 sorted places and length from 2: where n-grams begin, and how many.
 
-    Inside one first word these indices mostly ascend, which makes the gathers that use them
-    run along the cache.
+    ``ranks`` (blocks, 2 * lengths) has both side by side for each length. ``start`` is a multiple
+    of 64.
     """
-    for index in range(start, stop):
-        prefetch(inverse, np.int64(positions[min(index + AHEAD, stop - 1)]) + 1)
-        positions[index] = inverse[positions[index] + 1]
-
-
-@kernel
-def number_nodes(
-    fresh: Array, depth: Array, start: int, stop: int, length: int, node: int, numbers: Array
-) -> None:
-    """numbers[i] = id of the n-gram of ``length`` words at i; the slice's first is ``node``."""
-    node -= 1
-    for index in range(start, stop):
-        if fresh[index] <= length <= depth[index]:
-            node += 1
-        numbers[index] = node
+    for block in range(start >> 6, (stop + 63) >> 6):
+        low = block << 6
+        for column in range(0, ranks.shape[1], 2):
+            length = 2 + (column >> 1)
+            marks = np.uint64(0)
+            for index in range(low, min(low + 64, stop)):
+                begins = np.uint64(fresh[index] <= length) & np.uint64(length <= depth[index])
+                marks |= begins << np.uint64(index - low)
+            ranks[block, column] = marks
+            ranks[block, column + 1] = popcount(marks)
 
 
 @kernel
 def write_suffixes(
     fresh: Array,
     depth: Array,
+    positions: Array,
+    inverse: Array,
+    ranks: Array,
     start: int,
     stop: int,
-    length: int,
-    node: int,
-    later: Array,
-    numbers: Array,
+    cursors: Array,
     suffixes: Array,
 ) -> None:
-    """Suffix (the n-gram less its first word) of every n-gram of ``length`` words in the slice."""
+    """Suffix (the n-gram less its first word) of every n-gram of 3 words and more in the slice.
+
+    It begins one word later in the text: how many n-grams begin up to there is its number.
+    ``ranks`` is that of `mark_nodes`, with the nodes before each block instead of those in it.
+    ``cursors`` (order,) hold the slice's first nodes.
+    """
+    last = stop - 1
     for index in range(start, stop):
-        prefetch(numbers, np.int64(later[min(index + AHEAD, stop - 1)]))
-        if fresh[index] <= length <= depth[index]:
-            suffixes[node] = numbers[later[index]]
-            node += 1
+        prefetch(inverse, np.int64(positions[min(index + 2 * AHEAD, last)]) + 1)
+        later = np.int64(inverse[positions[min(index + AHEAD, last)] + 1])
+        prefetch(ranks, (later >> 6) * ranks.shape[1])
+        length = max(np.int64(fresh[index]), np.int64(3))
+        if length <= depth[index]:
+            later = np.int64(inverse[positions[index] + 1])
+            upto = (np.uint64(2) << np.uint64(later & 63)) - np.uint64(1)
+            while length <= depth[index]:
+                column = 2 * (length - 3)
+                inside = popcount(ranks[later >> 6, column] & upto)
+                node = np.int64(ranks[later >> 6, column + 1] + inside) - 1
+                suffixes[cursors[length - 1]] = node
+                cursors[length - 1] += 1
+                length += 1
 
 
 @kernel
