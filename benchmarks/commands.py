@@ -41,14 +41,27 @@ def train(
     threads: int,
     prune: Sequence[int] = (),
     memory: str | None = None,
+    from_counts: bool = False,
+    quantize: bool = False,
     group: Path | None = None,
     cache: Path | None = None,
 ) -> Run:
-    """Text to a usable binary model, within a budget of memory and in a control group if given."""
+    """Text, or a count file, to a usable binary model.
+
+    Within a budget of memory and in a control group if given.
+    """
     pruning = ["--prune", " ".join(map(str, prune))] if prune else []
     settings = ["--order", str(order), "--threads", str(threads), *pruning]
     settings += ["--memory", memory] if memory else []
+    settings += ["--from-counts"] if from_counts else []
+    settings += ["--quantize", "8"] if quantize else []
     return unrolled("train", "ngram", text, "-o", model, *settings, cache=cache, group=group)
+
+
+def count(text: Path, counts: Path, *, order: int, threads: int) -> Run:
+    """Text to a count file."""
+    settings = ["--order", str(order), "--threads", str(threads)]
+    return unrolled("count", text, "-o", counts, *settings)
 
 
 def convert(

@@ -1,7 +1,8 @@
 """Bars: text to model within a budget of memory, against lmplz -S with it and against no budget.
 
 A text of up to 100 M tokens has 1 GB, a longer one 4 GB. The model must have the bytes of the one
-that is trained in memory, wherever that fits into this machine.
+that is trained in memory, wherever that fits into this machine. A count file, of at most 10 M
+tokens of the text, has 1 GB too.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ def run(workspace: Workspace, report: Report) -> None:
         if tokens >= _LARGE:
             _compare(report, runs, tokens, watched)
             _limited(workspace, report, text, tokens)
+            _count_files(workspace, report)
         per_token[tokens] = [run.wall_s / tokens for run in runs["within"]]
         report.details[f"{tokens} tokens"] = {
             name: [run.numbers() for run in some] for name, some in runs.items()
@@ -148,6 +150,37 @@ def _limited(workspace: Workspace, report: Report, text: Path, tokens: int) -> N
             raise BenchmarkError("the model from files differs from the one from memory")
         report.note("the model under the limit has the bytes of the one from memory")
     remove(model, usual)
+
+
+def _count_files(workspace: Workspace, report: Report) -> None:
+    """Train on a count file within a budget and in memory, and compare the models."""
+    settings, budget = workspace.settings, _budget(_LARGE)
+    text, tokens = workspace.training(_LARGE)
+    counts, model = workspace.folder / "within.counts", workspace.folder / "counted.safetensors"
+    shared = {"order": settings.order, "threads": settings.threads}
+    commands.count(text, counts, **shared)
+    models = {name: model.with_stem(name.replace(" ", "-")) for name in ("within", "in memory")}
+
+    def train(name: str, memory: str) -> Run:
+        return commands.train(counts, models[name], **shared, memory=memory, from_counts=True)
+
+    budgets = {"within": budget, "in memory": "1000G"}
+    contenders = {name: partial(train, name, memory) for name, memory in budgets.items()}
+    runs = interleave(contenders, settings.repeats)
+    if not commands.same_arrays(*models.values()):
+        raise BenchmarkError(
+            "the model from files of a count file differs from the one from memory"
+        )
+    walls = {name: [run.wall_s for run in some] for name, some in runs.items()}
+    size = f"count file of {tokens / 1e6:.3g} M tokens, --memory {budget}"
+    report.add(Comparison(f"time, {size}", "s", walls["within"], walls["in memory"], "in memory"))
+    peaks = [run.peak_bytes / 1e9 for run in runs["within"]]
+    bar = Bar(at_most=1.1)
+    report.add(Comparison(f"peak resident memory, {size}", "GB", peaks, bar=bar))
+    report.details[f"count file of {tokens} tokens"] = {
+        name: [run.numbers() for run in some] for name, some in runs.items()
+    }
+    remove(counts, *models.values())
 
 
 @contextlib.contextmanager

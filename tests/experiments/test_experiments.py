@@ -153,9 +153,12 @@ def test_the_page_of_the_lecture_shows_tables_and_pictures_that_are_there() -> N
 
 def test_the_page_and_its_pictures_are_those_of_the_results(tmp_path: Path) -> None:
     docs = Path(__file__).parents[2] / "docs"
+    large = (docs / "scale.md").read_text(encoding="utf-8")
+    (tmp_path / "scale.md").write_text(large, encoding="utf-8")
     write_page(docs.parent / "results", tmp_path / "results.md")
     page = (docs / "results.md").read_text(encoding="utf-8")
     assert page == (tmp_path / "results.md").read_text(encoding="utf-8")
+    assert large == (tmp_path / "scale.md").read_text(encoding="utf-8")
     assert not re.search(r"crc|[0-9a-f]{8}", page, re.IGNORECASE)
     measured = (docs / "measured.md").read_text(encoding="utf-8")
     # Of pixels there is table 1 of Cooijmans et al., Recurrent batch normalization, ICLR 2017.

@@ -8,7 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from unrolled.ngram.training import ngram_config, train_on_corpus
+from unrolled import load
+from unrolled.ngram.counts.count_files import write_counts
+from unrolled.ngram.counts.counting import count_ngrams
+from unrolled.ngram.training import ngram_config, train_on_corpus, train_on_counts
+from unrolled.scale import counts_training
 from unrolled.scale.clock import Clock
 from unrolled.scale.estimator import count_levels, estimated_arrays
 from unrolled.storage.work_folder import WorkFolder
@@ -82,3 +86,68 @@ def test_other_work_is_not_resumed(tmp_path: Path) -> None:
     _, begun = arrays_of(tmp_path, "", "absolute", resume=True)
     assert begun[0].startswith("counting")
     assert list(tmp_path.iterdir()) == []
+
+
+STAGES = ["reading counts from", *(f"completing n-grams of order {n}" for n in (4, 3, 2)),
+          "sorting n-grams", "estimating order 1", "estimating order 3"]  # fmt: skip
+
+
+@pytest.mark.parametrize("stop_at", STAGES)
+def test_stopped_training_on_count_files_goes_on(
+    tmp_path: Path, stop_at: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sources = [tmp_path / "one", tmp_path / "two"]
+    for source, texts in zip(sources, (TEXTS[:120], TEXTS[90:]), strict=True):
+        corpus = read_corpus(texts=texts)
+        counts = count_ngrams(corpus.ids, 4, len(corpus.vocabulary))
+        write_counts(counts, corpus.vocabulary, source)
+    monkeypatch.setattr(counts_training, "_fit", lambda sources, budget: False)
+    target, begun = tmp_path / "m", list[str]()
+    settings: dict[str, Any] = {"weights": [1, 2], "smoothing": "witten-bell"}
+
+    def stopping(stage: str) -> None:
+        begun.append(stage)
+        if stage.startswith(stop_at) and len(begun) > 1:
+            raise StoppedError
+
+    def train(report: Any, **more: Any) -> None:
+        with counts_training.counts_training(
+            sources, target, report=report, **settings, **more
+        ) as trained:
+            trained.model.save(target)
+
+    with pytest.raises(StoppedError):
+        train(stopping)
+    assert begun[-1].startswith("finished phases stay in ")
+    first = begun.copy()
+    begun.clear()
+    train(begun.append, resume=True)
+    assert begun[0].startswith(stop_at)
+    assert not set(begun) & set(first[:-2])
+    expected = train_on_counts(sources, **settings)
+    found: Any = load(target)
+    for name, array in expected.arrays().items():
+        assert found.arrays()[name].tobytes() == array.tobytes(), name
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["m", "one", "two"]
+
+
+def test_stopped_merging_of_count_files_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus = read_corpus(texts=TEXTS)
+    source, target = tmp_path / "one", tmp_path / "merged"
+    counts = count_ngrams(corpus.ids, 4, len(corpus.vocabulary))
+    write_counts(counts, corpus.vocabulary, source)
+    monkeypatch.setattr(counts_training, "_fit", lambda sources, budget: False)
+
+    def stopping(stage: str) -> None:
+        if stage.startswith("writing"):
+            raise StoppedError
+
+    with pytest.raises(StoppedError):
+        counts_training.merge_counts_into_file(source, target, report=stopping)
+    begun: list[str] = []
+    counts_training.merge_counts_into_file(source, target, report=begun.append, resume=True)
+    assert begun == [f"writing {target}"]
+    assert target.read_bytes() == source.read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["merged", "one"]

@@ -40,7 +40,6 @@ class NgramRun:
         check_settings(self)
 
 
-_NO_PHASES = SettingError("--resume does not go with --from-counts")
 KINDS = (NgramConfig, VocabularyLimits, TextOptions, NgramRun)
 
 
@@ -107,8 +106,6 @@ def ngram(
     NgramConfig(**chosen)  # refuses wrong settings before hours of reading
     options, limits = TextOptions(**of_text), VocabularyLimits(**of_vocabulary)
     run = NgramRun(**of_run)
-    if run.from_counts and resume:
-        raise _NO_PHASES
     for name in ("min_count", "vocabulary_size"):
         if run.from_counts and of_vocabulary.get(name):
             raise SettingError(
@@ -135,7 +132,7 @@ def ngram(
         from unrolled.scale.training import Trained, ngram_training
 
         within: dict[str, Any] = {
-            "memory": memory, "temporary": temporary, "options": options,
+            "memory": memory, "temporary": temporary, "resume": resume, "options": options,
             "format": "a quantized model" if run.quantize else "",
         }  # fmt: skip
         if run.from_counts:
@@ -147,8 +144,8 @@ def ngram(
             training = counts_training(texts, output, vocabulary=given, **within, **chosen)
         else:
             training = ngram_training(
-                texts, output, resume=resume, min_count=limits.min_count,
-                max_size=limits.vocabulary_size, words=shared.read_words(limits.vocabulary),
+                texts, output, min_count=limits.min_count, max_size=limits.vocabulary_size,
+                words=shared.read_words(limits.vocabulary),
                 **within, **chosen,
             )  # fmt: skip
         trained = stack.enter_context(training)
@@ -240,14 +237,12 @@ def count(
     options, run = TextOptions(**of_text), NgramRun(**of_run)
     if run.weights and not run.from_counts:
         raise SettingError("--weights goes with --from-counts")
-    if run.from_counts and resume:
-        raise _NO_PHASES
     with Stages(source_bytes(texts) or 0) as stages:
         if run.from_counts:
             from unrolled.scale.counts_training import merge_counts_into_file
 
             merge_counts_into_file(
-                texts, output, order=order, memory=memory, temporary=temporary,
+                texts, output, order=order, memory=memory, temporary=temporary, resume=resume,
                 weights=run.weights or None, threads=threads, report=stages.stage,
                 progress=stages.bytes_read,
             )  # fmt: skip

@@ -326,9 +326,11 @@ def cells_of(row: Row) -> tuple[str, ...]:
 def number(value: float | None, digits: int = 0) -> str:
     """With thousands separators; a dash for None.
 
-    >>> number(1234.5, 1), number(math.inf), number(None)
-    ('1,234.5', '∞', '-')
+    >>> number(1234.5, 1), number(1e304), number(math.inf), number(None)
+    ('1,234.5', '1e+304', '∞', '-')
     """
     if value is None:
         return "-"
-    return f"{value:,.{digits}f}" if math.isfinite(value) else "∞"
+    if math.isinf(value):
+        return "∞"
+    return f"{value:,.{digits}f}" if abs(value) < 1e15 else f"{value:.3g}"

@@ -16,6 +16,7 @@ from typing import Any
 
 from unrolled.experiments import write_pictures
 from unrolled.experiments.lecture_pictures import lecture_pictures
+from unrolled.experiments.scale_page import with_measured
 
 _HEAD = """# Results of the experiments
 
@@ -115,7 +116,8 @@ def _shown(value: float) -> str:
 def write_page(source: Path, target: Path) -> None:
     """Draw the pictures of all records in a folder, and write the page beside them.
 
-    Those of the page on the lecture are put into ``pictures`` there.
+    Pictures of the page on the lecture are put into ``pictures`` there, and ``scale.md`` beside it
+    gets its tables.
     """
     (target.parent / "pictures").mkdir(parents=True, exist_ok=True)
     records = read_records(source)
@@ -126,6 +128,9 @@ def write_page(source: Path, target: Path) -> None:
     target.write_text(results_page(records, pictures), encoding="utf-8")
     for name, picture in lecture_pictures(source).items():
         (target.parent / "pictures" / name).write_text(picture, encoding="utf-8")
+    if (large := target.parent / "scale.md").exists():
+        page = with_measured(large.read_text(encoding="utf-8"), source)
+        large.write_text(page, encoding="utf-8")
 
 
 def _title(picture: Path) -> str:

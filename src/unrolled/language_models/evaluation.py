@@ -38,6 +38,15 @@ FEW_WORDS = 50  # that are too few to judge by
 Lines = tuple[memoryview, Callable[[int], str]]  # whole lines, and the place of each by number
 
 
+def shown_perplexity(value: float, digits: int = 2) -> str:
+    """A perplexity as text; that of a net whose states explode has hundreds of digits.
+
+    >>> shown_perplexity(98.234), shown_perplexity(1e304), shown_perplexity(math.inf)
+    ('98.23', '1e+304', 'inf')
+    """
+    return f"{value:.{digits}f}" if value < 1e9 or value == math.inf else f"{value:.3g}"
+
+
 @dataclass(frozen=True)
 class Perplexity:
     """Sufficient statistics of an evaluation: sums, so that parts of a text add up.
@@ -104,8 +113,7 @@ class Perplexity:
         """
         treated = f" {self.unknown}" if self.oov else ""
         version = ".".join(__version__.split(".")[:2])
-        value = self.perplexity
-        shown = f"{value:.2f}" if value < 1e9 or value == math.inf else f"{value:.3g}"
+        shown = shown_perplexity(self.perplexity)
         return (
             f"ppl {shown} | {self.tokens} tokens | vocab {self.vocabulary} | "
             f"oov {self.oov}{treated} | eos counted | {self.name} | unrolled {version}"

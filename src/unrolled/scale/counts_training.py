@@ -17,10 +17,9 @@ from unrolled.scale.clock import Clock
 from unrolled.scale.count_files import read_counts_within
 from unrolled.scale.counting import write_columns
 from unrolled.scale.estimator import check_model_disk, estimated_arrays
-from unrolled.scale.reading import place_for_files
+from unrolled.scale.reading import place_for_files, sources_record, work_folder
 from unrolled.scale.training import Trained, trained_in_files
 from unrolled.storage.atomic import check_target
-from unrolled.storage.work_folder import WorkFolder
 from unrolled.text.options import TextOptions, VocabularyLimits, training_record
 from unrolled.text.sources import source_bytes
 
@@ -42,6 +41,7 @@ def counts_training(
     *,
     memory: str | int | None = None,
     temporary: str | os.PathLike[str] | None = None,
+    resume: bool = False,
     format: str = "",
     vocabulary: Vocabulary | None = None,
     weights: Sequence[int] | None = None,
@@ -56,7 +56,7 @@ def counts_training(
     Args:
         sources, vocabulary, weights, options, threads, report, progress, settings: as those of
             `train_on_counts`.
-        output, memory, temporary: as those of `train_ngram_file`.
+        output, memory, temporary, resume: as those of `train_ngram_file`.
         format: in words, what is made of the model that takes a model in memory, or nothing.
 
     Raises:
@@ -78,7 +78,8 @@ def counts_training(
             hint="Train a .safetensors model and convert it, or give more --memory",
         )
     target, options = place_for_files(output), options or TextOptions()
-    with WorkFolder(temporary or target, {}) as folder:
+    work = {**_work(sources, weights, vocabulary), **asdict(config), "text": options.stored()}
+    with work_folder(temporary or target, work, resume, say) as folder:
         files, words, counts = read_counts_within(
             sources, folder, budget, order=settings.get("order"), vocabulary=vocabulary, report=say,
             **shared,
@@ -106,6 +107,7 @@ def merge_counts_into_file(
     order: int | None = None,
     memory: str | int | None = None,
     temporary: str | os.PathLike[str] | None = None,
+    resume: bool = False,
     weights: Sequence[int] | None = None,
     threads: int = 2,
     report: Report | None = None,
@@ -115,7 +117,7 @@ def merge_counts_into_file(
 
     Args:
         sources, order, weights, threads, report, progress: as those of `read_counts`.
-        output: the count file. memory, temporary: as those of `train_ngram_file`.
+        output: the count file. memory, temporary, resume: as those of `train_ngram_file`.
 
     Raises:
         As `read_counts`; SettingError: too small a budget.
@@ -128,10 +130,19 @@ def merge_counts_into_file(
         say(f"writing {os.fspath(output)}")
         write_counts(own, vocabulary, output)
         return
-    with WorkFolder(temporary or place_for_files(output), {}) as folder:
+    work = {**_work(sources, weights, None), "merged": order}
+    with work_folder(temporary or place_for_files(output), work, resume, say) as folder:
         files, words, counts = read_counts_within(sources, folder, budget, report=say, **shared)
         say(f"writing {os.fspath(output)}")
         write_columns(files, counts, words, budget.room("the vocabulary"), output)
+
+
+def _work(
+    sources: Sources, weights: Sequence[int] | None, vocabulary: Vocabulary | None
+) -> dict[str, Any]:
+    """What tells one reading of count files from another."""
+    chosen = None if weights is None else list(weights)
+    return {**sources_record(sources, vocabulary), "weights": chosen}
 
 
 def _fit(sources: Sources, budget: Budget) -> bool:

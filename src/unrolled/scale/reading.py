@@ -50,16 +50,21 @@ class TextReading:
 
     def record(self) -> dict[str, Any]:
         """What tells one reading from another, so that only an equal one is resumed."""
-        files: Any = secrets.token_hex(8)  # texts and standard input cannot be read again
-        if self.sources is not None and None not in (paths := files_of(self.sources)):
-            stats = [(str(path), path.stat()) for path in paths if path is not None]
-            files = [(path, stat.st_size, stat.st_mtime_ns) for path, stat in stats]
         given = self.vocabulary if self.vocabulary is not None else self.words
-        listed = None if given is None else zlib.crc32("\n".join(given).encode(errors="replace"))
         return {
-            "version": __version__, "files": files, "options": self.options.stored(),
-            "limits": asdict(self.limits), "given": listed,
+            **sources_record(self.sources, given), "options": self.options.stored(),
+            "limits": asdict(self.limits),
         }  # fmt: skip
+
+
+def sources_record(sources: Sources | None, words: Iterable[str] | None) -> dict[str, Any]:
+    """What tells sources and given words from others, so that only equal work is resumed."""
+    files: Any = secrets.token_hex(8)  # texts and standard input cannot be read again
+    if sources is not None and None not in (paths := files_of(sources)):
+        stats = [(str(path), path.stat()) for path in paths if path is not None]
+        files = [(path, stat.st_size, stat.st_mtime_ns) for path, stat in stats]
+    listed = None if words is None else zlib.crc32("\n".join(words).encode(errors="replace"))
+    return {"version": __version__, "files": files, "given": listed}
 
 
 @dataclass(frozen=True)
@@ -153,18 +158,27 @@ def read_within(
     """
     target = place_for_files(output)
     work = {**reading.record(), **purpose}
-    with WorkFolder(temporary or target, work, resume=resume) as folder:
+    with work_folder(temporary or target, work, resume, run.report) as folder:
+        if folder.has("text"):
+            corpus, ids = _stored_text(folder)
+        else:
+            corpus, ids = _read(reading, run, folder, format)
+        clock = Clock(run.report, folder, corpus.tokens, run.order, run.config is not None)
+        yield ReadText(corpus, ids, folder, target, run, clock)
+
+
+@contextlib.contextmanager
+def work_folder(
+    parent: str | os.PathLike[str], work: dict[str, Any], resume: bool, report: Report
+) -> Iterator[WorkFolder]:
+    """A `WorkFolder`; where work is stopped, the user reads that finished phases can be resumed."""
+    with WorkFolder(parent, work, resume=resume) as folder:
         try:
-            if folder.has("text"):
-                corpus, ids = _stored_text(folder)
-            else:
-                corpus, ids = _read(reading, run, folder, format)
-            clock = Clock(run.report, folder, corpus.tokens, run.order, run.config is not None)
-            yield ReadText(corpus, ids, folder, target, run, clock)
+            yield folder
         except BaseException:
             if folder.phases:
                 place = folder.path
-                run.report(f"finished phases stay in {place} until the next run, for --resume")
+                report(f"finished phases stay in {place} until the next run, for --resume")
             raise
 
 
@@ -219,9 +233,13 @@ def _store_text(folder: WorkFolder, corpus: Corpus, ids: IdStore) -> None:
 def _stored_text(folder: WorkFolder) -> tuple[Corpus, IdStore]:
     """The text that a folder has."""
     values, arrays = folder.values("text"), folder.arrays("text")
-    vocabulary = Vocabulary(arrays["text"], arrays["offsets"], arrays["slots"])
     corpus = Corpus(
-        np.empty(0, np.int32), vocabulary, values["sentences"], values["tokens"], values["oov"],
-        arrays["word_counts"],
+        np.empty(0, np.int32), stored_vocabulary(arrays), values["sentences"],
+        values["tokens"], values["oov"], arrays["word_counts"],
     )  # fmt: skip
     return corpus, IdStore.of_column(Column(folder.path / "ids", np.int32), values["crc32"])
+
+
+def stored_vocabulary(arrays: dict[str, Any]) -> Vocabulary:
+    """The words that a phase recorded."""
+    return Vocabulary(arrays["text"], arrays["offsets"], arrays["slots"])

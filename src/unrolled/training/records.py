@@ -6,6 +6,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from unrolled.language_models.evaluation import shown_perplexity
 from unrolled.training.distributed import Group
 
 PERPLEXITY = "perplexity"  # the metric of language models; others are shares of 1
@@ -43,8 +44,8 @@ class EpochRecord:
     def line(self) -> str:
         """The record as one line of text."""
         if self.metric == PERPLEXITY:
-            text = f"train ppl {_perplexity(self.loss):8.2f}"
-            text += "" if self.score is None else f"  valid ppl {self.score:8.2f}"
+            text = f"train ppl {shown_perplexity(_perplexity(self.loss)):>8}"
+            text += "" if self.score is None else f"  valid ppl {shown_perplexity(self.score):>8}"
         else:
             text = f"loss {self.loss:8.4f}"
             text += "" if self.score is None else f"  valid {self.metric} {100 * self.score:6.2f}"
@@ -79,8 +80,8 @@ class Progress:
     def line(self) -> str:
         """The progress as one line of text."""
         if self.metric == PERPLEXITY:
-            text = f"ppl {_perplexity(self.loss):.1f}"
-            text += "" if self.score is None else f", valid ppl {self.score:.1f}"
+            text = f"ppl {shown_perplexity(_perplexity(self.loss), 1)}"
+            text += "" if self.score is None else f", valid ppl {shown_perplexity(self.score, 1)}"
         else:
             text = f"loss {self.loss:.3f}"
             text += "" if self.score is None else f", valid {100 * self.score:.2f}"
