@@ -361,7 +361,20 @@ def test_averages_over_a_span_fade_exponentially() -> None:
     net = torch.nn.Linear(1, 1, bias=False)
     averager = Averager(net, span=2)
     assert averager.values()["weight"] == net.weight
-    for place, value in enumerate((2.0, 4.0, 9.0, 1.0)):
+    for place, value in enumerate((2.0, 4.0, 9.0, *[1.0] * 5)):
         net.weight.data.fill_(value)
         averager.begin() if place == 0 else averager.add()
-    assert averager.values()["weight"].item() == (2 + 4) / 8 + 9 / 4 + 1 / 2
+    early = averager.values()["weight"].item() - 1
+    for _ in range(3):  # the span is over: what came before counts half at each step
+        averager.add()
+    assert averager.values()["weight"].item() - 1 == pytest.approx(early / 8, rel=1e-4)
+
+
+def test_averages_over_many_steps_take_one_of_several() -> None:
+    net = torch.nn.Linear(1, 1, bias=False)
+    averager, wanted, span = Averager(net, span=1000), 0.0, 1000
+    for place in range(6001):
+        net.weight.data.fill_(place)
+        averager.begin() if place == 0 else averager.add()
+        wanted += (place - wanted) * max(1 / span, 5 / (place + 5))
+    assert averager.values()["weight"].item() == pytest.approx(wanted, abs=25)

@@ -82,8 +82,9 @@ class TaggerConfig:
     character_dim: int = setting(
         30, "Width of character vectors.", minimum=1, former="character_width"
     )
+    # 100 filters instead of 30 are worth 1.0 F1 on 3,000 sentences of news without word vectors.
     character_units: int = setting(
-        30, "Filters of the CNN, or units of the RNN in each direction.", minimum=1
+        100, "Filters of the CNN, or units of the RNN in each direction.", minimum=1
     )
     character_window: int = setting(
         3,
@@ -141,8 +142,10 @@ class TaggerTraining(TrainingSettings):
 
     epochs: int = setting(30, "Passes over the sentences, at most.", group="Training", minimum=1)
     batch: int = setting(16, "Sentences of a batch.", minimum=1)
+    # On 3,000 sentences of news (F1 on development data of CoNLL-2003 after nine epochs) 0.005
+    # instead of 0.002 is worth 4.5 without word vectors; with 100 filters too, 1.7 with vectors.
     rate: float = setting(
-        0.002,
+        0.005,
         "Learning rate, of the mean loss of a sentence under a CRF and of a word otherwise.",
         above=0,
     )

@@ -14,12 +14,16 @@ class Averager:
     """The mean of a net's parameters over all steps since it was begun; idle until then.
 
     Args:
-        net: the net. span: the mean is over so many steps at most: from then on each step counts
-            1 / span, and those before it fade exponentially.
+        net: the net. span: the mean is over so many steps: each counts 1 / span, and those before
+            it fade exponentially. At first it is over the last fifth of all steps (Shamir and Zhang
+            2013, polynomial decay), so that where training began is forgotten soon; without a span
+            all steps count alike.
     """
 
     def __init__(self, net: nn.Module, span: float = math.inf) -> None:
         self._net, self.span = net, span
+        # Passes over all weights, tables of words among them, would slow each step down.
+        self._every = max(1, int(span / 50)) if math.isfinite(span) else 1
         self.count = 0
         self.means: dict[str, Tensor] = {}
 
@@ -32,10 +36,16 @@ class Averager:
     @torch.no_grad()
     def add(self) -> None:
         """A step was taken."""
-        if self.count:
-            self.count += 1
-            for name, parameter in self._net.named_parameters():
-                self.means[name].lerp_(parameter, 1 / min(self.count, self.span))
+        if not self.count:
+            return
+        self.count += 1
+        if self.count % self._every:
+            return
+        share = 1 / self.count
+        if math.isfinite(self.span):
+            share = min(self._every * max(1 / self.span, 5 / (self.count + 4)), 1.0)
+        for name, parameter in self._net.named_parameters():
+            self.means[name].lerp_(parameter, share)
 
     def values(self) -> dict[str, Tensor]:
         """Copies of the mean parameters, or of the parameters while it is idle."""
