@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from unrolled.errors import FormatError
-from unrolled.ngram.trie import editing_kernels as kernels
+from unrolled.ngram.trie import assembly_kernels as kernels
 from unrolled.ngram.trie.layout import NONE, word_bits
 from unrolled.ngram.trie.packing import pack_words
 from unrolled.ngram.trie.shape import CHUNKS, TrieShape
@@ -17,7 +18,7 @@ from unrolled.runtime.threads import even_slices, run_slices
 
 Array = np.ndarray[Any, Any]
 
-SERIAL = 100_000  # keys that one thread sorts
+SERIAL = 100_000  # rows that one thread indexes
 LOG_ZERO = np.float32(-np.inf)
 MOST_ADDED = 100_000  # or as many as are given: one 100-gram alone has 4,850 shorter ones inside it
 
@@ -78,33 +79,119 @@ def _number(
     first = [np.array([vocabulary_size], np.uint32)]  # one past the children of all orders so far
     levels = [0, vocabulary_size]
     sources, landed = [np.arange(vocabulary_size)], [np.arange(vocabulary_size)]
-    links = words[0].astype(np.uint32)  # suffix of each n-gram of the order above
+    table: _Table | None = None  # of the order above
     for length, rows in enumerate(grams, 2):
-        packed = pack_words(np.concatenate(words), bits, threads)
-        trie = (np.concatenate(first), packed, bits)
-        parents, suffixes = _nodes(trie, rows, links, levels[-2], threads)
-        absent = np.concatenate([rows[parents < 0, :-1], rows[suffixes == NONE, 1:]])
-        if absent.size:
-            shape = _shape(levels, words, bits, first, sources, landed)
-            return shape, {length - 1: _distinct(absent)}
-        places, keys = _ascending(parents, rows, bits, stable=merge, threads=threads)
-        fresh = np.append(True, keys[1:] != keys[:-1])[: keys.size]
-        if not merge and not fresh.all():
+        rows = np.ascontiguousarray(rows)
+        if table is None:
+            parents = rows[:, 0].astype(np.uint32)
+        else:
+            parents, absent = table.find(rows)
+            if absent.size:
+                shape = _shape(levels, words, bits, first, sources, landed, threads)
+                return shape, {length - 1: _distinct(absent)}
+        placed = _Placed(parents, rows, bits, (levels[-2], levels[-1]), threads)
+        places, fresh = placed.places, placed.fresh
+        if placed.equal and not merge:
             ids = rows[places[np.argmin(fresh)]].tolist()
             raise FormatError(f"an n-gram of {length} words is given twice (word ids {ids})")
         if merge:
-            landed.append(np.empty_like(places))
+            landed.append(np.empty(places.size, np.int64))
             landed[-1][places] = np.cumsum(fresh) - 1
+        if placed.equal:
             places = places[fresh]
-        words.append(rows[places, -1])
-        links = suffixes[places]
-        above = (parents[places] if merge else parents) - levels[-2]
-        children = np.bincount(above, minlength=levels[-1] - levels[-2])
+        words.append(_taken(np.ascontiguousarray(rows[:, -1]), places, threads))
+        children = placed.children
         first[-1] = (levels[-1] + np.cumsum(children) - children).astype(np.uint32)
+        if length <= len(grams):
+            nodes = np.empty(rows.shape[0], np.uint32)
+            ranks = np.cumsum(fresh, dtype=np.uint32) - np.uint32(1)
+            nodes[placed.places] = ranks + np.uint32(levels[-1])
+            table = _Table(rows, nodes, threads)
         levels.append(levels[-1] + places.size)
         first.append(np.array([levels[-1]], np.uint32))
-        sources.append(np.where(places < given[length - 2], places, -1))
-    return _shape(levels, words, bits, first, sources, landed), {}
+        if rows.shape[0] > given[length - 2]:
+            places = np.where(places < given[length - 2], places, -1)
+        sources.append(places)
+    return _shape(levels, words, bits, first, sources, landed, threads), {}
+
+
+class _Table:
+    """The n-grams of one order, to be found by their words.
+
+    Args:
+        rows: (N, k) int32 words. nodes: (N,) uint32.
+    """
+
+    def __init__(self, rows: Array, nodes: Array, threads: int) -> None:
+        parts = threads if rows.shape[0] >= SERIAL else 1
+        size = 1 << max(2 * rows.shape[0] // parts, 1).bit_length()
+        self._threads, self._rows, self._nodes = threads, rows, nodes
+        self._slots = np.zeros((parts, size), np.uint64)
+        # No input can anticipate the factor, so that none makes many rows collide.
+        self._factor = int(np.random.default_rng().integers(2**62)) | 1
+        work = [(rows, self._factor, part, self._slots) for part in range(parts)]
+        run_slices(kernels.index_rows, work, threads)
+
+    def find(self, rows: Array) -> tuple[Array, Array]:
+        """The node of the context of every row (N, k + 1); and contexts and suffixes not there."""
+        contexts, lost = self._parts(rows, 0)
+        suffixes, more = self._parts(rows, 1)
+        if not lost + more:
+            return contexts, np.empty((0, rows.shape[1] - 1), np.int32)
+        absent = [rows[contexts == NONE, :-1], rows[suffixes == NONE, 1:]]
+        return contexts, np.concatenate(absent)
+
+    def _parts(self, rows: Array, offset: int) -> tuple[Array, int]:
+        nodes = np.empty(rows.shape[0], np.uint32)
+        shared = self._factor, self._slots, self._rows, self._nodes, nodes
+        work = [(rows, offset, *cut, *shared) for cut in _cuts(rows)]
+        return nodes, sum(run_slices(kernels.find_rows, work, self._threads))
+
+
+class _Placed:
+    """The rows of one order in the order of the trie; files are often sorted already.
+
+    Attributes:
+        children: of each parent, (P,) int64, equal ones counted once.
+        places: (N,) int64, the rows in their order.
+        fresh: (N,) bool, whether each of them differs from the one before; equal: how many do not.
+    """
+
+    def __init__(
+        self, parents: Array, rows: Array, bits: int, level: tuple[int, int], threads: int
+    ) -> None:
+        (base, stop), size = level, parents.size
+        self.children = np.zeros(stop - base, np.int64)
+        kernels.count_children(parents, base, self.children)
+        self.equal = 0
+        if all(
+            run_slices(kernels.ascend, [(parents, rows, bits, *c) for c in _cuts(rows)], threads)
+        ):
+            self.places, self.fresh = np.arange(size), np.ones(size, bool)
+            return
+        starts = np.zeros(stop - base + 1, np.int64)
+        np.cumsum(self.children, out=starts[1:])
+        places, self.fresh = np.empty(size, np.uint32), np.empty(size, bool)
+        cuts = np.searchsorted(starts, np.linspace(0, size, threads + 1)[1:-1])
+        borders = np.unique(np.concatenate([[0], cuts, [stop - base]]))
+        shared = places, self.fresh
+        work = [(parents, base, rows, bits, starts, *cut, *shared) for cut in pairwise(borders)]
+        self.equal = sum(run_slices(kernels.arrange_rows, work, threads))
+        self.places = places.astype(np.int64)
+        if self.equal:
+            again = parents[self.places[~self.fresh]].astype(np.int64) - base
+            self.children -= np.bincount(again, minlength=stop - base)
+
+
+def _taken(values: Array, places: Array, threads: int) -> Array:
+    """values[places], on all threads."""
+    result = np.empty(places.size, values.dtype)
+    run_slices(
+        lambda low, high: np.take(values, places[low:high], out=result[low:high], mode="clip"),
+        even_slices(places.size, CHUNKS),
+        threads,
+    )
+    return result
 
 
 def _distinct(rows: Array) -> Array:
@@ -127,82 +214,17 @@ def _shape(
     first: list[Array],
     sources: list[Array],
     places: list[Array],
+    threads: int,
 ) -> Arrangement:
-    packed = pack_words(np.concatenate(words), bits)
+    packed = pack_words(np.concatenate(words), bits, threads)
     return Arrangement(
         np.array(levels, np.int64), packed, bits, np.concatenate(first), sources, places
     )
 
 
-def _nodes(
-    trie: tuple[Array, Array, int], rows: Array, links: Array, start: int, threads: int
-) -> tuple[Array, Array]:
-    """Context and suffix of every row (N, k) in the trie built so far, -1 and NONE for none.
-
-    The suffix is a child of the suffix of the context; ``links`` (nodes,) has that of every n-gram
-    of the order above, whose first node is ``start``.
-    """
-    parents = _contexts(trie, rows, threads)
-    last = np.ascontiguousarray(rows[:, -1])
-    if rows.shape[1] == 2:
-        return parents, last.astype(np.uint32)
-    suffixes = np.empty(rows.shape[0], np.uint32)
-    above = np.maximum(parents - start, 0).astype(np.uint32)
-    shared = (*trie, links, above, last)
-    run_slices(kernels.find_children, [(*shared, *cut, suffixes) for cut in _cuts(rows)], threads)
-    lost = np.flatnonzero(parents < 0)
-    if lost.size:
-        spare = np.zeros((lost.size, 1), np.int32)
-        found = _contexts(trie, np.concatenate([rows[lost, 1:], spare], axis=1), threads)
-        suffixes[lost] = np.where(found < 0, NONE, found)
-    return parents, suffixes
-
-
-def _contexts(trie: tuple[Array, Array, int], rows: Array, threads: int) -> Array:
-    """Node of all but the last word of every row (N, k), -1 where there is none."""
-    rows, nodes = np.ascontiguousarray(rows), np.empty(rows.shape[0], np.int64)
-    run_slices(kernels.find_nodes, [(*trie, rows, *cut, nodes) for cut in _cuts(rows)], threads)
-    return nodes
-
-
 def _cuts(rows: Array) -> list[tuple[int, int]]:
     """Slices of rows for threads; few rows are not worth a thread."""
     return even_slices(rows.shape[0], min(CHUNKS, 1 + rows.shape[0] // 10_000))
-
-
-def _ascending(
-    parents: Array, rows: Array, bits: int, *, stable: bool, threads: int
-) -> tuple[Array, Array]:
-    """The order of rows in the trie and their keys in it; files are often sorted already."""
-    words, keys = np.ascontiguousarray(rows[:, -1]), np.empty(parents.size, np.int64)
-    cuts = _cuts(rows)
-    shared = (parents, words, bits)
-    sorted_slices = run_slices(kernels.child_keys, [(*shared, *c, keys) for c in cuts], threads)
-    if all(sorted_slices) and all(keys[low] > keys[low - 1] for low, _ in cuts[1:]):
-        return np.arange(keys.size), keys
-    places = np.argsort(keys, kind="stable") if stable else _sorted(keys, threads)
-    return places, keys[places]
-
-
-def _sorted(keys: Array, threads: int) -> Array:
-    """The order of keys; each thread sorts those in a range."""
-    if threads == 1 or keys.size < SERIAL:
-        return np.argsort(keys)
-    samples = np.sort(keys[:: keys.size // 10_000])
-    borders = samples[:: samples.size // (2 * threads) + 1][1:]
-
-    def sort(number: int) -> Array:
-        inside = np.ones(keys.size, bool)
-        if number > 0:
-            inside &= keys >= borders[number - 1]
-        if number < borders.size:
-            inside &= keys < borders[number]
-        part = np.flatnonzero(inside)
-        result: Array = part[np.argsort(keys[part])]
-        return result
-
-    parts = run_slices(sort, [(number,) for number in range(borders.size + 1)], threads)
-    return np.concatenate(parts)
 
 
 def assemble(
@@ -225,17 +247,15 @@ def assemble(
         FormatError: an n-gram is given twice.
     """
     shape = arrange([rows for rows, _, _ in longer], unigrams[0].size, threads=threads)
-    log_probs, backoffs = np.zeros((2, int(shape.levels[-1])), np.float32)
+    log_probs = np.zeros(int(shape.levels[-1]), np.float32)
+    backoffs = np.zeros(shape.inner, np.float32)
     for length, (values, weights) in enumerate([unigrams, *((p, b) for _, p, b in longer)], 1):
-        here = shape.level(length)
-        source = shape.sources[length - 1]
-        known = source >= 0
-        log_probs[here][known] = values[source[known]]
-        if weights is not None:
-            backoffs[here][known] = weights[source[known]]
-    table = NgramTable(
-        shape.levels, shape.words, shape.bits, shape.first, log_probs, backoffs[: shape.inner]
-    )
+        here, source = shape.level(length), shape.sources[length - 1]
+        known = slice(None) if source.size == values.size else source >= 0
+        log_probs[here][known] = _taken(values, source[known], threads)
+        if weights is not None and length < shape.order:
+            backoffs[here][known] = _taken(weights, source[known], threads)
+    table = NgramTable(shape.levels, shape.words, shape.bits, shape.first, log_probs, backoffs)
     _fill_added(table, shape.sources)
     return table
 

@@ -16,59 +16,6 @@ AHEAD = 32  # children whose suffixes are asked for early: they lie all over the
 
 
 @kernel
-def find_nodes(
-    first: Array, packed: Array, bits: int, rows: Array, start: int, stop: int, nodes: Array
-) -> None:
-    """Node of the context of rows ``start`` to ``stop`` of (N, k) word ids; -1 where it is missing.
-
-    The context is all but the last word. What it shares with that of the row before is not sought
-    again, and the memory that some rows need is asked for before the first of them is looked at.
-    """
-    length = rows.shape[1] - 1
-    shared = np.empty(AHEAD, np.int64)
-    for begin in range(start, stop, AHEAD):
-        end = min(begin + AHEAD, stop)
-        for index in range(begin, end):
-            place = 0
-            if index > begin:
-                while place < length and rows[index, place] == rows[index - 1, place]:
-                    place += 1
-            shared[index - begin] = place
-            nodes[index] = rows[index, 0]
-            prefetch(first, np.int64(rows[index, 0]))
-        for place in range(1, length):
-            for index in range(begin, end):
-                node = nodes[index]
-                if shared[index - begin] <= place and 0 <= node < first.size - 1:
-                    low: Any = np.int64(first[node])
-                    high: Any = np.int64(first[node + 1])
-                    key = spread(rows[index, place], bits)
-                    prefetch(packed, guess_child(bits, low, high, key) * bits >> 6)
-            for index in range(begin, end):
-                node = nodes[index]
-                if shared[index - begin] > place:
-                    nodes[index] = nodes[index - 1]
-                elif node < 0 or node + 1 >= first.size:
-                    nodes[index] = -1
-                else:
-                    low, high = np.int64(first[node]), np.int64(first[node + 1])
-                    key = spread(rows[index, place], bits)
-                    nodes[index] = find_child(packed, bits, low, high, key)
-                    prefetch(first, nodes[index])
-
-
-@kernel
-def child_keys(parents: Array, words: Array, bits: int, start: int, stop: int, keys: Array) -> bool:
-    """Key by which n-grams ``start`` to ``stop`` are in the trie's order; whether they ascend."""
-    ascending = True
-    for index in range(start, stop):
-        keys[index] = (parents[index] << bits) | spread(words[index], bits)
-        if index > start:
-            ascending &= keys[index] > keys[index - 1]
-    return ascending
-
-
-@kernel
 def relative_entropies(
     first: Array,
     start: int,
