@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from unrolled.errors import SettingError
+from unrolled.neural import output_layers
 from unrolled.neural.net import output_layer
 from unrolled.neural.output_layers import ClassFactoredSoftmax, OutputLayer
 from unrolled.text.vocabulary import BOS
@@ -124,13 +125,15 @@ def test_masking_as_on_a_gpu_gives_what_the_kernel_gives() -> None:
     torch.testing.assert_close(of_class - masked, scores)
 
 
-def test_threads_share_the_classes_without_a_change() -> None:
+def test_threads_share_the_classes_without_a_change(monkeypatch: pytest.MonkeyPatch) -> None:
     layer = _layer("classes")
     assert isinstance(layer, ClassFactoredSoftmax)
     h, targets = _batch()
     found = []
+    monkeypatch.setattr(output_layers, "_WORTH_A_SHARE", 1)
     for threads in (1, 2, 5):
-        layer.threads = threads
+        monkeypatch.setattr(output_layers, "_MOST_SHARES", threads)
+        monkeypatch.setattr(output_layers, "threads", lambda threads=threads: threads)
         found.append(torch.autograd.grad(layer.loss(h, targets), [h, layer.weight]))
     for one, other in zip(found[0], found[1], strict=True):
         assert torch.equal(one, other)

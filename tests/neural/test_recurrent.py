@@ -10,6 +10,7 @@ import torch
 from unrolled.neural import recurrent
 from unrolled.neural.cells import NO_LIMITS, NONLINEARITIES, Cell
 from unrolled.neural.recurrent import Limits
+from unrolled.runtime import torch_threads
 
 KINDS = [*itertools.product(["elman"], NONLINEARITIES), ("lstm", "tanh"), ("gru", "tanh")]
 
@@ -99,10 +100,11 @@ def test_threads_share_the_texts_without_a_change(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cell, x, state = _given(kind, "relu", 6, 103, (3, 20))
-    monkeypatch.setattr(recurrent, "_WORTH_A_THREAD", 1)
+    monkeypatch.setattr(recurrent, "_WORTH_A_SLICE", 1)
     found = []
     for threads in (1, 2, 3):
-        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        for module in (recurrent, torch_threads):
+            monkeypatch.setattr(module, "threads", lambda threads=threads: threads)
         found.append(_gradients(cell, x, state, "run_fused"))
     for other in found[1:]:
         assert all(torch.equal(*pair) for pair in zip(found[0], other, strict=True))

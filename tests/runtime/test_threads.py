@@ -26,7 +26,8 @@ from unrolled.runtime.threads import (
     run_slices,
     usable_cores,
 )
-from unrolled.runtime.torch_threads import one_thread_for, set_threads
+from unrolled.runtime.torch_threads import one_thread, run_torch_slices, set_threads
+from unrolled.runtime.torch_threads import threads as allowed_threads
 
 
 @pytest.mark.parametrize("threads", [-1, 0, 1, 2, 7])
@@ -135,6 +136,21 @@ def test_short_slices_that_are_begun_are_done_when_one_fails() -> None:
     assert sorted(done) == [1, 2]
 
 
+def test_short_slices_that_wait_are_done_while_another_takes_long() -> None:
+    """The first thread's slice ends after all others are done, by the caller."""
+    others = threading.Semaphore(0)
+
+    def task(number: int) -> int:
+        if threading.current_thread() is threading.main_thread():
+            others.release()
+        else:
+            for _ in range(3):
+                assert others.acquire(timeout=60)
+        return number
+
+    assert run_short_slices(task, [(0,), (1,), (2,), (3,)], 2) == [0, 1, 2, 3]
+
+
 def test_a_lock_is_free_in_a_forked_process() -> None:
     if not hasattr(os, "fork"):
         pytest.skip("this system does not fork")
@@ -231,19 +247,41 @@ def test_torch_has_no_more_threads_than_it_may_use(
         torch.set_num_threads(before)
 
 
-def test_short_operations_are_done_by_one_thread() -> None:
+def test_torch_is_limited_to_one_thread_and_slices_are_not() -> None:
     torch = pytest.importorskip("torch")
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(2)
-        with one_thread_for(False):
-            assert torch.get_num_threads() == 2
-        with pytest.raises(KeyError), one_thread_for(True):
-            assert torch.get_num_threads() == 1
+        with pytest.raises(KeyError), one_thread():
+            assert (torch.get_num_threads(), allowed_threads()) == (1, 2)
+            with one_thread():
+                assert (torch.get_num_threads(), allowed_threads()) == (1, 2)
             raise KeyError
+        assert (torch.get_num_threads(), allowed_threads()) == (2, 2)
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("mode", ["enable_grad", "no_grad", "inference_mode"])
+def test_slices_record_gradients_as_their_caller_does(mode: str) -> None:
+    torch = pytest.importorskip("torch")
+    before, both = torch.get_num_threads(), threading.Barrier(2)
+
+    def task(number: int) -> tuple[int, int, bool, bool]:
+        both.wait(60)
+        product = torch.ones(1, requires_grad=True) * number
+        used = torch.get_num_threads(), allowed_threads()
+        return number, *used, product.requires_grad, product.is_inference()
+
+    try:
+        torch.set_num_threads(2)
+        with getattr(torch, mode)():
+            found = run_torch_slices(task, [(0,), (1,)])
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+    modes = (mode == "enable_grad", mode == "inference_mode")
+    assert found == [(0, 1, 2, *modes), (1, 1, 1, *modes)]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import pickle
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ import torch
 import unrolled
 from tagging.small_taggers import sentences, small_tagger
 from unrolled.errors import FormatError, SettingError, TextError
+from unrolled.runtime.torch_threads import threads
 from unrolled.storage.model_file import read_model, write_model
+from unrolled.tagging import model
 from unrolled.tagging.data.columns import TaggedSentence
 from unrolled.tagging.data.schemes import spans
 from unrolled.tagging.model import Tagger
@@ -322,21 +325,32 @@ def test_only_nets_of_words_have_states(language_model: Path, tmp_path: Path) ->
         Tagger.load(tmp_path / "broken.safetensors")
 
 
-def test_a_line_of_many_steps_is_tagged_by_one_thread(
+def test_threads_share_the_batches_without_a_change(
     tagger: Tagger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     used, before, forward = [], torch.get_num_threads(), tagger.net.forward
 
     def watched(*given: Any) -> Any:
-        used.append(torch.get_num_threads())
+        used.append((threading.current_thread(), torch.get_num_threads(), threads()))
         return forward(*given)
 
     monkeypatch.setattr(tagger.net, "forward", watched)
+    monkeypatch.setattr(model, "BATCH_TOKENS", 16)
+    monkeypatch.setattr(model, "BATCH_SENTENCES", 2)
+    sentences = [["a", "b", "c"] * (1 + number % 9) for number in range(60)]
+    found = []
     try:
-        torch.set_num_threads(2)
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            found.append([part.confidences for part in tagger.tag(sentences)])
         tagger.predict([["a", "b"] * 20])
-        tagger.predict([["a", "b"]] * 20)
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
-    assert used == [1, 2]
+    assert found[0] == found[1]
+    assert {own for _, own, _ in used} == {1}
+    batches = len(used) // 2
+    here = threading.current_thread()
+    assert all(thread is here for thread, _, _ in used[:batches])
+    assert here not in {thread for thread, _, _ in used[batches:-1]}
+    assert used[-1] == (here, 1, 2)  # of a single sentence each direction has a thread

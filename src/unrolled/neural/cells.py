@@ -26,7 +26,7 @@ from torch.autograd.function import once_differentiable
 from unrolled.errors import SettingError
 from unrolled.neural import recurrent
 from unrolled.neural.config import CELLS, NONLINEARITIES
-from unrolled.neural.recurrent import Limits, RecurrentRun
+from unrolled.neural.recurrent import Limits, RecurrentRun, TorchRun
 
 GATES = {"elman": 1, "irnn": 1, "lstm": 4, "gru": 3}
 
@@ -174,24 +174,30 @@ class Cell(nn.Module):
 
     def _run_by_torch(self, x: Tensor, state: State, weight: Tensor) -> tuple[Tensor, State]:
         """`run_fused` in any precision and on any device."""
-        if self.kind == "lstm":
-            if x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
-                return self.run_unrolled(x, state, state_weight=weight)  # few CPUs have a kernel
-            weights = [self.input_weight, weight, self.bias, torch.zeros_like(self.bias)]
-            given = [part.unsqueeze(0) for part in state]
-            y, h, c = torch.lstm(x, given, weights, True, 1, 0.0, self.training, False, False)
-            return y, (h[0], c[0])
-        if self.state_bias is not None:
-            zeros = self.state_bias.new_zeros(2 * self.hidden)
-            weights = [self.input_weight, weight, self.bias, torch.cat([zeros, self.state_bias])]
-            begin = state[0].unsqueeze(0)
-            y, h = torch.gru(x, begin, weights, True, 1, 0.0, self.training, False, False)
-            return y, (h[0],)
+        if self.kind in ("lstm", "gru"):
+            return self._run_gates_by_torch(x, state, weight)
         from_x = nn.functional.linear(x, self.input_weight, self.bias)
         # The products' precision may be lower than the weights'.
         lower = (part.to(from_x.dtype) for part in (state[0], weight))
         y = _ElmanRun.apply(from_x, *lower, self.nonlinearity)
         return y, (y[-1],)
+
+    def _run_gates_by_torch(self, x: Tensor, state: State, weight: Tensor) -> tuple[Tensor, State]:
+        on_cpu = x.device.type == "cpu"
+        lower = on_cpu and torch.is_autocast_enabled("cpu")
+        if self.kind == "lstm" and lower:  # few CPUs have a kernel
+            return self.run_unrolled(x, state, state_weight=weight)
+        function: Any = _lstm_by_torch if self.kind == "lstm" else _gru_by_torch
+        second = torch.zeros_like(self.bias)
+        if self.state_bias is not None:
+            second = torch.cat([second[: 2 * self.hidden], self.state_bias])
+        given = (x, *state, self.input_weight, weight, self.bias, second)
+        if on_cpu and not lower:
+            recorded = torch.is_grad_enabled()
+            y, *last = TorchRun.apply(function, 1 + len(state), recorded, *given)
+        else:
+            y, *last = function(*given)
+        return y, tuple(last)
 
     def run_local(
         self, x: Tensor, state: State, *, state_weight: Tensor | None = None
@@ -217,6 +223,21 @@ class Cell(nn.Module):
         for row in x[:-1]:
             states.append(self.step(row, states[-1]))
         return states
+
+
+def _lstm_by_torch(x: Tensor, h: Tensor, c: Tensor, *weights: Tensor) -> tuple[Tensor, ...]:
+    """States (T, B, H), and the last h and c (B, H)."""
+    start = [h.unsqueeze(0), c.unsqueeze(0)]
+    recorded = torch.is_grad_enabled()
+    y, h, c = torch.lstm(x, start, list(weights), True, 1, 0.0, recorded, False, False)
+    return y, h[0], c[0]
+
+
+def _gru_by_torch(x: Tensor, h: Tensor, *weights: Tensor) -> tuple[Tensor, ...]:
+    """States (T, B, H), and the last one (B, H)."""
+    recorded = torch.is_grad_enabled()
+    y, h = torch.gru(x, h.unsqueeze(0), list(weights), True, 1, 0.0, recorded, False, False)
+    return y, h[0]
 
 
 class _ElmanRun(torch.autograd.Function):

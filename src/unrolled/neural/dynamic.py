@@ -108,7 +108,6 @@ class _Learner:
         self._settings = settings
         self._trained = settings.model.net
         self._net = copy.deepcopy(settings.model.net).requires_grad_(True).eval()
-        self._net.output.threads = 1  # a chunk is too short to be shared among threads
         self._state: State = ()
         self._progress = progress or (lambda tokens: None)
         self._tokens = 0

@@ -102,15 +102,13 @@ class NeuralModel(LanguageModel):
 
     @contextlib.contextmanager
     def use_threads(self, threads: int) -> Iterator[int]:
-        """Limit torch's threads and those of the output layer; one text at a time uses them all."""
-        before, own = torch.get_num_threads(), self.net.output.threads
+        """Limit the net's threads; one text at a time uses them all."""
+        before = torch.get_num_threads()
         set_threads(threads)
-        self.net.output.threads = threads
         try:
             yield 1
         finally:
             set_threads(before)
-            self.net.output.threads = own
 
     @torch.inference_mode()
     def all_log_probs(self, ids: Array) -> Iterator[Array]:

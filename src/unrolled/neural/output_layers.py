@@ -17,11 +17,14 @@ from unrolled.errors import SettingError
 from unrolled.neural.class_kernels import word_losses
 from unrolled.neural.max_ent import FeatureSlices, MaxEnt
 from unrolled.runtime.threads import run_short_slices
+from unrolled.runtime.torch_threads import threads
 from unrolled.text.vocabulary import BOS
 
 Array = np.ndarray[Any, Any]
 
 DISTRIBUTIONS = 256  # computed at a time for entropies
+_MOST_SHARES = 8  # of the classes: more than threads, of which one may have to wait for a core
+_WORTH_A_SHARE = 3_000_000  # multiplications, a fraction of a millisecond
 IMPOSSIBLE = -1e6  # nats, in place of log 0 where 0 log 0 is wanted
 
 
@@ -31,11 +34,8 @@ class OutputLayer(nn.Module):
     Shapes: h (N, E) outputs of the net, targets (N,) int64 words.
 
     Attributes:
-        threads: of the kernels, if a layer has kernels.
         max_ent: n-gram features beside h, which then has more columns, see `max_ent`; or None.
     """
-
-    threads: int = 2
 
     def __init__(self) -> None:
         super().__init__()
@@ -123,13 +123,12 @@ class ClassFactoredSoftmax(OutputLayer):
     Args:
         weight: (V, E), perhaps shared with the input vectors.
         class_of: (V,) int64 from `word_classes`.
-        threads: that share the classes.
     """
 
     class_of: Tensor
     forbidden: Tensor
 
-    def __init__(self, weight: nn.Parameter, class_of: Array, threads: int = 2) -> None:
+    def __init__(self, weight: nn.Parameter, class_of: Array) -> None:
         super().__init__()
         classes = int(class_of.max()) + 1
         self.weight = weight
@@ -138,7 +137,6 @@ class ClassFactoredSoftmax(OutputLayer):
         self.class_weight = nn.Parameter(torch.empty(classes, weight.shape[1]))
         nn.init.uniform_(self.class_weight, -spread, spread)
         self.class_bias = nn.Parameter(torch.zeros(classes))
-        self.threads = threads
         self.index = ClassIndex(class_of)
         class_tensor = torch.from_numpy(np.array(class_of, np.int64))
         self.register_buffer("class_of", class_tensor, persistent=False)
@@ -153,7 +151,7 @@ class ClassFactoredSoftmax(OutputLayer):
             return of_class + self._masked(h, targets, classes, "mean")
         features = self._features(context, classes, True)
         of_word: Tensor = _WordLoss.apply(
-            h, self.weight, bias, targets, classes, self.index, self.threads, features
+            h, self.weight, bias, targets, classes, self.index, features
         )
         return of_class + of_word
 
@@ -168,7 +166,7 @@ class ClassFactoredSoftmax(OutputLayer):
         given = (h.contiguous(), self.weight, self.bias + self.forbidden)
         features = self._features(context, classes, False)
         losses = _word_losses(
-            *given, targets, classes, self.index, self.threads, features and features[1], False
+            *given, targets, classes, self.index, features and features[1], False
         )[0]
         return -of_class - torch.from_numpy(losses)
 
@@ -244,36 +242,38 @@ class _WordLoss(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, *given: Any) -> Tensor:
-        """From h, weight, bias, targets, classes, index and threads, as `_word_losses` has them,
-        and from the `MaxEnt` and its `FeatureSlices`, or None."""
-        h, weight, bias, targets, classes, index, threads, ctx.features = given
+        """From h, weight, bias, targets, classes and index, as `_word_losses` has them, and from
+        the `MaxEnt` and its `FeatureSlices`, or None."""
+        h, *rest, ctx.features = given
         needed, of_weights = any(ctx.needs_input_grad[:3]), any(ctx.needs_input_grad[1:3])
         slices = ctx.features and ctx.features[1]
-        losses, *gradients = _word_losses(
-            h.contiguous(), weight, bias, targets, classes, index, threads, slices, needed,
-            of_weights,
-        )  # fmt: skip
-        if needed:
-            returned = (True, of_weights, of_weights)
-            pairs = zip(gradients, returned, strict=True)
-            ctx.gradients = [torch.from_numpy(array) if needed else None for array, needed in pairs]
+        ctx.given = h.contiguous(), *rest, slices, needed, of_weights
+        losses, *ctx.gradients = _word_losses(*ctx.given)
         return torch.tensor(losses.mean(dtype=np.float64), dtype=h.dtype)
 
     @staticmethod
     def backward(ctx: Any, *given: Any) -> Any:
-        gradients = ctx.gradients
+        # They are given away, so that the gradients by the input vectors are added to them in their
+        # place. Seldom there is a second time.
+        found, ctx.gradients = ctx.gradients or _word_losses(*ctx.given)[1:], None
+        returned = (True, *[ctx.given[-1]] * 2)
+        gradients: list[Any] = [
+            torch.from_numpy(array) if wanted else None
+            for array, wanted in zip(found, returned, strict=True)
+        ]
+        del found
         if ctx.features:
             max_ent, slices = ctx.features
             max_ent.record(slices, float(given[0]))
         if given[0] != 1:  # seldom; it takes a pass over (V, E)
             gradients = [part if part is None else part * given[0] for part in gradients]
         dh, dweight, dbias = gradients
-        return dh, dweight, dbias, None, None, None, None, None
+        return dh, dweight, dbias, None, None, None, None
 
 
 def _word_losses(
     h: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, classes: Tensor, index: ClassIndex,
-    threads: int, features: FeatureSlices | None, gradients: bool, of_weights: bool = False,
+    features: FeatureSlices | None, gradients: bool, of_weights: bool = False,
 ) -> tuple[Array, Array, Array, Array]:  # fmt: skip
     """Sort tokens by class, share the classes out among threads, and run the kernel.
 
@@ -301,7 +301,9 @@ def _word_losses(
         features = FeatureSlices(dbias[:0], np.zeros((words.size, 0), np.int64), none, dbias[:0])
     beside = features.table, features.starts, features.offsets, features.errors
     scale = outputs.dtype.type(1 / max(words.size, 1))
-    shares = [np.ascontiguousarray(order[k::threads]) for k in range(threads)]
+    products = int((counts * sizes).sum()) * outputs.shape[1]
+    count = max(min(_MOST_SHARES, products // _WORTH_A_SHARE), 1)
+    shares = [np.ascontiguousarray(order[k::count]) for k in range(count)]
     run_short_slices(
         word_losses,
         [
@@ -309,7 +311,7 @@ def _word_losses(
             for share in shares
             if share.size
         ],
-        threads,
+        threads(),
     )
     return results
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch.autograd.function import once_differentiable
 from unrolled.neural.recurrent_kernels import BLOCK, pack, run, run_back
 from unrolled.neural.recurrent_steps import GRU, LINEAR, LSTM, RELU, SIGMOID, TANH
 from unrolled.runtime.threads import even_slices, run_short_slices
+from unrolled.runtime.torch_threads import run_torch_slices, threads
 
 Rows = np.ndarray[tuple[int, int], np.dtype[np.float32]]
 
@@ -22,9 +24,11 @@ KINDS = {"tanh": TANH, "sigmoid": SIGMOID, "relu": RELU, "linear": LINEAR, "lstm
 _PIECE = 32
 _TEXTS = 4  # that the kernels take together
 _GATES = {"lstm": 4, "gru": 3}
+_TORCH_PIECE = 32  # of torch's kernels, which pack the weights anew for each piece
 _LONG = 64  # steps
 _CACHED = 1 << 17  # weights
-_WORTH_A_THREAD = 10_000_000  # multiplications, a fraction of a millisecond
+_WORTH_A_SLICE = 10_000_000  # multiplications, a fraction of a millisecond
+_MOST_SLICES = 8
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,66 @@ class RecurrentRun(torch.autograd.Function):
         return None, None, *found
 
 
+class TorchRun(torch.autograd.Function):
+    """States of a layer by torch's kernels, for a few texts at a time: torch's own threads would
+    meet after each step. What is computed is the same whatever the number of threads.
+
+    Args: a function of x (T, B, E), states (B, H), and weights; how many of its arguments are not
+    weights; whether gradients are recorded; then the arguments.
+
+    Returns: states (T, B, H), and the last ones (B, H).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, function: Any, count: int, recorded: bool, *given: Tensor) -> Any:
+        size = _size(given[0].shape[1], _TORCH_PIECE)
+        texts = list(zip(*(part.split(size, -2) for part in given[:count]), strict=True))
+        needed = [recorded and need for need in ctx.needs_input_grad[3:]]
+        work = [(function, (*part, *given[count:]), needed) for part in texts]
+        ctx.pieces, ctx.count = run_torch_slices(_recorded, work), count
+        ctx.sizes = [part[0].shape[1] for part in texts]
+        ctx.set_materialize_grads(False)
+        parts = zip(*(outputs for _, outputs in ctx.pieces), strict=True)
+        return tuple(torch.cat([part.detach() for part in same], -2) for same in parts)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        parts = [
+            [None] * len(ctx.sizes) if part is None else part.split(ctx.sizes, -2)
+            for part in gradients
+        ]
+        work = zip(*zip(*ctx.pieces, strict=True), zip(*parts, strict=True), strict=True)
+        found = list(zip(*run_torch_slices(_back, work), strict=True))
+        of_texts = [None if same[0] is None else torch.cat(same, -2) for same in found[: ctx.count]]
+        of_weights = [None if same[0] is None else sum(same) for same in found[ctx.count :]]
+        return None, None, None, *of_texts, *of_weights
+
+
+def _recorded(
+    function: Any, given: Sequence[Tensor], needed: Sequence[bool]
+) -> tuple[list[Tensor], tuple[Tensor, ...]]:
+    """Inputs of their own, and the outputs, with what autograd needs to go back."""
+    inputs = [part.detach() for part in given]
+    for part, need in zip(inputs, needed, strict=True):
+        if need:
+            part.requires_grad_()
+    with torch.set_grad_enabled(any(needed)):
+        return inputs, function(*inputs)
+
+
+def _back(
+    inputs: Sequence[Tensor], outputs: Sequence[Tensor], gradients: Sequence[Any]
+) -> list[Tensor | None]:
+    """Gradients by the inputs that need one."""
+    wanted = [part for part in inputs if part.requires_grad]
+    reached = [k for k, dy in enumerate(gradients) if dy is not None]
+    errors = [gradients[k] for k in reached]
+    reached_outputs = [outputs[k] for k in reached]
+    found = iter(torch.autograd.grad(reached_outputs, wanted, errors, retain_graph=True))
+    return [next(found) if part.requires_grad else None for part in inputs]
+
+
 class _Layer:
     """The weights of a layer as the kernels take them."""
 
@@ -133,7 +197,7 @@ class _Layer:
             gates = gates[: 3 * self.hidden] if of_inputs else gates[self.hidden :]
         if self.sections == 1:
             gates = gates[: self.units]
-        return _packed(torch.nn.functional.pad(gates, (0, width - gates.shape[1])))
+        return packed(torch.nn.functional.pad(gates, (0, width - gates.shape[1])))
 
     def run(
         self, x: Tensor, start: Tensor, cell_start: Tensor | None
@@ -146,7 +210,7 @@ class _Layer:
         _fill(y, start)
         if cell_start is not None:
             _fill(cells, cell_start)
-        from_x, from_h, skipped = _packed(self.from_x.t()), _packed(self.from_h.t()), 0
+        from_x, from_h, skipped = packed(self.from_x.t()), packed(self.from_h.t()), 0
         if self.kind == GRU:
             skipped = self.hidden // BLOCK
             from_x = from_x[: -(-3 * self.hidden // BLOCK) * inputs]
@@ -155,7 +219,7 @@ class _Layer:
         out = (np.int64(self.units), _rows(y), _rows(gates), _rows(cells))
         pieces = self._pieces(steps, batch)
         work = [(*given, np.int64(skipped), piece, *out) for piece in pieces]
-        run_short_slices(run, work, len(work))
+        run_short_slices(run, work, threads())
         return y, gates, cells
 
     def run_back(
@@ -175,7 +239,7 @@ class _Layer:
         back_to_x = self._back(self.from_x, padded, True) if with_inputs else _rows(y[:0, :8])
         dx = y.new_zeros(steps * batch if with_inputs else 0, padded)
         back_to_h = self._back(self.from_h, self.hidden, False)
-        count = -(-batch // _size(batch))
+        count = -(-batch // _size(batch, _PIECE))
         sums = [y.new_zeros(count * rows, self.width) for rows in (inputs + 1, self.units)]
         bounds = (float(limits.size), float(limits.norm), int(limits.truncation))
         arrays = [_rows(part) for part in (*saved, dy)]
@@ -184,7 +248,7 @@ class _Layer:
             (np.int64(self.kind), *arrays, back_to_h, back_to_x, bounds, piece, *out)
             for piece in self._pieces(steps, batch)
         ]
-        run_short_slices(run_back, work, len(work))
+        run_short_slices(run_back, work, threads())
         dfrom_x, dfrom_h = (part.view(count, -1, self.width).sum(0) for part in sums)
         dfrom_x, dbias = dfrom_x[:-1], dfrom_x[-1:]
         second = dbias[0, 3 * self.hidden :][: self.units] if self.kind == GRU else None
@@ -196,17 +260,18 @@ class _Layer:
         )  # fmt: skip
 
     def _pieces(self, steps: int, batch: int) -> list[tuple[int, int, int]]:
-        """Texts of a piece, and which pieces each thread takes."""
-        size = _size(batch)
+        """Texts of a piece, and which pieces are done together: they are more than the threads, of
+        which one may have to wait for a core."""
+        size = _size(batch, _PIECE)
         work = steps * batch * self.width * (self.hidden + self.inputs)
-        threads = max(min(torch.get_num_threads(), work // _WORTH_A_THREAD), 1)
-        return [(size, *part) for part in even_slices(-(-batch // size), threads)]
+        count = min(_MOST_SLICES, work // _WORTH_A_SLICE) if threads() > 1 else 1
+        return [(size, *part) for part in even_slices(-(-batch // size), max(count, 1))]
 
 
-def _size(batch: int) -> int:
+def _size(batch: int, most: int) -> int:
     """Texts of a piece: few, where otherwise there would be no two pieces."""
     half = -(-batch // (2 * _TEXTS)) * _TEXTS
-    return min(half, _PIECE)
+    return min(half, most)
 
 
 def _fill(rows: Tensor, start: Tensor) -> None:
@@ -217,7 +282,7 @@ def _fill(rows: Tensor, start: Tensor) -> None:
     first[:, : start.shape[1]] = start
 
 
-def _packed(weight: Tensor) -> Rows:
+def packed(weight: Tensor) -> Rows:
     """Weights (K, N) in blocks."""
     rows, width = weight.shape
     packed = np.empty((-(-width // BLOCK) * rows, BLOCK), np.float32)

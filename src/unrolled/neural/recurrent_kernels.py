@@ -128,7 +128,7 @@ def run_back(
                     _forget(errors_of_state, low, low + count)
                     _forget(errors_of_cell, low, min(low + count, errors_of_cell.shape[0]))
                 else:
-                    _back_to(
+                    multiply_rows(
                         errors, place, offset, back_to_h, factors, errors_of_state, low, count,
                         kind == GRU,
                     )  # fmt: skip
@@ -138,7 +138,7 @@ def run_back(
             if dx.shape[0] > 0:
                 for t in range(begin, last):
                     at, place = t * batch + low, (t - begin) * count
-                    _back_to(errors, place, 0, back_to_x, factors, dx, at, count, False)
+                    multiply_rows(errors, place, 0, back_to_x, factors, dx, at, count, False)
 
 
 @no_refcount(fastmath=REASSOCIATE)
@@ -203,12 +203,16 @@ def _step(
 
 
 @no_refcount
-def _back_to(
-    errors: Array, place: int, offset: int, weights: Array, gates: int, sums_of: Array, at: int,
+def multiply_rows(
+    rows: Array, place: int, offset: int, weights: Array, factors: int, products: Array, at: int,
     count: int, added: bool,
 ) -> None:  # fmt: skip
-    """sums_of[at + i] = weights errors[place + i], added to what is there or not."""
-    width = sums_of.shape[1]
+    """products[at + i] = rows[place + i, offset:] times weights, added to what is there or not.
+
+    Args:
+        weights: (factors, N) in blocks; products have N columns, at least 8.
+    """
+    width = products.shape[1]
     last = count - 1
     none = eight(np.float32(0))
     for block in range((width + BLOCK - 1) // BLOCK):
@@ -219,18 +223,18 @@ def _back_to(
                 places = _eight_rows(i, last)
                 sums = (none, none, none, none, none, none, none, none)
                 sums = _add_half_tile(
-                    sums, errors, places, place, offset, weights, block * gates, gates
+                    sums, rows, places, place, offset, weights, block * factors, factors
                 )
-                _store_half_tile(sums_of, places, at, c, sums)
+                _store_half_tile(products, places, at, c, sums)
             continue
         for i in range(0, count, 4):
             j, k, m = min(i + 1, last), min(i + 2, last), min(i + 3, last)
             sums = (none, none, none, none, none, none, none, none)
-            rows = (place + i, place + j, place + k, place + m)
-            sums = _add_tile(sums, errors, rows, offset, weights, block * gates, gates)
+            of = (place + i, place + j, place + k, place + m)
+            sums = _add_tile(sums, rows, of, offset, weights, block * factors, factors)
             if added:
-                sums = _plus_tile(sums, sums_of, (at + i, at + j, at + k, at + m), c, d)
-            _store_tile(sums_of, (at + i, at + j, at + k, at + m), c, d, sums)
+                sums = _plus_tile(sums, products, (at + i, at + j, at + k, at + m), c, d)
+            _store_tile(products, (at + i, at + j, at + k, at + m), c, d, sums)
 
 
 @no_refcount

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from unrolled.errors import SettingError, TextError
 from unrolled.neural.cells import State
-from unrolled.neural.config import NetConfig, TrainingConfig
+from unrolled.neural.config import CELLS, NetConfig, TrainingConfig
 from unrolled.neural.max_ent import SparseAdagrad
 from unrolled.neural.model import NeuralModel
 from unrolled.neural.net import Net, build_net
@@ -78,9 +78,11 @@ class LanguageModelTask(Task):
             )
         self.config, self.net_config = config, net_config
         self.accumulate = config.accumulate
+        # Other outputs, and the layer of a feed-forward net, are products of large matrices.
+        self.slices_work = net_config.output_layer == "classes" and net_config.cell in CELLS
         self.corpus, self.valid, self.options = corpus, valid, options or TextOptions()
         prepare(config.seed, threads)
-        self.module = self.net = self._new_net(threads)
+        self.module = self.net = self._new_net()
         self.vectors_line = self._load_vectors() if config.vectors else ""
         self.net.to(self.device)
         self.mixed = uses_bfloat16(config.precision, self.device)
@@ -98,7 +100,7 @@ class LanguageModelTask(Task):
         self.batches_per_epoch = self._batches_per_epoch()
         self.state: State = ()
 
-    def _new_net(self, threads: int) -> Net:
+    def _new_net(self) -> Net:
         config, corpus = self.net_config, self.corpus
         class_of = None
         if config.output_layer == "classes":
@@ -108,7 +110,6 @@ class LanguageModelTask(Task):
         counts = corpus.word_counts.copy()
         counts[BOS] = 0
         net.output.init_unigram_bias(counts)
-        net.output.threads = threads
         return net
 
     def _load_vectors(self) -> str:

@@ -65,11 +65,11 @@ def run_slices(
 def run_short_slices(
     task: Callable[..., Result], slices: Iterable[Sequence[Any]], threads: int
 ) -> list[Result]:
-    """The same for work of a millisecond or less, as many slices as threads.
+    """The same for slices of milliseconds or less; more of them than threads share a load better.
 
-    The first slice is the caller's, and so is every other that no thread has begun by then: on a
-    busy machine a thread may wait for a core for longer than its slice takes. The threads are kept
-    for the next time: making them takes a quarter of a millisecond.
+    The caller takes the first slice, and then those that no thread has begun: on a busy machine a
+    thread may wait for a core for longer than its slice takes. The threads are kept for the next
+    time: making them takes a quarter of a millisecond.
     """
     work = list(slices)
     if threads <= 1 or len(work) <= 1:
@@ -77,10 +77,14 @@ def run_short_slices(
     pool = _kept_pool(threads - 1, os.getpid())
     futures = [pool.submit(task, *piece) for piece in work[1:]]
     try:
-        results = [task(*work[0])]
-        for piece, future in zip(work[1:], futures, strict=True):
-            results.append(task(*piece) if future.cancel() else future.result())
-        return results
+        own = {0: task(*work[0])}
+        for number, future in enumerate(futures, 1):
+            if future.cancel():
+                own[number] = task(*work[number])
+        return [
+            own[number] if number in own else futures[number - 1].result()
+            for number in range(len(work))
+        ]
     finally:
         begun = [future for future in futures if not future.cancel()]
         wait(begun)  # they write to the caller's arrays

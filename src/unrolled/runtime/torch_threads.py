@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from typing import Any, TypeVar
 
-from unrolled.runtime.threads import usable_cores
+from unrolled.runtime.threads import run_ahead, run_short_slices, usable_cores
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 # OpenMP reads this when torch loads it. By its default, idle threads keep cores busy for
 # milliseconds while our own kernels or other processes wait for one: on a busy machine that is a
@@ -17,6 +22,7 @@ if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 _is_fork = False
+_allowed = threading.local()  # its count: of threads, where torch computes with one for now
 
 
 def set_threads(count: int) -> None:
@@ -38,24 +44,74 @@ def _openmp_threads() -> int:
     return int(first) if first.isdecimal() and int(first) > 0 else 1 << 16
 
 
-@contextmanager
-def one_thread_for(short: bool) -> Iterator[None]:
-    """Let torch compute with one thread where its operations are ``short``.
+def threads() -> int:
+    """Threads that a computation may use: torch's, also where `one_thread` limits torch itself."""
+    import torch
 
-    What takes microseconds gains nothing from a second thread, and where that has to wait for a
-    core, it takes milliseconds.
+    count: int = getattr(_allowed, "count", 0) or torch.get_num_threads()
+    return count
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch compute with one thread; `run_torch_slices` still uses all.
+
+    Threads that meet after each operation gain little where those take microseconds, and lose
+    milliseconds where one of them has to wait for a core.
     """
     import torch
 
     before = torch.get_num_threads()
-    if not short or before == 1:
+    if before == 1:
         yield
         return
     torch.set_num_threads(1)
+    _allowed.count = before
     try:
         yield
     finally:
+        _allowed.count = 0
         torch.set_num_threads(before)
+
+
+def run_torch_slices(task: Callable[..., Result], slices: Iterable[Sequence[Any]]) -> list[Result]:
+    """`run_short_slices` for tasks that call torch, each with one of torch's threads.
+
+    Gradients are recorded or not as where this is called.
+    """
+    with one_thread():
+        return run_short_slices(_as_here(task), slices, threads())
+
+
+def run_torch_ahead(
+    task: Callable[[Item], Result], items: Iterable[Item], count: int
+) -> Iterator[Result]:
+    """`run_ahead`, likewise, of so many items, which the caller makes one after the other.
+
+    A single item is done by the caller, whose slices have all threads.
+    """
+    with one_thread():
+        if min(threads(), count) > 1:
+            yield from run_ahead(_as_here(task), items, threads())
+        else:
+            yield from map(task, items)
+
+
+def _as_here(task: Callable[..., Result]) -> Callable[..., Result]:
+    """The same in other threads: torch's modes and number of threads belong to a thread."""
+    import torch
+
+    caller, recorded = threading.get_ident(), torch.is_grad_enabled()
+    inference = torch.is_inference_mode_enabled()
+
+    def run(*given: Any) -> Result:
+        if threading.get_ident() == caller:
+            return task(*given)
+        torch.set_num_threads(1)
+        with torch.inference_mode(inference), torch.set_grad_enabled(recorded):
+            return task(*given)
+
+    return run
 
 
 def _after_fork() -> None:

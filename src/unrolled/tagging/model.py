@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ except ModuleNotFoundError:
     raise MissingExtraError("neural", "torch") from None
 
 from unrolled.neural.model import parameter_arrays
-from unrolled.runtime.torch_threads import one_thread_for
+from unrolled.runtime.torch_threads import run_torch_ahead
 from unrolled.storage.loading import StoredModel, load_as
 from unrolled.storage.model_file import prefixed
 from unrolled.tagging.data.batches import Packing, by_length, ranges
@@ -35,8 +36,10 @@ from unrolled.training.devices import device_of
 
 Array = np.ndarray[Any, Any]
 
-BATCH_TOKENS = 4096  # that are tagged at a time
-FEW = 4  # sentences for whose steps a second thread does not pay
+# What is tagged at a time, by one thread: of few sentences, a step has few rows.
+BATCH_TOKENS = 1024
+BATCH_SENTENCES = 16
+MOST_TOKENS = 4096
 
 
 class Tagger(StoredModel):
@@ -148,15 +151,19 @@ class Tagger(StoredModel):
         names = self.tags.output_names
         of_tag = [names.index(name) for name in self.tags.output_of_each]
         found = [np.zeros((0, len(names)))] * len(given)
-        for batch, scores, packing in self._scored(given):
-            if self.net.crf is None:
-                own = scores.double().softmax(1).cpu().numpy()
-            else:
-                own = self.net.crf.marginals(scores, packing.offsets)[0].numpy()
+        for batch, own, packing in self._scored(given, self._tag_probabilities):
             summed = np.zeros((len(own), len(names)))
             np.add.at(summed.T, of_tag, own.T)
             for rank, number in enumerate(batch.tolist()):
                 found[number] = summed[packing.offsets[rank] : packing.offsets[rank + 1]]
+        return found
+
+    def _tag_probabilities(self, scores: Tensor, packing: Packing) -> Array:
+        """(N, K) float64 of the tagger's own tags."""
+        if self.net.crf is None:
+            found: Array = scores.double().softmax(1).cpu().numpy()
+        else:
+            found = self.net.crf.marginals(scores, packing.offsets)[0].numpy()
         return found
 
     def n_best(
@@ -204,35 +211,47 @@ class Tagger(StoredModel):
         size = int(offsets[-1])
         ids = np.full(size, OUTSIDE, np.int64)
         rest = [np.full(size if confidences else 0, np.nan) for _ in range(3)]
-        for batch, scores, packing in self._scored(sentences):
+        finish = partial(self._decoded, confidences=confidences)
+        for batch, (own, *others), packing in self._scored(sentences, finish):
             places = ranges(offsets[batch], packing.lengths)
-            own, *others = self._decoded(scores, packing, confidences)
             ids[places] = own
             for array, values in zip(rest, others, strict=False):
                 array[places] = values
         return Found(ids, offsets, *rest)
 
-    @torch.no_grad()
     def _scored(
-        self, sentences: Sequence[TaggedSentence]
-    ) -> Iterator[tuple[Array, Tensor, Packing]]:
-        """Batches: which sentences, scores (N, K) of their tags, and how they lie."""
+        self,
+        sentences: Sequence[TaggedSentence],
+        finish: Callable[[Tensor, Packing], Any] = lambda scores, packing: scores,
+    ) -> Iterator[tuple[Array, Any, Packing]]:
+        """Batches: which sentences, scores (N, K) of their tags, and how they lie.
+
+        Args:
+            finish: what is to be given in place of the scores.
+        """
         if self._process != os.getpid():
             # Threads do not survive a fork: a second one of OpenMP would be waited for for ever.
             torch.set_num_threads(1)
             self._process, self._known = os.getpid(), KnownWords(self.net.token_width)
         lengths = np.array([len(sentence.words) for sentence in sentences], np.int64)
-        for batch in by_length(lengths, BATCH_TOKENS):
+        batches = list(
+            by_length(lengths, BATCH_TOKENS, fewest=BATCH_SENTENCES, most_tokens=MOST_TOKENS)
+        )
+
+        def read(batch: Array) -> tuple[Array, list[TaggedSentence], Array]:
             chosen = [sentences[number] for number in batch.tolist()]
-            packing = Packing(lengths[batch])
             words = [word for sentence in chosen for word in sentence.words]
-            rows = self._known.rows(words, self._token_rows)
-            tokens = torch.from_numpy(rows).to(self.device)
-            columns, states = self.column_ids(chosen), self.states(chosen)
-            # Step by step, a few sentences are a few rows: of one line, 100,000 steps of one row.
-            with one_thread_for(len(chosen) < FEW):
-                scores = self.net(tokens, columns, packing, states)
-            yield batch, scores, packing
+            return batch, chosen, self._known.rows(words, self._token_rows)
+
+        @torch.no_grad()
+        def score(given: tuple[Array, list[TaggedSentence], Array]) -> tuple[Array, Any, Packing]:
+            batch, chosen, rows = given
+            packing, tokens = Packing(lengths[batch]), torch.from_numpy(rows).to(self.device)
+            scores = self.net(tokens, self.column_ids(chosen), packing, self.states(chosen))
+            return batch, finish(scores, packing), packing
+
+        # Which new words are computed together depends on no thread.
+        return run_torch_ahead(score, map(read, batches), len(batches))
 
     def _decoded(self, scores: Tensor, packing: Packing, confidences: bool) -> list[Array]:
         """Tag numbers and, with confidences, the other arrays of `Found`."""
@@ -283,7 +302,8 @@ class Tagger(StoredModel):
         forms = Forms(words, self.lexicon, self.characters)
         letters = forms.letters(np.arange(len(words)), self.net.borders)
         vectors = torch.from_numpy(self.vectors.take(forms.words)).to(self.device)
-        rows: Array = self.net.tokens(vectors, forms.shapes, letters).cpu().numpy()
+        with torch.no_grad():
+            rows: Array = self.net.tokens(vectors, forms.shapes, letters).cpu().numpy()
         return rows
 
     def column_ids(self, sentences: Sequence[TaggedSentence]) -> list[Array]:

@@ -52,7 +52,7 @@ class TaggerTask(Task):
             there, or a column that the data lack.
     """
 
-    kind = "tagger"
+    kind, slices_work = "tagger", True
     config: TaggerTraining
 
     def __init__(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from unrolled.errors import DivergedError, FormatError
+from unrolled.runtime.torch_threads import one_thread
 from unrolled.training.averaging import Averager, set_parameters
 from unrolled.training.checkpoints import read_checkpoint, write_checkpoint
 from unrolled.training.distributed import Group
@@ -124,6 +126,10 @@ class TrainingLoop:
 
     def train_batch(self, batch: Any) -> BatchLoss:
         """Add a batch's gradients, and update the parameters when an update is due."""
+        with one_thread() if self.task.slices_work else nullcontext():
+            return self._train_batch(batch)
+
+    def _train_batch(self, batch: Any) -> BatchLoss:
         loss = self.task.backward(batch)
         per_token = loss.mean * loss.weight / max(loss.tokens, 1)
         if not abs(per_token) <= MAX_LOSS:

@@ -7,12 +7,15 @@ without.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from unrolled.errors import SettingError
+from unrolled.runtime.torch_threads import run_torch_slices
 
+_SLICE = 1 << 20  # numbers of a parameter, a millisecond's work
 OPTIMISERS = ("adam", "sgd", "asgd")
 Groups = Sequence[tuple[Sequence[nn.Parameter], float]]
 
@@ -97,11 +100,34 @@ class AdamW(Optimiser):
         slots_of = [self._slots(parameter) for parameter in parameters]
         steps = [slots["step"] for slots in slots_of]
         torch._foreach_add_(steps, 1)
+        means, squares = ([slots[name] for slots in slots_of] for name in ("mean", "square"))
+        arrays = list(zip(parameters, gradients, means, squares, steps, strict=True))
+        move = partial(_fused_adamw, rate=rate, weight_decay=self.weight_decay)
+        run_torch_slices(move, [(part,) for part in _slices(arrays)])
+
+
+Arrays = tuple[Tensor, ...]  # a parameter, its gradient, the averages and the step
+
+
+def _fused_adamw(arrays: Sequence[Arrays], rate: float, weight_decay: float) -> None:
+    parameters, gradients, means, squares, steps = map(list, zip(*arrays, strict=True))
+    with torch.no_grad():
         torch._fused_adamw_(
-            parameters, gradients, [slots["mean"] for slots in slots_of],
-            [slots["square"] for slots in slots_of], [], steps, lr=rate, beta1=0.9, beta2=0.999,
-            weight_decay=self.weight_decay, eps=1e-8, amsgrad=False, maximize=False,
+            parameters, gradients, means, squares, [], steps, lr=rate, beta1=0.9, beta2=0.999,
+            weight_decay=weight_decay, eps=1e-8, amsgrad=False, maximize=False,
         )  # fmt: skip
+
+
+def _slices(arrays: Sequence[Arrays]) -> list[list[Arrays]]:
+    """Parts of large parameters, which threads share, and all others together."""
+    small, large = [], []
+    for own in arrays:
+        if own[0].device.type != "cpu" or own[0].numel() <= _SLICE or not own[0].is_contiguous():
+            small.append(own)
+            continue
+        parts = zip(*(part.reshape(-1).split(_SLICE) for part in own[:-1]), strict=True)
+        large += [[(*part, own[-1])] for part in parts]
+    return [*large, small] if small else large
 
 
 class SGD(Optimiser):

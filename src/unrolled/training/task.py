@@ -34,11 +34,14 @@ class Task:
         kind: of its checkpoints. metric: name of the score. lower_is_better: of the score.
         module: all that is trained. config: how. accumulate: batches of an update.
         batches_per_epoch, tokens_per_epoch: about how many.
+        slices_work: whether its long computations are by `run_torch_slices` and the like, so that
+            in all others torch had better compute with one thread.
     """
 
     kind: str
     metric: str
     lower_is_better = False
+    slices_work = False
     module: nn.Module
     config: TrainingSettings
     accumulate = 1

@@ -33,8 +33,7 @@ def test_kernels_and_open_steps_agree_in_values_and_gradients(kind: str, nonline
     weights = torch.randn(len(x), H)
     for cell, walk in ((layer.left, packing.forward), (layer.right, packing.backward)):
         results = []
-        for function in (run, run_unrolled):
-            y = function(cell, x, walk)
+        for y in (run([cell], x, [walk])[0], run_unrolled(cell, x, walk)):
             wanted = [x, *cell.parameters()]
             results.append((y, *torch.autograd.grad((y * weights).sum(), wanted)))
         for one, other in zip(*results, strict=True):

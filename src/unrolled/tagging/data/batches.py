@@ -39,6 +39,11 @@ class Walk(NamedTuple):
     later: Array
     earlier: Array
 
+    @property
+    def table(self) -> Array:
+        """The steps as an array (T, 4) int64."""
+        return np.array(self.steps, np.int64).reshape(-1, 4)
+
 
 class Packing:
     """How sentences of lengths (S,), none of them 0, are packed.
@@ -101,10 +106,15 @@ class Packing:
         return self._sizes
 
 
-def by_length(lengths: Array, tokens: int, sentences: int = 4096) -> Iterator[Array]:
+def by_length(
+    lengths: Array, tokens: int, *, fewest: int = 1, most_tokens: int = 0
+) -> Iterator[Array]:
     """Numbers of sentences of about one length, in batches of at most so many tokens.
 
     A sentence longer than that is a batch by itself. Empty sentences are left out.
+
+    Args:
+        fewest: sentences of a batch, if they have no more than ``most_tokens``.
 
     >>> [batch.tolist() for batch in by_length(np.array([3, 0, 1, 2, 9]), 4)]
     [[2, 3], [0], [4]]
@@ -114,8 +124,11 @@ def by_length(lengths: Array, tokens: int, sentences: int = 4096) -> Iterator[Ar
     sums = np.concatenate([[0], np.cumsum(lengths[order])])
     begin = 0
     while begin < order.size:
-        end = int(np.searchsorted(sums, sums[begin] + tokens, side="right")) - 1
-        end = min(max(end, begin + 1), begin + sentences)
+        end, most = (
+            int(np.searchsorted(sums, sums[begin] + size, side="right")) - 1
+            for size in (tokens, most_tokens)
+        )
+        end = max(end, min(begin + fewest, most), begin + 1)
         yield order[begin:end]
         begin = end
 

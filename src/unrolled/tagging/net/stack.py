@@ -4,20 +4,24 @@ h_f(l, t) = f(W_ff h_f(l-1, t) + W_bf h_b(l-1, t) + V_f h_f(l, t-1) + b_f) and h
 t + 1: every layer reads both directions of the layer below it, and the output reads the last layer,
 or all of them. Cells are those of `unrolled.neural.cells`, with the same parameters.
 
-On CPUs in float32 a run has one backward pass: the matrix product of a step, then one
-kernel for all that is not a product; torch's own takes a dozen small operations for each step of an
-LSTM. On other devices, and in other precisions, torch's packed runs compute the same.
+On CPUs in float32 a kernel takes all steps of a direction, and each direction has a thread; torch's
+own threads would meet after each product of a step. On other devices, and in other precisions,
+torch's packed runs compute the same.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from unrolled.neural.cells import Cell
+from unrolled.neural.recurrent import packed
+from unrolled.runtime.torch_threads import run_torch_slices
 from unrolled.tagging.data.batches import Packing, Walk
 from unrolled.tagging.net import stack_kernels
 
@@ -39,7 +43,7 @@ class Layer(nn.Module):
         """States (N, 2 H) of both directions from rows (N, E)."""
         if x.device.type == "cpu" and x.dtype == torch.float32:
             return torch.cat(
-                [run(self.left, x, packing.forward), run(self.right, x, packing.backward)], 1
+                run((self.left, self.right), x, (packing.forward, packing.backward)), 1
             )
         return self.run_by_torch(x, packing)
 
@@ -122,13 +126,24 @@ def largest(rows: Tensor, owner: Tensor, owners: int) -> Tensor:
     return lowest.scatter_reduce(0, owner[:, None].expand_as(rows), rows, "amax")
 
 
-def run(cell: Cell, x: Tensor, walk: Walk) -> Tensor:
-    """States (N, H) of one direction, float32 on a CPU."""
-    bias = cell.bias if cell.state_bias is None else cell.state_bias
-    result: Tensor = _Run.apply(
-        x, cell.input_weight, cell.bias, cell.state_weight, bias, walk, _arithmetic(cell)
-    )
-    return result
+def run(cells: Sequence[Cell], x: Tensor, walks: Sequence[Walk]) -> list[Tensor]:
+    """States (N, H) of each cell along its walk through rows (N, E), float32 on a CPU."""
+    weights = [weight for cell in cells for weight in _weights(cell)]
+    states = _Runs.apply(x, walks, [_arithmetic(cell) for cell in cells], *weights)
+    return [part[:, : cell.hidden] for part, cell in zip(states, cells, strict=True)]
+
+
+def _weights(cell: Cell) -> list[Tensor]:
+    """W, b, U and a GRU's a (or b again), with units to a multiple of 8, whose weights are 0."""
+    inner = cell.bias if cell.state_bias is None else cell.state_bias
+    weights: list[Tensor] = [cell.input_weight, cell.bias, cell.state_weight, inner]
+    missing = -cell.hidden % 8
+    if not missing:
+        return weights
+    rows = [weight.unflatten(0, (-1, cell.hidden)) for weight in weights]
+    rows[2] = nn.functional.pad(rows[2], (0, missing))
+    padded = [nn.functional.pad(rows[k], (0, 0) * (k % 2 == 0) + (0, missing)) for k in range(4)]
+    return [part.flatten(0, 1) for part in padded]
 
 
 def run_unrolled(cell: Cell, x: Tensor, walk: Walk) -> Tensor:
@@ -149,29 +164,58 @@ def run_unrolled(cell: Cell, x: Tensor, walk: Walk) -> Tensor:
     return states[0]
 
 
-class _Run(torch.autograd.Function):
-    """One direction of one layer; only the chain of states goes step by step."""
+class _Runs(torch.autograd.Function):
+    """Directions of a layer, each by one thread, which meet once on the way forwards and once on
+    the way back."""
 
     @staticmethod
-    def forward(ctx: Any, *given: Any) -> Tensor:
-        """From x (N, E), W, b, U, a, the walk and the cell's arithmetic."""
-        x, input_weight, bias, weight, inner_bias, walk, arithmetic = given
+    def forward(ctx: Any, x: Tensor, walks: Any, kinds: Any, *weights: Tensor) -> Any:
+        """From x (N, E), walks, the cells' arithmetic, and W, b, U, a of each."""
+        ctx.runs = [
+            _Direction(kind, walk, weights[4 * k : 4 * k + 4])
+            for k, (kind, walk) in enumerate(zip(kinds, walks, strict=True))
+        ]
+        found = run_torch_slices(_Direction.forward, [(own, x) for own in ctx.runs])
+        ctx.counts = [len(saved) for _, saved in found]
+        ctx.save_for_backward(x, *(part for h, saved in found for part in (h, *saved)))
+        return tuple(h for h, _ in found)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *given: Tensor) -> Any:
+        x, *rest = ctx.saved_tensors
+        work = []
+        for own, count, dh in zip(ctx.runs, ctx.counts, given, strict=True):
+            work.append((own, x, dh, rest[: count + 1], ctx.needs_input_grad[0]))
+            rest = rest[count + 1 :]
+        found = run_torch_slices(_Direction.backward, work)
+        dx = sum(parts[0] for parts in found) if ctx.needs_input_grad[0] else None
+        return (dx, None, None, *(part for parts in found for part in parts[1:]))
+
+
+class _Direction(NamedTuple):
+    """One direction of one layer: its arithmetic, its walk, and W, b, U and a."""
+
+    arithmetic: _Elman | _Lstm | _Gru
+    walk: Walk
+    weights: Sequence[Tensor]
+
+    def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """States (N, H), and what else the way back needs."""
+        input_weight, bias, weight, inner_bias = self.weights
         sums = torch.addmm(bias, x, input_weight.t())
-        h: Tensor
-        h, saved = arithmetic.forward(sums, weight, inner_bias, walk)
-        ctx.save_for_backward(x, input_weight, weight, h, *saved)
-        ctx.walk, ctx.arithmetic = walk, arithmetic
-        return h
+        return self.arithmetic.forward(sums, packed(weight.t()), inner_bias, self.walk)
 
-    @staticmethod
-    def backward(ctx: Any, *given: Any) -> Any:
-        x, input_weight, weight, h, *saved = ctx.saved_tensors
-        dh = given[0].contiguous().clone()
-        errors, of_state, inner = ctx.arithmetic.backward(dh, weight, h, saved, ctx.walk)
-        later, earlier = (torch.from_numpy(rows) for rows in ctx.walk[1:])
-        dweight = of_state.index_select(0, later).t() @ h.index_select(0, earlier)
-        dx = errors @ input_weight if ctx.needs_input_grad[0] else None
-        return dx, errors.t() @ x, errors.sum(0), dweight, inner, None, None
+    def backward(self, x: Tensor, dh: Tensor, saved: Sequence[Tensor], with_x: bool) -> list[Any]:
+        """Gradients by x, W, b, U and a."""
+        input_weight, _, weight, _ = self.weights
+        h, *rest = saved
+        dh = dh.contiguous().clone()
+        errors, of_state, inner = self.arithmetic.backward(dh, packed(weight), h, rest, self.walk)
+        later, earlier = (torch.from_numpy(rows) for rows in self.walk[1:])
+        before = torch.zeros_like(h).index_copy_(0, later, h.index_select(0, earlier))
+        dx = errors @ input_weight if with_x else None
+        return [dx, errors.t() @ x, errors.sum(0), of_state.t() @ before, inner]
 
 
 class _Elman:
@@ -181,25 +225,17 @@ class _Elman:
         self._number = np.int64(_NUMBERS[nonlinearity])
 
     def forward(
-        self, sums: Tensor, weight: Tensor, _bias: Tensor, walk: Walk
+        self, sums: Tensor, weight: Array, _bias: Tensor, walk: Walk
     ) -> tuple[Tensor, list[Tensor]]:
         """h (N, H) in place of the sums."""
-        transposed, rows = weight.t(), sums.numpy()
-        for begin, end, before, count in walk.steps:
-            if count:
-                sums[begin : begin + count].addmm_(sums[before : before + count], transposed)
-            stack_kernels.elman_step(rows, begin, end, self._number)
+        stack_kernels.run_elman(sums.numpy(), weight, walk.table, self._number)
         return sums, []
 
     def backward(
-        self, dh: Tensor, weight: Tensor, h: Tensor, _saved: list[Tensor], walk: Walk
+        self, dh: Tensor, weight: Array, h: Tensor, _saved: list[Tensor], walk: Walk
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Errors of the sums, twice: they are those of W x + b and of U h'."""
-        values, rows = h.numpy(), dh.numpy()
-        for begin, end, before, count in reversed(walk.steps):
-            stack_kernels.elman_back(values, rows, begin, end, self._number)
-            if count:
-                dh[before : before + count].addmm_(dh[begin : begin + count], weight)
+        stack_kernels.run_elman_back(h.numpy(), dh.numpy(), weight, walk.table, self._number)
         return dh, dh, None
 
 
@@ -207,30 +243,21 @@ class _Lstm:
     """Gates in the order i, f, g, o."""
 
     def forward(
-        self, sums: Tensor, weight: Tensor, _bias: Tensor, walk: Walk
+        self, sums: Tensor, weight: Array, _bias: Tensor, walk: Walk
     ) -> tuple[Tensor, list[Tensor]]:
         """h (N, H); saves the gates and c."""
-        transposed = weight.t()
-        h = sums.new_empty(len(sums), weight.shape[1])
+        h = sums.new_empty(len(sums), sums.shape[1] // 4)
         c = torch.empty_like(h)
-        arrays = sums.numpy(), c.numpy(), h.numpy()
-        for begin, end, before, count in walk.steps:
-            if count:
-                sums[begin : begin + count].addmm_(h[before : before + count], transposed)
-            stack_kernels.lstm_step(*arrays, begin, end, before, count)
+        stack_kernels.run_lstm(sums.numpy(), c.numpy(), h.numpy(), weight, walk.table)
         return h, [sums, c]
 
     def backward(
-        self, dh: Tensor, weight: Tensor, h: Tensor, saved: list[Tensor], walk: Walk
+        self, dh: Tensor, weight: Array, h: Tensor, saved: list[Tensor], walk: Walk
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Errors of the gates' sums, twice."""
         gates, c = saved[0].clone(), saved[1]
-        dc = torch.zeros_like(c)
-        arrays = gates.numpy(), c.numpy(), dh.numpy(), dc.numpy()
-        for begin, end, before, count in reversed(walk.steps):
-            stack_kernels.lstm_back(*arrays, begin, end, before, count)
-            if count:
-                dh[before : before + count].addmm_(gates[begin : begin + count], weight)
+        arrays = gates.numpy(), c.numpy(), dh.numpy(), torch.zeros_like(c).numpy()
+        stack_kernels.run_lstm_back(*arrays, weight, walk.table)
         return gates, gates, None
 
 
@@ -238,29 +265,22 @@ class _Gru:
     """Gates in the order r, z, n."""
 
     def forward(
-        self, sums: Tensor, weight: Tensor, bias: Tensor, walk: Walk
+        self, sums: Tensor, weight: Array, bias: Tensor, walk: Walk
     ) -> tuple[Tensor, list[Tensor]]:
         """h (N, H); saves the gates and U h'."""
-        transposed = weight.t()
-        h = sums.new_empty(len(sums), weight.shape[1])
+        h = sums.new_empty(len(sums), sums.shape[1] // 3)
         from_h = torch.empty_like(sums)
-        arrays = sums.numpy(), from_h.numpy(), bias.detach().numpy(), h.numpy()
-        for begin, end, before, count in walk.steps:
-            if count:
-                torch.mm(h[before : before + count], transposed, out=from_h[begin : begin + count])
-            stack_kernels.gru_step(*arrays, begin, end, before, count)
+        arrays = sums.numpy(), from_h.numpy(), bias.numpy(), h.numpy()
+        stack_kernels.run_gru(*arrays, weight, walk.table)
         return h, [sums, from_h]
 
     def backward(
-        self, dh: Tensor, weight: Tensor, h: Tensor, saved: list[Tensor], walk: Walk
+        self, dh: Tensor, weight: Array, h: Tensor, saved: list[Tensor], walk: Walk
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Errors of W x + b, of U h', and of a."""
         gates, from_h = saved[0].clone(), saved[1].clone()
         arrays = gates.numpy(), from_h.numpy(), h.numpy(), dh.numpy()
-        for begin, end, before, count in reversed(walk.steps):
-            stack_kernels.gru_back(*arrays, begin, end, before, count)
-            if count:
-                dh[before : before + count].addmm_(from_h[begin : begin + count], weight)
+        stack_kernels.run_gru_back(*arrays, weight, walk.table)
         return gates, from_h, from_h[:, 2 * h.shape[1] :].sum(0)
 
 

@@ -1,7 +1,10 @@
-"""What a recurrent cell does between its matrix products, for a slice of packed rows.
+"""All steps of a recurrent cell through packed rows, forwards and backwards.
 
-Arrays have a row for each word, see `batches`. A step computes the rows ``begin:end``; the first
-``count`` of them continue from the rows that begin at ``before``, the others from a state of 0.
+Arrays have a row for each word, see `batches`; H is a multiple of 8. A step computes the rows
+``begin:end``; the first ``count`` of them continue from the rows that begin at ``before``, the
+others from a state of 0: these four are a row of ``steps`` (T, 4). A direction is one call, since
+two threads that came back to Python after each step would wait for one another there. Weights are
+in blocks, see `recurrent_kernels.pack`: U' (H, G H) to go forwards and U (G H, H) to go back.
 All is float32. exp is a polynomial that the compiler turns into vector instructions, which the C
 library's is not: within 2e-7 of it, and a cell's step takes a third of the time.
 """
@@ -12,9 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from unrolled.neural.recurrent_kernels import multiply_rows
 from unrolled.runtime.compiler import ir, types
 from unrolled.runtime.intrinsics import intrinsic
-from unrolled.runtime.kernels import inlined, kernel
+from unrolled.runtime.kernels import inlined, kernel, no_refcount
 
 Array = np.ndarray[Any, Any]
 
@@ -66,7 +70,70 @@ def _tanh(x: float) -> float:
 
 
 @kernel
-def elman_step(h: Array, begin: int, end: int, nonlinearity: int) -> None:
+def run_elman(h: Array, weight: Array, steps: Array, nonlinearity: int) -> None:
+    """States in place of W x + b, (N, H)."""
+    for begin, end, before, count in steps:
+        if count > 0:
+            multiply_rows(h, before, 0, weight, h.shape[1], h, begin, count, True)
+        _elman_step(h, begin, end, nonlinearity)
+
+
+@kernel
+def run_elman_back(h: Array, dh: Array, weight: Array, steps: Array, nonlinearity: int) -> None:
+    """dh (N, H) becomes the errors of the sums."""
+    for step in range(len(steps) - 1, -1, -1):
+        begin, end, before, count = steps[step]
+        _elman_back(h, dh, begin, end, nonlinearity)
+        if count > 0:
+            multiply_rows(dh, begin, 0, weight, h.shape[1], dh, before, count, True)
+
+
+@kernel
+def run_lstm(gates: Array, c: Array, h: Array, weight: Array, steps: Array) -> None:
+    """Gates (N, 4 H) in place of W x + b; c and h (N, H) out."""
+    for begin, end, before, count in steps:
+        if count > 0:
+            multiply_rows(h, before, 0, weight, h.shape[1], gates, begin, count, True)
+        _lstm_step(gates, c, h, begin, end, before, count)
+
+
+@kernel
+def run_lstm_back(
+    gates: Array, c: Array, dh: Array, dc: Array, weight: Array, steps: Array
+) -> None:
+    """gates become the errors of their sums; dc (N, H) is 0 before, dh the errors of h."""
+    for step in range(len(steps) - 1, -1, -1):
+        begin, end, before, count = steps[step]
+        _lstm_back(gates, c, dh, dc, begin, end, before, count)
+        if count > 0:
+            multiply_rows(gates, begin, 0, weight, gates.shape[1], dh, before, count, True)
+
+
+@kernel
+def run_gru(
+    gates: Array, from_h: Array, bias: Array, h: Array, weight: Array, steps: Array
+) -> None:
+    """Gates (N, 3 H) in place of W x + b; from_h (N, 3 H) and h (N, H) out."""
+    for begin, end, before, count in steps:
+        if count > 0:
+            multiply_rows(h, before, 0, weight, h.shape[1], from_h, begin, count, False)
+        _gru_step(gates, from_h, bias, h, begin, end, before, count)
+
+
+@kernel
+def run_gru_back(
+    gates: Array, from_h: Array, h: Array, dh: Array, weight: Array, steps: Array
+) -> None:
+    """gates and from_h become the errors of W x + b and of U h' (+ a)."""
+    for step in range(len(steps) - 1, -1, -1):
+        begin, end, before, count = steps[step]
+        _gru_back(gates, from_h, h, dh, begin, end, before, count)
+        if count > 0:
+            multiply_rows(from_h, begin, 0, weight, from_h.shape[1], dh, before, count, True)
+
+
+@no_refcount
+def _elman_step(h: Array, begin: int, end: int, nonlinearity: int) -> None:
     """h = f(h) in place; h (N, H) holds W x + U h' + b."""
     for r in range(begin, end):
         if nonlinearity == TANH:
@@ -80,8 +147,8 @@ def elman_step(h: Array, begin: int, end: int, nonlinearity: int) -> None:
                 h[r, k] = max(h[r, k], _ZERO)
 
 
-@kernel
-def elman_back(h: Array, dh: Array, begin: int, end: int, nonlinearity: int) -> None:
+@no_refcount
+def _elman_back(h: Array, dh: Array, begin: int, end: int, nonlinearity: int) -> None:
     """dh (N, H) times the slope, in place, known by f's value."""
     for r in range(begin, end):
         if nonlinearity == TANH:
@@ -95,8 +162,8 @@ def elman_back(h: Array, dh: Array, begin: int, end: int, nonlinearity: int) -> 
                 dh[r, k] = dh[r, k] if h[r, k] > _ZERO else _ZERO
 
 
-@kernel
-def lstm_step(
+@no_refcount
+def _lstm_step(
     gates: Array, c: Array, h: Array, begin: int, end: int, before: int, count: int
 ) -> None:
     """Gates i, f, g, o (N, 4 H) in place from their sums; c and h (N, H) out."""
@@ -119,8 +186,8 @@ def lstm_step(
             h[r, k] = gates[r, 3 * width + k] * _tanh(c[r, k])
 
 
-@kernel
-def lstm_back(
+@no_refcount
+def _lstm_back(
     gates: Array, c: Array, dh: Array, dc: Array, begin: int, end: int, before: int, count: int
 ) -> None:
     """gates (N, 4 H) become the errors of their sums; dc (N, H) of the step before is written.
@@ -150,8 +217,8 @@ def lstm_back(
                 gates[r, width + k] = _ZERO
 
 
-@kernel
-def gru_step(
+@no_refcount
+def _gru_step(
     gates: Array,
     from_h: Array,
     bias: Array,
@@ -187,8 +254,8 @@ def gru_step(
                 h[r, k] += gates[r, width + k] * h[old, k]
 
 
-@kernel
-def gru_back(
+@no_refcount
+def _gru_back(
     gates: Array,
     from_h: Array,
     h: Array,
