@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import random
 import subprocess
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -38,6 +40,24 @@ def test_members_that_wait_for_threads_stay_in_order(
     with atomic_write(path) as file:
         file.write(content)
     assert gzip.decompress(path.read_bytes()) == content
+
+
+@pytest.mark.parametrize(("threads", "expected"), [(None, 3), (1, 1), (2, 2), (9, 3)])
+def test_no_more_threads_compress_than_are_allowed(
+    threads: int | None, expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: set[threading.Thread] = set()
+
+    def watched(content: bytes) -> bytes:
+        used.add(threading.current_thread())
+        time.sleep(0.01)  # until the next one has its thread
+        return member(content)
+
+    monkeypatch.setattr("unrolled.storage.gzip_members.usable_cores", lambda: 3)
+    monkeypatch.setattr("unrolled.storage.gzip_members.member", watched)
+    with atomic_write(tmp_path / "text.gz", threads=threads) as file:
+        file.write(bytes(6 * MEMBER_BYTES))
+    assert len(used - {threading.current_thread()}) == expected
 
 
 def test_the_program_gzip_takes_them(tmp_path: Path) -> None:

@@ -39,8 +39,11 @@ def is_arpa_name(path: Path) -> bool:
     return path.name.endswith(_ARPA_ENDINGS)
 
 
-def save_model(model: StoredModel, path: Path) -> None:
+def save_model(model: StoredModel, path: Path, threads: int | None = None) -> None:
     """Write a model in the format that the file's name asks for.
+
+    Args:
+        threads: that compress; all cores by default.
 
     Raises:
         SettingError: ARPA of what is no n-gram model.
@@ -50,7 +53,8 @@ def save_model(model: StoredModel, path: Path) -> None:
         from unrolled.ngram.model import NgramModel
         from unrolled.storage.loading import require_kind
 
-        write_arpa(require_kind(model, NgramModel, "an ARPA file", where=str(path)), path)
+        ngram = require_kind(model, NgramModel, "an ARPA file", where=str(path))
+        write_arpa(ngram, path, threads=threads)
     else:
         model.save(path)
 
@@ -258,7 +262,7 @@ def convert(
         if as_fst:
             _write_fst(model, target, fst, threads)
         else:
-            save_model(model, target)
+            save_model(model, target, threads)
 
 
 def _write_fst(model: StoredModel, target: Path, options: dict[str, Any], threads: int) -> None:
@@ -338,7 +342,7 @@ def prune(
         else:
             model = prune_to_size(model, ngrams=ngrams, megabytes=megabytes, **settings)
         stages.stage(f"writing {target}")
-        save_model(model, target)
+        save_model(model, target, threads)
 
 
 def filter_words(
@@ -456,7 +460,7 @@ def mix(
         else:
             model, found = _merged(opened, tune, given, threads, stages.stage)
         stages.stage(f"writing {output}")
-        save_model(model, output)
+        save_model(model, output, threads)
     print("weight\tmodel")
     for source, weight in zip(sources, found, strict=True):
         print(f"{weight:.4f}\t{source}")

@@ -156,7 +156,7 @@ def ngram(
 
             stages.stage("quantizing")
             exact = require_kind(trained.model, NgramModel, "quantizing")
-            trained = Trained.in_memory(quantize(exact, threads=threads))
+            trained = Trained.in_memory(quantize(exact, threads=threads), threads)
         model = trained.model
         model.provenance["settings"] |= {"vocabulary": limits.vocabulary, **record_of(run)}
         stages.stage(f"writing {output}")

@@ -70,7 +70,7 @@ def counts_training(
             sources, vocabulary=vocabulary, options=options, threads=threads, report=report,
             **shared, **settings,
         )  # fmt: skip
-        yield Trained.in_memory(model)
+        yield Trained.in_memory(model, threads)
         return
     if format:
         raise SettingError(
@@ -97,7 +97,7 @@ def counts_training(
         )
         stored = {**asdict(config), "text": options.stored()}
         room = budget.room("the vocabulary")
-        yield trained_in_files(files, arrays, words, (stored, record), room)
+        yield trained_in_files(files, arrays, words, (stored, record), room, threads=threads)
 
 
 def merge_counts_into_file(

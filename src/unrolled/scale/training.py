@@ -45,9 +45,9 @@ class Trained:
     write_arpa: Callable[[str | os.PathLike[str]], None]
 
     @classmethod
-    def in_memory(cls, model: NgramModel) -> Trained:
+    def in_memory(cls, model: NgramModel, threads: int | None = None) -> Trained:
         """A model like any other."""
-        return cls(model, partial(write_arpa, model))
+        return cls(model, partial(write_arpa, model, threads=threads))
 
 
 class UnsavedModel(StoredModel):
@@ -185,12 +185,12 @@ def ngram_training(
             )
             model.provenance |= record
             if format:
-                yield Trained.in_memory(model)
+                yield Trained.in_memory(model, threads)
                 return
             # Nobody else has its arrays: their memory becomes the pages of the file.
             pieces = {name: drained(array) for name, array in model.trie.arrays().items()}
             unsaved = UnsavedModel(pieces, model.vocabulary, model.config, model.provenance)
-            yield Trained(unsaved, partial(write_arpa, model))
+            yield Trained(unsaved, partial(write_arpa, model, threads=threads))
             return
         files = text.levels()
         text.check_disk(files)
@@ -202,7 +202,9 @@ def ngram_training(
         made = {"text": corpus_record(corpus, text.ids.crc32), **rules.record()}
         stored = {**asdict(config), "text": options.stored()}
         room = text.room(counted=True)
-        yield trained_in_files(files, arrays, corpus.vocabulary, (stored, made | record), room)
+        yield trained_in_files(
+            files, arrays, corpus.vocabulary, (stored, made | record), room, threads=threads
+        )
 
 
 def trained_in_files(
@@ -211,13 +213,15 @@ def trained_in_files(
     vocabulary: Vocabulary,
     records: tuple[dict[str, Any], dict[str, Any]],
     room: int,
+    *,
+    threads: int | None = None,
 ) -> Trained:
     """A model whose columns are in files.
 
     Args:
         arrays: of the model, see `trie_arrays`.
         records: its settings and its provenance.
-        room: bytes of memory to use when it is written.
+        room: bytes of memory to use when it is written. threads: that compress ``.gz``.
     """
     model = UnsavedModel(arrays, vocabulary, *records)
 
@@ -229,7 +233,7 @@ def trained_in_files(
         write_tables(
             path, table_sizes(files, pruned=pruned),
             lambda length: part_tables(files, length, parts, arrays["unigrams"], pruned=pruned),
-            model.vocabulary, model.config["text"],
+            model.vocabulary, model.config["text"], threads=threads,
         )  # fmt: skip
 
     return Trained(model, write)

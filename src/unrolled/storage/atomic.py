@@ -15,6 +15,7 @@ import shutil
 import stat
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -39,6 +40,7 @@ def atomic_write(
     compress: bool | None = None,
     size: int | None = None,
     sync: bool = False,
+    threads: int | None = None,
 ) -> Iterator[BinaryIO]:
     """Open `path` for writing so that it changes only when the block ends without an exception.
 
@@ -52,6 +54,7 @@ def atomic_write(
         compress: gzip it, see `gzip_members`; None means: if the name ends in ``.gz``.
         size: bytes that will be written, where known; only the message of a full disk uses it.
         sync: wait until the bytes are on the disk, so that the file survives a power cut.
+        threads: that compress; all cores by default.
 
     Yields:
         A buffered binary file. It can seek, unless it is compressed, a device or a pipe.
@@ -74,14 +77,21 @@ def atomic_write(
     shown = os.fspath(path)
     if compress is None:
         compress = shown.endswith(".gz")
+    layers = partial(_layers, compress=compress, threads=threads)
     mode = check_target(shown)
     target = Path(os.path.realpath(shown))
     if mode is not None and not stat.S_ISREG(mode):
-        with _open(Path(shown), "w", shown, size) as raw, _layers(raw, compress) as file:
+        with (
+            _open(Path(shown), "w", shown, size) as raw,
+            layers(raw) as file,
+        ):
             yield file
         return
     with _temporary(target.parent, shown) as temporary:
-        with _open(temporary, "w", shown, size) as raw, _layers(raw, compress, sync) as file:
+        with (
+            _open(temporary, "w", shown, size) as raw,
+            layers(raw, sync=sync) as file,
+        ):
             yield file
         _replace(temporary, target, mode, shown)
         if sync:
@@ -249,7 +259,9 @@ def _open(path: Path, mode: str, shown: str, size: int | None) -> OutputFile:
 
 
 @contextlib.contextmanager
-def _layers(raw: OutputFile, compress: bool, sync: bool = False) -> Iterator[BinaryIO]:
+def _layers(
+    raw: OutputFile, compress: bool, sync: bool = False, threads: int | None = None
+) -> Iterator[BinaryIO]:
     """Buffer, and compression if asked for; flushed at the end, or thrown away on an exception."""
     with contextlib.ExitStack() as closing:
         buffered = closing.enter_context(io.BufferedWriter(raw, _BUFFER_BYTES))
@@ -257,7 +269,7 @@ def _layers(raw: OutputFile, compress: bool, sync: bool = False) -> Iterator[Bin
         if compress:
             from unrolled.storage.gzip_members import GzipMembers
 
-            packed = closing.enter_context(GzipMembers(buffered))
+            packed = closing.enter_context(GzipMembers(buffered, threads))
             # A call of Python for each short line would take microseconds.
             top = closing.enter_context(io.BufferedWriter(packed, _BUFFER_BYTES))
         try:

@@ -1,4 +1,4 @@
-"""Gzip on all cores: a file of several members, which every reader of gzip takes as one."""
+"""Gzip by several threads: a file of several members, which every reader of gzip takes as one."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class GzipMembers(io.RawIOBase):
     """Compresses what is written to it at level 1, several times faster than the usual level 9.
 
     Args:
-        file: where the members go.
+        file: where the members go. threads: that compress; all cores by default, and no more.
     """
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, threads: int | None = None) -> None:
         self._file = file
         self._content = bytearray()
         self._waiting: deque[Future[bytes]] = deque()
-        self._threads = usable_cores()
+        self._threads = min(threads or usable_cores(), usable_cores())
         self._pool: ThreadPoolExecutor | None = None
         self._empty = True
 

@@ -107,6 +107,7 @@ def write_arpa(
     model: NgramModel,
     path: str | os.PathLike[str],
     *,
+    threads: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> None:
     """Write a model as an ARPA file, all of it or nothing; gzipped if the name ends in ``.gz``.
@@ -119,6 +120,7 @@ def write_arpa(
     Args:
         model: an n-gram model; quantized ones are written as they score.
         path: the file to make.
+        threads: that compress ``.gz``; all cores by default.
         progress: called with the n-grams written so far.
 
     Raises:
@@ -131,7 +133,7 @@ def write_arpa(
     sizes = [table.size(length) for length in range(1, table.order + 1)]
     write_tables(
         path, sizes, lambda length: [table], model.vocabulary, model.config.get("text"),
-        where=model.path, progress=progress,
+        where=model.path, threads=threads, progress=progress,
     )  # fmt: skip
 
 
@@ -143,6 +145,7 @@ def write_tables(
     text_options: dict[str, Any] | None = None,
     *,
     where: str | None = None,
+    threads: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> None:
     """Write the n-grams of an ARPA file, see `write_arpa`, whose tables are made as needed.
@@ -152,10 +155,10 @@ def write_tables(
         tables: called with an order; gives tables that hold its n-grams one after another. Their
             log-probabilities above 0 are set to 0.
         text_options: how the text was cut into tokens.
-        where: the model's file, for messages.
+        where: the model's file, for messages. threads: that compress ``.gz``.
         progress: called with the n-grams of a table written so far.
     """
-    with atomic_write(path) as file:
+    with atomic_write(path, threads=threads) as file:
         if text_options is not None:
             options = {**text_options}
             options.pop("sentencepiece", None)  # too long for a line
