@@ -61,11 +61,29 @@ def test_numbers_are_those_of_the_kernel_called_otherwise(
     def fails(*_: Any) -> Any:
         raise RuntimeError("a fault of the test")
 
-    monkeypatch.setattr(builtin_kernels, "_compiled_entry", fails)
+    monkeypatch.setattr(builtin_kernels, "target_machine", fails)  # as LLVM does
     assert type(score_text(model)) is not type(len)
     assert score_text(model)(text, start, eos) == total
     assert score_words(model)(text, start, eos, expected_rows) == count
     assert rows == expected_rows
+
+
+def test_a_python_without_a_function_that_is_needed_calls_the_kernel_otherwise(
+    model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(builtin_kernels, "_FASTCALL_MAKER", "PyCFunction_Lacking")
+    start = SingleCalls(model.trie, model.vocabulary).begin
+    assert type(score_text(model)) is not type(len)
+    assert score_text(model)(b"a b", start, True) < 0
+
+
+def test_other_faults_are_not_hidden(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: Any) -> Any:
+        raise ZeroDivisionError("a fault of the test")
+
+    monkeypatch.setattr(builtin_kernels, "target_machine", fails)
+    with pytest.raises(ZeroDivisionError, match="a fault"):
+        score_text(model)
 
 
 class Undecided:
@@ -78,7 +96,7 @@ def test_arguments_of_other_types_are_refused(
     model: Any, monkeypatch: pytest.MonkeyPatch, native: bool
 ) -> None:
     if not native:
-        monkeypatch.setattr(builtin_kernels, "_compiled_entry", None)
+        monkeypatch.setattr(builtin_kernels, "_FASTCALL_MAKER", "PyCFunction_Lacking")
     start, function = SingleCalls(model.trie, model.vocabulary).begin, score_text(model)
     for wrong in (
         (),

@@ -27,6 +27,7 @@ _TYPES: dict[str, Any] = {"bytes": bytes, "bytearray": bytearray}  # two words o
 _TYPE = object.__basicsize__ - 8  # where an object has its type,
 _SIZE = object.__basicsize__  # and how many bytes it holds
 _FASTCALL = 0x80
+_FASTCALL_MAKER = "PyCFunction_NewEx"
 
 _definitions: list[_MethodDefinition] = []
 _lock = ForkSafeLock()
@@ -64,7 +65,7 @@ class BuiltinKernel:
                 if self._definition is None:
                     self._definition = _MethodDefinition(self)
             return self._definition.function((record.tobytes(), *kept))
-        except Exception:  # a Python or LLVM that this does not fit: calls are slower
+        except _UnsupportedError:
             return self._slow_function(record, kept)
 
     def _slow_function(self, record: np.ndarray[Any, Any], kept: Any) -> Callable[..., Any]:
@@ -85,6 +86,10 @@ class BuiltinKernel:
         return function
 
 
+class _UnsupportedError(Exception):
+    """This Python, this LLVM or the kernel does not allow an entry: calls are slower."""
+
+
 class _MethodDefinition(ctypes.Structure):
     """CPython's PyMethodDef; it must outlive the functions, and none is ever freed."""
 
@@ -103,7 +108,7 @@ class _MethodDefinition(ctypes.Structure):
 
     def function(self, bound: tuple[Any, ...]) -> Callable[..., Any]:
         """A built-in function with ``bound`` as its first argument, a module's place."""
-        new = ctypes.pythonapi["PyCFunction_NewEx"]
+        new = _python_function(_FASTCALL_MAKER)
         new.argtypes = (ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p)
         new.restype = ctypes.py_object
         made: Callable[..., Any] = new(ctypes.addressof(self), bound, None)
@@ -114,8 +119,20 @@ def _compiled_entry(kernel: BuiltinKernel, message: int) -> int:
     """The address of the entry of a kernel; ``message`` is that of its TypeError's."""
     import llvmlite.binding as llvm
 
-    module = llvm.parse_assembly(str(_EntryBuilder(kernel, message).module))
-    return address_in(llvm.create_mcjit_compiler(module, target_machine()), "entry")
+    text = str(_EntryBuilder(kernel, message).module)
+    try:
+        engine = llvm.create_mcjit_compiler(llvm.parse_assembly(text), target_machine())
+        return address_in(engine, "entry")
+    except (RuntimeError, LookupError) as error:
+        raise _UnsupportedError from error
+
+
+def _python_function(name: str) -> Any:
+    """A function of Python's C interface."""
+    try:
+        return ctypes.pythonapi[name]
+    except AttributeError as error:
+        raise _UnsupportedError from error
 
 
 class _EntryBuilder:
@@ -171,7 +188,11 @@ class _EntryBuilder:
         number = self.real if kernel.result == "f8" else self.word
         result, exception = self.builder.alloca(number), self.builder.alloca(self.word)
         places = [result.type, exception.type, *[self.word] * len(words)]
-        function = self._function(kernel.kernel.address, self.status, places)
+        try:
+            address = kernel.kernel.address
+        except LookupError as error:  # it does not run without Numba
+            raise _UnsupportedError from error
+        function = self._function(address, self.status, places)
         self.builder.call(function, [result, exception, *words])
         return self.builder.load(result)
 
@@ -191,7 +212,7 @@ class _EntryBuilder:
 
     def _python(self, name: str, *arguments: Any) -> Any:
         """Call a function of Python's C interface."""
-        address = ctypes.cast(ctypes.pythonapi[name], ctypes.c_void_p).value
+        address = ctypes.cast(_python_function(name), ctypes.c_void_p).value
         types = [argument.type for argument in arguments]
         return self.builder.call(self._function(address, self.word, types), arguments)
 
