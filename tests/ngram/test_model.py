@@ -118,7 +118,7 @@ def test_names_and_numbers(model: NgramModel) -> None:
     assert model.vocabulary_predicted == len(model.vocabulary) - 1
     closed = train_ngram(texts=TEXTS, order=2, smoothing="witten-bell", closed=True)
     assert closed.vocabulary_predicted == len(closed.vocabulary) - 2
-    assert model.parameters == sum(sizes) + model.trie.backoffs.size
+    assert model.parameters == sum(sizes) + model.trie.backoff_count
     assert quantize(model).parameters == model.parameters
 
 

@@ -23,7 +23,7 @@ from unrolled.language_models.sentences import encode_sentences, sentence_starts
 from unrolled.language_models.state_rows import known_words
 from unrolled.ngram.query.entropies import entropies
 from unrolled.ngram.query.handle import handle_of
-from unrolled.ngram.query.scoring_layout import GROUP, LATER, work_arrays
+from unrolled.ngram.query.scoring_layout import LATER, work_arrays
 from unrolled.ngram.query.single_calls import SingleCalls, start_state
 from unrolled.ngram.trie.layout import inverse_spreader
 from unrolled.ngram.trie.packed_trie import PackedTrie
@@ -43,11 +43,13 @@ SHORT_TEXT = 5_000  # tokens that are drawn without tables in the time that load
 _LN_10 = math.log(10)
 NEARLY_ZERO = -98.0  # log10; the quick way to score writes -99 for log 0
 
-_MODEL = "i8[] u8[] u8[] u4[] f4[] f4[] u1[] f4[][] f4[] u8[] f4[] i8"  # PackedTrie.query_arrays
+_MODEL = (
+    "i8[] u8[] u8[] u4[] f4[] f4[] u1[] f4[][] f4[] u8[] u8[] f4[] i8"  # PackedTrie.query_arrays
+)
 _SCORE = CachedKernel(
     "unrolled.ngram.query.scoring_kernels",
     "score",
-    f"{_MODEL} f8 i4[] i8[]! f4[]! u1[]! i8[]! u4[]! f8[]!",
+    f"{_MODEL} u8[] u8[] f8 i4[] i8[]! f4[]! u1[]! i8[]! u4[]! f8[]!",
 )
 _EXTEND = CachedKernel(
     "unrolled.ngram.query.beam_kernels",
@@ -92,7 +94,7 @@ class NgramModel(LanguageModel):
         absent = 0.0
         if not self.normalised:
             absent = _log_factor(self.config.get("backoff", 0.4), path)
-        self._score = _SCORE.bind(*self._arrays, absent)
+        self._score = _SCORE.bind(*self._arrays, *trie.links(), absent)
         self._handle, self._kept = handle_of(trie, vocabulary)
         self._begin, self._null = start_state(trie.order, True), start_state(trie.order, False)
         self._score_text: Callable[..., float] | None = None  # until it is called
@@ -163,7 +165,8 @@ class NgramModel(LanguageModel):
         require_normalised(self, "the next word's distribution")
         result = np.empty(self.trie.vocabulary_size, np.float32)
         inverse = inverse_spreader(self.trie.bits)
-        _NEXT_DISTRIBUTION(*self._arrays, inverse, self._checked(state), result)
+        arrays = self.trie.with_words.query_arrays()
+        _NEXT_DISTRIBUTION(*arrays, inverse, self._checked(state), result)
         return result
 
     def entropies(self, ids: Array) -> Array:
@@ -238,7 +241,7 @@ class NgramModel(LanguageModel):
         self, states: Array, choices: Array, after: Array | None, scores: Array
     ) -> None:
         size = choices.size
-        work = np.empty(size * (self.order + 2) + GROUP + LATER, np.int64)
+        work = np.empty(size * (self.order + 3) + LATER, np.int64)
         arrays = (states, choices, scores, work)
         places = [array.ctypes.data for array in arrays]
         self._extend(len(states), size, *places, 0 if after is None else after.ctypes.data)

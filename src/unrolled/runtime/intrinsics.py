@@ -190,3 +190,13 @@ def stack_array(_context: Any, size: Any, kind: Any) -> Any:
         return filled_array(target, builder, result, address, ir.IntType(64)(size.literal_value))
 
     return result(size, kind), build
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def float_of_bits(_context: Any, _bits: Any) -> Any:
+    """The float32 whose bits are the low half of an int64."""
+
+    def build(_target: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        return builder.bitcast(builder.trunc(arguments[0], ir.IntType(32)), ir.FloatType())
+
+    return types.float32(types.int64), build

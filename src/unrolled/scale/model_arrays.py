@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 
 from unrolled.ngram.trie import trie_kernels as kernels
+from unrolled.ngram.trie.backoffs import BackoffBook
+from unrolled.ngram.trie.integers import SPARE, chunked, move, stored_chunk
 from unrolled.ngram.trie.layout import BLOCK, word_bits
 from unrolled.ngram.trie.packing import pack_words
 from unrolled.runtime.threads import one_ahead
@@ -49,8 +51,36 @@ def trie_arrays(
         "log_probs": one_ahead(
             _or_empty(_end_to_end([files.log_probs(k) for k in lengths]), np.float32)
         ),
-        "backoffs": _never_empty(backoffs),
+        **_backoffs(files, backoffs),
     }
+
+
+def _backoffs(files: LevelFiles, weights: Column) -> dict[str, Source]:
+    """The arrays of the back-off weights, which are in a column once the directory is made."""
+    if files.order == 1:
+        return {"backoffs": _never_empty(weights)}
+    fields = Column(files.folder / "fields", np.uint64)
+    book: list[Array] = []
+    return {
+        "backoff_blocks": _coded(weights, fields, book),
+        "backoff_fields": _never_empty(fields),
+        "backoff_book": _or_empty(book, np.float32),
+    }
+
+
+def _coded(weights: Column, fields: Column, book: list[Array]) -> Iterator[Array]:
+    """Weights as integers, by blocks; their bits and the book are written on the way."""
+    coding, before = BackoffBook(weights.chunks()), 0
+    book.append(coding.values)
+    yield np.empty(0, np.uint64)
+    with fields.writer() as writer:
+        for codes in chunked(coding.codes(chunk) for chunk in weights.chunks()):
+            blocks, own = stored_chunk(codes)
+            move(blocks, before)
+            before += own.size
+            writer.append(own)
+            yield blocks
+        writer.append(SPARE)
 
 
 def _end_to_end(columns: Iterable[Column]) -> Iterator[Array]:

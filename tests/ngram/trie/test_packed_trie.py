@@ -96,7 +96,7 @@ def tables(sentences: Sentences, size: int, order: int, seed: int) -> NgramTable
     return table
 
 
-def check(table: NgramTable) -> None:
+def check(table: NgramTable, *, closed: bool = True) -> None:
     """A packed table says the same by walking, by searching and when unpacked."""
     trie = pack(table)
     total, bits = int(table.levels[-1]), table.bits
@@ -114,7 +114,13 @@ def check(table: NgramTable) -> None:
     for name in ("levels", "words", "first", "log_probs", "backoffs"):
         assert np.array_equal(getattr(again, name), getattr(table, name)), name
     marked = (np.diff(table.first.astype(int)) > 0) | (table.backoffs != 0)
-    assert trie.backoffs.size == marked.sum()
+    assert trie.backoff_count == marked.sum()
+    if not closed:
+        return
+    linked = pack(table, suffixes=table.link_suffixes())
+    assert linked.linked == (table.order > 2 and total > table.levels[2])
+    for other in (linked, linked.with_words):
+        assert np.array_equal(other.unpack().words, table.words)
 
 
 @given(corpora(), orders, st.integers(0, 99))
@@ -164,7 +170,7 @@ def test_select_keeps_the_marked_n_grams_with_their_numbers(
     assert grams_of(selected) == [grams[node] for node in kept]
     assert np.array_equal(selected.log_probs, table.log_probs[kept])
     assert np.array_equal(selected.backoffs, table.backoffs[[k for k in kept if k < table.inner]])
-    check(selected)
+    check(selected, closed=False)
 
 
 @given(corpora(), orders)
@@ -198,7 +204,8 @@ def test_damaged_sizes_are_refused(model: NgramModel) -> None:
     arrays = model.trie.arrays()
     for name in arrays:
         fewer = {key: array for key, array in arrays.items() if key != name}
-        with pytest.raises(FormatError, match=f"^here: the model lacks its array '{name}'$"):
+        lacking = "backoffs" if name == "backoff_blocks" else name
+        with pytest.raises(FormatError, match=f"^here: the model lacks its array '{lacking}'$"):
             PackedTrie.from_arrays(fewer, "here")
         with pytest.raises(FormatError, match=f"array '{name}' is complex64 with 1 axes, not "):
             PackedTrie.from_arrays(changed(model, name, np.zeros(3, np.complex64)), "here")
@@ -207,17 +214,52 @@ def test_damaged_sizes_are_refused(model: NgramModel) -> None:
     for name in ("words", "directory", "unigrams", "log_probs"):
         with pytest.raises(FormatError, match=f"array '{name}' has the shape"):
             PackedTrie.from_arrays(changed(model, name, arrays[name][:-1]), "here")
-    for name in ("ends", "backoffs"):
-        many = np.zeros(int(model.trie.levels[-2]) + 1, arrays[name].dtype)
+    for name in ("ends", "backoff_blocks"):
+        many = np.zeros(int(model.trie.levels[-2]) + 4, arrays[name].dtype)
         with pytest.raises(FormatError, match="more back-off weights or ends than contexts"):
             PackedTrie.from_arrays(changed(model, name, many), "here")
 
 
 def test_books_of_another_shape_are_refused(model: NgramModel) -> None:
     coded = quantize(model)
-    for name, shape in (("log_prob_book", (3, 256)), ("backoff_book", (511,))):
-        with pytest.raises(FormatError, match=f"array '{name}' has the shape"):
-            PackedTrie.from_arrays(changed(coded, name, np.zeros(shape, np.float32)), "here")
+    book = np.zeros((3, 256), np.float32)
+    with pytest.raises(FormatError, match="array 'log_prob_book' has the shape"):
+        PackedTrie.from_arrays(changed(coded, "log_prob_book", book), "here")
+
+
+def test_links_of_another_number_are_refused(model: NgramModel) -> None:
+    coded = quantize(model)
+    fewer = coded.trie.arrays()
+    del fewer["link_fields"]
+    with pytest.raises(FormatError, match="lacks its array 'link_fields'"):
+        PackedTrie.from_arrays(fewer, "here")
+    shorter = changed(coded, "link_blocks", coded.trie.link_blocks[:-1])
+    with pytest.raises(FormatError, match="array 'link_blocks' has the shape"):
+        PackedTrie.from_arrays(shorter, "here")
+
+
+def test_links_that_lead_nowhere_are_refused_when_all_is_read(model: NgramModel) -> None:
+    coded = quantize(model)
+    links = pack_fields(np.full(coded.trie.link_fields.size * 2 - 2, 2**31 - 1), 32)
+    trie = PackedTrie.from_arrays(changed(coded, "link_fields", links), "here")
+    with pytest.raises(FormatError, match="links lead to no n-gram: the file is damaged"):
+        trie.unpack()
+
+
+def test_models_of_earlier_versions_are_read(model: NgramModel) -> None:
+    """Back-off weights as numbers, or as 9-bit codes beside words."""
+    table = model.trie.unpack()
+    marked = (np.diff(table.first.astype(int)) > 0) | (table.backoffs != 0)
+    plain = {n: a for n, a in model.trie.arrays().items() if not n.startswith("backoff")}
+    again = PackedTrie.from_arrays(plain | {"backoffs": table.backoffs[marked]}, "here")
+    assert np.array_equal(again.unpack().backoffs, table.backoffs)
+    coded = quantize(model).trie.with_words
+    weights = coded.unpack().backoffs
+    values, codes = np.unique(weights[marked], return_inverse=True)
+    book = np.append(values, np.zeros(512 - values.size)).astype(np.float32)
+    old = {n: a for n, a in coded.arrays().items() if not n.startswith("backoff")}
+    old |= {"backoffs": pack_fields(codes, 9), "backoff_book": book}
+    assert np.array_equal(PackedTrie.from_arrays(old, "here").unpack().backoffs, weights)
 
 
 @pytest.mark.parametrize(
@@ -263,8 +305,8 @@ def test_damaged_contents_are_refused_when_all_is_read(model: NgramModel) -> Non
         (swapped(0, levels[1], 5), "words of order 1 are out of place"),
         (opened(model, "log_probs", lambda a: a.fill(1)), "above 0 or NaN"),
         (opened(model, "unigrams", lambda a: a.fill(np.nan)), "above 0 or NaN"),
-        (opened(model, "backoffs", lambda a: a.fill(np.nan)), r"weights above e\^500"),
-        (opened(model, "backoffs", lambda a: a.fill(np.inf)), r"weights above e\^500"),
+        (opened(model, "backoff_book", lambda a: a.fill(np.nan)), r"weights above e\^500"),
+        (opened(model, "backoff_book", lambda a: a.fill(np.inf)), r"weights above e\^500"),
     ]:
         with pytest.raises(FormatError, match=message):
             trie.unpack()

@@ -26,7 +26,8 @@ from unrolled.ngram.editing.frequencies import foreign_frequencies, own_frequenc
 from unrolled.ngram.editing.trie_editing import opened, remade
 from unrolled.ngram.model import NgramModel
 from unrolled.ngram.trie import editing_kernels as kernels
-from unrolled.ngram.trie.layout import BACKOFF_BITS, BLOCK, NONE, packed_size, spread_words
+from unrolled.ngram.trie.layout import BLOCK, NONE, packed_size, spread_words
+from unrolled.ngram.trie.packed_trie import links_size
 from unrolled.ngram.trie.table import NgramTable
 from unrolled.ngram.trie.union import Part, Union, unite
 from unrolled.runtime.threads import run_slices
@@ -214,12 +215,14 @@ def _file_size(model: NgramModel, table: NgramTable, keep: Array) -> float:
     inner = int(np.count_nonzero(keep[: table.inner]))
     marked = int(np.count_nonzero(children))
     longer = total - len(model.vocabulary)
+    tree = 32 * (-(-inner // BLOCK)) + 4 * int(np.count_nonzero(children > 2))
     if model.trie.quantized:
-        numbers = longer + 8 * packed_size(marked, BACKOFF_BITS) + 1024 * (table.order + 1)
+        numbers = longer + 1.6 * marked + 1024 * (table.order + 1)
+        kept = table.select(keep)
+        tree += links_size(kept, kept.link_suffixes())
     else:
-        numbers = 4 * longer + 4 * marked
-    tree = 8 * packed_size(total, table.bits) + 32 * (-(-inner // BLOCK))
-    tree += 4 * int(np.count_nonzero(children > 2))
+        numbers = 4 * longer + 4.5 * marked  # hardly a weight that was renewed occurs twice
+        tree += 8 * packed_size(total, table.bits)
     fixed = sum(array.nbytes for array in model.vocabulary.arrays().values())
     fixed += 4 * len(model.vocabulary) + len(json.dumps([model.config, model.provenance]))
     header = 4500 if model.trie.quantized else 3800  # by the number of arrays, and some to spare

@@ -8,6 +8,7 @@ where that brings the sum nearer to one. Unigrams stay exact.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -22,9 +23,8 @@ from unrolled.ngram.editing.quantization_bins import (
     nearest_weights,
 )
 from unrolled.ngram.model import NgramModel
-from unrolled.ngram.trie.layout import BACKOFF_BITS, CODES
+from unrolled.ngram.trie.layout import CODES
 from unrolled.ngram.trie.packed_trie import PackedTrie, pack
-from unrolled.ngram.trie.packing import pack_fields
 from unrolled.ngram.trie.table import NgramTable
 from unrolled.runtime.threads import even_slices, run_slices
 from unrolled.text.vocabulary import BOS, EOS
@@ -79,18 +79,11 @@ def quantized_trie(table: NgramTable, *, threads: int = 2) -> PackedTrie:
             ],
             threads,
         )
-    plain, marked = pack(table), _marked(table, slice(0, table.inner))
-    return PackedTrie(
-        levels=plain.levels,
-        words=plain.words,
-        directory=plain.directory,
-        ends=plain.ends,
-        unigrams=plain.unigrams,
-        log_probs=codes,
-        backoffs=pack_fields(backoff_codes[marked], BACKOFF_BITS, threads=threads),
-        log_prob_book=np.array([book for book, _ in books], np.float32).reshape(-1, CODES),
-        backoff_book=weight_book,
-    )
+    marked = _marked(table, slice(0, table.inner))
+    backoffs: Array = np.where(marked, weight_book[backoff_codes], np.float32(0))
+    packed = pack(replace(table, backoffs=backoffs), suffixes=suffixes, threads=threads)
+    book = np.array([book for book, _ in books], np.float32).reshape(-1, CODES)
+    return replace(packed, log_probs=codes, log_prob_book=book)
 
 
 def _slices(table: NgramTable, length: int) -> list[tuple[int, int]]:

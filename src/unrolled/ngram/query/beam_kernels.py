@@ -17,6 +17,8 @@ from unrolled.ngram.query.handle import (
     DIRECTORY,
     ENDS,
     LEVELS,
+    LINK_BLOCKS,
+    LINK_FIELDS,
     LOG_PROBS,
     UNIGRAMS,
     WORDS,
@@ -29,6 +31,7 @@ from unrolled.ngram.query.scoring_layout import (
     LATER,
     PLACE,
     RANK,
+    SPAN,
     START,
     STOP,
 )
@@ -42,8 +45,10 @@ from unrolled.ngram.query.search_kernels import (
     child_near,
     guess_again,
     open_children,
+    open_links,
 )
 from unrolled.ngram.query.step_kernels import array, backoff_of, log_prob_of
+from unrolled.ngram.trie.link_kernels import find_linked
 from unrolled.ngram.trie.trie_kernels import backoff_rank, spread
 from unrolled.runtime.intrinsics import array_at, at, leading_zeros, popcount, prefetch, put
 from unrolled.runtime.kernels import cached_kernel, inlined
@@ -99,6 +104,8 @@ def search_order(
     choices: Any,
     nodes: Any,
     active: Any,
+    places: Any,
+    spans: Any,
     count: Any,
     work: Any,
     k: Any,
@@ -107,9 +114,12 @@ def search_order(
     """Search for the n-grams of k + 1 words of the active choices; list those found."""
     levels, words = array(handle, LEVELS, np.int64), array(handle, WORDS, np.uint64)
     directory, ends = array(handle, DIRECTORY, np.uint64), array(handle, ENDS, np.uint32)
+    links, fields = array(handle, LINK_BLOCKS, np.uint64), array(handle, LINK_FIELDS, np.uint64)
     log_probs = array(handle, LOG_PROBS, np.uint8)
+    offset, linked = levels[2], (k > 1) & (links.size > 0)
     order, bits, width = levels.size - 1, handle[BITS], 1 if handle[CODED] else 4
-    first, inner, total = levels[1], levels[order - 1], levels[order]
+    first, inner = levels[1], levels[order - 1]
+    limit = offset if (k == 1) & (links.size > 0) else levels[order]
     mask, listed = (ONE << np.uint64(bits)) - ONE, np.int64(0)
     for low in range(0, count, GROUP):
         searches = np.int64(0)
@@ -118,15 +128,27 @@ def search_order(
             context = at(states, (item // each if each > 1 else item) * order + k - 1)
             if context >= 0 and context < inner:
                 key = spread(word_of(choices, item, first), bits)
+                if linked:
+                    put(work, SPAN + searches, at(spans, item))
+                    key = at(places, item)
                 searches += open_context(directory, ends, context, item, key, searches, work)
-        open_children(words, ends, first, total, bits, searches, work)
-        guess_again(words, bits, mask, searches, work)
+        open_children(words, ends, first, limit, bits, links, linked, offset, searches, work)
+        if linked:
+            open_links(links, fields, offset, searches, work)
+        else:
+            guess_again(words, bits, mask, searches, work)
         for s in range(searches):
             start, stop = at(work, START + s), at(work, STOP + s)
-            key, guess = np.uint64(at(work, KEY + s)), at(work, PLACE + s)
-            node = child_near(words, bits, mask, start, stop, guess, key, total)
+            key, guess = at(work, KEY + s), at(work, PLACE + s)
+            if linked:
+                span = at(work, SPAN + s)
+                node = find_linked(links, fields, offset, start, stop, key, span, guess)
+            else:
+                node = child_near(words, bits, mask, start, stop, guess, np.uint64(key), limit)
             if node >= 0:
                 item = at(work, ITEM + s)
+                put(places, item, node - start)
+                put(spans, item, stop - start)
                 put(nodes, item * order + k, node)
                 put(active, listed, item)
                 listed += 1
@@ -156,9 +178,9 @@ def extend(
         states_at: address of (N, order) int64, rows like `scoring_kernels.score`'s state.
         choices_at: of (N K,) int64.
         scores_at: of (N K,) float32, out.
-        work_at: of ``size * (order + 2) + GROUP + LATER`` int64 to work in: at
-            ``item * order + k`` the n-gram of a choice and the k words before it, then the choices
-            to search for.
+        work_at: of ``size * (order + 3) + LATER`` int64 to work in: at ``item * order + k`` the
+            n-gram of a choice and the k words before it; then the choices to search for; which
+            child of its context each one's n-gram is that was found last, and of how many.
         after_at: of (N K, order) int64, out; 0 where only scores are wanted.
     """
     levels, directory = array(handle, LEVELS, np.int64), array(handle, DIRECTORY, np.uint64)
@@ -170,7 +192,9 @@ def extend(
     choices, scores = array_at(choices_at, size, np.int64), array_at(scores_at, size, np.float32)
     nodes = array_at(work_at, size * order, np.int64)
     active = array_at(work_at + 8 * size * order, size, np.int64)
-    work = array_at(work_at + 8 * size * (order + 1), LATER, np.int64)
+    places = array_at(work_at + 8 * size * (order + 1), size, np.int64)
+    spans = array_at(work_at + 8 * size * (order + 2), size, np.int64)
+    work = array_at(work_at + 8 * size * (order + 3), LATER, np.int64)
     after = array_at(after_at, size * order if after_at != 0 else 0, np.int64)
     for item in range(size):
         nodes[item * order] = word_of(choices, item, first)
@@ -181,7 +205,9 @@ def extend(
         prefetch(directory, (max(states[row], 0) >> 6) << 2)
     count = size
     for k in range(1, order):
-        count = search_order(handle, states, choices, nodes, active, count, work, k, each)
+        count = search_order(
+            handle, states, choices, nodes, active, places, spans, count, work, k, each
+        )
     for item in range(size):
         place, row = item * order, (item // each) * order
         longest, known = np.int64(0), np.int64(0)

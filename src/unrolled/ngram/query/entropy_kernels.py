@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from unrolled.ngram.trie.backoff_kernels import backoff_at
 from unrolled.ngram.trie.trie_kernels import (
-    backoff_at,
     backoff_rank,
     child_range,
     field,
@@ -77,7 +77,8 @@ def context_sums(
     log_prob_codes: Array,
     log_prob_book: Array,
     backoffs: Array,
-    backoff_codes: Array,
+    backoff_blocks: Array,
+    backoff_fields: Array,
     backoff_book: Array,
     bits: int,
     inverse: int,
@@ -97,7 +98,9 @@ def context_sums(
         here = number * size
         node = states[here + k]
         rank = backoff_rank(directory, node)
-        weight = np.float64(backoff_at(backoffs, backoff_codes, backoff_book, rank))
+        weight = np.float64(
+            backoff_at(backoffs, backoff_blocks, backoff_fields, backoff_book, rank)
+        )
         own, own_weighted, covered, covered_weighted = 0.0, 0.0, 0.0, 0.0
         low, high = child_range(directory, ends, total, node)
         for child in range(max(low, first), high):
@@ -125,7 +128,9 @@ def context_sums(
                     )
                 else:
                     rank = backoff_rank(directory, context)
-                    shorter += np.float64(backoff_at(backoffs, backoff_codes, backoff_book, rank))
+                    shorter += np.float64(
+                        backoff_at(backoffs, backoff_blocks, backoff_fields, backoff_book, rank)
+                    )
             if found < 0:
                 shorter += np.float64(unigrams[word])
             if shorter > -np.inf:

@@ -24,14 +24,18 @@ Array = np.ndarray[Any, Any]
     ENDS,
     UNIGRAMS,
     LOG_PROBS,
-    BACKOFFS,
     LOG_PROB_BOOK,
+    BACKOFFS,
+    BACKOFF_BLOCKS,
+    BACKOFF_FIELDS,
     BACKOFF_BOOK,
+    LINK_BLOCKS,
+    LINK_FIELDS,
     TEXT,
     OFFSETS,
     SLOTS,
     END,
-) = range(13)
+) = range(17)
 BITS, CODED, NUMBERS = 2 * END, 2 * END + 1, 2 * END + 2
 
 
@@ -40,7 +44,9 @@ def handle_of(trie: PackedTrie, vocabulary: Vocabulary) -> tuple[Array, list[Arr
     ends = trie.ends if trie.ends.size else np.zeros(1, np.uint32)
     arrays = [
         *(trie.levels, trie.words, trie.directory, ends, trie.unigrams),
-        *(trie.log_probs, trie.backoffs, trie.log_prob_book, trie.backoff_book),
+        *(trie.log_probs, trie.log_prob_book, trie.backoffs),
+        *(trie.backoff_blocks, trie.backoff_fields, trie.backoff_book),
+        *trie.links(),
         *(vocabulary.arrays()[name] for name in ("text", "offsets", "slots")),
     ]
     kept = [np.ascontiguousarray(array) for array in arrays]

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from unrolled.ngram.trie.backoff_kernels import backoff_at
 from unrolled.ngram.trie.trie_kernels import (
-    backoff_at,
     backoff_rank,
     child_range,
     field,
@@ -30,7 +30,8 @@ def next_distribution(
     log_prob_codes: Array,
     log_prob_book: Array,
     backoffs: Array,
-    backoff_codes: Array,
+    backoff_blocks: Array,
+    backoff_fields: Array,
     backoff_book: Array,
     bits: int,
     inverse: int,
@@ -50,7 +51,9 @@ def next_distribution(
         context = state[k]
         if context < 0 or context >= levels[order - 1]:
             continue
-        weight = backoff_at(backoffs, backoff_codes, backoff_book, backoff_rank(directory, context))
+        weight = backoff_at(
+            backoffs, backoff_blocks, backoff_fields, backoff_book, backoff_rank(directory, context)
+        )
         if weight != 0:
             for word in range(result.size):
                 result[word] += weight

@@ -17,7 +17,9 @@ from unrolled.text.vocabulary import readonly
 
 Array = np.ndarray[Any, Any]
 
-_MODEL = "i8[] u8[] u8[] u4[] f4[] f4[] u1[] f4[][] f4[] u8[] f4[] i8"  # PackedTrie.query_arrays
+_MODEL = (
+    "i8[] u8[] u8[] u4[] f4[] f4[] u1[] f4[][] f4[] u8[] u8[] f4[] i8"  # PackedTrie.query_arrays
+)
 _SAMPLE = CachedKernel(
     "unrolled.ngram.query.sampling_kernels",
     "sample",
@@ -56,6 +58,7 @@ class SamplingTables:
         Raises:
             FormatError: some n-gram lacks its suffix: the file is damaged.
         """
+        trie = trie.with_words
         counts, size = trie.children_counts(), trie.vocabulary_size
         first = np.zeros(counts.size + 1, np.uint32)
         np.cumsum(counts, out=first[1:])
@@ -92,6 +95,7 @@ def sample(
     Returns:
         (N, S + most) int32 and (N,) int64: ids, a row a sentence, and how many each row has.
     """
+    trie = trie.with_words
     size, count = trie.vocabulary_size, len(numbers)
     rows, lengths = np.empty((count, start.size + most), np.int32), np.empty(count, np.int64)
     rows[:, : start.size] = start

@@ -25,12 +25,13 @@ from unrolled.ngram.query.search_kernels import (
     guess_again,
     open_children,
     open_contexts,
+    open_links,
     search,
     word_at,
 )
-from unrolled.ngram.trie.layout import BACKOFF_BITS
+from unrolled.ngram.trie.backoff_kernels import backoff_at
 from unrolled.ngram.trie.trie_kernels import spread
-from unrolled.runtime.intrinsics import at, bits_from, prefetch, put
+from unrolled.runtime.intrinsics import at, prefetch, put
 from unrolled.runtime.kernels import cached_kernel, inlined
 from unrolled.text.vocabulary import BOS
 
@@ -157,7 +158,8 @@ def take(
     log_prob_codes: Any,
     log_prob_book: Any,
     backoffs: Any,
-    backoff_codes: Any,
+    backoff_blocks: Any,
+    backoff_fields: Any,
     backoff_book: Any,
     base: Any,
     k: Any,
@@ -179,15 +181,8 @@ def take(
             put(scores, base + i, at(log_probs, index))
     for d in range(due):
         i, rank = at(work, later + DUE + d), at(work, later + RANKED + d)
-        weight = np.float64(0)  # where a damaged file sends us outside
-        if backoff_codes.size > 0:
-            bit = rank * BACKOFF_BITS
-            if (bit >> 6) + 1 < backoff_codes.size:
-                code = bits_from(backoff_codes, bit) & np.uint64((1 << BACKOFF_BITS) - 1)
-                weight = np.float64(at(backoff_book, np.int64(code)))
-        elif rank < backoffs.size:
-            weight = np.float64(at(backoffs, rank))
-        put(sums, i, at(sums, i) + weight)
+        weight = backoff_at(backoffs, backoff_blocks, backoff_fields, backoff_book, rank)
+        put(sums, i, at(sums, i) + np.float64(weight))
 
 
 @cached_kernel
@@ -201,9 +196,12 @@ def score(
     log_prob_codes: Array,
     log_prob_book: Array,
     backoffs: Array,
-    backoff_codes: Array,
+    backoff_blocks: Array,
+    backoff_fields: Array,
     backoff_book: Array,
     bits: int,
+    link_blocks: Array,
+    link_fields: Array,
     absent: float,
     ids: Array,
     state: Array,
@@ -216,7 +214,7 @@ def score(
     """Log-probability of every word of ``ids`` (T,) given those before it.
 
     Args:
-        levels to backoff_book: the trie. bits: of a word's field.
+        levels to backoff_book, link_blocks, link_fields: the trie. bits: of a word's field.
         absent: added for each context word dropped because the model never saw the context;
             0 but for stupid back-off.
         ids: (T,) int32; <s> begins a new sentence, scores 0 and has length 0; an id outside the
@@ -229,7 +227,8 @@ def score(
     """
     order = levels.size - 1
     first, total, stride = levels[1], levels[order], lists.size // LISTS
-    bigrams, mask = levels[min(order, 2)] - first, (ONE << np.uint64(bits)) - ONE
+    offset = levels[min(order, 2)]
+    bigrams, mask = offset - first, (ONE << np.uint64(bits)) - ONE
     for base in range(0, ids.size, sums.size):
         count, known, active = min(sums.size, ids.size - base), np.int64(0), np.int64(0)
         context = np.int64(-1)
@@ -246,6 +245,9 @@ def score(
         if order > 1:
             active = sort_bigrams(ids, base, count, context, first, lists, stride)
         for k in range(1, order):
+            linked = (k > 1) & (link_blocks.size > 0)
+            # A state of another model may send us to children whose words are links.
+            limit = offset if (k == 1) & (link_blocks.size > 0) else total
             context = np.int64(-1)  # of the batch's first word, at the next order
             if k < order - 1:
                 context, state[k] = state[k], -1
@@ -255,12 +257,20 @@ def score(
                 found_before, due_before = found, due
                 stop = min(start + GROUP, active)
                 searches, due = open_contexts(
-                    ids, base, start, stop, k, first, bits, directory, ends, lengths, work, later,
-                    lists, stride,
+                    ids, base, start, stop, k, first, bits, linked, directory, ends, lengths, work,
+                    later, lists, stride,
                 )  # fmt: skip
-                open_children(words, ends, first, total, bits, searches, work)
-                guess_again(words, bits, mask, searches, work)
-                found, due = search(words, bits, mask, total, searches, due, work, later)
+                open_children(
+                    words, ends, first, limit, bits, link_blocks, linked, offset, searches, work
+                )
+                if linked:
+                    open_links(link_blocks, link_fields, offset, searches, work)
+                else:
+                    guess_again(words, bits, mask, searches, work)
+                found, due = search(
+                    words, bits, mask, link_blocks, link_fields, linked, offset, limit, searches,
+                    due, work, later, lists, stride,
+                )  # fmt: skip
                 listed = list_next(
                     log_probs, log_prob_codes, base, count, k, first, found, listed, state, lengths,
                     work, later, lists, stride,
@@ -268,11 +278,12 @@ def score(
                 for d in range(due):
                     rank = at(work, later + RANKED + d)
                     prefetch(backoffs, rank)
-                    prefetch(backoff_codes, rank * BACKOFF_BITS >> 6)
+                    prefetch(backoff_blocks, rank >> 6)
                 later = 2 * LATER + SET - later
                 take(
-                    log_probs, log_prob_codes, log_prob_book, backoffs, backoff_codes, backoff_book,
-                    base, k, first, found_before, due_before, scores, sums, work, later,
+                    log_probs, log_prob_codes, log_prob_book, backoffs, backoff_blocks,
+                    backoff_fields, backoff_book, base, k, first, found_before, due_before, scores,
+                    sums, work, later,
                 )  # fmt: skip
             active = listed
             if context >= 0 and at(lengths, base) > 0:

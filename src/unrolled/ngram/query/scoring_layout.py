@@ -13,7 +13,8 @@ GROUP = 64  # searches that go step by step together
 
 # A batch's lists, uint32, each `stride` long, in one array: the words whose context of the order at
 # hand is an n-gram, by ascending nodes of the contexts; these nodes; and for the sort, where each
-# bucket ends, and each word's bucket.
+# bucket ends, and each word's bucket. After the sort, for links, the last two hold how many
+# children the context had in which each word was found last, and which of them it was.
 LISTS = 4
 
 # A group's working numbers, int64, rows of one array: one address for all of them.
@@ -25,9 +26,10 @@ STOP = 3 * ROW  # one past the last child, or before that the children from ther
 RANK = 4 * ROW  # place in ends,
 PLACE = 5 * ROW  # guess of the child, or before that whether ends says where the children begin,
 KIND = 6 * ROW  # children as the directory codes them,
-WEIGHT = 7 * ROW  # place of the context's back-off weight.
+WEIGHT = 7 * ROW  # place of the context's back-off weight,
+SPAN = 8 * ROW  # children of the suffix's context, where words are links.
 # Then two sets of rows, in turns: what is read a group later, when its cache lines have come.
-LATER = 8 * ROW
+LATER = 9 * ROW
 FOUND = 0 * ROW  # words whose n-grams were found,
 NODE = 1 * ROW  # and these;
 DUE = 2 * ROW  # words that a back-off weight is due for,

@@ -22,10 +22,13 @@ from unrolled.ngram.query.scoring_layout import (
     PLACE,
     RANK,
     RANKED,
+    SPAN,
     START,
     STOP,
     WEIGHT,
 )
+from unrolled.ngram.trie.integer_kernels import START as FIELDS_START
+from unrolled.ngram.trie.link_kernels import find_linked
 from unrolled.ngram.trie.trie_kernels import find_child, spread
 from unrolled.runtime.intrinsics import (
     at,
@@ -42,7 +45,7 @@ WINDOW = 8  # children that are compared at once
 ZERO, ONE = np.uint64(0), np.uint64(1)
 LOW = np.uint64(0xFFFFFFFF)
 ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
-S32, S63 = np.uint64(32), np.uint64(63)
+S3, S32, S63 = np.uint64(3), np.uint64(32), np.uint64(63)
 
 
 @inlined
@@ -61,6 +64,7 @@ def open_contexts(
     k: Any,
     first: Any,
     bits: Any,
+    linked: Any,
     directory: Any,
     ends: Any,
     lengths: Any,
@@ -93,7 +97,11 @@ def open_contexts(
         rank = np.int64((firsts >> S32) + popcount(large))
         weight = np.int64((weights & LOW) + popcount((ones | twos) & below))
         put(work, ITEM + searches, i)
-        put(work, KEY + searches, spread(word_at(ids, base + i, first), bits))
+        key = spread(word_at(ids, base + i, first), bits)
+        if linked:
+            put(work, SPAN + searches, np.int64(at(lists, i + 2 * stride)))
+            key = np.int64(at(lists, i + 3 * stride))
+        put(work, KEY + searches, key)
         put(work, START + searches, np.int64(firsts & LOW))
         put(work, STOP + searches, np.int64(popcount(ones & near) + (popcount(twos & near) << ONE)))
         put(work, RANK + searches, rank)
@@ -111,7 +119,16 @@ def open_contexts(
 
 @inlined
 def open_children(
-    words: Any, ends: Any, first: Any, total: Any, bits: Any, searches: Any, work: Any
+    words: Any,
+    ends: Any,
+    first: Any,
+    total: Any,
+    bits: Any,
+    links: Any,
+    linked: Any,
+    offset: Any,
+    searches: Any,
+    work: Any,
 ) -> None:
     """Bound the children of each search within [first, total), and guess where the word is."""
     for s in range(searches):
@@ -123,11 +140,16 @@ def open_children(
         start = max(start, first)  # only a damaged file has words as children
         if stop > total or start > stop:
             start, stop = first, first
-        guess = start + ((at(work, KEY + s) * (stop - start)) >> bits)
+        if linked:
+            guess = start + at(work, KEY + s) * (stop - start) // at(work, SPAN + s)
+            guess = max(min(guess, stop - 1), start)
+            prefetch(links, (guess - offset) >> 6)
+        else:
+            guess = start + ((at(work, KEY + s) * (stop - start)) >> bits)
+            prefetch(words, guess * bits >> 6)
         put(work, START + s, start)
         put(work, STOP + s, stop)
         put(work, PLACE + s, guess)
-        prefetch(words, guess * bits >> 6)
 
 
 @inlined
@@ -144,6 +166,14 @@ def guess_again(words: Any, bits: Any, mask: Any, searches: Any, work: Any) -> N
         # Where the window begins and where it ends may be two lines.
         prefetch(words, max(guess - WINDOW // 2, start) * bits >> 6)
         prefetch(words, (guess + WINDOW // 2) * bits >> 6)
+
+
+@inlined
+def open_links(blocks: Any, fields: Any, offset: Any, searches: Any, work: Any) -> None:
+    """Ask for the links of the children that were guessed."""
+    for s in range(searches):
+        block = min(max((at(work, PLACE + s) - offset) >> 6, 0), blocks.size - 1)
+        prefetch(fields, np.int64((at(blocks, block) & FIELDS_START) >> S3))
 
 
 @inlined
@@ -172,11 +202,17 @@ def search(
     words: Any,
     bits: Any,
     mask: Any,
+    links: Any,
+    fields: Any,
+    linked: Any,
+    offset: Any,
     total: Any,
     searches: Any,
     due: Any,
     work: Any,
     later: Any,
+    lists: Any,
+    stride: Any,
 ) -> Any:
     """Find the words among the children; how many were found, and how many weights are due.
 
@@ -185,8 +221,14 @@ def search(
     found = np.int64(0)
     for s in range(searches):
         i, start, stop = at(work, ITEM + s), at(work, START + s), at(work, STOP + s)
-        key, guess = np.uint64(at(work, KEY + s)), at(work, PLACE + s)
-        node = child_near(words, bits, mask, start, stop, guess, key, total)
+        key, guess = at(work, KEY + s), at(work, PLACE + s)
+        if linked:
+            span = at(work, SPAN + s)
+            node = find_linked(links, fields, offset, start, stop, key, span, guess)
+        else:
+            node = child_near(words, bits, mask, start, stop, guess, np.uint64(key), total)
+        put(lists, i + 2 * stride, np.uint32(stop - start))
+        put(lists, i + 3 * stride, np.uint32(node - start))
         put(work, later + FOUND + found, i)
         put(work, later + NODE + found, node)
         found += np.int64(node >= 0)

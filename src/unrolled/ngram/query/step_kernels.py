@@ -19,13 +19,17 @@ from typing import Any
 import numpy as np
 
 from unrolled.ngram.query.handle import (
+    BACKOFF_BLOCKS,
     BACKOFF_BOOK,
+    BACKOFF_FIELDS,
     BACKOFFS,
     BITS,
     CODED,
     DIRECTORY,
     ENDS,
     LEVELS,
+    LINK_BLOCKS,
+    LINK_FIELDS,
     LOG_PROB_BOOK,
     LOG_PROBS,
     OFFSETS,
@@ -34,13 +38,13 @@ from unrolled.ngram.query.handle import (
     UNIGRAMS,
     WORDS,
 )
+from unrolled.ngram.trie.backoff_kernels import coded_backoff, plain_backoff
 from unrolled.ngram.trie.layout import CODES
+from unrolled.ngram.trie.link_kernels import find_linked
 from unrolled.ngram.trie.trie_kernels import (
     backoff_rank,
     child_range,
-    coded_backoff,
     find_child,
-    plain_backoff,
     spread,
 )
 from unrolled.runtime.compiler import types
@@ -88,9 +92,13 @@ def log_prob_of(handle: Any, k: Any, index: Any) -> Any:
 @device_function
 def backoff_of(handle: Any, rank: Any) -> Any:
     """Back-off weight number ``rank``; log 1 for -1 and for what lies outside the array."""
-    if handle[CODED]:
-        book = array(handle, BACKOFF_BOOK, np.float32)
-        return coded_backoff(array(handle, BACKOFFS, np.uint64), book, rank)
+    blocks = array(handle, BACKOFF_BLOCKS, np.uint64)
+    if blocks.size > 0:
+        fields, book = (
+            array(handle, BACKOFF_FIELDS, np.uint64),
+            array(handle, BACKOFF_BOOK, np.float32),
+        )
+        return coded_backoff(blocks, fields, book, rank)
     return plain_backoff(array(handle, BACKOFFS, np.float32), rank)
 
 
@@ -115,9 +123,11 @@ def advance(handle: Any, word: Any, before: Any, after: Any) -> Any:
     levels, words = array(handle, LEVELS, np.int64), array(handle, WORDS, np.uint64)
     directory, ends = array(handle, DIRECTORY, np.uint64), array(handle, ENDS, np.uint32)
     unigrams = array(handle, UNIGRAMS, np.float32)
+    links, fields = array(handle, LINK_BLOCKS, np.uint64), array(handle, LINK_FIELDS, np.uint64)
     order, bits = levels.size - 1, handle[BITS]
     if word >= levels[1]:
         word = 0
+    place, span = np.int64(0), np.int64(1)  # of the n-gram found last, among its context's children
     result, length, useful, node = finite(unigrams[word]), 1, 0, word
     for k in range(1, order):
         context = before[order + k - 1]
@@ -128,9 +138,15 @@ def advance(handle: Any, word: Any, before: Any, after: Any) -> Any:
             node = -1
             continue
         if node >= 0:
-            low, high = child_range(directory, ends, levels[order], context)
+            limit = levels[2 if k == 1 and links.size > 0 else order]
+            low, high = child_range(directory, ends, limit, context)
             low = max(low, levels[1])  # only a damaged file has words as children
-            node = find_child(words, bits, low, high, spread(word, bits))
+            if k > 1 and links.size > 0:
+                guess = (low + high) >> 1
+                node = find_linked(links, fields, levels[2], low, high, place, span, guess)
+            else:
+                node = find_child(words, bits, low, high, spread(word, bits))
+            place, span = node - low, high - low
         if node >= 0:
             length = k + 1
             result = finite(log_prob_of(handle, k, node - levels[1]))

@@ -3,43 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from unrolled.errors import FormatError
-from unrolled.ngram.trie.layout import (
-    BACKOFF_BITS,
-    BLOCK,
-    CODES,
-    MAX_ORDER,
-    packed_size,
-    word_bits,
-)
+from unrolled.ngram.trie.backoffs import store_backoffs
+from unrolled.ngram.trie.integers import store_integers
+from unrolled.ngram.trie.layout import BLOCK, CODES, MAX_ORDER, packed_size, word_bits
+from unrolled.ngram.trie.packing import pack_words, unpack_words
+from unrolled.ngram.trie.shape import CHUNKS
 from unrolled.ngram.trie.table import NgramTable
+from unrolled.runtime.threads import even_slices, run_slices
 from unrolled.text.vocabulary import readonly
 
 Array = np.ndarray[Any, Any]
 
 
-# Stored arrays: name -> (dtype, axes). The books exist in quantized models only.
-_PLAIN = {
+# Stored arrays: name -> (dtype, axes). Each of the last three groups has two forms.
+_SHAPE = {
     "levels": (np.int64, 1),
     "words": (np.uint64, 1),
     "directory": (np.uint64, 1),
     "ends": (np.uint32, 1),
     "unigrams": (np.float32, 1),
-    "log_probs": (np.float32, 1),
-    "backoffs": (np.float32, 1),
 }
-_QUANTIZED = _PLAIN | {
-    "log_probs": (np.uint8, 1),
-    "backoffs": (np.uint64, 1),
-    "log_prob_book": (np.float32, 2),
+_LINKS = {"link_blocks": (np.uint64, 1), "link_fields": (np.uint64, 1)}
+_PLAIN = {"log_probs": (np.float32, 1)}
+_QUANTIZED = {"log_probs": (np.uint8, 1), "log_prob_book": (np.float32, 2)}
+_WEIGHTS = {"backoffs": (np.float32, 1)}
+_CODED_WEIGHTS = {
+    "backoff_blocks": (np.uint64, 1),
+    "backoff_fields": (np.uint64, 1),
     "backoff_book": (np.float32, 1),
 }
+_OLD_CODED_WEIGHTS = {"backoffs": (np.uint64, 1), "backoff_book": (np.float32, 1)}
+_OLD_BACKOFF_BITS = 9  # of a weight in quantized models until version 0.9
+THREADS = 2
 MOST = 500.0  # largest log back-off weight that is accepted; e^500 still has a square
 
 
@@ -53,9 +56,13 @@ class PackedTrie:
     ends: Array
     unigrams: Array
     log_probs: Array
-    backoffs: Array
     log_prob_book: Array = field(default_factory=lambda: np.empty((0, CODES), np.float32))
+    backoffs: Array = field(default_factory=lambda: np.empty(0, np.float32))
+    backoff_blocks: Array = field(default_factory=lambda: np.empty(0, np.uint64))
+    backoff_fields: Array = field(default_factory=lambda: np.empty(0, np.uint64))
     backoff_book: Array = field(default_factory=lambda: np.empty(0, np.float32))
+    link_blocks: Array = field(default_factory=lambda: np.empty(0, np.uint64))
+    link_fields: Array = field(default_factory=lambda: np.empty(0, np.uint64))
 
     @property
     def order(self) -> int:
@@ -78,10 +85,13 @@ class PackedTrie:
         return bool(self.log_probs.dtype == np.uint8)
 
     @property
+    def linked(self) -> bool:
+        """Whether last words are stored as `link_kernels` describes."""
+        return bool(self.link_blocks.size)
+
+    @property
     def backoff_count(self) -> int:
         """Nodes with a back-off weight of their own."""
-        if not self.quantized:
-            return int(self.backoffs.size)
         planes = self.directory.reshape(-1, 4)[:, :2]
         return int(np.bitwise_count(planes[:, 0] | planes[:, 1]).sum(dtype=np.int64))
 
@@ -92,20 +102,30 @@ class PackedTrie:
         empty, so that each kernel is compiled once; ``ends`` alone always has an element, to be
         read where none is needed.
         """
-        floats, codes = np.empty(0, np.float32), np.empty(0, np.uint8)
-        log_probs, backoffs = (floats, self.log_probs), (floats, self.backoffs)
+        log_probs = np.empty(0, np.float32), self.log_probs
         if not self.quantized:
-            log_probs, backoffs = (self.log_probs, codes), (self.backoffs, np.empty(0, np.uint64))
+            log_probs = self.log_probs, np.empty(0, np.uint8)
         arrays = (
             *(self.levels, self.words, self.directory),
             *(self.ends if self.ends.size else np.zeros(1, np.uint32), self.unigrams),
-            *(*log_probs, self.log_prob_book, *backoffs, self.backoff_book),
+            *(*log_probs, self.log_prob_book),
+            *(self.backoffs, self.backoff_blocks, self.backoff_fields, self.backoff_book),
         )
         return (*(readonly(array) for array in arrays), self.bits)
 
+    def links(self) -> tuple[Array, Array]:
+        """The links, for the kernels that take a model with them; empty if words are stored."""
+        return readonly(self.link_blocks), readonly(self.link_fields)
+
     def arrays(self) -> dict[str, Array]:
         """What a model file stores, by name."""
-        return {name: getattr(self, name) for name in (_QUANTIZED if self.quantized else _PLAIN)}
+        names = [
+            *_SHAPE,
+            *(_LINKS if self.linked else ()),
+            *(_QUANTIZED if self.quantized else _PLAIN),
+            *(_WEIGHTS if self.backoffs.size or self.order == 1 else _CODED_WEIGHTS),
+        ]
+        return {name: getattr(self, name) for name in names}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, Array], where: str) -> PackedTrie:
@@ -114,7 +134,11 @@ class PackedTrie:
         Raises:
             FormatError: a missing array, a wrong type, or sizes that contradict each other.
         """
-        wanted = _QUANTIZED if "log_prob_book" in arrays else _PLAIN
+        wanted: dict[str, Any] = _SHAPE | (_QUANTIZED if "log_prob_book" in arrays else _PLAIN)
+        weights: dict[str, Any] = _WEIGHTS
+        if "backoff_book" in arrays or "backoff_blocks" in arrays:
+            weights = _OLD_CODED_WEIGHTS if "backoffs" in arrays else _CODED_WEIGHTS
+        wanted |= weights | (_LINKS if _LINKS.keys() & arrays.keys() else {})
         for name, (dtype, axes) in wanted.items():
             if name not in arrays:
                 raise FormatError(f"the model lacks its array '{name}'", where=where)
@@ -124,7 +148,10 @@ class PackedTrie:
                     f"not {np.dtype(dtype)} with {axes}",
                     where=where,
                 )
-        trie = cls(**{name: arrays[name] for name in wanted})
+        given = {name: arrays[name] for name in wanted}
+        if weights is _OLD_CODED_WEIGHTS:
+            given |= _recoded(given.pop("backoffs"), given["backoff_book"])
+        trie = cls(**given)
         trie._check_sizes(where)
         return trie
 
@@ -143,18 +170,20 @@ class PackedTrie:
             "unigrams": (self.vocabulary_size,),
             "log_probs": (total - self.vocabulary_size,),
         }
-        most = inner
         if self.quantized:
             shapes["log_prob_book"] = (self.order - 1, CODES)
-            shapes["backoff_book"] = (1 << BACKOFF_BITS,)
-            most = packed_size(inner, BACKOFF_BITS)
+        if self.linked:
+            stored = int(levels[min(2, self.order)])
+            shapes["words"] = (packed_size(stored, self.bits),)
+            shapes["link_blocks"] = (_blocks_size(total - stored),)
         for name, shape in shapes.items():
             if getattr(self, name).shape != shape:
                 raise FormatError(
                     f"array '{name}' has the shape {getattr(self, name).shape}, not {shape}",
                     where=where,
                 )
-        if self.ends.size > inner or self.backoffs.size > most:
+        coded = self.backoff_blocks.size
+        if max(self.ends.size, self.backoffs.size) > inner or coded > _blocks_size(inner):
             raise FormatError("there are more back-off weights or ends than contexts", where=where)
 
     def children_counts(self) -> Array:
@@ -175,25 +204,77 @@ class PackedTrie:
         """
         from unrolled.ngram.trie import trie_kernels as kernels
 
+        first = self._first()
+        backoffs = np.zeros(first.size - 1, np.float32)
+        weights = self.query_arrays()[8:12]
+        kernels.read_backoffs(readonly(self.directory), *weights, backoffs)
+        table = NgramTable(
+            levels=np.array(self.levels),
+            words=self._linked_words(first) if self.linked else readonly(self.words),
+            bits=self.bits,
+            first=first,
+            log_probs=np.concatenate([self.unigrams, *self._longer_log_probs()]),
+            backoffs=backoffs,
+        )
+        _check_contents(table)
+        return table
+
+    @cached_property
+    def with_words(self) -> PackedTrie:
+        """The same model with every last word stored: itself, or a copy made at the first use.
+
+        Raises:
+            FormatError: a damaged model.
+        """
+        if not self.linked:
+            return self
+        none = np.empty(0, np.uint64)
+        words = self._linked_words(self._first())
+        return replace(self, words=words, link_blocks=none, link_fields=none)
+
+    def _first(self) -> Array:
+        """First child of each context, (contexts + 1,) uint32.
+
+        Raises:
+            FormatError: not every node has one parent.
+        """
         counts = self.children_counts()
         first = np.zeros(counts.size + 1, np.int64)
         np.cumsum(counts, out=first[1:])
         first += self.levels[1]
         if np.any(first[self.levels[:-1]] != self.levels[1:]):
             raise FormatError("the model's directory contradicts its sizes: the file is damaged")
-        backoffs = np.zeros(counts.size, np.float32)
-        kept, codes, book = self.query_arrays()[8:11]
-        kernels.read_backoffs(readonly(self.directory), kept, codes, book, backoffs)
-        table = NgramTable(
-            levels=np.array(self.levels),
-            words=readonly(self.words),
-            bits=self.bits,
-            first=first.astype(np.uint32),
-            log_probs=np.concatenate([self.unigrams, *self._longer_log_probs()]),
-            backoffs=backoffs,
-        )
-        _check_contents(table)
-        return table
+        return first.astype(np.uint32)
+
+    def _linked_words(self, first: Array) -> Array:
+        """Last words of all nodes, packed, from the links.
+
+        Raises:
+            FormatError: a link to no n-gram, or a word that is not in the vocabulary.
+        """
+        from unrolled.ngram.trie import link_kernels as kernels
+
+        levels, size = self.levels.tolist(), self.vocabulary_size
+        words = [np.arange(size, dtype=np.int32)]
+        words.append(unpack_words(readonly(self.words), self.bits, size, levels[2]))
+        if np.any(words[1] >= size):
+            raise FormatError("words of order 2 are out of place: the file is damaged")
+        suffixes = np.zeros(levels[-1], np.uint32)
+        suffixes[size : levels[2]] = words[1]
+        blocks, fields = self.links()
+        for length in range(3, self.order + 1):
+            start, stop = levels[length - 2 : length]
+            cuts = [(start + low, start + high) for low, high in even_slices(stop - start, CHUNKS)]
+            missing = run_slices(
+                kernels.follow_links,
+                [(first, *cut, blocks, fields, levels[2], suffixes) for cut in cuts],
+                THREADS,
+            )
+            if sum(missing):
+                raise FormatError(f"{sum(missing)} links lead to no n-gram: the file is damaged")
+            here = suffixes[stop : levels[length]]
+            words.append(words[-1][here - np.uint32(levels[length - 2])])
+        return pack_words(np.concatenate(words), self.bits, THREADS)
 
     def _longer_log_probs(self) -> list[Array]:
         """Log-probabilities of orders 2 and up, decoded, an order an array."""
@@ -221,10 +302,32 @@ def _directory_size(nodes: int) -> int:
     return 4 * (-(-nodes // BLOCK))
 
 
-def pack(table: NgramTable, *, consume: bool = False) -> PackedTrie:
-    """Pack plain arrays; the result shares their words and log-probabilities.
+def _blocks_size(count: int) -> int:
+    """Elements of ``blocks`` of so many integers."""
+    return -(-count // BLOCK)
+
+
+def _recoded(packed: Array, book: Array) -> dict[str, Array]:
+    """The arrays of back-off weights that a model of an earlier version holds as 9-bit codes."""
+    from unrolled.ngram.trie import trie_kernels as kernels
+
+    codes = np.empty(max(packed.size - 1, 0) * 64 // _OLD_BACKOFF_BITS, np.int32)
+    kernels.unpack_words(readonly(packed), _OLD_BACKOFF_BITS, 1, 0, codes)
+    return store_backoffs(book[np.minimum(codes, max(book.size - 1, 0))], threads=THREADS)
+
+
+def pack(
+    table: NgramTable,
+    *,
+    suffixes: Array | None = None,
+    consume: bool = False,
+    threads: int = THREADS,
+) -> PackedTrie:
+    """Pack plain arrays; the result shares their log-probabilities, and their words.
 
     Args:
+        suffixes: (G,) uint32 as `TrieShape.link_suffixes` gives them: then words are stored as
+            links, in less than half the room, and queries take a little longer.
         consume: write the weights that are kept over ``table.backoffs``, to save their memory.
     """
     from unrolled.ngram.trie import trie_kernels as kernels
@@ -235,12 +338,38 @@ def pack(table: NgramTable, *, consume: bool = False) -> PackedTrie:
     backoffs = table.backoffs if consume else np.zeros(marked, np.float32)
     kernels.build_directory(table.first, table.backoffs, directory, ends, backoffs)
     size = int(table.levels[1])
+    words = {"words": table.words} if suffixes is None else _links(table, suffixes, threads)
     return PackedTrie(
         levels=table.levels,
-        words=table.words,
         directory=directory,
         ends=ends,
         unigrams=table.log_probs[:size],
         log_probs=table.log_probs[size:],
-        backoffs=backoffs[:marked],
+        **words,
+        **store_backoffs(backoffs[:marked], threads=threads),
     )
+
+
+def _links(table: NgramTable, suffixes: Array, threads: int) -> dict[str, Array]:
+    """The arrays of a model whose last words are links."""
+    from unrolled.ngram.trie import link_kernels as kernels
+
+    stored = int(table.levels[min(2, table.order)])
+    first, linked = readonly(table.first), readonly(suffixes)
+
+    def places(start: int, stop: int) -> Array:
+        result = np.empty(stop - start, np.int64)
+        start += stored
+        context = int(np.searchsorted(first, np.uint32(start), side="right")) - 1
+        kernels.link_places(first, linked, context, start, result)
+        return result
+
+    blocks, fields = store_integers(int(table.levels[-1]) - stored, places, threads=threads)
+    words = unpack_words(table.words, table.bits, 0, stored)
+    packed = pack_words(words, table.bits, threads)
+    return {"words": packed, "link_blocks": blocks, "link_fields": fields}
+
+
+def links_size(table: NgramTable, suffixes: Array) -> int:
+    """Bytes of the last words of a model that stores them as links."""
+    return sum(array.nbytes for array in _links(table, suffixes, THREADS).values())

@@ -10,8 +10,11 @@ the shape:
 ``levels``     int64 (order + 1,), the first node of each order, and the number of nodes
 ``unigrams``   float32 (V,), log-probabilities of order 1
 ``log_probs``  of the other nodes: float32, or uint8 codes into a row of ``log_prob_book`` an order
-``backoffs``   of the nodes that have one, in order: float32, or bit fields that are codes into
-               ``backoff_book``
+``backoffs``   float32 of the nodes that have one, in order; or ``backoff_blocks``,
+               ``backoff_fields`` and ``backoff_book``, see `backoff_kernels`
+
+Models may store the last words of n-grams of three words and more as links, see `link_kernels`;
+``words`` ends before them then.
 
 A directory block: bit planes ``ones`` and ``twos`` code each node's children as 0, 1, 2 or 3, where
 3 means "look in ends", and 0 means neither children nor a back-off weight; then the first child of
@@ -28,7 +31,8 @@ from typing import Any
 
 import numpy as np
 
-from unrolled.ngram.trie.layout import BACKOFF_BITS, SPREADER
+from unrolled.ngram.trie.backoff_kernels import backoff_at
+from unrolled.ngram.trie.layout import SPREADER
 from unrolled.runtime.intrinsics import leading_zeros, popcount
 from unrolled.runtime.kernels import inlined, kernel, no_refcount
 
@@ -149,30 +153,6 @@ def log_prob_at(log_probs: Array, codes: Array, book: Array, length: int, index:
 
 
 @inlined
-def plain_backoff(backoffs: Array, rank: int) -> float:
-    """Back-off weight number ``rank``; log 1 for -1 and for what lies outside the array."""
-    if rank < 0 or rank >= backoffs.size:
-        return np.float32(0.0)
-    return backoffs[rank]
-
-
-@inlined
-def coded_backoff(codes: Array, book: Array, rank: int) -> float:
-    """The same of a quantized model."""
-    if rank < 0 or (rank * BACKOFF_BITS >> 6) + 1 >= codes.size:
-        return np.float32(0.0)
-    return book[field(codes, BACKOFF_BITS, rank)]
-
-
-@inlined
-def backoff_at(backoffs: Array, codes: Array, book: Array, rank: int) -> float:
-    """Back-off weight number ``rank`` of a model of either kind."""
-    if codes.size > 0:
-        return coded_backoff(codes, book, rank)
-    return plain_backoff(backoffs, rank)
-
-
-@inlined
 def guess_child(bits: int, start: int, stop: int, key: int) -> int:
     """Where a key that is uniform among the children [start, stop) would lie."""
     return start + ((key * (stop - start)) >> bits)
@@ -264,8 +244,8 @@ def read_directory(directory: Array, ends: Array, total: int, start: int, counts
 
 @kernel
 def read_backoffs(
-    directory: Array, kept: Array, codes: Array, book: Array, backoffs: Array
+    directory: Array, kept: Array, blocks: Array, fields: Array, book: Array, backoffs: Array
 ) -> None:
     """Back-off weight of every node of orders < n, log 1 where none is stored."""
     for node in range(backoffs.size):
-        backoffs[node] = backoff_at(kept, codes, book, backoff_rank(directory, node))
+        backoffs[node] = backoff_at(kept, blocks, fields, book, backoff_rank(directory, node))
