@@ -204,8 +204,7 @@ def test_damaged_sizes_are_refused(model: NgramModel) -> None:
     arrays = model.trie.arrays()
     for name in arrays:
         fewer = {key: array for key, array in arrays.items() if key != name}
-        lacking = "backoffs" if name == "backoff_blocks" else name
-        with pytest.raises(FormatError, match=f"^here: the model lacks its array '{lacking}'$"):
+        with pytest.raises(FormatError, match=f"^here: the model lacks its array '{name}'$"):
             PackedTrie.from_arrays(fewer, "here")
         with pytest.raises(FormatError, match=f"array '{name}' is complex64 with 1 axes, not "):
             PackedTrie.from_arrays(changed(model, name, np.zeros(3, np.complex64)), "here")

@@ -59,4 +59,4 @@ def store_backoffs(weights: Array, *, threads: int = 1) -> dict[str, Array]:
 
 
 def _bits(weights: Array) -> Array:
-    return readonly(np.ascontiguousarray(weights).view(np.uint32))
+    return readonly((weights + np.float32(0)).view(np.uint32))  # -0 becomes 0
