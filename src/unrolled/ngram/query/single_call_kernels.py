@@ -42,7 +42,7 @@ from unrolled.text.encoding_kernels import find, scan, splits, window
 from unrolled.text.vocabulary import EOS, UNK
 
 CHUNK = 16  # words that are searched for together
-_NODES, _PLACES = (CHUNK + 1) * MAX_ORDER, 2 * CHUNK
+_NODES, _PLACES, _ACTIVE = (CHUNK + 1) * MAX_ORDER, 2 * CHUNK, 3 * CHUNK
 _ROW = 3  # numbers that `single_calls` unpacks
 _EIGHTH, _TOPS = np.uint64(0x0101010101010101), np.uint64(0x8080808080808080)
 _VERTICAL_TABS, _FORM_FEEDS = np.uint64(11) * _EIGHTH, np.uint64(12) * _EIGHTH
@@ -112,11 +112,12 @@ def find_ngrams(handle: Any, words: Any, count: Any, nodes: Any, active: Any, wo
 
     Row i + 1 of ``nodes`` (count + 1, order) gets those of word i: the node of the word alone, of
     it and the word before, and so on, -1 for none. So its contexts are the row before, and all
-    words are searched for at once, an order at a time, as a decoder's hypotheses are.
+    words are searched for at once, an order at a time, as a decoder's hypotheses are. ``active``
+    has room for three numbers a word.
     """
     levels, order = array(handle, LEVELS, np.int64), model_order(handle)
     unigrams, directory = array(handle, UNIGRAMS, np.float32), array(handle, DIRECTORY, np.uint64)
-    found = nodes[order:]
+    found, places, spans = nodes[order:], active[CHUNK:], active[2 * CHUNK :]
     for i in range(count):
         word = word_of(words, i, levels[1])
         prefetch(unigrams, word)
@@ -127,7 +128,9 @@ def find_ngrams(handle: Any, words: Any, count: Any, nodes: Any, active: Any, wo
         active[i] = i
     for k in range(1, order):
         if count > 0:
-            count = search_order(handle, nodes, words, found, active, count, work, k, np.int64(1))
+            count = search_order(
+                handle, nodes, words, found, active, places, spans, count, work, k, np.int64(1)
+            )
 
 
 @inlined
@@ -158,7 +161,7 @@ def score_sentence(handle: Any, block: Any, start: Any, eos: Any, scores: Any, n
     """
     order, at, place, total = model_order(handle), np.int64(0), np.int64(0), 0.0
     nodes, hashes = stack_array(_NODES, np.int64), stack_array(CHUNK, np.uint64)
-    words, active = stack_array(_PLACES, np.int64), stack_array(CHUNK, np.int64)
+    words, active = stack_array(_PLACES, np.int64), stack_array(_ACTIVE, np.int64)
     work = stack_array(LATER, np.int64)
     for k in range(order - 1):
         nodes[k] = start[order + k]
