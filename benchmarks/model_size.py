@@ -1,14 +1,18 @@
-"""Bar: bytes on disk, plain and with 8 bits a value, on the same n-grams as KenLM's tries."""
+"""Bar: bytes on disk, plain and with 8 bits a value, beside KenLM's and tongrams' tries.
+
+All hold the same n-grams. Of tongrams' forms the smallest counts.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks import kenlm_programs
+from benchmarks import kenlm_programs, tongrams_programs
 from benchmarks.measure import Bar, Comparison, Report
-from benchmarks.workspace import Workspace, ngrams_of
+from benchmarks.workspace import Workspace, ngrams_of, remove
 
 NEEDS = ("build_binary",)
+_BARS = {"plain": Bar(at_most=0.75), "8 bits": Bar(at_most=1)}
 _BAR = Bar(at_most=1)
 _PRUNE = (0, 0, 1)
 
@@ -38,9 +42,32 @@ def _compare(
     }
     for form, (mine, theirs, peer) in pairs.items():
         sizes = [mine.stat().st_size], [theirs.stat().st_size]
-        report.add(Comparison(f"model size, {form}, {label}", "bytes", *sizes, peer, _BAR))
+        report.add(Comparison(f"model size, {form}, {label}", "bytes", *sizes, peer, _BARS[form]))
         report.details[f"{form}, {label}"] = {
             "ngrams": ngrams,
             "ours_bytes_a_ngram": sizes[0][0] / ngrams,
             "peer_bytes_a_ngram": sizes[1][0] / ngrams,
         }
+    _compare_tongrams(workspace, report, label, text, prune)
+
+
+def _compare_tongrams(
+    workspace: Workspace, report: Report, label: str, text: Path, prune: tuple[int, ...]
+) -> None:
+    lacking = tongrams_programs.missing("sort_arpa", "build_trie")
+    if lacking:
+        report.note(f"no comparison with tongrams: {lacking}")
+        return
+    arpa, order = workspace.arpa(text, prune), workspace.settings.order
+    source, target = arpa.with_suffix(".sorted"), arpa.with_suffix(".tongrams")
+    tongrams_programs.sorted_arpa(arpa, source, order)
+    sizes = {}
+    for form in tongrams_programs.FORMS:
+        tongrams_programs.build_trie(source, target, form, order)
+        sizes[f"{form[0]} --remapping {form[1]}"] = target.stat().st_size
+    peer = min(sizes, key=sizes.__getitem__)
+    ours = workspace.quantized(text, prune).stat().st_size
+    name = f"model size beside tongrams, 8 bits, {label}"
+    report.add(Comparison(name, "bytes", [ours], [sizes[peer]], f"tongrams {peer}", _BAR))
+    report.details[f"tongrams, {label}"] = sizes
+    remove(source, target)

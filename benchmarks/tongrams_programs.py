@@ -8,12 +8,16 @@ this repository.
 
 from __future__ import annotations
 
+import gzip
+import shutil
 import tempfile
 from pathlib import Path
 
 from benchmarks.measure import BenchmarkError, Run, find_program, run_command
 
 _LARGE = 50_000_000  # bytes
+# The forms that may be its smallest: Elias-Fano and its partitioned kind, words remapped or not.
+FORMS = tuple((kind, remapping) for kind in ("ef_trie", "pef_trie") for remapping in (0, 1, 2))
 
 
 def find(program: str) -> Path | None:
@@ -42,3 +46,48 @@ def estimate(text: Path, model: Path, *, order: int, threads: int) -> Run:
     with tempfile.TemporaryDirectory(prefix="tongrams-", dir=model.parent) as folder:
         options = ["--ram", str(gigabytes), "--thr", str(threads), "--tmp", f"{folder}/new"]
         return run_command([program, text, str(order), *options, "--out", model])
+
+
+def sorted_arpa(arpa: Path, target: Path, order: int) -> None:
+    """An ARPA file with its n-grams in the order that tongrams builds tries from."""
+    program = find("sort_arpa")
+    if program is None:
+        raise BenchmarkError(missing("sort_arpa"))
+    plain, vocabulary = target.with_suffix(".plain"), target.with_suffix(".vocabulary.gz")
+    words = []
+    with arpa.open("rb") as lines, plain.open("wb") as out, target.open("wb") as head:
+        section = 0
+        for line in lines:
+            if line.startswith(b"# "):
+                continue
+            out.write(line)
+            section += line.startswith(b"\\")  # \data\, \1-grams:, ...
+            if section < 3:
+                head.write(line)
+                if section == 2 and b"\t" in line:
+                    words.append(line.split(b"\t")[1].strip())
+    with gzip.open(vocabulary, "wb") as out:
+        out.write(b"%d\n" % len(words))
+        out.writelines(b"%s\t%d\n" % (word, len(words) - at) for at, word in enumerate(words))
+    with target.open("ab") as out:
+        for length in range(2, order + 1):
+            piece = target.with_suffix(f".{length}")
+            with tempfile.TemporaryDirectory(prefix="tongrams-", dir=target.parent) as folder:
+                options = ["--tmp", f"{folder}/new", "--ram", "20"]
+                run_command([program, str(length), plain, vocabulary, piece, *options])
+            with piece.open("rb") as lines:
+                shutil.copyfileobj(lines, out)
+            out.write(b"\n")
+            piece.unlink()
+        out.write(b"\\end\\\n")
+    plain.unlink()
+    vocabulary.unlink()
+
+
+def build_trie(arpa: Path, model: Path, form: tuple[str, int], order: int) -> Run:
+    """A trie with 8 bits a value in one of the forms, from what `sorted_arpa` wrote."""
+    program = find("build_trie")
+    if program is None:
+        raise BenchmarkError(missing("build_trie"))
+    options = ["--remapping", str(form[1]), "--p", "8", "--b", "8", "--arpa", arpa]
+    return run_command([program, form[0], str(order), "prob_backoff", *options, "--out", model])
