@@ -43,9 +43,7 @@ SHORT_TEXT = 5_000  # tokens that are drawn without tables in the time that load
 _LN_10 = math.log(10)
 NEARLY_ZERO = -98.0  # log10; the quick way to score writes -99 for log 0
 
-_MODEL = (
-    "i8[] u8[] u8[] u4[] f4[] f4[] u1[] f4[][] f4[] u8[] u8[] f4[] i8"  # PackedTrie.query_arrays
-)
+_MODEL = "i8[] u8[] u8[] u4[] f4[] f4[] u1[] f4[][] f4[] u8[] f4[] i8"  # PackedTrie.query_arrays
 _SCORE = CachedKernel(
     "unrolled.ngram.query.scoring_kernels",
     "score",

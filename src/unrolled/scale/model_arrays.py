@@ -5,7 +5,7 @@ They are the bytes that `pack` makes in memory.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from itertools import chain
 from typing import Any
@@ -14,9 +14,8 @@ import numpy as np
 
 from unrolled.ngram.trie import trie_kernels as kernels
 from unrolled.ngram.trie.backoffs import BackoffBook
-from unrolled.ngram.trie.integers import SPARE, chunked, move, stored_chunk
 from unrolled.ngram.trie.layout import BLOCK, word_bits
-from unrolled.ngram.trie.packing import pack_words
+from unrolled.ngram.trie.packing import pack_fields, pack_words
 from unrolled.runtime.threads import one_ahead
 from unrolled.scale.level_files import LevelFiles
 from unrolled.storage.columns import CHUNK, Column
@@ -51,36 +50,28 @@ def trie_arrays(
         "log_probs": one_ahead(
             _or_empty(_end_to_end([files.log_probs(k) for k in lengths]), np.float32)
         ),
-        **_backoffs(files, backoffs),
+        **_backoffs(backoffs, threads),
     }
 
 
-def _backoffs(files: LevelFiles, weights: Column) -> dict[str, Source]:
+def _backoffs(weights: Column, threads: int) -> dict[str, Source]:
     """The arrays of the back-off weights, which are in a column once the directory is made."""
-    if files.order == 1:
-        return {"backoffs": _never_empty(weights)}
-    fields = Column(files.folder / "fields", np.uint64)
-    book: list[Array] = []
+    books: list[Array] = []
     return {
-        "backoff_blocks": _coded(weights, fields, book),
-        "backoff_fields": _never_empty(fields),
-        "backoff_book": _or_empty(book, np.float32),
+        "backoffs": _coded(weights, books, threads),
+        "backoff_book": _or_empty(books, np.float32),
     }
 
 
-def _coded(weights: Column, fields: Column, book: list[Array]) -> Iterator[Array]:
-    """Weights as integers, by blocks; their bits and the book are written on the way."""
-    coding, before = BackoffBook(weights.chunks()), 0
-    book.append(coding.values)
-    yield np.empty(0, np.uint64)
-    with fields.writer() as writer:
-        for codes in chunked(coding.codes(chunk) for chunk in weights.chunks()):
-            blocks, own = stored_chunk(codes)
-            move(blocks, before)
-            before += own.size
-            writer.append(own)
-            yield blocks
-        writer.append(SPARE)
+def _coded(weights: Column, books: list[Array], threads: int) -> Iterator[Array]:
+    """Weights as `store_backoffs` stores them; their book is put in a list on the way."""
+    book = BackoffBook(weights.chunks())
+    books.append(book.values)
+    if book.values.size:
+        codes = (book.codes(chunk) for chunk in weights.chunks())
+        yield from _packed(codes, book.bits, threads, pack_fields)
+    else:
+        yield from _never_empty(weights)
 
 
 def _end_to_end(columns: Iterable[Column]) -> Iterator[Array]:
@@ -112,11 +103,13 @@ def _regrouped(chunks: Iterable[tuple[Array, ...]], multiple: int) -> Iterator[t
         yield held
 
 
-def _packed(words: Iterable[Array], bits: int, threads: int) -> Iterator[Array]:
-    """Words as bit fields; one spare element at the end."""
+def _packed(
+    numbers: Iterable[Array], bits: int, threads: int, pack: Callable[..., Array] = pack_words
+) -> Iterator[Array]:
+    """Words, or other numbers, as bit fields; one spare element at the end."""
     spare = np.zeros(1, np.uint64)
-    for (chunk,) in _regrouped(((words,) for words in words), 64):
-        packed = pack_words(chunk, bits, threads)
+    for (chunk,) in _regrouped(((own,) for own in numbers), 64):
+        packed = pack(chunk, bits, threads=threads)
         yield packed[:-1]
         spare = packed[-1:]
     yield spare

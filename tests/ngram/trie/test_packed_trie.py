@@ -213,7 +213,7 @@ def test_damaged_sizes_are_refused(model: NgramModel) -> None:
     for name in ("words", "directory", "unigrams", "log_probs"):
         with pytest.raises(FormatError, match=f"array '{name}' has the shape"):
             PackedTrie.from_arrays(changed(model, name, arrays[name][:-1]), "here")
-    for name in ("ends", "backoff_blocks"):
+    for name in ("ends", "backoffs"):
         many = np.zeros(int(model.trie.levels[-2]) + 4, arrays[name].dtype)
         with pytest.raises(FormatError, match="more back-off weights or ends than contexts"):
             PackedTrie.from_arrays(changed(model, name, many), "here")

@@ -217,11 +217,11 @@ def _file_size(model: NgramModel, table: NgramTable, keep: Array) -> float:
     longer = total - len(model.vocabulary)
     tree = 32 * (-(-inner // BLOCK)) + 4 * int(np.count_nonzero(children > 2))
     if model.trie.quantized:
-        numbers = longer + 1.6 * marked + 1024 * (table.order + 1)
+        numbers = longer + 9 / 8 * marked + 1024 * (table.order + 1)
         kept = table.select(keep)
         tree += links_size(kept, kept.link_suffixes())
     else:
-        numbers = 4 * longer + 4.5 * marked  # hardly a weight that was renewed occurs twice
+        numbers = 4 * longer + 4 * marked  # hardly a weight that was renewed occurs twice
         tree += 8 * packed_size(total, table.bits)
     fixed = sum(array.nbytes for array in model.vocabulary.arrays().values())
     fixed += 4 * len(model.vocabulary) + len(json.dumps([model.config, model.provenance]))

@@ -14,7 +14,7 @@ from unrolled.text.vocabulary import BOS
 Array = np.ndarray[Any, Any]
 
 _SHAPE = "i8[] u8[] u8[] u4[]"
-_VALUES = "f4[] f4[] u1[] f4[][] f4[] u8[] u8[] f4[]"
+_VALUES = "f4[] f4[] u1[] f4[][] f4[] u8[] f4[]"
 _KERNELS = "unrolled.ngram.query.entropy_kernels"
 _STATES = CachedKernel(_KERNELS, "context_states", f"{_SHAPE} i8 i4[] i8[]!")
 _SUMS = CachedKernel(_KERNELS, "context_sums", f"{_SHAPE} {_VALUES} i8 i8 i8 i8[] f8[]!")

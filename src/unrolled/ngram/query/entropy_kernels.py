@@ -77,8 +77,7 @@ def context_sums(
     log_prob_codes: Array,
     log_prob_book: Array,
     backoffs: Array,
-    backoff_blocks: Array,
-    backoff_fields: Array,
+    backoff_codes: Array,
     backoff_book: Array,
     bits: int,
     inverse: int,
@@ -98,9 +97,7 @@ def context_sums(
         here = number * size
         node = states[here + k]
         rank = backoff_rank(directory, node)
-        weight = np.float64(
-            backoff_at(backoffs, backoff_blocks, backoff_fields, backoff_book, rank)
-        )
+        weight = np.float64(backoff_at(backoffs, backoff_codes, backoff_book, rank))
         own, own_weighted, covered, covered_weighted = 0.0, 0.0, 0.0, 0.0
         low, high = child_range(directory, ends, total, node)
         for child in range(max(low, first), high):
@@ -128,9 +125,7 @@ def context_sums(
                     )
                 else:
                     rank = backoff_rank(directory, context)
-                    shorter += np.float64(
-                        backoff_at(backoffs, backoff_blocks, backoff_fields, backoff_book, rank)
-                    )
+                    shorter += np.float64(backoff_at(backoffs, backoff_codes, backoff_book, rank))
             if found < 0:
                 shorter += np.float64(unigrams[word])
             if shorter > -np.inf:

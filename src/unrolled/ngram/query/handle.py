@@ -26,8 +26,7 @@ Array = np.ndarray[Any, Any]
     LOG_PROBS,
     LOG_PROB_BOOK,
     BACKOFFS,
-    BACKOFF_BLOCKS,
-    BACKOFF_FIELDS,
+    BACKOFF_CODES,
     BACKOFF_BOOK,
     LINK_BLOCKS,
     LINK_FIELDS,
@@ -35,7 +34,7 @@ Array = np.ndarray[Any, Any]
     OFFSETS,
     SLOTS,
     END,
-) = range(17)
+) = range(16)
 BITS, CODED, NUMBERS = 2 * END, 2 * END + 1, 2 * END + 2
 
 
@@ -44,8 +43,7 @@ def handle_of(trie: PackedTrie, vocabulary: Vocabulary) -> tuple[Array, list[Arr
     ends = trie.ends if trie.ends.size else np.zeros(1, np.uint32)
     arrays = [
         *(trie.levels, trie.words, trie.directory, ends, trie.unigrams),
-        *(trie.log_probs, trie.log_prob_book, trie.backoffs),
-        *(trie.backoff_blocks, trie.backoff_fields, trie.backoff_book),
+        *(trie.log_probs, trie.log_prob_book, *trie.weights()),
         *trie.links(),
         *(vocabulary.arrays()[name] for name in ("text", "offsets", "slots")),
     ]

@@ -30,8 +30,7 @@ def next_distribution(
     log_prob_codes: Array,
     log_prob_book: Array,
     backoffs: Array,
-    backoff_blocks: Array,
-    backoff_fields: Array,
+    backoff_codes: Array,
     backoff_book: Array,
     bits: int,
     inverse: int,
@@ -51,9 +50,7 @@ def next_distribution(
         context = state[k]
         if context < 0 or context >= levels[order - 1]:
             continue
-        weight = backoff_at(
-            backoffs, backoff_blocks, backoff_fields, backoff_book, backoff_rank(directory, context)
-        )
+        weight = backoff_at(backoffs, backoff_codes, backoff_book, backoff_rank(directory, context))
         if weight != 0:
             for word in range(result.size):
                 result[word] += weight

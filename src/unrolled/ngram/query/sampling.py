@@ -17,9 +17,7 @@ from unrolled.text.vocabulary import readonly
 
 Array = np.ndarray[Any, Any]
 
-_MODEL = (
-    "i8[] u8[] u8[] u4[] f4[] f4[] u1[] f4[][] f4[] u8[] u8[] f4[] i8"  # PackedTrie.query_arrays
-)
+_MODEL = "i8[] u8[] u8[] u4[] f4[] f4[] u1[] f4[][] f4[] u8[] f4[] i8"  # PackedTrie.query_arrays
 _SAMPLE = CachedKernel(
     "unrolled.ngram.query.sampling_kernels",
     "sample",

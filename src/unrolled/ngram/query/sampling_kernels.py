@@ -125,8 +125,7 @@ def fill_context(
         codes,
         book,
         backoffs,
-        backoff_blocks,
-        backoff_fields,
+        backoff_codes,
         backoff_book,
         _,
     ) = model
@@ -141,7 +140,7 @@ def fill_context(
         left -= weights[index]
     if length > 0:
         rank = backoff_rank(directory, node)
-        if backoff_at(backoffs, backoff_blocks, backoff_fields, backoff_book, rank) == -np.inf:
+        if backoff_at(backoffs, backoff_codes, backoff_book, rank) == -np.inf:
             left = 0.0
     weights[count] = max(left, 0.0)
     fill_slots(weights, count + 1, slots, base, pending)
@@ -165,8 +164,7 @@ def fill_contexts(
     log_prob_codes: Array,
     log_prob_book: Array,
     backoffs: Array,
-    backoff_blocks: Array,
-    backoff_fields: Array,
+    backoff_codes: Array,
     backoff_book: Array,
     bits: int,
     first: Array,
@@ -183,7 +181,7 @@ def fill_contexts(
     """
     model = (
         levels, words, directory, ends, unigrams, log_probs, log_prob_codes, log_prob_book,
-        backoffs, backoff_blocks, backoff_fields, backoff_book, bits,
+        backoffs, backoff_codes, backoff_book, bits,
     )  # fmt: skip
     for node in range(start, stop):
         low, high = np.int64(0), np.int64(unigrams.size)
@@ -208,7 +206,7 @@ def node_of(model: Any, rows: Any, row: Any, start: Any, stop: Any) -> Any:
     node = np.int64(rows[row, start])
     for place in range(start + 1, stop):
         low, high = children_of(model, node)
-        node = find_child(model[1], model[12], low, high, spread(rows[row, place], model[12]))
+        node = find_child(model[1], model[11], low, high, spread(rows[row, place], model[11]))
         if node < 0:
             break
     return node
@@ -242,8 +240,7 @@ def draw_from_all(
         codes,
         book,
         backoffs,
-        backoff_blocks,
-        backoff_fields,
+        backoff_codes,
         backoff_book,
         bits,
     ) = model
@@ -253,9 +250,7 @@ def draw_from_all(
     for length in range(1, most + 1):
         node = node_of(model, rows, row, stop - length, stop)
         rank = backoff_rank(directory, node)
-        factor = np.exp(
-            np.float64(backoff_at(backoffs, backoff_blocks, backoff_fields, backoff_book, rank))
-        )
+        factor = np.exp(np.float64(backoff_at(backoffs, backoff_codes, backoff_book, rank)))
         for word in range(size):
             weights[word] *= factor
         low, high = children_of(model, node)
@@ -386,7 +381,7 @@ def read_outcome(model: Any, suffixes: Any, slots: Any, lanes: Any, lane: Any) -
         return
     child = low + outcome
     lanes[OUTCOME, lane] = child
-    prefetch(model[1], child * model[12] >> 6)
+    prefetch(model[1], child * model[11] >> 6)
     if length + 2 == model[0].size:
         prefetch(suffixes, child)
 
@@ -411,7 +406,7 @@ def back_off(model: Any, first: Any, suffixes: Any, rows: Any, lanes: Any, lane:
 @inlined
 def drawn_word(model: Any, inverse: Any, lanes: Any, lane: Any) -> Any:
     """The word of the child that was drawn; -1: not to be had, -2: had by the longer context."""
-    child, bits, size = lanes[OUTCOME, lane], model[12], model[4].size
+    child, bits, size = lanes[OUTCOME, lane], model[11], model[4].size
     if child < 0:
         return np.int64(-1)
     word = child
@@ -451,8 +446,7 @@ def sample(
     log_prob_codes: Array,
     log_prob_book: Array,
     backoffs: Array,
-    backoff_blocks: Array,
-    backoff_fields: Array,
+    backoff_codes: Array,
     backoff_book: Array,
     bits: int,
     inverse: int,
@@ -483,7 +477,7 @@ def sample(
     """
     model = (
         levels, words, directory, ends, unigrams, log_probs, log_prob_codes, log_prob_book,
-        backoffs, backoff_blocks, backoff_fields, backoff_book, bits,
+        backoffs, backoff_codes, backoff_book, bits,
     )  # fmt: skip
     key = mixed(np.uint64(seed) + STEP)
     node, length = longest_context(model, rows, np.int64(0), np.int64(start))

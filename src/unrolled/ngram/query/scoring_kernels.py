@@ -29,7 +29,7 @@ from unrolled.ngram.query.search_kernels import (
     search,
     word_at,
 )
-from unrolled.ngram.trie.backoff_kernels import backoff_at
+from unrolled.ngram.trie.backoff_kernels import backoff_at, code_width
 from unrolled.ngram.trie.trie_kernels import spread
 from unrolled.runtime.intrinsics import at, prefetch, put
 from unrolled.runtime.kernels import cached_kernel, inlined
@@ -158,8 +158,7 @@ def take(
     log_prob_codes: Any,
     log_prob_book: Any,
     backoffs: Any,
-    backoff_blocks: Any,
-    backoff_fields: Any,
+    backoff_codes: Any,
     backoff_book: Any,
     base: Any,
     k: Any,
@@ -181,7 +180,7 @@ def take(
             put(scores, base + i, at(log_probs, index))
     for d in range(due):
         i, rank = at(work, later + DUE + d), at(work, later + RANKED + d)
-        weight = backoff_at(backoffs, backoff_blocks, backoff_fields, backoff_book, rank)
+        weight = backoff_at(backoffs, backoff_codes, backoff_book, rank)
         put(sums, i, at(sums, i) + np.float64(weight))
 
 
@@ -196,8 +195,7 @@ def score(
     log_prob_codes: Array,
     log_prob_book: Array,
     backoffs: Array,
-    backoff_blocks: Array,
-    backoff_fields: Array,
+    backoff_codes: Array,
     backoff_book: Array,
     bits: int,
     link_blocks: Array,
@@ -228,6 +226,7 @@ def score(
     order = levels.size - 1
     first, total, stride = levels[1], levels[order], lists.size // LISTS
     offset = levels[min(order, 2)]
+    width = code_width(backoff_book)
     bigrams, mask = offset - first, (ONE << np.uint64(bits)) - ONE
     for base in range(0, ids.size, sums.size):
         count, known, active = min(sums.size, ids.size - base), np.int64(0), np.int64(0)
@@ -278,12 +277,11 @@ def score(
                 for d in range(due):
                     rank = at(work, later + RANKED + d)
                     prefetch(backoffs, rank)
-                    prefetch(backoff_blocks, rank >> 6)
+                    prefetch(backoff_codes, rank * width >> 6)
                 later = 2 * LATER + SET - later
                 take(
-                    log_probs, log_prob_codes, log_prob_book, backoffs, backoff_blocks,
-                    backoff_fields, backoff_book, base, k, first, found_before, due_before, scores,
-                    sums, work, later,
+                    log_probs, log_prob_codes, log_prob_book, backoffs, backoff_codes, backoff_book,
+                    base, k, first, found_before, due_before, scores, sums, work, later,
                 )  # fmt: skip
             active = listed
             if context >= 0 and at(lengths, base) > 0:

@@ -13,8 +13,8 @@ GROUP = 64  # searches that go step by step together
 
 # A batch's lists, uint32, each `stride` long, in one array: the words whose context of the order at
 # hand is an n-gram, by ascending nodes of the contexts; these nodes; and for the sort, where each
-# bucket ends, and each word's bucket. After the sort, for links, the last two hold how many
-# children the context had in which each word was found last, and which of them it was.
+# bucket ends, and each word's bucket. After the sort, for links, the last two hold, in turns, how
+# many children the context had in which each word was found last, and which of them it was.
 LISTS = 4
 
 # A group's working numbers, int64, rows of one array: one address for all of them.

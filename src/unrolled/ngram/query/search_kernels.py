@@ -84,6 +84,8 @@ def open_contexts(
         ahead = base + np.int64(at(lists, place + GROUP))
         prefetch(ids, ahead)
         prefetch(lengths, ahead)
+        if linked:
+            prefetch(lists, 2 * (np.int64(at(lists, place + GROUP)) + stride))
         prefetch(directory, (np.int64(at(lists, place + stride + GROUP)) >> 6) << 2)
         block = min((context >> 6) << 2, directory.size - 4)
         shift = np.uint64(context & 63)
@@ -99,8 +101,8 @@ def open_contexts(
         put(work, ITEM + searches, i)
         key = spread(word_at(ids, base + i, first), bits)
         if linked:
-            put(work, SPAN + searches, np.int64(at(lists, i + 2 * stride)))
-            key = np.int64(at(lists, i + 3 * stride))
+            put(work, SPAN + searches, np.int64(at(lists, 2 * (i + stride))))
+            key = np.int64(at(lists, 2 * (i + stride) + 1))
         put(work, KEY + searches, key)
         put(work, START + searches, np.int64(firsts & LOW))
         put(work, STOP + searches, np.int64(popcount(ones & near) + (popcount(twos & near) << ONE)))
@@ -141,8 +143,10 @@ def open_children(
         if stop > total or start > stop:
             start, stop = first, first
         if linked:
-            guess = start + at(work, KEY + s) * (stop - start) // at(work, SPAN + s)
-            guess = max(min(guess, stop - 1), start)
+            guess = start
+            if kind == 3:  # else there is little to divide
+                guess += at(work, KEY + s) * (stop - start) // at(work, SPAN + s)
+                guess = max(min(guess, stop - 1), start)
             prefetch(links, (guess - offset) >> 6)
         else:
             guess = start + ((at(work, KEY + s) * (stop - start)) >> bits)
@@ -227,8 +231,9 @@ def search(
             node = find_linked(links, fields, offset, start, stop, key, span, guess)
         else:
             node = child_near(words, bits, mask, start, stop, guess, np.uint64(key), total)
-        put(lists, i + 2 * stride, np.uint32(stop - start))
-        put(lists, i + 3 * stride, np.uint32(node - start))
+        if links.size > 0:
+            put(lists, 2 * (i + stride), np.uint32(stop - start))
+            put(lists, 2 * (i + stride) + 1, np.uint32(node - start))
         put(work, later + FOUND + found, i)
         put(work, later + NODE + found, node)
         found += np.int64(node >= 0)

@@ -19,9 +19,8 @@ from typing import Any
 import numpy as np
 
 from unrolled.ngram.query.handle import (
-    BACKOFF_BLOCKS,
     BACKOFF_BOOK,
-    BACKOFF_FIELDS,
+    BACKOFF_CODES,
     BACKOFFS,
     BITS,
     CODED,
@@ -92,13 +91,9 @@ def log_prob_of(handle: Any, k: Any, index: Any) -> Any:
 @device_function
 def backoff_of(handle: Any, rank: Any) -> Any:
     """Back-off weight number ``rank``; log 1 for -1 and for what lies outside the array."""
-    blocks = array(handle, BACKOFF_BLOCKS, np.uint64)
-    if blocks.size > 0:
-        fields, book = (
-            array(handle, BACKOFF_FIELDS, np.uint64),
-            array(handle, BACKOFF_BOOK, np.float32),
-        )
-        return coded_backoff(blocks, fields, book, rank)
+    codes = array(handle, BACKOFF_CODES, np.uint64)
+    if codes.size > 0:
+        return coded_backoff(codes, array(handle, BACKOFF_BOOK, np.float32), rank)
     return plain_backoff(array(handle, BACKOFFS, np.float32), rank)
 
 

@@ -1,8 +1,8 @@
-"""Kernels that replace back-off weights by numbers of the frequent ones among them.
+"""Kernels of back-off weights, which are stored as they are or as codes.
 
-Weights of Kneser-Ney models follow from a few small counts, so that most are one of few values.
-A weight is stored as an integer, see `integer_kernels`: its place in a book of the frequent values,
-the most frequent first, or the 32 bits of the weight itself with bit 32 set.
+Weights of Kneser-Ney models follow from a few small counts, so that they are a few thousand values
+at most. Then each is stored as its place in a book of the values, the most frequent first, a field
+of as many bits as the book's size needs.
 """
 
 from __future__ import annotations
@@ -11,13 +11,19 @@ from typing import Any
 
 import numpy as np
 
-from unrolled.ngram.trie.integer_kernels import integer
-from unrolled.runtime.intrinsics import at, float_of_bits
+from unrolled.runtime.intrinsics import at, bits_from, leading_zeros
 from unrolled.runtime.kernels import inlined, kernel
 
 Array = np.ndarray[Any, Any]
 
 FACTOR = np.uint64(0x9E3779B97F4A7C15)
+ONE = np.uint64(1)
+
+
+@inlined
+def code_width(book: Any) -> Any:
+    """Bits of a code for a book of two values or more; 1 for a smaller one."""
+    return np.int64(64) - np.int64(leading_zeros(np.uint64(max(book.size - 1, 1))))
 
 
 @inlined
@@ -29,21 +35,21 @@ def plain_backoff(backoffs: Any, rank: Any) -> Any:
 
 
 @inlined
-def coded_backoff(blocks: Any, fields: Any, book: Any, rank: Any) -> Any:
-    """The same where weights are stored as integers."""
-    if rank < 0:
+def coded_backoff(codes: Any, book: Any, rank: Any) -> Any:
+    """The same where weights are codes; the array ends in one spare element."""
+    width = code_width(book)
+    bit = rank * width
+    if rank < 0 or (bit >> 6) + 1 >= codes.size or book.size == 0:
         return np.float32(0.0)
-    code = integer(blocks, fields, rank)
-    if code >> 32 != 0:
-        return float_of_bits(code)
-    return at(book, code) if code < book.size else np.float32(0.0)
+    code = np.int64(bits_from(codes, bit) & ((ONE << np.uint64(width)) - ONE))
+    return at(book, min(code, book.size - 1))
 
 
 @inlined
-def backoff_at(backoffs: Any, blocks: Any, fields: Any, book: Any, rank: Any) -> Any:
+def backoff_at(backoffs: Any, codes: Any, book: Any, rank: Any) -> Any:
     """Back-off weight number ``rank`` of a model of either kind."""
-    if blocks.size > 0:
-        return coded_backoff(blocks, fields, book, rank)
+    if codes.size > 0:
+        return coded_backoff(codes, book, rank)
     return plain_backoff(backoffs, rank)
 
 
@@ -61,13 +67,13 @@ def slot_of(keys: Array, counts: Array, key: Any) -> Any:
 def count_values(bits: Array, keys: Array, counts: Array, known: int) -> int:
     """Count float32 values by their bits (N,) uint32; how many are ``known`` after it.
 
-    Values that come once half of the table is filled are not counted.
+    It stops when half of the table is filled.
     """
     for index in range(bits.size):
+        if 2 * known >= keys.size:
+            break
         slot = slot_of(keys, counts, bits[index])
         if counts[slot] == 0:
-            if 2 * known >= keys.size:
-                continue
             known += 1
             keys[slot] = bits[index]
         counts[slot] += 1
@@ -85,7 +91,6 @@ def number_values(bits: Array, keys: Array, numbers: Array) -> None:
 
 @kernel
 def code_values(bits: Array, keys: Array, numbers: Array, codes: Array) -> None:
-    """The integers that stand for weights, given as their bits."""
+    """The places in the book of weights that are all in it, given as their bits."""
     for index in range(bits.size):
-        number = numbers[slot_of(keys, numbers, bits[index])]
-        codes[index] = number - 1 if number > 0 else (np.int64(1) << 32) | np.int64(bits[index])
+        codes[index] = numbers[slot_of(keys, numbers, bits[index])] - 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -50,15 +50,3 @@ def stored_chunk(values: Array) -> tuple[Array, Array]:
 def move(blocks: Array, elements: int) -> None:
     """Count a chunk's bits from an array's begin on in which so many elements come before it."""
     blocks += np.uint64(8 * elements)
-
-
-def chunked(values: Iterator[Array]) -> Iterator[Array]:
-    """The same int64 values in arrays of CHUNK, but the last."""
-    held = np.empty(0, np.int64)
-    for array in values:
-        held = np.concatenate([held, array])
-        while held.size >= CHUNK:
-            yield held[:CHUNK]
-            held = held[CHUNK:]
-    if held.size:
-        yield held

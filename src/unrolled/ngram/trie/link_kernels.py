@@ -35,6 +35,8 @@ def find_linked(
     empty.
     """
     size, stride = stop - start, np.int64(0)
+    if size == span:  # the context has all children that its suffix has
+        return start + place if place < size else np.int64(-1)
     while stop - start > 4:
         found = integer(blocks, fields, guess - offset)
         if found == place:

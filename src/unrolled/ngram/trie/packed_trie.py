@@ -35,14 +35,9 @@ _LINKS = {"link_blocks": (np.uint64, 1), "link_fields": (np.uint64, 1)}
 _PLAIN = {"log_probs": (np.float32, 1)}
 _QUANTIZED = {"log_probs": (np.uint8, 1), "log_prob_book": (np.float32, 2)}
 _WEIGHTS = {"backoffs": (np.float32, 1)}
-_CODED_WEIGHTS = {
-    "backoff_blocks": (np.uint64, 1),
-    "backoff_fields": (np.uint64, 1),
-    "backoff_book": (np.float32, 1),
-}
-_OLD_CODED_WEIGHTS = {"backoffs": (np.uint64, 1), "backoff_book": (np.float32, 1)}
-_OLD_BACKOFF_BITS = 9  # of a weight in quantized models until version 0.9
+_CODED_WEIGHTS = {"backoffs": (np.uint64, 1), "backoff_book": (np.float32, 1)}
 THREADS = 2
+_NONE = np.empty(0)
 MOST = 500.0  # largest log back-off weight that is accepted; e^500 still has a square
 
 
@@ -58,8 +53,6 @@ class PackedTrie:
     log_probs: Array
     log_prob_book: Array = field(default_factory=lambda: np.empty((0, CODES), np.float32))
     backoffs: Array = field(default_factory=lambda: np.empty(0, np.float32))
-    backoff_blocks: Array = field(default_factory=lambda: np.empty(0, np.uint64))
-    backoff_fields: Array = field(default_factory=lambda: np.empty(0, np.uint64))
     backoff_book: Array = field(default_factory=lambda: np.empty(0, np.float32))
     link_blocks: Array = field(default_factory=lambda: np.empty(0, np.uint64))
     link_fields: Array = field(default_factory=lambda: np.empty(0, np.uint64))
@@ -109,9 +102,16 @@ class PackedTrie:
             *(self.levels, self.words, self.directory),
             *(self.ends if self.ends.size else np.zeros(1, np.uint32), self.unigrams),
             *(*log_probs, self.log_prob_book),
-            *(self.backoffs, self.backoff_blocks, self.backoff_fields, self.backoff_book),
+            *self.weights(),
         )
         return (*(readonly(array) for array in arrays), self.bits)
+
+    def weights(self) -> tuple[Array, Array, Array]:
+        """Back-off weights as they are, as codes, and the book of these; empty if lacking."""
+        coded = self.backoffs.dtype == np.uint64
+        plain = np.empty(0, np.float32) if coded else self.backoffs
+        codes = self.backoffs if coded else np.empty(0, np.uint64)
+        return readonly(plain), readonly(codes), readonly(self.backoff_book)
 
     def links(self) -> tuple[Array, Array]:
         """The links, for the kernels that take a model with them; empty if words are stored."""
@@ -123,7 +123,7 @@ class PackedTrie:
             *_SHAPE,
             *(_LINKS if self.linked else ()),
             *(_QUANTIZED if self.quantized else _PLAIN),
-            *(_WEIGHTS if self.backoffs.size or self.order == 1 else _CODED_WEIGHTS),
+            *_CODED_WEIGHTS,
         ]
         return {name: getattr(self, name) for name in names}
 
@@ -135,10 +135,10 @@ class PackedTrie:
             FormatError: a missing array, a wrong type, or sizes that contradict each other.
         """
         wanted: dict[str, Any] = _SHAPE | (_QUANTIZED if "log_prob_book" in arrays else _PLAIN)
-        weights: dict[str, Any] = _WEIGHTS
-        if "backoff_book" in arrays or "backoff_blocks" in arrays:
-            weights = _OLD_CODED_WEIGHTS if "backoffs" in arrays else _CODED_WEIGHTS
-        wanted |= weights | (_LINKS if _LINKS.keys() & arrays.keys() else {})
+        coded = arrays.get("backoffs", _NONE).dtype == np.uint64
+        wanted |= (_CODED_WEIGHTS if coded else _WEIGHTS) | (
+            _LINKS if _LINKS.keys() & arrays.keys() else {}
+        )
         for name, (dtype, axes) in wanted.items():
             if name not in arrays:
                 raise FormatError(f"the model lacks its array '{name}'", where=where)
@@ -148,10 +148,7 @@ class PackedTrie:
                     f"not {np.dtype(dtype)} with {axes}",
                     where=where,
                 )
-        given = {name: arrays[name] for name in wanted}
-        if weights is _OLD_CODED_WEIGHTS:
-            given |= _recoded(given.pop("backoffs"), given["backoff_book"])
-        trie = cls(**given)
+        trie = cls(**{name: arrays[name] for name in wanted})
         trie._check_sizes(where)
         return trie
 
@@ -182,8 +179,8 @@ class PackedTrie:
                     f"array '{name}' has the shape {getattr(self, name).shape}, not {shape}",
                     where=where,
                 )
-        coded = self.backoff_blocks.size
-        if max(self.ends.size, self.backoffs.size) > inner or coded > _blocks_size(inner):
+        most = packed_size(inner, 16) if self.backoffs.dtype == np.uint64 else inner
+        if self.ends.size > inner or self.backoffs.size > most:
             raise FormatError("there are more back-off weights or ends than contexts", where=where)
 
     def children_counts(self) -> Array:
@@ -206,8 +203,7 @@ class PackedTrie:
 
         first = self._first()
         backoffs = np.zeros(first.size - 1, np.float32)
-        weights = self.query_arrays()[8:12]
-        kernels.read_backoffs(readonly(self.directory), *weights, backoffs)
+        kernels.read_backoffs(readonly(self.directory), *self.weights(), backoffs)
         table = NgramTable(
             levels=np.array(self.levels),
             words=self._linked_words(first) if self.linked else readonly(self.words),
@@ -305,15 +301,6 @@ def _directory_size(nodes: int) -> int:
 def _blocks_size(count: int) -> int:
     """Elements of ``blocks`` of so many integers."""
     return -(-count // BLOCK)
-
-
-def _recoded(packed: Array, book: Array) -> dict[str, Array]:
-    """The arrays of back-off weights that a model of an earlier version holds as 9-bit codes."""
-    from unrolled.ngram.trie import trie_kernels as kernels
-
-    codes = np.empty(max(packed.size - 1, 0) * 64 // _OLD_BACKOFF_BITS, np.int32)
-    kernels.unpack_words(readonly(packed), _OLD_BACKOFF_BITS, 1, 0, codes)
-    return store_backoffs(book[np.minimum(codes, max(book.size - 1, 0))], threads=THREADS)
 
 
 def pack(

@@ -10,8 +10,8 @@ the shape:
 ``levels``     int64 (order + 1,), the first node of each order, and the number of nodes
 ``unigrams``   float32 (V,), log-probabilities of order 1
 ``log_probs``  of the other nodes: float32, or uint8 codes into a row of ``log_prob_book`` an order
-``backoffs``   float32 of the nodes that have one, in order; or ``backoff_blocks``,
-               ``backoff_fields`` and ``backoff_book``, see `backoff_kernels`
+``backoffs``   of the nodes that have one, in order: float32, or bit fields that are codes into
+               ``backoff_book``, see `backoff_kernels`
 
 Models may store the last words of n-grams of three words and more as links, see `link_kernels`;
 ``words`` ends before them then.
@@ -244,8 +244,8 @@ def read_directory(directory: Array, ends: Array, total: int, start: int, counts
 
 @kernel
 def read_backoffs(
-    directory: Array, kept: Array, blocks: Array, fields: Array, book: Array, backoffs: Array
+    directory: Array, kept: Array, codes: Array, book: Array, backoffs: Array
 ) -> None:
     """Back-off weight of every node of orders < n, log 1 where none is stored."""
     for node in range(backoffs.size):
-        backoffs[node] = backoff_at(kept, blocks, fields, book, backoff_rank(directory, node))
+        backoffs[node] = backoff_at(kept, codes, book, backoff_rank(directory, node))
