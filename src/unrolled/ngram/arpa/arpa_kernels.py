@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from unrolled.ngram.trie.trie_kernels import field
-from unrolled.runtime.kernels import device_function, kernel
-from unrolled.text.encoding_kernels import find, scan
+from unrolled.runtime.intrinsics import eight_bytes, prefetch, trailing_zeros
+from unrolled.runtime.kernels import device_function, inlined, kernel
+from unrolled.text.encoding_kernels import find, recall, remember, scan
 
 LN10 = math.log(10.0)
 LOWEST = np.float32(-np.inf)
@@ -22,6 +23,10 @@ EXACT = 22  # 10^22 is the largest power of ten that a float64 holds exactly
 _POWERS = 10.0 ** np.arange(EXACT + 1)
 _TENS = 10 ** np.arange(19)
 _FULL = np.uint64(10**18)  # one more digit still fits into 64 bits
+_ZEROS = np.uint64(0x3030303030303030)  # eight digits 0
+_TO_TOP = np.uint64(0x7676767676767676)  # lifts all bytes above 9 to 128 and more
+_TOPS = np.uint64(0x8080808080808080)
+LINES = 16  # that are scanned before their words are looked up, all of them asked for by then
 _LINE = 64  # bytes that both numbers of a line, the tabs and the newline take at most
 
 
@@ -31,12 +36,40 @@ def natural(value: Any) -> Any:
     return np.float32(value * LN10 + 0.0)
 
 
+@inlined
+def is_blank(byte: Any) -> Any:
+    """Whether a byte ends a number: a space, a tab, or the end of the line."""
+    return byte == 9 or byte == 32 or byte == 10 or byte == 13
+
+
 @device_function
 def skip_blanks(data: Any, at: Any) -> Any:
     """The first byte from ``at`` on that is no space, tab or carriage return."""
     while data[at] == 32 or data[at] == 9 or data[at] == 13:
         at += 1
     return at
+
+
+@device_function
+def short_decimal(data: Any, at: Any) -> Any:
+    """A number such as 1.2345678 that a blank ends, and where that is; -1 for any other.
+
+    A digit, the point, and one to eight digits, which are read at once: exactly, see below.
+    """
+    digit = np.int64(data[at]) - 48
+    if at + 11 > data.size or data[at + 1] != 46 or not 0 <= digit <= 9:
+        return 0.0, -1
+    bits = eight_bytes(data, at + 2) ^ _ZEROS
+    others = ((bits + _TO_TOP) | bits) & _TOPS  # up to the first byte that is no digit
+    digits = np.int64(trailing_zeros(others) >> np.uint64(3))
+    end = at + 2 + digits
+    if digits == 0 or not is_blank(data[end]):
+        return 0.0, -1
+    bits <<= np.uint64(8 * (8 - digits))  # zeros before them
+    bits = (bits * np.uint64(10) + (bits >> np.uint64(8))) & np.uint64(0x00FF00FF00FF00FF)
+    bits = (bits * np.uint64(100) + (bits >> np.uint64(16))) & np.uint64(0x0000FFFF0000FFFF)
+    bits = (bits * np.uint64(10000) + (bits >> np.uint64(32))) & np.uint64(0xFFFFFFFF)
+    return np.float64(digit * _TENS[digits] + np.int64(bits)) / _POWERS[digits], end
 
 
 @device_function
@@ -51,6 +84,9 @@ def parse_number(data: Any, at: Any) -> Any:
     negative = data[at] == 45
     if negative:
         at += 1
+    short, end = short_decimal(data, at)
+    if end >= 0:
+        return -short if negative else short, end
     digits, power, fraction = np.int64(0), np.int64(0), np.int64(0)
     mantissa = np.uint64(0)
     while True:
@@ -80,9 +116,7 @@ def parse_number(data: Any, at: Any) -> Any:
         if at == begin:
             return 0.0, -1
         power += sign * exponent
-    byte = data[at]
-    plain = byte == 9 or byte == 32 or byte == 10 or byte == 13
-    if not plain or digits == 0 or power < -2 * EXACT or power > EXACT:
+    if not is_blank(data[at]) or digits == 0 or power < -2 * EXACT or power > EXACT:
         return 0.0, -1
     value = np.float64(mantissa)
     exact = mantissa >> np.uint64(53) == np.uint64(0) and power >= -EXACT
@@ -102,8 +136,7 @@ def parse_lines(
     text: Any,
     offsets: Any,
     slots: Any,
-    hashes: Any,
-    above: Any,
+    recent: Any,
     ids: Any,
     log_probs: Any,
     backoffs: Any,
@@ -116,62 +149,76 @@ def parse_lines(
             the last row. A line that is not plain stops the kernel, with its beginning as position.
         text, offsets, slots: the vocabulary; without slots the lines are unigrams, and their two
             columns of ids get where the word begins and ends in data.
-        hashes: (k,) uint64, above: (2, k) int64 zeros; memory of the line above.
+        recent: of `recall`.
         ids: (R, k) int32, log_probs: (R,) float32 natural logarithms. backoffs: (R,) too, or (0,)
             where no weight but 0 is plain. All are filled from row state[2] on.
     """
     at, lines, row, after = state[0], state[1], state[2], state[3]
-    size, words, length = data.size, offsets.size - 1, ids.shape[1]
-    spelled = slots.size == 0
-    if spelled:
-        length = 1
+    size, words, spelled = data.size, offsets.size - 1, slots.size == 0
+    length = 1 if spelled else ids.shape[1]
+    places = np.empty((LINES, 2), np.int64)  # of each line: its first byte, and its number
+    spans, hashes = np.empty((LINES, length, 2), np.int64), np.empty((LINES, length), np.uint64)
     plain = size > 0 and data[size - 1] == 10 and at >= 0
     while plain and at < size:
-        begin, column, value, weight = at, 0, 0.0, 0.0
-        while plain:
-            at = skip_blanks(data, at)
-            if data[at] == 10:
+        found = 0
+        while found < LINES and at < size:
+            begin, column, value, weight = at, 0, 0.0, 0.0
+            while plain:
+                at = skip_blanks(data, at)
+                if data[at] == 10:
+                    break
+                if 0 < column <= length:
+                    start = at
+                    at, hashed = scan(data, start)
+                    plain = start < at and row + found < ids.shape[0]  # a NUL, for one
+                    if plain:
+                        spans[found, column - 1, 0], spans[found, column - 1, 1] = start, at
+                        hashes[found, column - 1] = hashed
+                        if not spelled:
+                            word = recall(recent, hashed, at - start)
+                            ids[row + found, column - 1] = word
+                            if word < 0:
+                                prefetch(slots, np.int64(hashed & np.uint64(slots.size - 1)))
+                else:
+                    number, at = parse_number(data, at)
+                    plain = at >= 0
+                    if column == 0:
+                        value = number
+                    else:
+                        weight = number
+                column += 1
+            if plain and column > 0:
+                plain = length < column <= length + 2 and value <= 0 and weight <= MOST_BACKOFF
+                plain = plain and (backoffs.size > 0 or weight == 0)
+            if not plain:
+                at = begin
                 break
-            if 0 < column <= length:
-                start = at
-                at, hashed = scan(data, start)
-                if start == at or row >= ids.shape[0]:  # a NUL, for one
-                    plain = False
-                elif spelled:
-                    ids[row, 0], ids[row, 1] = start, at
-                else:
-                    # Files are sorted, so a word is often the one above it. Of words of at most
-                    # eight bytes no two have the same hash, so those need no look into the table.
-                    word = above[1, column - 1]
-                    if hashed != hashes[column - 1] or at - start != above[0, column - 1]:
-                        word = find(data, start, at, hashed, text, offsets, slots, words)
-                        hashes[column - 1] = hashed
-                        above[0, column - 1] = at - start if at - start <= 8 else -1
-                        above[1, column - 1] = word
-                    ids[row, column - 1] = word
-                    plain = word >= 0
-            else:
-                number, at = parse_number(data, at)
-                plain = at >= 0
-                if column == 0:
-                    value = number
-                else:
-                    weight = number
-            column += 1
-        if plain and column > 0:
-            plain = length < column <= length + 2 and value <= 0 and weight <= MOST_BACKOFF
-            plain = plain and (backoffs.size > 0 or weight == 0)
-        if not plain:
-            at = begin
-            break
-        if column > 0:
-            log_probs[row] = natural(value)
-            if backoffs.size > 0:
-                backoffs[row] = natural(weight)
+            if column > 0:
+                log_probs[row + found] = natural(value)
+                if backoffs.size > 0:
+                    backoffs[row + found] = natural(weight)
+                places[found, 0], places[found, 1] = begin, lines
+                found += 1
+            at += 1
+            lines += 1
+        for line in range(found):
+            known = True
+            for column in range(length):
+                start, stop = spans[line, column, 0], spans[line, column, 1]
+                if spelled:
+                    ids[row, 0], ids[row, 1] = start, stop
+                elif ids[row, column] < 0:
+                    hashed = hashes[line, column]
+                    word = find(data, start, stop, hashed, text, offsets, slots, words)
+                    remember(recent, hashed, stop - start, word)
+                    ids[row, column] = word
+                    known = known and word >= 0
+            if not known:
+                plain = False
+                at, lines = places[line, 0], places[line, 1]
+                break
             row += 1
-            after = lines + 1
-        at += 1
-        lines += 1
+            after = places[line, 1] + 1
     state[0], state[1], state[2], state[3] = at, lines, row, after
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from unrolled.errors import FormatError
 from unrolled.ngram.arpa.sections import Piece, shown
+from unrolled.text.hashing import RECENT
 from unrolled.text.vocabulary import Vocabulary, readonly
 
 Array = np.ndarray[Any, Any]
@@ -105,12 +106,12 @@ class RowReader:
         log_probs = np.empty(most, np.float32)
         backoffs = np.empty(0 if piece.order == self.order else most, np.float32)
         table = self._table if piece.order > 1 else tuple(part[:0] for part in self._table)
-        memory = np.zeros(columns, np.uint64), np.zeros((2, columns), np.int64)
+        recent = np.zeros(2 * RECENT, np.uint64)
         block = np.frombuffer(data, np.uint8)
         state = np.zeros(4, np.int64)
         kernel: Callable[..., None] = parse_lines
         while True:
-            kernel(block, state, *table, *memory, ids, log_probs, backoffs)
+            kernel(block, state, *table, recent, ids, log_probs, backoffs)
             if state[0] >= len(data):
                 break
             self._odd_line(piece, data, state, (ids, log_probs, backoffs))
