@@ -73,6 +73,7 @@ if TYPE_CHECKING:
     from unrolled.ngram.training import train_on_counts as train_on_counts
     from unrolled.scale import spark as spark
     from unrolled.scale.counting import count_into_file as count_into_file
+    from unrolled.scale.counts_planning import plan_counts as plan_counts
     from unrolled.scale.planning import Plan as Plan
     from unrolled.scale.planning import plan_ngram as plan_ngram
     from unrolled.scale.training import train_ngram_file as train_ngram_file
@@ -141,6 +142,7 @@ _HOMES = {
     "measure_gradients": "gradients.measure",
     "mix": "ngram.editing.mixing",
     "mix_models": "language_models.mixture_tuning",
+    "plan_counts": "scale.counts_planning",
     "plan_ngram": "scale.planning",
     "predict": "language_models.generation",
     "prune_to_size": "ngram.editing.pruning",

@@ -114,6 +114,14 @@ def test_a_plan_and_a_folder_of_shards(run: Run, folder: Path, tmp_path: Path) -
         "text", "n-grams", "memory", "disk", "time",
     ]  # fmt: skip
     assert not target.exists()
+    counts = tmp_path / "counts.gz"
+    assert run("count", text, "-o", counts, "--order", 2)[0] == 0
+    words = ("train", "ngram", counts, "--from-counts", "-o", tmp_path / "m.arpa.gz", "--dry-run")
+    code, out, err = run(*words)
+    assert code == 0, err
+    assert [line.split()[0] for line in out.splitlines()] == [
+        "counts", "n-grams", "memory", "disk", "time",
+    ]  # fmt: skip
     assert run("train", "ngram", text, "-o", target, "--order", 2, "--shards")[0] == 0
     assert sorted(path.name for path in target.iterdir()) == [
         "shard-00000.safetensors", "shards.json",

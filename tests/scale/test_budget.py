@@ -48,19 +48,29 @@ def test_a_full_disk_is_foreseen(tmp_path: Path) -> None:
         check_disk(tmp_path, 10**18)
 
 
-def test_a_large_text_is_not_quantized_within_a_small_budget(tmp_path: Path) -> None:
-    from unrolled.scale.training import ngram_training
-
-    texts = ("a b c d e f g h" for _ in range(600_000))
-    memory = budget_with(140)
-    with (
-        pytest.raises(SettingError, match="too large to become a quantized model"),
-        ngram_training(
-            None, tmp_path / "m", memory=memory, texts=texts, format="a quantized model"
-        ),
-    ):
-        pass
-    assert list(tmp_path.iterdir()) == []
+@pytest.mark.skip(reason="files of quantized models are to come")
+def test_a_large_text_is_quantized(tmp_path: Path) -> None:
+    lines = [f"a{n % 97} b{n % 89} c{n % 83} d{n % 79}" for n in range(1000)]
+    texts = [" ".join(lines[n : n + 5]) for n in range(995)] * 100
+    settings: dict[str, Any] = {"order": 3, "smoothing": "witten-bell", "threads": 1}
+    stages: list[str] = []
+    found = unrolled.train_ngram_file(
+        texts=texts, output=tmp_path / "m.safetensors", memory=budget_with(190), quantize=8,
+        report=stages.append, **settings,
+    )  # fmt: skip
+    assert any(stage.startswith("rounding order 3") for stage in stages), stages
+    expected = unrolled.quantize(unrolled.train_ngram(texts=texts, **settings))
+    for name, array in expected.arrays().items():
+        assert found.arrays()[name].tobytes() == array.tobytes(), name
+    expected.save(tmp_path / "expected")
+    assert found.config == unrolled.load(tmp_path / "expected").config
+    unrolled.train_ngram_file(
+        texts=texts[:9], output=tmp_path / "small", memory="8G", quantize=8, **settings
+    )
+    small = unrolled.quantize(unrolled.train_ngram(texts=texts[:9], **settings))
+    assert unrolled.load(tmp_path / "small").arrays().keys() == small.arrays().keys()
+    with pytest.raises(SettingError, match="cannot be quantized to 4 bits"):
+        unrolled.train_ngram_file(texts=texts, output=tmp_path / "m", quantize=4)
 
 
 @pytest.mark.parametrize("smoothing", ["witten-bell", "stupid-backoff"])
@@ -68,12 +78,12 @@ def test_a_large_text_becomes_an_arpa_file(tmp_path: Path, smoothing: str) -> No
     from unrolled.scale.training import ngram_training
 
     lines = [f"a{n % 97} b{n % 89} c{n % 83} d{n % 79}" for n in range(1000)]
-    texts = [" ".join(lines[n : n + 5]) for n in range(995)] * 215
+    texts = [" ".join(lines[n : n + 5]) for n in range(995)] * 270
     settings: dict[str, Any] = {"order": 3, "smoothing": smoothing, "threads": 1}
     settings["options"] = TextOptions(lower=True)
     stages: list[str] = []
     with ngram_training(
-        None, tmp_path / "m.arpa", memory=budget_with(190), texts=texts,
+        None, tmp_path / "m.arpa", memory=budget_with(215), texts=texts,
         report=stages.append, **settings,
     ) as trained:  # fmt: skip
         assert any(stage.startswith("counting n-grams, part 1") for stage in stages), stages

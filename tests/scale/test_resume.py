@@ -11,6 +11,7 @@ import pytest
 from unrolled import load
 from unrolled.ngram.counts.count_files import write_counts
 from unrolled.ngram.counts.counting import count_ngrams
+from unrolled.ngram.editing.quantization import quantize
 from unrolled.ngram.training import ngram_config, train_on_corpus, train_on_counts
 from unrolled.scale import counts_training
 from unrolled.scale.clock import Clock
@@ -26,7 +27,7 @@ class StoppedError(Exception):
 
 
 def arrays_of(
-    parent: Path, stop_at: str, smoothing: str, resume: bool
+    parent: Path, stop_at: str, smoothing: str, resume: bool, quantized: bool = False
 ) -> tuple[dict[str, Any], list[str]]:
     """The model's arrays and the phases that were begun; stops as ``stop_at`` begins."""
     begun: list[str] = []
@@ -47,7 +48,9 @@ def arrays_of(
         }
         pieces = np.array_split(corpus.ids, 3)
         files = count_levels(pieces.__iter__, corpus.word_counts, 5, **shared)
-        arrays, _ = estimated_arrays(files, config, corpus.word_counts, **shared)
+        arrays, _ = estimated_arrays(
+            files, config, corpus.word_counts, quantized=quantized, **shared
+        )
         return {
             name: made if isinstance(made, np.ndarray) else np.concatenate(list(made))
             for name, made in arrays.items()
@@ -68,6 +71,20 @@ def test_a_stopped_run_goes_on(tmp_path: Path, smoothing: str, stop_at: str) -> 
     for name, array in expected.trie.arrays().items():
         assert arrays[name].tobytes() == array.tobytes(), name
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.filterwarnings("ignore::unrolled.errors.UnrolledWarning")
+@pytest.mark.parametrize("stop_at", ["choosing", *(f"rounding order {n}" for n in (2, 3, 5))])
+@pytest.mark.skip(reason="files of quantized models are to come")
+def test_stopped_quantizing_goes_on(tmp_path: Path, stop_at: str) -> None:
+    with pytest.raises(StoppedError):
+        arrays_of(tmp_path, stop_at, "katz", resume=False, quantized=True)
+    arrays, begun = arrays_of(tmp_path, "", "katz", resume=True, quantized=True)
+    assert begun[0].startswith(stop_at)
+    config = ngram_config({"order": 5, "smoothing": "katz", "prune": (0, 0, 1)})
+    expected = quantize(train_on_corpus(read_corpus(texts=TEXTS), config))
+    for name, array in expected.trie.arrays().items():
+        assert arrays[name].tobytes() == array.tobytes(), name
 
 
 @pytest.mark.filterwarnings("ignore::unrolled.errors.UnrolledWarning")

@@ -39,6 +39,11 @@ def is_arpa_name(path: Path) -> bool:
     return path.name.endswith(_ARPA_ENDINGS)
 
 
+def arpa_ending(path: Path) -> str:
+    """The ending of a name of an ARPA file, such as ``.arpa.gz``, or nothing."""
+    return next((end for end in sorted(_ARPA_ENDINGS, key=len) if path.name.endswith(end)), "")
+
+
 def save_model(model: StoredModel, path: Path, threads: int | None = None) -> None:
     """Write a model in the format that the file's name asks for.
 

@@ -124,16 +124,16 @@ def ngram(
                 "max_size": limits.vocabulary_size, "words": shared.read_words(limits.vocabulary),
             }  # fmt: skip
             if dry_run:
-                _plan(texts, memory, taken, run)
+                _plan(texts, output, {**taken, "memory": memory}, run, bool(spark))
             else:
                 taken["shards"] = shards
                 _train_on_spark(spark, texts, output, taken, (run, memory, temporary, resume))
             return
-        from unrolled.scale.training import Trained, ngram_training
+        from unrolled.scale.training import ngram_training
 
         within: dict[str, Any] = {
             "memory": memory, "temporary": temporary, "resume": resume, "options": options,
-            "format": "a quantized model" if run.quantize else "",
+            "quantize": run.quantize,
         }  # fmt: skip
         if run.from_counts:
             from unrolled.scale.counts_training import counts_training
@@ -149,14 +149,6 @@ def ngram(
                 **within, **chosen,
             )  # fmt: skip
         trained = stack.enter_context(training)
-        if run.quantize:
-            from unrolled.ngram.editing.quantization import quantize
-            from unrolled.ngram.model import NgramModel
-            from unrolled.storage.loading import require_kind
-
-            stages.stage("quantizing")
-            exact = require_kind(trained.model, NgramModel, "quantizing")
-            trained = Trained.in_memory(quantize(exact, threads=threads), threads)
         model = trained.model
         model.provenance["settings"] |= {"vocabulary": limits.vocabulary, **record_of(run)}
         stages.stage(f"writing {output}")
@@ -169,14 +161,28 @@ def ngram(
         stages.stage("done")
 
 
-def _plan(texts: list[str], memory: str | None, taken: dict[str, Any], run: NgramRun) -> None:
+def _plan(
+    texts: list[str], output: Path, taken: dict[str, Any], run: NgramRun, cluster: bool
+) -> None:
     """Print what a training will take."""
-    from unrolled.scale.planning import plan_ngram
+    from unrolled.cli.models import arpa_ending
 
-    if run.from_counts:
-        raise SettingError("--dry-run does not go with --from-counts")
     del taken["progress"]
-    for line in plan_ngram(texts, memory=memory, **taken).lines():
+    taken |= {"quantize": run.quantize, "ending": arpa_ending(output) or ".safetensors"}
+    if run.from_counts:
+        from unrolled.scale.counts_planning import plan_counts
+        from unrolled.text.vocabulary import Vocabulary
+
+        words = taken.pop("words")
+        given = None if words is None else Vocabulary.from_words(dict.fromkeys(words))
+        for name in ("options", "min_count", "max_size"):
+            del taken[name]
+        plan = plan_counts(texts, vocabulary=given, **taken)
+    else:
+        from unrolled.scale.planning import plan_ngram
+
+        plan = plan_ngram(texts, cluster=cluster, **taken)
+    for line in plan.lines():
         print(line)
 
 
@@ -193,15 +199,17 @@ def _train_on_spark(
     run, memory, temporary, resume = others
     from unrolled.cli.models import is_arpa_name
 
-    if run.from_counts or memory or resume or run.quantize or is_arpa_name(output):
+    if run.from_counts or memory or resume or is_arpa_name(output):
         raise SettingError(
             "--spark writes a .safetensors file from text, and does not go with --from-counts, "
-            "--quantize, --memory and --resume",
+            "--memory and --resume",
             hint="Convert the model afterwards: unrolled convert",
         )
     del taken["threads"], taken["progress"]
     with spark_session(master) as session:
-        train_ngram_files(session, texts, output, temporary=temporary, **taken)
+        train_ngram_files(
+            session, texts, output, temporary=temporary, quantize=run.quantize, **taken
+        )
 
 
 @with_settings(None, KINDS, (*settings_of(TextOptions), "from_counts", "weights"))

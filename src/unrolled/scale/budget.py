@@ -12,6 +12,7 @@ from unrolled.runtime.threads import return_memory
 
 UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 LEAST = 64 << 20  # bytes for n-grams without which there is no progress worth the name
+LEAST_COUNTED = 16 << 20  # and once they are counted
 MARGIN = 64 << 20  # buffers, stacks, and what the C library keeps of freed memory
 
 # Measured on 60 M tokens of books at order 5, on two cores: work of one core for a token and each
@@ -50,9 +51,12 @@ def memory_bytes(memory: str | int | None) -> int:
     return int(float(found[1]) * UNITS[found[2]])
 
 
-def in_memory_bytes(order: int) -> int:
-    """Bytes a token of training in memory, measured on 57 M tokens (39 at order 5), rounded up."""
-    return 15 + 5 * order
+def in_memory_bytes(order: int, quantized: bool = False) -> int:
+    """Bytes a token of training in memory, measured on 57 M tokens (39 at order 5), rounded up.
+
+    With quantizing 110 on 10 M tokens.
+    """
+    return 15 + (20 if quantized else 5) * order
 
 
 def least_disk(tokens: int, order: int) -> int:
@@ -71,18 +75,19 @@ class Budget:
         self.total = memory_bytes(memory)
         self.given = memory is not None
 
-    def room(self, what: str = "", least: int = LEAST) -> int:
+    def room(self, what: str = "", least: int = LEAST, floor: int = LEAST) -> int:
         """What of it is left for n-grams.
 
         Args:
             what: what takes up the rest, for the message.
             least: bytes without which nothing can be done.
+            floor: the same, whatever is done.
 
         Raises:
             SettingError: fewer are left.
         """
         return_memory()
-        resident, least = resident_memory(), max(least, LEAST)
+        resident, least = resident_memory(), max(least, floor)
         room = self.total - resident - MARGIN
         if room < least and not self.given:
             return least

@@ -13,8 +13,8 @@ from unrolled.ngram.trie.layout import word_bits
 from unrolled.scale.budget import Budget
 from unrolled.scale.count_rows import LevelRows, columns_of, distinct_rows
 from unrolled.scale.count_sources import CountSource, Rows, RowsWriter
-from unrolled.scale.estimator import MAX_PARTS
 from unrolled.scale.level_files import LevelFiles, LevelWriter
+from unrolled.scale.ranges import MAX_PARTS
 from unrolled.scale.windows import partitions
 from unrolled.storage.work_folder import WorkFolder
 from unrolled.text.vocabulary import BOS, Vocabulary

@@ -9,8 +9,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unrolled.errors import SettingError
 from unrolled.ngram.counts.count_files import read_counts, write_counts
+from unrolled.ngram.editing.quantization import check_bits
+from unrolled.ngram.editing.quantization import quantize as quantized_model
 from unrolled.ngram.training import counts_record, ngram_config, train_on_counts
 from unrolled.scale.budget import Budget
 from unrolled.scale.clock import Clock
@@ -18,7 +19,7 @@ from unrolled.scale.count_files import read_counts_within
 from unrolled.scale.counting import write_columns
 from unrolled.scale.estimator import check_model_disk, estimated_arrays
 from unrolled.scale.reading import place_for_files, sources_record, work_folder
-from unrolled.scale.training import Trained, trained_in_files
+from unrolled.scale.training import Trained, stored_settings, too_large, trained_in_files
 from unrolled.storage.atomic import check_target
 from unrolled.text.options import TextOptions, VocabularyLimits, training_record
 from unrolled.text.sources import source_bytes
@@ -42,7 +43,7 @@ def counts_training(
     memory: str | int | None = None,
     temporary: str | os.PathLike[str] | None = None,
     resume: bool = False,
-    format: str = "",
+    quantize: int | None = None,
     vocabulary: Vocabulary | None = None,
     weights: Sequence[int] | None = None,
     options: TextOptions | None = None,
@@ -56,46 +57,49 @@ def counts_training(
     Args:
         sources, vocabulary, weights, options, threads, report, progress, settings: as those of
             `train_on_counts`.
-        output, memory, temporary, resume: as those of `train_ngram_file`.
-        format: in words, what is made of the model that takes a model in memory, or nothing.
+        output, memory, temporary, resume, quantize: as those of `train_ngram_file`.
 
     Raises:
-        As `train_on_counts`; SettingError: too small a budget, or counts too large for that format.
+        As `train_on_counts`; SettingError: too small a budget.
     """
     config, say = ngram_config(settings), report or (lambda stage: None)
-    budget = Budget(memory)
+    check_bits(quantize)
+    budget, quantized = Budget(memory), bool(quantize)
     shared: dict[str, Any] = {"weights": weights, "progress": progress}
     if _fit(sources, budget):
         model = train_on_counts(
             sources, vocabulary=vocabulary, options=options, threads=threads, report=report,
             **shared, **settings,
         )  # fmt: skip
+        if quantized:
+            say("quantizing")
+            model = quantized_model(model, threads=threads)
         yield Trained.in_memory(model, threads)
         return
-    if format:
-        raise SettingError(
-            f"the count files are too large to become {format} within the memory budget",
-            hint="Train a .safetensors model and convert it, or give more --memory",
-        )
+    if quantized:
+        raise too_large("count file")
     target, options = place_for_files(output), options or TextOptions()
-    work = {**_work(sources, weights, vocabulary), **asdict(config), "text": options.stored()}
+    work = {
+        **_work(sources, weights, vocabulary), **asdict(config), "text": options.stored(),
+        "quantized": quantized,
+    }  # fmt: skip
     with work_folder(temporary or target, work, resume, say) as folder:
         files, words, counts = read_counts_within(
             sources, folder, budget, order=settings.get("order"), vocabulary=vocabulary, report=say,
             **shared,
         )  # fmt: skip
-        check_model_disk(files, target, folder.path)
+        check_model_disk(files, target, folder.path, quantized=quantized)
         config = replace(config, order=files.order)
         record = counts_record(counts)
         clock = Clock(say, folder, record["counts"]["tokens"], files.order)
         arrays, rules = estimated_arrays(
             files, config, counts, folder=folder, room=budget.room("the vocabulary"),
-            threads=threads, clock=clock,
+            threads=threads, clock=clock, quantized=quantized,
         )  # fmt: skip
         record |= rules.record() | training_record(
             config, options, VocabularyLimits(), texts=sources, threads=threads
         )
-        stored = {**asdict(config), "text": options.stored()}
+        stored = stored_settings(config, options, quantized)
         room = budget.room("the vocabulary")
         yield trained_in_files(files, arrays, words, (stored, record), room, threads=threads)
 
@@ -147,12 +151,20 @@ def _work(
 
 def _fit(sources: Sources, budget: Budget) -> bool:
     """Whether count files can be read in memory."""
+    needed = reading_bytes(sources)
+    if needed is None:  # standard input, of any size: over files unless no budget was given
+        return not budget.given
+    return not budget.exceeded(needed)
+
+
+def reading_bytes(sources: Sources) -> int | None:
+    """Memory that training on count files in memory takes at most; None for standard input."""
     given = [sources] if isinstance(sources, (str, os.PathLike)) else list(sources)
     needed = 0
     for source in given:
         size = source_bytes(source)
-        if size is None:  # standard input, of any size: over files unless no budget was given
-            return not budget.given
+        if size is None:
+            return None
         packed = os.fspath(source).endswith(_COMPRESSED) or Path(source).is_dir()
         needed += size * (COMPRESSED_BYTES if packed else FILE_BYTES)
-    return not budget.exceeded(needed)
+    return needed

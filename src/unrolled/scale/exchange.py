@@ -7,7 +7,7 @@ arrival, which is the order of sending, a number needs no more than that word to
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,27 @@ Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
+class Routes:
+    """Which part of the model an n-gram belongs to.
+
+    Attributes:
+        part_of: (V,) uint16, the part of the n-grams that begin with a word, or the first of them.
+        parts: how many there are.
+        split: (S,) words whose n-grams belong to several parts, by their second word.
+        starts: (S + 1,) where the keys of each of them begin.
+        keys: the least second word of each part of a split word, `spread_words`, uint32.
+        bits: of a word in the model.
+    """
+
+    part_of: Array
+    parts: int
+    split: Array = field(default_factory=lambda: np.empty(0, np.int64))
+    starts: Array = field(default_factory=lambda: np.zeros(1, np.int64))
+    keys: Array = field(default_factory=lambda: np.empty(0, np.uint32))
+    bits: int = 1
+
+
+@dataclass(frozen=True)
 class Sender:
     """Consecutive n-grams of one length that send their numbers.
 
@@ -25,30 +46,36 @@ class Sender:
         adjusted: (N,) uint32, how many words precede each.
         starting: the range of those that begin with <s>, which send nothing.
         preceding: the words before all of them, end to end, uint32.
-        part_of: (V,) uint16, the part that the n-grams that begin with a word belong to.
-        parts: how many parts there are.
+        first: the first of their first words.
+        sizes: (words,) int64, how many of them each first word begins.
+        routes: where they send.
     """
 
     adjusted: Array
     starting: tuple[int, int]
     preceding: Array
-    part_of: Array
-    parts: int
+    first: int
+    sizes: Array
+    routes: Routes
 
     def rows(self, values: Array) -> list[Array]:
         """Rows (word before, number), uint32, for each part.
 
         Args:
-            values: (N,) float32 or float64, whose bits take one or two columns.
+            values: (N,) or (N, C), whose bits take a column for each 4 bytes.
         """
-        bits = values.view(np.uint32).reshape(-1, values.itemsize // 4)
-        counts = np.zeros(self.parts, np.int64)
-        kernels.count_parts(self.preceding, self.part_of, counts)
+        columns = values.itemsize // 4 * (values.shape[1] if values.ndim > 1 else 1)
+        bits = np.ascontiguousarray(values).view(np.uint32).reshape(-1, columns)
+        routes = self.routes
+        bases = routes.part_of[routes.split]
+        split = routes.split, bases, routes.starts, routes.keys, routes.bits
+        senders = self.first, np.ascontiguousarray(self.sizes)
+        counts = np.zeros(routes.parts, np.int64)
+        given = self.adjusted, *self.starting, self.preceding, routes.part_of.copy()
+        kernels.count_parts(*given, counts, *senders, *split)
         ends = np.cumsum(counts)
-        rows = np.empty((self.preceding.size, 1 + bits.shape[1]), np.uint32)
-        kernels.send(
-            self.adjusted, *self.starting, self.preceding, bits, self.part_of, ends - counts, rows
-        )
+        rows = np.empty((self.preceding.size, 1 + columns), np.uint32)
+        kernels.send(*given, bits, ends - counts, rows, *senders, *split)
         return np.split(rows, ends[:-1])
 
 

@@ -6,12 +6,30 @@ from typing import Any
 
 import numpy as np
 
+from unrolled.ngram.trie.layout import SPREADER
 from unrolled.runtime.intrinsics import prefetch
-from unrolled.runtime.kernels import kernel
+from unrolled.runtime.kernels import device_function, kernel
 
 Array = np.ndarray[Any, Any]
 
 AHEAD = 8  # rows between asking for a cache line and using it
+
+
+@device_function
+def _direct(
+    part_of: Any, second: Any, split: Any, bases: Any, starts: Any, keys: Any, bits: Any
+) -> None:
+    """Set the parts of split words for n-grams with a second word."""
+    key = (np.int64(second) * SPREADER) & ((np.int64(1) << bits) - 1)
+    for index in range(split.size):
+        low, high = starts[index], starts[index + 1]
+        while high - low > 1:
+            middle = (low + high) >> 1
+            if keys[middle] <= key:
+                low = middle
+            else:
+                high = middle
+        part_of[split[index]] = bases[index] + low - starts[index]
 
 
 @kernel
@@ -20,38 +38,80 @@ def send(
     low: int,
     high: int,
     preceding: Array,
-    values: Array,
     part_of: Array,
+    values: Array,
     cursors: Array,
     rows: Array,
+    first: int,
+    by_word: Array,
+    split: Array,
+    bases: Array,
+    starts: Array,
+    keys: Array,
+    bits: int,
 ) -> None:
     """A row (word before, its n-gram's values) for each of ``preceding``, by the word's part.
 
     Args:
         sizes: (N,) how many words precede each n-gram, except those from ``low`` to ``high``, which
             begin with <s>: nothing precedes them.
-        values: (N, C) uint32. part_of: (V,) the part that each word belongs to.
+        part_of: (V,) the part that each word belongs to; changed for words that are split.
+        values: (N, C) uint32.
         cursors: (parts,) where the rows of each part go in ``rows`` (M, 1 + C).
+        by_word: (words,) how many n-grams begin with ``first`` and each word after it.
+        split, bases, starts, keys, bits: see `Routes`.
     """
     place = 0
-    for node in range(sizes.size):
-        if low <= node < high:
-            continue
-        for _ in range(sizes[node]):
-            word = preceding[place]
-            place += 1
-            target = cursors[part_of[word]]
-            cursors[part_of[word]] += 1
-            rows[target, 0] = word
-            for column in range(values.shape[1]):
-                rows[target, 1 + column] = values[node, column]
+    stop = 0
+    for offset in range(by_word.size):
+        _direct(part_of, first + offset, split, bases, starts, keys, bits)
+        start = stop
+        stop = start + by_word[offset]
+        for node in range(start, stop):
+            if low <= node < high:
+                continue
+            for _ in range(sizes[node]):
+                word = preceding[place]
+                place += 1
+                target = cursors[part_of[word]]
+                cursors[part_of[word]] += 1
+                rows[target, 0] = word
+                for column in range(values.shape[1]):
+                    rows[target, 1 + column] = values[node, column]
 
 
 @kernel
-def count_parts(preceding: Array, part_of: Array, counts: Array) -> None:
-    """counts[part] += 1 for the part of each word."""
-    for place in range(preceding.size):
-        counts[part_of[preceding[place]]] += 1
+def count_parts(
+    sizes: Array,
+    low: int,
+    high: int,
+    preceding: Array,
+    part_of: Array,
+    counts: Array,
+    first: int,
+    by_word: Array,
+    split: Array,
+    bases: Array,
+    starts: Array,
+    keys: Array,
+    bits: int,
+) -> None:
+    """counts[part] += 1 for the part of each row of `send`."""
+    if split.size == 0:
+        for place in range(preceding.size):
+            counts[part_of[preceding[place]]] += 1
+        return
+    place = 0
+    stop = 0
+    for offset in range(by_word.size):
+        _direct(part_of, first + offset, split, bases, starts, keys, bits)
+        start = stop
+        stop = start + by_word[offset]
+        for node in range(start, stop):
+            if not low <= node < high:
+                for _ in range(sizes[node]):
+                    counts[part_of[preceding[place]]] += 1
+                    place += 1
 
 
 @kernel

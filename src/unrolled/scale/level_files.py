@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from unrolled.scale.windows import NgramColumns
-from unrolled.storage.columns import Column, CountColumn
+from unrolled.storage.columns import CHUNK, Column, CountColumn
 from unrolled.text.vocabulary import BOS
 
 Array = np.ndarray[Any, Any]
@@ -67,6 +67,37 @@ class LevelFiles:
     def kept_children(self, length: int) -> CountColumn:
         """Made by estimation with cut-offs: numbers of n-grams kept after each context kept."""
         return CountColumn(self.folder / f"kept_children-{length}")
+
+    def rooms(self, length: int) -> Column:
+        """Made by estimation, for quantizing: what contexts of a length leave to other words."""
+        return Column(self.folder / f"rooms-{length}", np.float64)
+
+    def frequencies(self, length: int) -> Column:
+        """For quantizing: how frequent the contexts of a length are."""
+        return Column(self.folder / f"frequencies-{length}", np.float32)
+
+    def codes(self, length: int) -> Column:
+        """Made by rounding: codes of the log-probabilities."""
+        return Column(self.folder / f"codes-{length}", np.uint8)
+
+    def rounded_backoffs(self, length: int) -> Column:
+        """Made by rounding: log back-off weights of the contexts."""
+        return Column(self.folder / f"rounded-{length}", np.float32)
+
+    def links(self, length: int) -> Column:
+        """Made by rounding: place of each n-gram's suffix among those of the same context."""
+        return Column(self.folder / f"links-{length}", np.uint32)
+
+    def children_chunks(self, length: int, *, pruned: bool) -> Iterator[Array]:
+        """How many n-grams that the model keeps begin with each context, a chunk at a time."""
+        if length == 1 and not pruned:
+            for start in range(0, self.by_word.shape[1], CHUNK):
+                yield self.by_word[1, start : start + CHUNK].astype(np.uint32)
+            return
+        column = self.kept_children(length) if pruned else self.children(length)
+        with column.reader() as reader:
+            for start in range(0, len(column), CHUNK):
+                yield reader.read(min(CHUNK, len(column) - start))
 
     def received(self, length: int, part: int, kind: str) -> Path:
         """Rows that were sent to the n-grams of a length and a part."""

@@ -12,8 +12,8 @@ from unrolled.ngram.trie.layout import word_bits
 from unrolled.ngram.trie.packing import pack_words
 from unrolled.ngram.trie.shape import TrieShape
 from unrolled.ngram.trie.table import NgramTable
-from unrolled.scale.estimator import estimation_parts
 from unrolled.scale.level_files import LevelFiles
+from unrolled.scale.ranges import whole_ranges
 from unrolled.storage.columns import Column
 
 Array = np.ndarray[Any, Any]
@@ -24,7 +24,7 @@ NODE_BYTES = 40  # of memory for each n-gram of a part, of one length
 
 def parts_within(files: LevelFiles, room: int) -> list[Words]:
     """Ranges of first words whose tries fit into so many bytes each."""
-    return estimation_parts(files, room // (NODE_BYTES * files.order))
+    return whole_ranges(files, room // (NODE_BYTES * files.order))
 
 
 def part_shapes(
@@ -69,23 +69,35 @@ def part_shapes(
 
 
 def part_tables(
-    files: LevelFiles, length: int, parts: list[Words], unigrams: Array, *, pruned: bool
+    files: LevelFiles,
+    length: int,
+    parts: list[Words],
+    unigrams: Array,
+    *,
+    pruned: bool,
+    books: Array | None = None,
 ) -> Iterator[NgramTable]:
     """The estimated n-grams of one length; numbers of shorter ones are left out.
 
     Args:
         unigrams: (V,) float32 log-probabilities of order 1.
+        books: (order - 1, 256) what the codes of rounded numbers stand for.
     """
     inner = length < files.order
+    weights_of = files.backoffs if books is None else files.rounded_backoffs
+    numbers_of = files.log_probs if books is None else files.codes
     with ExitStack() as stack:
         log_probs: Any = None
         if length > 1:
-            log_probs = stack.enter_context(files.log_probs(length).reader())
-        backoffs: Any = stack.enter_context(files.backoffs(length).reader()) if inner else None
+            log_probs = stack.enter_context(numbers_of(length).reader())
+        backoffs: Any = stack.enter_context(weights_of(length).reader()) if inner else None
         for (low, high), shape in part_shapes(files, length, parts, pruned=pruned):
             size, total = shape.size(length), int(shape.levels[-1])
             values, weights = np.zeros((2, total), np.float32)
-            values[total - size :] = log_probs.read(size) if length > 1 else unigrams[low:high]
+            numbers = log_probs.read(size) if length > 1 else unigrams[low:high]
+            if length > 1 and books is not None:
+                numbers = books[length - 2][numbers]
+            values[total - size :] = numbers
             if inner:
                 weights[total - size :] = backoffs.read(size)
             yield NgramTable(

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from unrolled.ngram.estimation.config import NgramConfig
 from unrolled.ngram.estimation.rules import Rules
 from unrolled.ngram.trie.table import ROUNDING
 from unrolled.scale.estimation import (
@@ -17,6 +18,9 @@ from unrolled.scale.estimation import (
     renewed,
 )
 from unrolled.scale.exchange import Sender, arranged
+from unrolled.scale.level_files import LevelFiles
+from unrolled.scale.rounding import exact_probabilities, measured_rooms
+from unrolled.storage.columns import Column, CountColumn
 from unrolled.text.vocabulary import BOS, UNK
 
 Array = np.ndarray[Any, Any]
@@ -38,18 +42,20 @@ class Part:
         bigram_words: second words of the bigrams of the range, int32.
         descendants: for lengths from 3 on, how many of the n-grams each bigram begins, uint32.
         received: (N, 2) uint32, for lengths from 3 on: rows of `exchange.Sender`.
-        senders: what sends the n-grams' numbers, and for Katz the contexts' sums.
+        senders: what sends the n-grams' numbers, and for Katz and rounding the contexts' sums.
         context_occurrences: (C,) uint32, for cut-offs, of lengths from 3 on.
         last_words: (N,) int32, for cut-offs.
-        context_descendants, context_received: the same of the contexts, for Katz from length 4 on.
+        context_descendants, context_received: the same of the contexts, for Katz and for rounding
+            from length 4 on.
+        log_probs, backoffs: for rounding, of the n-grams and contexts that the cut-offs leave.
     """
 
     length: int
     words: Words
     sizes: Array
     children: Array
-    occurrences: Array
     bigram_words: Array
+    occurrences: Array = field(default_factory=lambda: _EMPTY)
     adjusted: Array = field(default_factory=lambda: _EMPTY)
     descendants: Array = field(default_factory=lambda: _EMPTY)
     received: Array = field(default_factory=lambda: _EMPTY)
@@ -59,31 +65,36 @@ class Part:
     last_words: Array | None = None
     context_descendants: Array = field(default_factory=lambda: _EMPTY)
     context_received: Array = field(default_factory=lambda: _EMPTY)
+    log_probs: Array = field(default_factory=lambda: np.empty(0, np.float32))
+    backoffs: Array = field(default_factory=lambda: np.empty(0, np.float32))
 
     def starting(self, length: int) -> Words:
         """The n-grams of a length that begin with <s>."""
-        if not self.words[0] <= BOS < self.words[1]:
-            return 0, 0
-        sizes, place = self.sizes[length - 1], BOS - self.words[0]
-        start = int(sizes[:place].sum())
-        return start, start + int(sizes[place])
+        return starting_ngrams(self.words, self.sizes[length - 1])
+
+    def kept_children(self, keep: Array, context_cutoff: int) -> Array:
+        """How many of the n-grams that ``keep`` (N,) marks begin with each context that is kept."""
+        first = np.zeros(self.children.size + 1, np.uint32)
+        np.cumsum(self.children, out=first[1:])
+        before = np.zeros(keep.size + 1, np.uint32)
+        np.cumsum(keep, out=before[1:])
+        children: Array = before[first[1:]] - before[first[:-1]]
+        if self.context_occurrences is not None:
+            children = children[self.context_occurrences > context_cutoff]
+        return children
 
 
 @dataclass(frozen=True)
 class Estimated:
-    """What an estimated part gives; arrays of n-grams and contexts that the cut-offs leave.
+    """What a part gives; arrays of n-grams and contexts that the cut-offs leave.
 
     Attributes:
-        log_probs, backoffs: float32, natural logarithms.
-        last_words, children: where there are cut-offs, else None.
+        columns: by the names of `Step.outputs`.
         sent, sums_sent: rows for each part of the next length.
-        sums: for Katz, what all words after each context sum to.
+        sums: of length 2, for Katz and for rounding, what all words after each context sum to.
     """
 
-    log_probs: Array
-    backoffs: Array
-    last_words: Array | None = None
-    children: Array | None = None
+    columns: dict[str, Array]
     sent: list[Array] = field(default_factory=list)
     sums_sent: list[Array] = field(default_factory=list)
     sums: Array | None = None
@@ -113,7 +124,36 @@ class Unigrams:
         return cls(probabilities, logarithms(probabilities.copy()))
 
 
-class PartEstimator:
+class Step:
+    """A pass over the n-grams of one length, a part at a time.
+
+    Attributes:
+        config: of the smoothing. length: words of an n-gram. highest: whether none is longer.
+        sends_sums: whether sums of contexts are sent too. width: numbers in a row that is sent.
+        rounds: whether estimated numbers are read.
+    """
+
+    config: NgramConfig
+    length: int
+    sends_sums: bool = False
+    width: int = 1
+    rounds: bool = False
+
+    @property
+    def highest(self) -> bool:
+        """Whether no n-gram is longer."""
+        return self.length == self.config.order
+
+    def outputs(self, files: LevelFiles) -> dict[str, Column | CountColumn]:
+        """The columns that are made."""
+        raise NotImplementedError
+
+    def estimate(self, part: Part) -> Estimated:
+        """What a part gives."""
+        raise NotImplementedError
+
+
+class PartEstimator(Step):
     """Estimates the parts of one length.
 
     Args:
@@ -121,16 +161,31 @@ class PartEstimator:
         length: words of an n-gram, 2 to the order.
         totals: (2, 8) counts of adjusted counts and of occurrences, of the whole text.
         unigrams: of the whole text.
+        rooms: measure the rooms of contexts too, for quantizing.
     """
 
-    def __init__(self, rules: Rules, length: int, totals: Array, unigrams: Unigrams) -> None:
-        self.rules, self.length, self.unigrams = rules, length, unigrams
+    def __init__(
+        self, rules: Rules, length: int, totals: Array, unigrams: Unigrams, *, rooms: bool = False
+    ) -> None:
+        self.rules, self.length, self.unigrams, self.rooms = rules, length, unigrams, rooms
         self.config = rules.config
-        self.highest = length == self.config.order
         self.own = rules.smoothing.continuation and not self.highest
-        self.katz = self.config.smoothing == "katz"
+        self.katz = self.sends_sums = self.config.smoothing == "katz"
         take: Any = rules.katz if self.katz else rules.interpolation
         self._taken = take(length, totals[0 if self.own else 1])
+
+    def outputs(self, files: LevelFiles) -> dict[str, Column | CountColumn]:
+        """Log-probabilities, back-off weights, with cut-offs what is kept, and rooms."""
+        length = self.length
+        made: dict[str, Column | CountColumn] = {
+            "log_probs": files.log_probs(length), "backoffs": files.backoffs(length - 1)
+        }  # fmt: skip
+        if self.config.prune:
+            made["last_words"] = files.kept_words(length)
+            made["children"] = files.kept_children(length - 1)
+        if self.rooms:
+            made["rooms"] = files.rooms(length - 1)
+        return made
 
     def estimate(self, part: Part) -> Estimated:
         """Log-probabilities and back-off weights of a part, and what it sends."""
@@ -142,6 +197,7 @@ class PartEstimator:
 
     def _interpolate(self, part: Part, counts: LevelCounts) -> Estimated:
         values = self._lower(part)
+        lower = values.copy() if self.rooms else values
         if self.config.smoothing == "stupid-backoff":  # what is cut off gives nothing to others
             plain = LevelCounts(counts.first, counts.used, counts.occurrences, 0)
             backoffs = interpolated(plain, values, self._taken)
@@ -154,7 +210,8 @@ class PartEstimator:
             _flatten(backoffs, part.starting(self.length - 1), 1.0)
         sent = part.sender.rows(values) if part.sender else []
         logarithms(values)
-        return self._kept(part, counts, values, logarithms(backoffs), sent=sent)
+        columns = self._kept(part, counts, values, logarithms(backoffs), lower)
+        return Estimated(columns, sent)
 
     def _katz(self, part: Part, counts: LevelCounts) -> Estimated:
         lower, whole = self._lower(part), self._whole(part)
@@ -165,17 +222,17 @@ class PartEstimator:
         values, backoffs, sums = renewed(
             counts.first, values, lower, keep, whole, self.rules.predicted
         )
-        return self._kept(
-            part, counts, values, backoffs,
+        return Estimated(
+            self._kept(part, counts, values, backoffs, lower),
             sent=part.sender.rows(values) if part.sender else [],
             sums_sent=part.context_sender.rows(sums) if part.context_sender else [],
             sums=sums if self.length == 2 else None,
-        )  # fmt: skip
+        )
 
     def _lower(self, part: Part) -> Array:
         """The lower-order number of each n-gram, (N,) float32."""
         if self.length > 2:
-            values = _arranged(part, self.length, part.received, part.descendants)
+            values = arranged_part(part, self.length, part.received, part.descendants)
             return values.view(np.float32).reshape(-1)
         unigrams = self.unigrams
         return (unigrams.log_probs if self.katz else unigrams.probabilities)[part.bigram_words]
@@ -189,26 +246,53 @@ class PartEstimator:
         if self.length == 3:
             assert self.unigrams.sums is not None
             return self.unigrams.sums[part.bigram_words]
-        values = _arranged(part, self.length - 1, part.context_received, part.context_descendants)
+        values = arranged_part(
+            part, self.length - 1, part.context_received, part.context_descendants
+        )
         return values.view(np.float64).reshape(-1)
 
     def _kept(
-        self, part: Part, counts: LevelCounts, log_probs: Array, backoffs: Array, **other: Any
-    ) -> Estimated:
+        self, part: Part, counts: LevelCounts, log_probs: Array, backoffs: Array, lower: Array
+    ) -> dict[str, Array]:
         """The numbers that the cut-offs leave."""
-        if part.last_words is None:
-            return Estimated(log_probs, backoffs, **other)
-        keep = counts.occurrences > counts.cutoff
-        before = np.zeros(keep.size + 1, np.uint32)
-        np.cumsum(keep, out=before[1:])
-        children = before[counts.first[1:]] - before[counts.first[:-1]]
-        if part.context_occurrences is not None:
-            contexts = part.context_occurrences > self.config.cutoff(self.length - 1)
-            children, backoffs = children[contexts], backoffs[contexts]
-        return Estimated(log_probs[keep], backoffs, part.last_words[keep], children, **other)
+        columns = {"log_probs": log_probs, "backoffs": backoffs}
+        children = part.children
+        if part.last_words is not None:
+            keep = counts.occurrences > counts.cutoff
+            cutoff = self.config.cutoff(self.length - 1)
+            children = part.kept_children(keep, cutoff)
+            if part.context_occurrences is not None:
+                backoffs = backoffs[part.context_occurrences > cutoff]
+            lower = lower[keep]
+            columns = {
+                "log_probs": log_probs[keep], "backoffs": backoffs,
+                "last_words": part.last_words[keep], "children": children,
+            }  # fmt: skip
+        if self.rooms:
+            columns["rooms"] = measured_rooms(children, self._exact(part, lower))
+        return columns
+
+    def _exact(self, part: Part, lower: Array) -> Array:
+        """Probabilities of the n-grams' suffixes as the model's logarithms give them."""
+        if self.length == 2:
+            words = part.bigram_words
+            if part.last_words is not None:
+                words = words[part.occurrences > self.config.cutoff(2)]
+            exact: Array = np.exp(self.unigrams.log_probs)[words]
+            return exact
+        return exact_probabilities(lower if self.katz else logarithms(lower.copy()))
 
 
-def _arranged(part: Part, length: int, rows: Array, descendants: Array) -> Array:
+def starting_ngrams(words: Words, sizes: Array) -> Words:
+    """Those of a range of first words that begin with <s>; ``sizes`` (words,) is how many each."""
+    if not words[0] <= BOS < words[1]:
+        return 0, 0
+    start = int(sizes[: BOS - words[0]].sum())
+    return start, start + int(sizes[BOS - words[0]])
+
+
+def arranged_part(part: Part, length: int, rows: Array, descendants: Array) -> Array:
+    """The values that n-grams of a length received, in their order, (N, C) uint32."""
     starts, bigrams = (np.append(0, np.cumsum(part.sizes[k - 1])) for k in (length, 2))
     return arranged(rows, part.words[0], starts, (part.bigram_words, descendants, bigrams))
 

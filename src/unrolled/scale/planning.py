@@ -14,9 +14,12 @@ from typing import Any
 import numpy as np
 
 from unrolled.errors import TextError
+from unrolled.ngram.arpa.files import write_arpa
+from unrolled.ngram.editing.quantization import check_bits
+from unrolled.ngram.editing.quantization import quantize as quantized_model
 from unrolled.ngram.estimation.config import NgramConfig
+from unrolled.ngram.model import NgramModel
 from unrolled.ngram.training import ngram_config, repeated, train_ngram
-from unrolled.ngram.trie.layout import word_bits
 from unrolled.scale.budget import in_memory_bytes, memory_bytes
 from unrolled.text.options import TextOptions
 from unrolled.text.sources import Sources, raw_blocks, source_bytes
@@ -24,6 +27,8 @@ from unrolled.text.sources import Sources, raw_blocks, source_bytes
 SAMPLE_BYTES = 24 << 20  # of text, decompressed
 BASE_BYTES = 190 << 20  # the interpreter with its kernels, measured
 DISK_TIME = 2.0  # over temporary files a text takes at most so many times as long, measured
+EXCHANGED = 12  # bytes an n-gram between the machines of a cluster, measured on 57 M tokens
+ROUNDED = 28  # more of them for rounding, before compression
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,8 @@ class Plan:
         memory: bytes that training in memory takes. budget: bytes that it may use.
         disk: bytes of temporary files, 0 where the text fits in memory. model: bytes of the file.
         seconds: on this machine, as it was busy while the sample was trained on.
+        source: "text" or "counts". exchanged: bytes between the machines of a cluster, if there is
+            one; then memory, temporary files and time are the cluster's, and not foreseen.
     """
 
     bytes: int
@@ -48,21 +55,28 @@ class Plan:
     disk: int
     model: int
     seconds: float
+    source: str = "text"
+    exchanged: int = 0
 
     def lines(self) -> list[str]:
         """The plan as text."""
-        total, largest = sum(self.ngrams), max(self.memory, 1)
-        fits = self.disk == 0
-        used = self.memory if fits else min(self.budget, largest)
-        where = "all in memory" if fits else f"of {_size(self.memory)} that it would take in all"
         orders = ", ".join(_amount(count) for count in self.ngrams)
+        read = f" ({_amount(self.sampled)} tokens were read)" if self.source == "text" else ""
+        lines = [
+            f"{self.source:<8} {_size(self.bytes)}, {_amount(self.tokens)} tokens, "
+            f"{_amount(self.vocabulary)} words{read}",
+            f"n-grams  {_amount(sum(self.ngrams))} ({orders} by order)",
+        ]
+        disk = f"disk     {_size(self.model)} for the model"
+        if self.exchanged:
+            return [*lines, f"network  {_size(self.exchanged)} between machines", disk]
+        fits = self.disk == 0
+        used = self.memory if fits else min(self.budget, max(self.memory, 1))
+        where = "all in memory" if fits else f"of {_size(self.memory)} that it would take in all"
         return [
-            f"text     {_size(self.bytes)}, {_amount(self.tokens)} tokens, "
-            f"{_amount(self.vocabulary)} words ({_amount(self.sampled)} tokens were read)",
-            f"n-grams  {_amount(total)} ({orders} by order)",
+            *lines,
             f"memory   {_size(used)}, {where}",
-            f"disk     {_size(self.model)} for the model"
-            + ("" if fits else f", {_size(self.disk)} for temporary files"),
+            disk + ("" if fits else f", {_size(self.disk)} for temporary files"),
             f"time     {_duration(self.seconds)}",
         ]
 
@@ -76,6 +90,9 @@ def plan_ngram(
     max_size: int | None = None,
     words: list[str] | None = None,
     memory: str | int | None = None,
+    quantize: int | None = None,
+    ending: str = ".safetensors",
+    cluster: bool = False,
     threads: int = 2,
     report: Callable[[str], None] | None = None,
     **settings: Any,
@@ -88,6 +105,9 @@ def plan_ngram(
     Args:
         sources, weights, options, min_count, max_size, words, threads, settings: of the training.
         memory: the budget, as of `train_ngram_file`.
+        quantize: 8 for a model with probabilities in 8 bits.
+        ending: of the model's file: ``.safetensors``, ``.arpa``, ``.arpa.gz``.
+        cluster: whether a Spark cluster is to train.
         report: called with the name of each stage as it begins.
 
     Raises:
@@ -102,12 +122,40 @@ def plan_ngram(
         "options": options, "min_count": min_count, "max_size": max_size, "words": words,
         "threads": threads, **settings,
     }  # fmt: skip
+    form = Form(quantize, ending)
     if report is not None:
         report("training on the beginning of the text")
     with tempfile.TemporaryDirectory(prefix="unrolled-plan-") as folder:
         sample, ratio = _sampled(given, options, size, Path(folder))
-        small, large = (_measured(path, limits) for path in _two_sizes(sample))
-    return _extrapolated(small, large, max(size * ratio, large.bytes), config, memory)
+        small, large = (_measured(path, limits, form) for path in _two_sizes(sample))
+    return _extrapolated(
+        small, large, max(size * ratio, large.bytes), config, (memory, form.quantized, cluster)
+    )
+
+
+@dataclass(frozen=True)
+class Form:
+    """What becomes of a model: 8-bit probabilities or not, and the ending of its file."""
+
+    quantize: int | None = None
+    ending: str = ".safetensors"
+
+    @property
+    def quantized(self) -> bool:
+        """Whether numbers are rounded."""
+        return bool(self.quantize)
+
+    def write(self, model: NgramModel, target: Path, threads: int) -> int:
+        """Write a model beside ``target``; the bytes of its file."""
+        check_bits(self.quantize)
+        if self.quantized:
+            model = quantized_model(model, threads=threads)
+        path = target.with_name(target.stem + self.ending)
+        if self.ending == ".safetensors":
+            model.save(path)
+        else:
+            write_arpa(model, path)
+        return path.stat().st_size
 
 
 @dataclass(frozen=True)
@@ -155,26 +203,34 @@ def _two_sizes(sample: Path) -> list[Path]:
     return [part, sample]
 
 
-def _measured(path: Path, limits: dict[str, Any]) -> _Measured:
+def _measured(path: Path, limits: dict[str, Any], form: Form) -> _Measured:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        train_ngram(path, **{**limits, "order": min(limits.get("order", 5), 2)})  # warm caches
+        quick = train_ngram(path, **{**limits, "order": min(limits.get("order", 5), 2)})
+        form.write(quick, path, limits["threads"])  # kernels and caches are warm then
         begin = time.perf_counter()
         model = train_ngram(path, **limits)
-        target = path.with_suffix(".safetensors")
-        model.save(target)
+        written = form.write(model, path, limits["threads"])
         seconds = time.perf_counter() - begin
     sizes = tuple(int(count) for count in np.diff(model.trie.levels))
     text = model.provenance["text"]
     word_bytes = sum(array.nbytes for array in model.vocabulary.arrays().values())
-    return _Measured(
-        path.stat().st_size, text["tokens"], sizes, word_bytes, target.stat().st_size, seconds
-    )
+    return _Measured(path.stat().st_size, text["tokens"], sizes, word_bytes, written, seconds)
 
 
 def _extrapolated(
-    small: _Measured, large: _Measured, size: float, config: NgramConfig, memory: str | int | None
+    small: _Measured,
+    large: _Measured,
+    size: float,
+    config: NgramConfig,
+    chosen: tuple[str | int | None, bool, bool],
 ) -> Plan:
+    """The plan for a text of ``size`` bytes.
+
+    Args:
+        chosen: the budget, whether numbers are rounded, and whether a cluster trains.
+    """
+    memory, quantized, cluster = chosen
     times = size / large.bytes
     step = large.tokens / max(small.tokens, 1)
 
@@ -186,14 +242,14 @@ def _extrapolated(
     ngrams = tuple(grown(*pair) for pair in zip(small.ngrams, large.ngrams, strict=True))
     tokens = int(large.tokens * times)
     words = grown(small.word_bytes, large.word_bytes)
-    in_memory = BASE_BYTES + 2 * words + in_memory_bytes(config.order) * tokens
+    in_memory = BASE_BYTES + 2 * words + in_memory_bytes(config.order, quantized) * tokens
     budget = memory_bytes(memory)
     seconds = large.seconds
     if large.tokens > small.tokens:
         rate = (large.seconds - small.seconds) / (large.tokens - small.tokens)
         rate = max(rate, large.seconds / large.tokens / 2)  # noise of a busy machine
         seconds += rate * (tokens - large.tokens)
-    disk = 0 if in_memory <= budget else temporary_bytes(tokens, ngrams)
+    disk = 0 if in_memory <= budget else temporary_bytes(tokens, ngrams, quantized)
     return Plan(
         bytes=int(size),
         tokens=tokens,
@@ -203,30 +259,24 @@ def _extrapolated(
         memory=in_memory,
         budget=budget,
         disk=disk,
-        model=model_bytes(ngrams) + words,
+        model=int(large.model * sum(ngrams) / max(sum(large.ngrams), 1)),
         seconds=seconds * (DISK_TIME if disk else 1),
+        exchanged=(EXCHANGED + quantized * ROUNDED) * sum(ngrams) if cluster else 0,
     )
 
 
-def model_bytes(ngrams: tuple[int, ...]) -> int:
-    """Bytes of the arrays of a model with so many n-grams of each order.
-
-    A log-probability and the bits of a word for each; for each context a weight, and what finds its
-    children.
-    """
-    total, inner = sum(ngrams), sum(ngrams[:-1])
-    return int(total * (4 + word_bits(max(ngrams[0], 3)) / 8) + 5 * inner)
-
-
-def temporary_bytes(tokens: int, ngrams: tuple[int, ...]) -> int:
+def temporary_bytes(tokens: int, ngrams: tuple[int, ...], quantized: bool = False) -> int:
     """Bytes of temporary files at their largest, see `level_files` for the columns."""
-    longer = ngrams[1:]
+    longer, contexts = ngrams[1:], sum(ngrams[:-1])
     counted = 5 * sum(longer) + 2 * sum(longer[:-1])  # words, counts; adjusted ones and children
     preceding = 4 * sum(ngrams[2:]) + max(len(ngrams) - 2, 0) * (longer[0] if longer else 0)
-    estimated = 4 * sum(longer) + 4 * sum(ngrams[:-1])
-    sent = 8 * max((a + b for a, b in zip(ngrams[2:], [*ngrams[3:], 0], strict=True)), default=0)
+    estimated = 4 * sum(longer) + 4 * contexts
+    pairs = max((a + b for a, b in zip(ngrams[2:], [*ngrams[3:], 0], strict=True)), default=0)
     # The ids of the text go once they are counted; columns that no order reads any more go too.
-    return max(4 * tokens + counted + preceding, counted + preceding // 2 + estimated + sent)
+    counting = 4 * tokens + counted + preceding
+    if quantized:  # nothing that is counted goes before numbers are rounded
+        return max(counting, counted + preceding + estimated + max(12 * contexts, 14 * pairs))
+    return max(counting, counted + preceding // 2 + estimated + 8 * pairs)
 
 
 def _amount(count: float) -> str:

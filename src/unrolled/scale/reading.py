@@ -14,9 +14,17 @@ from typing import Any
 
 import numpy as np
 
-from unrolled.errors import SettingError, TextError
+from unrolled.errors import TextError
 from unrolled.ngram.estimation.config import NgramConfig
-from unrolled.scale.budget import CODE_BYTES, Budget, check_disk, in_memory_bytes, least_disk
+from unrolled.scale.budget import (
+    CODE_BYTES,
+    LEAST,
+    LEAST_COUNTED,
+    Budget,
+    check_disk,
+    in_memory_bytes,
+    least_disk,
+)
 from unrolled.scale.clock import Clock
 from unrolled.scale.estimator import (
     check_model_disk,
@@ -31,7 +39,7 @@ from unrolled.text.corpus import Corpus, read_corpus
 from unrolled.text.id_store import IdStore
 from unrolled.text.options import TextOptions, VocabularyLimits
 from unrolled.text.sources import Sources, files_of
-from unrolled.text.vocabulary import EOS, Vocabulary
+from unrolled.text.vocabulary import Vocabulary
 from unrolled.version import __version__
 
 Report = Callable[[str], None]
@@ -69,7 +77,10 @@ def sources_record(sources: Sources | None, words: Iterable[str] | None) -> dict
 
 @dataclass(frozen=True)
 class Run:
-    """How a run goes: memory, order, threads, reports, and how a model is estimated, if it is."""
+    """How a run goes: memory, order, threads, reports, and how a model is estimated, if it is.
+
+    ``quantized``: whether its numbers are rounded.
+    """
 
     budget: Budget
     order: int
@@ -77,6 +88,12 @@ class Run:
     report: Report
     progress: Callable[[int], None] | None = None
     config: NgramConfig | None = None
+    quantized: bool = False
+
+    @property
+    def token_bytes(self) -> int:
+        """Memory for each token of a text that is trained on in memory."""
+        return in_memory_bytes(self.order, self.quantized)
 
 
 @dataclass(frozen=True)
@@ -109,22 +126,19 @@ class ReadText:
         run, corpus = self.run, self.corpus
         least = 0
         if run.config is not None:
-            least = least_to_estimate(corpus.word_counts, run.config, run.threads)
+            least = least_to_estimate(corpus.word_counts, run.config, run.threads, run.quantized)
         if not counted:
             counting = least_to_count(corpus.word_counts, run.order, run.threads)
             least = max(least + CODE_BYTES, counting)
-        counts = np.delete(corpus.word_counts, EOS)  # no n-gram begins with it
-        what = (
-            f"{corpus.tokens} tokens, a vocabulary of {len(corpus.vocabulary)} words, and "
-            f"{counts.max()} n-grams that begin with one word"
-        )
-        return run.budget.room(what, least)
+        what = f"{corpus.tokens} tokens and a vocabulary of {len(corpus.vocabulary)} words"
+        return run.budget.room(what, least, LEAST_COUNTED if counted else LEAST)
 
     def levels(self) -> LevelFiles:
         """The counted n-grams of a text in a file, which is removed then."""
         files = count_levels(
             self.ids.blocks, self.corpus.word_counts, self.run.order, folder=self.folder,
             room=self.room(), threads=self.run.threads, clock=self.clock,
+            named=lambda word: self.corpus.vocabulary.words([word])[0],
         )  # fmt: skip
         if self.ids.column is not None:
             self.ids.column.remove()
@@ -132,7 +146,7 @@ class ReadText:
 
     def check_disk(self, files: LevelFiles) -> None:
         """Refuse to go on where the disk lacks the room for a model."""
-        check_model_disk(files, self.target, self.folder.path)
+        check_model_disk(files, self.target, self.folder.path, quantized=self.run.quantized)
 
 
 @contextlib.contextmanager
@@ -143,18 +157,15 @@ def read_within(
     temporary: str | os.PathLike[str] | None,
     purpose: dict[str, Any],
     resume: bool,
-    format: str = "",
 ) -> Iterator[ReadText]:
     """Read a text; the ids go to a file once they are too many for work in memory.
 
     Args:
         output: what is made of the text. temporary: folder for files, by default the output's.
         purpose: what the text is read for: only equal work is resumed.
-        format: what cannot be made of a text in a file, in words, or nothing.
 
     Raises:
-        SettingError: too small a budget, or a text too large for that format. UnrolledError: a full
-            disk. TextError: as `read_corpus`.
+        SettingError: too small a budget. UnrolledError: a full disk. TextError: as `read_corpus`.
     """
     target = place_for_files(output)
     work = {**reading.record(), **purpose}
@@ -162,7 +173,7 @@ def read_within(
         if folder.has("text"):
             corpus, ids = _stored_text(folder)
         else:
-            corpus, ids = _read(reading, run, folder, format)
+            corpus, ids = _read(reading, run, folder)
         clock = Clock(run.report, folder, corpus.tokens, run.order, run.config is not None)
         yield ReadText(corpus, ids, folder, target, run, clock)
 
@@ -188,19 +199,17 @@ def place_for_files(output: str | os.PathLike[str]) -> Path:
     return place.parent if place.is_file() or not place.exists() else Path(tempfile.gettempdir())
 
 
-def _read(
-    reading: TextReading, run: Run, folder: WorkFolder, format: str
-) -> tuple[Corpus, IdStore]:
+def _read(reading: TextReading, run: Run, folder: WorkFolder) -> tuple[Corpus, IdStore]:
     run.report("reading text")
-    limit = run.budget.room() // in_memory_bytes(run.order)
-    ids = IdStore(limit, lambda: _spilled(folder, format), run.budget.check)
+    limit = run.budget.room() // run.token_bytes
+    ids = IdStore(limit, lambda: Column(folder.path / "ids", np.int32), run.budget.check)
     corpus = read_corpus(
         reading.sources, texts=reading.texts, options=reading.options,
         vocabulary=reading.vocabulary, words=reading.words, min_count=reading.limits.min_count,
         max_size=reading.limits.vocabulary_size, threads=run.threads, store=ids,
         progress=run.progress,
     )  # fmt: skip
-    if ids.column is None and run.budget.exceeded(ids.size * (in_memory_bytes(run.order) - 4)):
+    if ids.column is None and run.budget.exceeded(ids.size * (run.token_bytes - 4)):
         ids.move(corpus.take_ids())  # many words take up what the ids were to leave free
     if ids.column is not None:
         if corpus.tokens == 0:
@@ -208,16 +217,6 @@ def _read(
         check_disk(folder.path, least_disk(corpus.tokens, run.order))
         _store_text(folder, corpus, ids)
     return corpus, ids
-
-
-def _spilled(folder: WorkFolder, format: str) -> Column:
-    """Where the ids go that do not fit in memory."""
-    if format:
-        raise SettingError(
-            f"the text is too large to become {format} within the memory budget",
-            hint="Train a .safetensors model and convert it, or give more --memory",
-        )
-    return Column(folder.path / "ids", np.int32)
 
 
 def _store_text(folder: WorkFolder, corpus: Corpus, ids: IdStore) -> None:

@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unrolled.errors import SettingError, UnrolledError
+from unrolled.ngram.editing.quantization import check_bits
 from unrolled.ngram.model import NgramModel
 from unrolled.ngram.training import ngram_config, repeated
+from unrolled.scale.spark_counting import ClusterCounts, ClusterText, read_words
 from unrolled.scale.spark_scoring import score
 from unrolled.scale.spark_session import first_line, model_folder, spark_session
 from unrolled.scale.spark_text import (
@@ -26,14 +28,10 @@ from unrolled.scale.spark_text import (
 )
 from unrolled.scale.spark_training import (
     PART_TOKENS,
-    ClusterCounts,
-    ClusterText,
     cluster_record,
     estimated_on_cluster,
-    read_words,
-    stored_settings,
 )
-from unrolled.scale.training import UnsavedModel
+from unrolled.scale.training import UnsavedModel, stored_settings
 from unrolled.storage.atomic import check_target
 from unrolled.storage.loading import load_as
 from unrolled.storage.shards import check_folder, write_shards
@@ -69,8 +67,9 @@ def train_ngram(
         options: how text becomes tokens.
         training: ``min_count``, ``max_size``, ``words``, ``partitions`` (of the model; by default
             one for each four million tokens), ``shards`` (the output is a folder of files, which
-            `unrolled.load` opens), ``temporary`` (folder for the driver's files), ``report``, and
-            the settings of `NgramConfig`.
+            `unrolled.load` opens), ``quantize`` (8 to store probabilities in 8 bits),
+            ``temporary`` (folder for the driver's files), ``report``, and the settings of
+            `NgramConfig`.
 
     Returns:
         The model, opened from its file.
@@ -135,11 +134,15 @@ def _train(
     words: Iterable[str] | None = None,
     partitions: int | None = None,
     shards: bool = False,
+    quantize: int | None = None,
     temporary: str | os.PathLike[str] | None = None,
     report: Report | None = None,
     **settings: Any,
 ) -> NgramModel:
     config, say = ngram_config(settings), report or (lambda stage: None)
+    check_bits(quantize)
+    if quantize:
+        raise SettingError("a cluster makes no quantized models: convert the model afterwards")
     if partitions is not None and not 1 <= partitions <= 60_000:
         raise SettingError(f"partitions is {partitions}, allowed are 1 to 60000")
     if output is None:
@@ -160,12 +163,12 @@ def _train(
             say(f"counting n-grams on the cluster, in {parts} parts")
             counts = ClusterCounts(text, found, config.order, work.path, parts)
             counts.gather(bool(config.prune))
-            arrays, rules = estimated_on_cluster(counts, config, say)
+            arrays, rules = estimated_on_cluster(counts, config, say, quantized=bool(quantize))
         except Exception as error:
             raise _as_sentence(error) from error
         record = training_record(config, options, limits, texts=sources, threads=1)
         made = UnsavedModel(
-            arrays, found.vocabulary, stored_settings(config, options),
+            arrays, found.vocabulary, stored_settings(config, options, bool(quantize)),
             cluster_record(found, rules) | record,
         )  # fmt: skip
         say(f"writing {os.fspath(output)}")

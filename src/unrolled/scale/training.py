@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any
 from unrolled.errors import SettingError
 from unrolled.language_models.protocol import not_normalised
 from unrolled.ngram.arpa.files import write_arpa, write_tables
+from unrolled.ngram.editing.quantization import check_bits
+from unrolled.ngram.editing.quantization import quantize as quantized_model
+from unrolled.ngram.estimation.config import NgramConfig
 from unrolled.ngram.model import NgramModel
 from unrolled.ngram.training import corpus_record, ngram_config, repeated, train_on_corpus
 from unrolled.runtime.memory import drained
@@ -97,6 +100,7 @@ def train_ngram_file(
     memory: str | int | None = None,
     temporary: str | os.PathLike[str] | None = None,
     resume: bool = False,
+    quantize: int | None = None,
     **training: Any,
 ) -> NgramModel:
     """Train an n-gram model into a file, within a budget of memory.
@@ -110,6 +114,7 @@ def train_ngram_file(
         memory: bytes, or text such as "4G"; by default three quarters of what is free.
         temporary: folder for temporary files; by default that of the output.
         resume: go on after the last phase that a stopped run with the same arguments finished.
+        quantize: 8 to store probabilities in 8 bits.
         training: all else that `train_ngram` takes.
 
     Returns:
@@ -128,7 +133,9 @@ def train_ngram_file(
     >>> folder.cleanup()
     """
     check_target(os.fspath(output))
-    settings = {"memory": memory, "temporary": temporary, "resume": resume, **training}
+    settings = {
+        "memory": memory, "temporary": temporary, "resume": resume, "quantize": quantize, **training
+    }  # fmt: skip
     with ngram_training(sources, output, **settings) as trained:
         if (report := training.get("report")) is not None:
             report(f"writing {os.fspath(output)}")
@@ -144,7 +151,7 @@ def ngram_training(
     memory: str | int | None = None,
     temporary: str | os.PathLike[str] | None = None,
     resume: bool = False,
-    format: str = "",
+    quantize: int | None = None,
     texts: Iterable[str] | None = None,
     weights: Sequence[int] | None = None,
     options: TextOptions | None = None,
@@ -162,13 +169,13 @@ def ngram_training(
     Args:
         sources, texts, weights, options, vocabulary, min_count, max_size, words, threads, report,
             progress, settings: as those of `train_ngram`.
-        output, memory, temporary, resume: as those of `train_ngram_file`.
-        format: in words, what is made of the model that takes a model in memory, or nothing.
+        output, memory, temporary, resume, quantize: as those of `train_ngram_file`.
 
     Raises:
         As `train_ngram_file`.
     """
     config, say = ngram_config(settings), report or (lambda stage: None)
+    check_bits(quantize)
     if texts is not None and weights is not None:
         raise SettingError("weights are for files: repeat a text as often as it is to count")
     options, limits = options or TextOptions(), VocabularyLimits(min_count, max_size)
@@ -177,34 +184,51 @@ def ngram_training(
         repeated(sources, weights), texts=texts, options=options, vocabulary=vocabulary,
         words=None if words is None else list(words), limits=limits,
     )  # fmt: skip
-    run = Run(Budget(memory), config.order, threads, say, progress, config)
-    with read_within(reading, run, output, temporary, asdict(config), resume, format) as text:
+    run = Run(Budget(memory), config.order, threads, say, progress, config, bool(quantize))
+    purpose = {**asdict(config), "quantized": run.quantized}
+    with read_within(reading, run, output, temporary, purpose, resume) as text:
         if text.ids.column is None:
             model = train_on_corpus(
                 text.corpus, config, options=options, threads=threads, report=report
             )
             model.provenance |= record
-            if format:
-                yield Trained.in_memory(model, threads)
-                return
+            if quantize:
+                say("quantizing")
+                model = quantized_model(model, threads=threads)
             # Nobody else has its arrays: their memory becomes the pages of the file.
             pieces = {name: drained(array) for name, array in model.trie.arrays().items()}
             unsaved = UnsavedModel(pieces, model.vocabulary, model.config, model.provenance)
             yield Trained(unsaved, partial(write_arpa, model, threads=threads))
             return
+        if quantize:
+            raise too_large("text")
         files = text.levels()
         text.check_disk(files)
         corpus = text.corpus
         arrays, rules = estimated_arrays(
             files, config, corpus.word_counts, folder=text.folder, room=text.room(counted=True),
-            threads=threads, clock=text.clock,
+            threads=threads, clock=text.clock, quantized=run.quantized,
         )  # fmt: skip
         made = {"text": corpus_record(corpus, text.ids.crc32), **rules.record()}
-        stored = {**asdict(config), "text": options.stored()}
+        stored = stored_settings(config, options, run.quantized)
         room = text.room(counted=True)
         yield trained_in_files(
             files, arrays, corpus.vocabulary, (stored, made | record), room, threads=threads
         )
+
+
+def too_large(what: str) -> SettingError:
+    """The error for what is not quantized within a budget."""
+    return SettingError(
+        f"the {what} is too large to become a quantized model within the memory budget",
+        hint="Train a .safetensors model and convert it, or give more --memory",
+    )
+
+
+def stored_settings(config: NgramConfig, options: TextOptions, quantized: bool) -> dict[str, Any]:
+    """The settings of a model file."""
+    stored = {**asdict(config), "text": options.stored()}
+    return {**stored, "quantized": True} if quantized else stored
 
 
 def trained_in_files(
@@ -232,8 +256,11 @@ def trained_in_files(
         parts = parts_within(files, room)
         write_tables(
             path, table_sizes(files, pruned=pruned),
-            lambda length: part_tables(files, length, parts, arrays["unigrams"], pruned=pruned),
-            model.vocabulary, model.config["text"], threads=threads,
+            lambda length: part_tables(
+                files, length, parts, arrays["unigrams"], pruned=pruned,
+                books=arrays.get("log_prob_book"),
+            ),
+            model.vocabulary, model.config["text"],
         )  # fmt: skip
 
     return Trained(model, write)

@@ -40,6 +40,101 @@ def gather(
 
 
 @kernel
+def count_seconds(ids: Array, start: int, stop: int, word: int, counts: Array) -> None:
+    """counts[second] += 1 for the windows at ids[start:stop] that begin with a word, (V,)."""
+    for place in range(start, stop):
+        if ids[place] == word:
+            counts[ids[place + 1]] += 1
+
+
+@kernel
+def gather_seconds(
+    ids: Array,
+    start: int,
+    stop: int,
+    word: int,
+    ranks: Array,
+    low: int,
+    high: int,
+    done: int,
+    out: Array,
+) -> int:
+    """Copy the windows at ids[start:stop] whose first word is ``word`` to ``out`` (W, order + 1).
+
+    Their second word has a rank (``ranks``, (V,)) in [low, high). Returns how many windows ``out``
+    has then; ``done`` of them were there before.
+    """
+    for place in range(start, stop):
+        if ids[place] == word and low <= ranks[ids[place + 1]] < high:
+            for offset in range(out.shape[1]):
+                out[done, offset] = ids[place - 1 + offset]
+            done += 1
+    return done
+
+
+@kernel
+def gather_distinct(
+    ids: Array,
+    start: int,
+    stop: int,
+    word: int,
+    second: int,
+    marks: tuple[int, int],
+    slots: Array,
+    done: int,
+    out: Array,
+    weights: Array,
+) -> int:
+    """As `gather_seconds` for one second word, with equal windows once and their number.
+
+    What no n-gram of a window reaches is replaced, so that more of them are equal.
+
+    Args:
+        marks: the ids of <s> and </s>.
+        slots: (S,) int32, a hash table of windows less one; a power of two above their number.
+        weights: (W,) uint32.
+
+    Returns:
+        How many windows ``out`` has, or -1 where it is full.
+    """
+    width = out.shape[1]
+    begin, end = marks
+    mask = slots.size - 1
+    window = np.empty(width, np.int32)
+    for place in range(start, stop):
+        if ids[place] != word or ids[place + 1] != second:
+            continue
+        ended = False
+        code = np.uint64(0)
+        for offset in range(width):
+            number = ids[place - 1 + offset]
+            if ended or (offset == 0 and word == begin):
+                number = np.int32(end)
+            ended = ended or (offset > 1 and (number == end or number == begin))
+            window[offset] = number
+            code = (code ^ np.uint64(number)) * np.uint64(0x9E3779B97F4A7C15)
+            code ^= code >> np.uint64(29)
+        slot = np.int64(code & np.uint64(mask))
+        while slots[slot] > 0:
+            found = np.int64(slots[slot]) - 1
+            same = True
+            for offset in range(width):
+                same = same and out[found, offset] == window[offset]
+            if same:
+                weights[found] += 1
+                break
+            slot = (slot + 1) & mask
+        else:
+            if done == out.shape[0]:
+                return -1
+            slots[slot] = done + 1
+            out[done] = window
+            weights[done] = 1
+            done += 1
+    return done
+
+
+@kernel
 def count_lengths(fresh: Array, depth: Array, start: int, stop: int, lengths: Array) -> None:
     """lengths[k] += the n-grams of k words of a piece of sorted windows."""
     for index in range(start, stop):
@@ -67,6 +162,7 @@ def walk(
     by_word: Array,
     low: int,
     seen: Array,
+    weights: Array,
 ) -> None:
     """Columns of the n-grams of 2 words and more at the sorted windows [start, stop).
 
@@ -79,6 +175,7 @@ def walk(
         preceding_words: (order - 2, windows) the distinct words before, of lengths 2 to order - 1.
         descendants: (order - 2, bigrams) how many n-grams of 3 to ``order`` words begin with each.
         by_word: (order, first words) n-grams of each length >= 2 by their first word, from ``low``.
+        weights: how often each window occurs, uint32, or empty where each does once.
     """
     order = bases.size - 1
     nodes = bases[:order].copy() - 1  # the current row of each length, from nodes[1] for bigrams
@@ -89,6 +186,9 @@ def walk(
         prefetch(seen, np.int64(windows[np.int64(positions[min(index + AHEAD, stop - 1)]) - 1]))
         place = np.int64(positions[index])
         first = windows[place]
+        weight = np.uint32(1)
+        if weights.size > 0:
+            weight = weights[(place - 1) // (order + 1)]
         deepest = np.int64(depth[index])
         for length in range(max(np.int64(fresh[index]), 2), deepest + 1):
             node = nodes[length - 1] + 1
@@ -106,11 +206,11 @@ def walk(
                 for row in range(descendants.shape[0]):
                     descendants[row, node] = 0
         for length in range(2, deepest + 1):
-            occurrences[nodes[length - 1]] += 1
+            occurrences[nodes[length - 1]] += weight
         before = windows[place - 1]
         if first == begin:
             for length in range(2, deepest + 1):
-                adjusted[nodes[length - 1]] += 1
+                adjusted[nodes[length - 1]] += weight
         elif before != end:
             last = np.int64(seen[before])
             seen[before] = index

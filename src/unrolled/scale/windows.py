@@ -119,14 +119,21 @@ def overlapping(blocks: Iterable[Array], order: int) -> Iterator[tuple[Array, in
 
 
 def count_windows(
-    windows: Array, starts: Array, bits: int, vocabulary_size: int, threads: int
+    windows: Array,
+    starts: Array,
+    bits: int,
+    vocabulary_size: int,
+    threads: int,
+    weights: Array | None = None,
 ) -> Iterator[NgramColumns]:
     """The columns of the n-grams of windows, in pieces of whole bigrams, in their order.
 
     Args:
         windows: (W, order + 1) int32, by first word. starts: where each word's begin, (words + 1,).
         bits: of a word in the model; fixes the order of n-grams.
+        weights: how often each window occurs, (W,) uint32; once unless given.
     """
+    counts = np.empty(0, np.uint32) if weights is None else weights
     order, size = windows.shape[1] - 1, windows.shape[0]
     flat = windows.reshape(-1)
     positions = np.arange(1, flat.size + 1, order + 1, dtype=np.uint32)
@@ -140,7 +147,7 @@ def count_windows(
     def walk(start: int, stop: int) -> NgramColumns:
         seen = last_seen.get()
         try:
-            return _walked(flat, (positions, fresh, depth, start, stop), order, seen)
+            return _walked(flat, (positions, fresh, depth, start, stop), order, seen, counts)
         finally:
             last_seen.put(seen)
 
@@ -151,7 +158,7 @@ def _sort(arrays: tuple[Array, ...], starts: Array, order: int, bits: int, threa
     """Sort windows in pieces of whole first words, each thread in scratch of its own."""
     largest = int(np.diff(starts).max(initial=0))
     scratch: SimpleQueue[tuple[Array, Array]] = SimpleQueue()
-    for _ in range(threads):
+    for _ in range(min(threads, starts.size - 1)):
         scratch.put((np.empty(largest, np.uint64), np.empty(largest, np.uint64)))
     no_fields = np.empty((order - 1, 0), np.uint64)
 
@@ -185,7 +192,9 @@ def _bigram_borders(fresh: Array) -> list[int]:
     return borders
 
 
-def _walked(flat: Array, marks: tuple[Any, ...], order: int, seen: Array) -> NgramColumns:
+def _walked(
+    flat: Array, marks: tuple[Any, ...], order: int, seen: Array, weights: Array
+) -> NgramColumns:
     """The columns of a piece of sorted windows."""
     windows = marks[4] - marks[3]
     lengths = np.zeros(order + 1, np.int64)
@@ -199,7 +208,18 @@ def _walked(flat: Array, marks: tuple[Any, ...], order: int, seen: Array) -> Ngr
     first, last_first = (int(flat[marks[0][place]]) for place in (marks[3], marks[4] - 1))
     by_word = np.zeros((order, last_first + 1 - first), np.int64)
     kernels.walk(
-        flat, *marks, BOS, EOS, bases, *columns, preceding, descendants, by_word, first, seen
+        flat,
+        *marks,
+        BOS,
+        EOS,
+        bases,
+        *columns,
+        preceding,
+        descendants,
+        by_word,
+        first,
+        seen,
+        weights,
     )
     totals = np.zeros((order + 1, 2, 8), np.int64)
     rows = [slice(int(bases[k - 1]), int(bases[k])) for k in range(2, order + 1)]

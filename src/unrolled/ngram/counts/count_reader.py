@@ -166,7 +166,7 @@ def read_rows(
         FormatError: a line is broken.
     """
     for block in read_blocks(source, TextOptions(specials="keep"), progress=progress):
-        data, counts, lengths = _split(block)
+        data, counts, lengths = split_counts(block)
         if isinstance(words, Vocabulary):
             ids = words.encode_block(data, specials="keep").ids
         else:
@@ -226,7 +226,7 @@ def stored_counts(shape: TrieShape, values: list[Array]) -> NgramCounts:
     )
 
 
-def _split(block: Block) -> tuple[bytes, Array, Array]:
+def split_counts(block: Block) -> tuple[bytes, Array, Array]:
     """A block without its counts, and each line's count and number of words.
 
     Raises:

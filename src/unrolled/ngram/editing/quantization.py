@@ -136,9 +136,10 @@ def _backoff_book(
         above = table.level(length - 1)
         usable = _marked(table, above) & np.isfinite(table.backoffs[above])
         known = above.start + np.flatnonzero(usable[::step]) * step
-        sample = np.empty((2, known.size))
+        sample, rooms = np.empty((2, known.size)), np.empty(known.size)
+        kernels.measure_rooms(table.first, known, suffixes, pairs, rooms)
         values = np.exp(book.astype(np.float64))
-        shared = (suffixes, table.log_probs, pairs, values, nearest, table.backoffs)
+        shared = (table.log_probs, rooms, values, nearest, table.backoffs)
         kernels.needed_weights(table.first, known, *shared, *sample)
         samples.append(sample)
     needed, left = np.concatenate(samples, axis=1)

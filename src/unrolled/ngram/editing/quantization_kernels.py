@@ -76,12 +76,35 @@ def collect(
 
 
 @kernel
+def exact_probabilities(log_probs: Array, probabilities: Array) -> None:
+    """float32 probabilities as `collect` makes them."""
+    for node in range(log_probs.size):
+        probabilities[node] = np.float32(np.exp(np.float64(log_probs[node])))
+
+
+@kernel
+def measure_rooms(
+    first: Array, contexts: Array, suffixes: Array, pairs: Array, rooms: Array
+) -> None:
+    """What the shorter contexts leave to words that do not follow ``contexts``.
+
+    ``pairs`` (N, 1) or (N, 2): first the exact probability of every node that is a suffix.
+    ``rooms``: (contexts,) float64.
+    """
+    for index in range(contexts.size):
+        context = contexts[index]
+        room = 1.0
+        for child in range(np.int64(first[context]), np.int64(first[context + 1])):
+            room -= pairs[suffixes[child], 0]
+        rooms[index] = room
+
+
+@kernel
 def needed_weights(
     first: Array,
     contexts: Array,
-    suffixes: Array,
     exact: Array,
-    pairs: Array,
+    rooms: Array,
     values: Array,
     nearest: Array,
     backoffs: Array,
@@ -90,15 +113,14 @@ def needed_weights(
 ) -> None:
     """Log back-off weights that make up for children which are all at their nearest codes.
 
-    For ``contexts`` of one order; ``left`` gets what the weights stand for. Others as in
-    `round_contexts`.
+    For ``contexts`` of one order, with their ``rooms`` of `measure_rooms`; ``left`` gets what the
+    weights stand for. Others as in `round_contexts`.
     """
     for index in range(contexts.size):
         context = contexts[index]
-        room = 1.0
+        room = rooms[index]
         off = 0.0
         for child in range(np.int64(first[context]), np.int64(first[context + 1])):
-            room -= pairs[suffixes[child], 0]
             if exact[child] != -np.inf:
                 off += values[nearest[bin_of(exact[child])]] - np.exp(np.float64(exact[child]))
         weight = np.exp(np.float64(backoffs[context]))
