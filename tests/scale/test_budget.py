@@ -48,7 +48,6 @@ def test_a_full_disk_is_foreseen(tmp_path: Path) -> None:
         check_disk(tmp_path, 10**18)
 
 
-@pytest.mark.skip(reason="files of quantized models are to come")
 def test_a_large_text_is_quantized(tmp_path: Path) -> None:
     lines = [f"a{n % 97} b{n % 89} c{n % 83} d{n % 79}" for n in range(1000)]
     texts = [" ".join(lines[n : n + 5]) for n in range(995)] * 100

@@ -178,4 +178,11 @@ def test_a_large_count_file_is_read_within_a_budget(tmp_path: Path) -> None:
     assert any("completing n-grams of order 3" in stage for stage in stages)
     merge_counts_into_file(path, tmp_path / "merged", memory=memory)
     assert (tmp_path / "merged").read_bytes() == path.read_bytes()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["counts", "m", "merged"]
+    with counts_training(
+        path, tmp_path / "q", memory=memory, smoothing="witten-bell", quantize=8
+    ) as trained:
+        trained.model.save(tmp_path / "q")
+    rounded: Any = unrolled.load(tmp_path / "q")
+    for name, array in unrolled.quantize(expected).arrays().items():
+        assert rounded.arrays()[name].tobytes() == array.tobytes(), name
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["counts", "m", "merged", "q"]

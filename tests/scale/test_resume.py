@@ -75,7 +75,6 @@ def test_a_stopped_run_goes_on(tmp_path: Path, smoothing: str, stop_at: str) -> 
 
 @pytest.mark.filterwarnings("ignore::unrolled.errors.UnrolledWarning")
 @pytest.mark.parametrize("stop_at", ["choosing", *(f"rounding order {n}" for n in (2, 3, 5))])
-@pytest.mark.skip(reason="files of quantized models are to come")
 def test_stopped_quantizing_goes_on(tmp_path: Path, stop_at: str) -> None:
     with pytest.raises(StoppedError):
         arrays_of(tmp_path, stop_at, "katz", resume=False, quantized=True)

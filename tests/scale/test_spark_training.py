@@ -72,7 +72,6 @@ def test_katz_in_five_partitions_and_shards(spark: Any, tmp_path: Path) -> None:
     assert (tmp_path / "m" / "shards.json").exists()
 
 
-@pytest.mark.skip(reason="files of quantized models are to come")
 def test_a_quantized_model(spark: Any, tmp_path: Path) -> None:
     lines = texts(200, 7)
     settings: dict[str, Any] = {"order": 4, "smoothing": "witten-bell", "prune": [0, 0, 1]}
@@ -175,7 +174,7 @@ def test_every_smoothing_and_order(
     expected = unrolled.train_ngram(texts=lines, **settings)
     model = trained(spark, lines, partitions, tmp_path / "m.safetensors", **settings)
     assert_same(model, expected)
-    if partitions == 9:
+    if partitions == 2 and order % 3 == 1:
         model = trained(spark, lines, partitions, tmp_path / "q", quantize=8, **settings)
         assert_same(model, unrolled.quantize(expected))
 

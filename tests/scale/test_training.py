@@ -109,14 +109,13 @@ def test_each_smoothing_at_each_order(
 def test_all_of_them(tmp_path: Path, order: int, smoothing: str, room: int) -> None:
     for number, prune in enumerate([(), (0, 0, 1), (0, 1), (0, 1, 3)]):
         settings = {"order": order, "smoothing": smoothing, "prune": prune[:order]}
-        for quantized in (False,):
+        for quantized in (False, True):
             texts = some_texts(order + number)
             check_same_bytes(tmp_path, settings, texts, room, quantized=quantized)
 
 
 @pytest.mark.filterwarnings("ignore::unrolled.errors.UnrolledWarning")
 @pytest.mark.parametrize("order", [1, 2, 3, 5])
-@pytest.mark.skip(reason="files of quantized models are to come")
 def test_quantized_models(tmp_path: Path, order: int, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (quantization, books):
         monkeypatch.setattr(module, "SAMPLE", 100)  # contexts are left out of the sample

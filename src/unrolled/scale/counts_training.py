@@ -19,7 +19,7 @@ from unrolled.scale.count_files import read_counts_within
 from unrolled.scale.counting import write_columns
 from unrolled.scale.estimator import check_model_disk, estimated_arrays
 from unrolled.scale.reading import place_for_files, sources_record, work_folder
-from unrolled.scale.training import Trained, stored_settings, too_large, trained_in_files
+from unrolled.scale.training import Trained, stored_settings, trained_in_files
 from unrolled.storage.atomic import check_target
 from unrolled.text.options import TextOptions, VocabularyLimits, training_record
 from unrolled.text.sources import source_bytes
@@ -76,8 +76,6 @@ def counts_training(
             model = quantized_model(model, threads=threads)
         yield Trained.in_memory(model, threads)
         return
-    if quantized:
-        raise too_large("count file")
     target, options = place_for_files(output), options or TextOptions()
     work = {
         **_work(sources, weights, vocabulary), **asdict(config), "text": options.stored(),

@@ -205,9 +205,12 @@ def estimated_arrays(
             singles = replace(singles, sums=sums)
         _finish(folder, length, ranges, singles, rules)
         remove_read(files, estimator, parts, rounded_later=quantized)
+    books = None
     if quantized:
-        _rounded(files, config, (ranges, singles.log_probs), folder, at_once, threads, clock)
-    arrays = trie_arrays(files, singles.log_probs, pruned=pruned, threads=threads)
+        books = _rounded(
+            files, config, (ranges, singles.log_probs), folder, at_once, threads, clock
+        )
+    arrays = trie_arrays(files, singles.log_probs, pruned=pruned, threads=threads, books=books)
     return arrays, rules
 
 

@@ -6,7 +6,6 @@ They are the bytes that `pack` makes in memory.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
 from itertools import chain
 from typing import Any
 
@@ -14,18 +13,21 @@ import numpy as np
 
 from unrolled.ngram.trie import trie_kernels as kernels
 from unrolled.ngram.trie.backoffs import BackoffBook
-from unrolled.ngram.trie.layout import BLOCK, word_bits
+from unrolled.ngram.trie.integers import CHUNK as STORED
+from unrolled.ngram.trie.integers import SPARE, move, stored_chunk
+from unrolled.ngram.trie.layout import BLOCK, CODES, word_bits
 from unrolled.ngram.trie.packing import pack_fields, pack_words
 from unrolled.runtime.threads import one_ahead
 from unrolled.scale.level_files import LevelFiles
-from unrolled.storage.columns import CHUNK, Column
+from unrolled.scale.rounding import Books
+from unrolled.storage.columns import Column
 
 Array = np.ndarray[Any, Any]
 Source = Array | Iterable[Array]
 
 
 def trie_arrays(
-    files: LevelFiles, unigrams: Array, *, pruned: bool, threads: int
+    files: LevelFiles, unigrams: Array, *, pruned: bool, threads: int, books: Books | None = None
 ) -> dict[str, Source]:
     """The arrays of a model by name, made as they are read, in their order.
 
@@ -33,25 +35,60 @@ def trie_arrays(
         files: columns that estimation has completed.
         unigrams: (V,) float32 log-probabilities of order 1.
         pruned: whether there were cut-offs.
+        books: what the numbers were rounded to, if they were.
     """
     order, size = files.order, unigrams.size
     lengths = range(2, order + 1)
     columns = [files.kept_words(k) if pruned else files.words(k) for k in lengths]
     levels = np.cumsum([0, size, *(len(column) for column in columns)], dtype=np.int64)
-    all_words = chain([np.arange(size, dtype=np.int32)], _end_to_end(columns))
+    stored = columns if books is None else columns[:1]  # the others are links
+    all_words = chain([np.arange(size, dtype=np.int32)], _end_to_end(stored))
     ends = Column(files.folder / "ends", np.uint32)
-    backoffs = Column(files.folder / "weights", np.float32)
+    weights = Column(files.folder / "weights", np.float32)
+    contexts = _contexts(files, pruned, files.backoffs if books is None else files.rounded_backoffs)
     return {
         "levels": levels,
         "words": one_ahead(_packed(all_words, word_bits(size), threads)),
-        "directory": one_ahead(_directory(files, pruned, ends, backoffs)),
+        "directory": one_ahead(_directory(size, contexts, ends, weights)),
         "ends": _never_empty(ends),
         "unigrams": unigrams,
-        "log_probs": one_ahead(
-            _or_empty(_end_to_end([files.log_probs(k) for k in lengths]), np.float32)
-        ),
-        **_backoffs(backoffs, threads),
+        **({} if books is None else _links(files, levels)),
+        **_log_probs(files, books),
+        **_backoffs(weights, threads),
     }
+
+
+def _log_probs(files: LevelFiles, books: Books | None) -> dict[str, Source]:
+    """The arrays of the log-probabilities."""
+    lengths = range(2, files.order + 1)
+    if books is None:
+        numbers = _end_to_end([files.log_probs(k) for k in lengths])
+        return {"log_probs": one_ahead(_or_empty(numbers, np.float32))}
+    codes = _end_to_end([files.codes(k) for k in lengths])
+    values = np.array([book for book, _ in books.log_probs], np.float32).reshape(-1, CODES)
+    return {"log_probs": one_ahead(_or_empty(codes, np.uint8)), "log_prob_book": values}
+
+
+def _links(files: LevelFiles, levels: Array) -> dict[str, Source]:
+    """The arrays of the links, if there are n-grams of three words or more."""
+    if levels[-1] == levels[min(2, files.order)]:
+        return {}
+    fields = Column(files.folder / "link_fields", np.uint64)
+    return {"link_blocks": _link_blocks(files, fields), "link_fields": _never_empty(fields)}
+
+
+def _link_blocks(files: LevelFiles, fields: Column) -> Iterator[Array]:
+    """Links as `store_integers` stores them, by blocks; their bits are written on the way."""
+    places, before = _end_to_end([files.links(k) for k in range(3, files.order + 1)]), 0
+    with fields.writer() as writer:
+        for (chunk,) in _regrouped(((own.astype(np.int64),) for own in places), STORED):
+            for start in range(0, chunk.size, STORED):
+                blocks, own = stored_chunk(chunk[start : start + STORED])
+                move(blocks, before)
+                before += own.size
+                writer.append(own)
+                yield blocks
+        writer.append(SPARE)
 
 
 def _backoffs(weights: Column, threads: int) -> dict[str, Source]:
@@ -115,12 +152,18 @@ def _packed(
     yield spare
 
 
-def _directory(files: LevelFiles, pruned: bool, ends: Column, backoffs: Column) -> Iterator[Array]:
-    """The directory; ``ends`` and ``backoffs`` are written on the way."""
-    first, large, marked = files.by_word.shape[1], 0, 0
+def _directory(
+    first: int, contexts: Iterator[tuple[Array, Array]], ends: Column, backoffs: Column
+) -> Iterator[Array]:
+    """The directory; ``ends`` and ``backoffs`` are written on the way.
+
+    Args:
+        first: node of the first context's first n-gram. contexts: see `_contexts`.
+    """
+    large, marked = 0, 0
     yield np.empty(0, np.uint64)
     with ends.writer() as ends_writer, backoffs.writer() as backoffs_writer:
-        for children, weights in _regrouped(_contexts(files, pruned), BLOCK):
+        for children, weights in _regrouped(contexts, BLOCK):
             firsts = np.empty(children.size + 1, np.uint32)
             firsts[0] = first
             firsts[1:] = first + np.cumsum(children, dtype=np.int64)
@@ -136,19 +179,11 @@ def _directory(files: LevelFiles, pruned: bool, ends: Column, backoffs: Column) 
             first, large, marked = int(firsts[-1]), large + more_large, marked + more_marked
 
 
-def _contexts(files: LevelFiles, pruned: bool) -> Iterator[tuple[Array, Array]]:
+def _contexts(
+    files: LevelFiles, pruned: bool, weights: Callable[[int], Column]
+) -> Iterator[tuple[Array, Array]]:
     """Children and back-off weight of every node of orders below the highest."""
     for length in range(1, files.order):
-        backoffs = files.backoffs(length)
-        with ExitStack() as stack:
-            weights = stack.enter_context(backoffs.reader())
-            left = len(backoffs)
-            if length == 1 and not pruned:
-                yield files.by_word[1].astype(np.uint32), weights.read(left)
-                continue
-            column = files.kept_children(length) if pruned else files.children(length)
-            children = stack.enter_context(column.reader())
-            while left:
-                count = min(left, CHUNK)
-                yield children.read(count), weights.read(count)
-                left -= count
+        with weights(length).reader() as reader:
+            for children in files.children_chunks(length, pruned=pruned):
+                yield children, reader.read(children.size)

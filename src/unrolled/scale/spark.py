@@ -141,8 +141,6 @@ def _train(
 ) -> NgramModel:
     config, say = ngram_config(settings), report or (lambda stage: None)
     check_bits(quantize)
-    if quantize:
-        raise SettingError("a cluster makes no quantized models: convert the model afterwards")
     if partitions is not None and not 1 <= partitions <= 60_000:
         raise SettingError(f"partitions is {partitions}, allowed are 1 to 60000")
     if output is None:

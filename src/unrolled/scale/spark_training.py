@@ -71,10 +71,11 @@ def estimated_on_cluster(
         if own_sums:
             singles = replace(singles, sums=np.concatenate(own_sums))
         exchanged = _Exchanged.of(results[length], counts.parts)
+    books = None
     if quantized:
         books = chosen_books(files, singles.log_probs, pruned=pruned)
         _round(counts, config, (books, singles.log_probs), results, report)
-    arrays = trie_arrays(files, singles.log_probs, pruned=pruned, threads=1)
+    arrays = trie_arrays(files, singles.log_probs, pruned=pruned, threads=1, books=books)
     return arrays, rules
 
 

@@ -200,8 +200,6 @@ def ngram_training(
             unsaved = UnsavedModel(pieces, model.vocabulary, model.config, model.provenance)
             yield Trained(unsaved, partial(write_arpa, model, threads=threads))
             return
-        if quantize:
-            raise too_large("text")
         files = text.levels()
         text.check_disk(files)
         corpus = text.corpus
@@ -215,14 +213,6 @@ def ngram_training(
         yield trained_in_files(
             files, arrays, corpus.vocabulary, (stored, made | record), room, threads=threads
         )
-
-
-def too_large(what: str) -> SettingError:
-    """The error for what is not quantized within a budget."""
-    return SettingError(
-        f"the {what} is too large to become a quantized model within the memory budget",
-        hint="Train a .safetensors model and convert it, or give more --memory",
-    )
 
 
 def stored_settings(config: NgramConfig, options: TextOptions, quantized: bool) -> dict[str, Any]:
@@ -260,7 +250,7 @@ def trained_in_files(
                 files, length, parts, arrays["unigrams"], pruned=pruned,
                 books=arrays.get("log_prob_book"),
             ),
-            model.vocabulary, model.config["text"],
+            model.vocabulary, model.config["text"], threads=threads,
         )  # fmt: skip
 
     return Trained(model, write)
