@@ -124,7 +124,7 @@ class _Table:
 
     def __init__(self, rows: Array, nodes: Array, threads: int) -> None:
         parts = threads if rows.shape[0] >= SERIAL else 1
-        size = 1 << max(2 * rows.shape[0] // parts, 1).bit_length()
+        size = 1 << max(3 * rows.shape[0] // (2 * parts), 1).bit_length()
         self._threads, self._rows, self._nodes = threads, rows, nodes
         self._slots = np.zeros((parts, size), np.uint64)
         # No input can anticipate the factor, so that none makes many rows collide.
@@ -134,18 +134,19 @@ class _Table:
 
     def find(self, rows: Array) -> tuple[Array, Array]:
         """The node of the context of every row (N, k + 1); and contexts and suffixes not there."""
-        contexts, lost = self._parts(rows, 0)
-        suffixes, more = self._parts(rows, 1)
-        if not lost + more:
+        contexts = np.empty(rows.shape[0], np.uint32)
+        lost = self._find(rows, 0, contexts)
+        if not lost + self._find(rows, 1, contexts[:0]):
             return contexts, np.empty((0, rows.shape[1] - 1), np.int32)
+        suffixes = np.empty_like(contexts)
+        self._find(rows, 1, suffixes)
         absent = [rows[contexts == NONE, :-1], rows[suffixes == NONE, 1:]]
         return contexts, np.concatenate(absent)
 
-    def _parts(self, rows: Array, offset: int) -> tuple[Array, int]:
-        nodes = np.empty(rows.shape[0], np.uint32)
+    def _find(self, rows: Array, offset: int, nodes: Array) -> int:
         shared = self._factor, self._slots, self._rows, self._nodes, nodes
         work = [(rows, offset, *cut, *shared) for cut in _cuts(rows)]
-        return nodes, sum(run_slices(kernels.find_rows, work, self._threads))
+        return sum(run_slices(kernels.find_rows, work, self._threads))
 
 
 class _Placed:

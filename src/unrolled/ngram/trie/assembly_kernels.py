@@ -17,6 +17,7 @@ from unrolled.runtime.kernels import inlined, kernel
 Array = np.ndarray[Any, Any]
 
 AHEAD = 32  # rows whose memory is asked for before the first of them is looked at
+NEAR = 4  # n-grams after the last one found that are looked at before the table is
 FEW = 40  # children up to which an insertion sort is fastest
 LOW = np.uint64(0xFFFFFFFF)
 HALF = np.uint64(32)
@@ -95,7 +96,8 @@ def find_rows(
     nodes: Array,
     out: Array,
 ) -> int:
-    """out[start:stop] = the nodes of a part of each row, NONE where it is missing.
+    """out[start:stop] = the nodes of a part of each row, NONE where it is missing; if ``out`` is
+    empty they are only counted.
 
     Args:
         rows: (N, k). known: (M, length) the n-grams in the table ``slots``, and their ``nodes``.
@@ -104,24 +106,44 @@ def find_rows(
     Returns:
         How many are missing.
     """
-    length, missing = known.shape[1], 0
-    hashes = np.empty(AHEAD, np.uint64)
+    length, missing, last = known.shape[1], 0, known.shape[0] - 1
+    hashes, found = np.empty(AHEAD, np.uint64), np.empty(AHEAD, np.int64)
+    near: Any = np.int64(0)
+    hits, wanted = 1, out.size > 0
     for begin in range(start, stop, AHEAD):
         end = min(begin + AHEAD, stop)
+        # Sorted files have the parts of their n-grams in one order with the shorter n-grams.
+        steps = NEAR if hits > 0 or begin // AHEAD % 16 == 0 else 0
+        hits = 0
         for row in range(begin, end):
-            hashed = _hashed(rows, row, offset, length, factor)
-            hashes[row - begin] = hashed
-            part, place = _slot(slots, hashed)
-            prefetch(slots, part * slots.shape[1] + place)
+            found[row - begin] = -1
+            for other in range(near, min(near + steps, last + 1)):
+                if _equal(rows, row, offset, known, other):
+                    near = np.int64(other)
+                    found[row - begin] = near
+                    hits += 1
+                    break
+            if found[row - begin] < 0:
+                hashed = _hashed(rows, row, offset, length, factor)
+                hashes[row - begin] = hashed
+                part, place = _slot(slots, hashed)
+                prefetch(slots, part * slots.shape[1] + place)
+        if hits < end - begin:
+            for row in range(begin, end):
+                if found[row - begin] < 0:
+                    part, place = _slot(slots, hashes[row - begin])
+                    likely = np.int64(slots[part, place] & LOW) - 1
+                    prefetch(known, likely * length)
+                    if wanted:
+                        prefetch(nodes, likely)
         for row in range(begin, end):
-            part, place = _slot(slots, hashes[row - begin])
-            found = np.int64(slots[part, place] & LOW) - 1
-            prefetch(known, found * length)
-            prefetch(nodes, found)
-        for row in range(begin, end):
-            found = _find(rows, row, offset, hashes[row - begin], slots, known)
-            out[row] = nodes[found] if found >= 0 else NONE
-            missing += found < 0
+            place = found[row - begin]
+            if place < 0:
+                place = _find(rows, row, offset, hashes[row - begin], slots, known)
+                near = max(place, 0)
+            if wanted:
+                out[row] = nodes[place] if place >= 0 else NONE
+            missing += 0 if place >= 0 else 1
     return missing
 
 
