@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from unrolled.ngram.trie.trie_kernels import field
-from unrolled.runtime.intrinsics import eight_bytes, prefetch, trailing_zeros
+from unrolled.runtime.intrinsics import eight_bytes, prefetch, put_eight_bytes, trailing_zeros
 from unrolled.runtime.kernels import device_function, inlined, kernel
 from unrolled.text.encoding_kernels import find, recall, remember, scan
 
@@ -236,7 +236,8 @@ def shortest(size: Any, kept: Any, power: Any) -> Any:
     """The fewest digits, 7 to 9, that read back as float32 ``kept``, as a number, and its power.
 
     ``size`` is what they should be near, with 10^power its first digit. Nine digits always do:
-    they are 10 times finer than float32. Six are tried too, as seven can miss 0.1 by one.
+    they are 10 times finer than float32. Six are tried too, as seven can miss 0.1 by one: then
+    they end in 9, 0 or 1.
     """
     number, scale = np.int64(0), np.int64(0)
     for digits in range(7, 10):
@@ -244,7 +245,7 @@ def shortest(size: Any, kept: Any, power: Any) -> Any:
         number = np.int64(np.rint(size * _POWERS[scale]))
         if natural(np.float64(number) / _POWERS[scale]) == kept:
             break
-    if digits == 7:
+    if digits == 7 and (number + 1) % 10 <= 2:
         rounder = np.int64(np.rint(size * _POWERS[scale - 1]))
         if natural(np.float64(rounder) / _POWERS[scale - 1]) == kept:
             return rounder, scale - 1
@@ -267,7 +268,12 @@ def write_number(log: Any, out: Any, at: Any) -> Any:
     if size == 0.0:
         out[at] = 48
         return at + 1
-    power = np.int64(math.floor(math.log10(size)))
+    if 1.01 < size < 9.99:
+        power = np.int64(0)
+    elif 0.101 < size < 0.999:
+        power = np.int64(-1)
+    else:
+        power = np.int64(math.floor(math.log10(size)))
     exponent = np.int64(0)
     if power < -6 or power > 5:  # then as digits times a power of ten
         exponent = power
@@ -290,6 +296,22 @@ def write_number(log: Any, out: Any, at: Any) -> Any:
         out[at + 1] = 45 if exponent < 0 else 43
         at = write_digits(abs(exponent), np.int64(2), out, at + 2)
     return at
+
+
+@inlined
+def copy_bytes(text: Any, start: Any, stop: Any, out: Any, at: Any) -> Any:
+    """Copy text[start:stop] to out[at:], eight bytes at a time where there are; returns the end.
+
+    Up to seven bytes after the end change too, which ``out`` must have.
+    """
+    end = at + stop - start
+    while start < stop and start + 8 <= text.size:
+        put_eight_bytes(out, at, eight_bytes(text, start))
+        start, at = start + 8, at + 8
+    while start < stop:
+        out[at] = text[start]
+        start, at = start + 1, at + 1
+    return end
 
 
 @kernel
@@ -322,6 +344,7 @@ def format_lines(
     length = path.size
     mask = (1 << bits) - 1
     words = offsets.size - 1
+    spans = np.empty((length, 2), np.int64)
     at = np.int64(0)  # a plain 0 has a type of its own, for which write_number compiles again
     while path[length - 1] < stop:
         for level in range(length - 2, -1, -1):
@@ -332,18 +355,15 @@ def format_lines(
             word = (field(packed, bits, path[level]) * inverse) & mask
             if word >= words or not (0 <= offsets[word] <= offsets[word + 1] <= text.size):
                 return at, -1
-            room += np.int64(offsets[word + 1]) - np.int64(offsets[word]) + 1
+            spans[level, 0], spans[level, 1] = offsets[word], offsets[word + 1]
+            room += spans[level, 1] - spans[level, 0] + 1
         if at + room > out.size:
             return at, room
         node = path[length - 1]
         at = write_number(log_probs[node], out, at)
         out[at] = 9
         for level in range(length):
-            at += 1
-            word = (field(packed, bits, path[level]) * inverse) & mask
-            for source in range(offsets[word], offsets[word + 1]):
-                out[at] = text[source]
-                at += 1
+            at = copy_bytes(text, spans[level, 0], spans[level, 1], out, at + 1)
             out[at] = 32
         if node < backoffs.size:
             out[at] = 9
