@@ -77,6 +77,14 @@ def _recorded(valid: list[TaggedSentence], **settings: Any) -> tuple[_Recording,
     return loop, task.finished(loop.curve)
 
 
+@pytest.mark.parametrize(
+    ("settings", "rate"),
+    [({}, 0.005), ({"vectors": "v.txt"}, 0.002), ({"vectors": "v.txt", "rate": 0.01}, 0.01)],
+)
+def test_the_rate_is_lower_with_a_file_of_vectors(settings: dict[str, Any], rate: float) -> None:
+    assert split_settings(settings)[1].rate == rate
+
+
 @pytest.mark.parametrize("epochs", [10, 0.6])
 def test_averages_are_those_of_the_weights_after_each_step(epochs: float) -> None:
     loop, tagger = _recorded([], averaging=epochs)
