@@ -46,6 +46,7 @@ def run(workspace: Workspace, report: Report) -> None:
         if tokens >= _LARGE:
             _compare(report, runs, tokens, watched)
             _limited(workspace, report, text, tokens)
+            _quantized(workspace, report, text, tokens)
             _count_files(workspace, report)
         per_token[tokens] = [run.wall_s / tokens for run in runs["within"]]
         report.details[f"{tokens} tokens"] = {
@@ -149,6 +150,25 @@ def _limited(workspace: Workspace, report: Report, text: Path, tokens: int) -> N
         if not commands.same_arrays(model, usual):
             raise BenchmarkError("the model from files differs from the one from memory")
         report.note("the model under the limit has the bytes of the one from memory")
+    remove(model, usual)
+
+
+def _quantized(workspace: Workspace, report: Report, text: Path, tokens: int) -> None:
+    """Quantize within the budget, and compare with the model that is quantized in memory."""
+    settings, budget = workspace.settings, _budget(tokens)
+    model, usual = workspace.folder / "rounded.safetensors", workspace.folder / "usual.safetensors"
+    shared = {"order": settings.order, "threads": settings.threads, "quantize": True}
+    run = commands.train(text, model, **shared, memory=budget)
+    size = f"{tokens / 1e6:.3g} M tokens, --memory {budget} --quantize 8"
+    most = Bar(at_most=1.1 if budget == "1G" else 4.3)
+    report.add(Comparison(f"peak resident memory, {size}", "GB", [run.peak_bytes / 1e9], bar=most))
+    peer = None
+    if tokens <= _IN_MEMORY:
+        peer = commands.train(text, usual, **shared, memory="1000G")
+        if not commands.same_arrays(model, usual):
+            raise BenchmarkError("the quantized model from files differs from the one from memory")
+    walls = [] if peer is None else [peer.wall_s]
+    report.add(Comparison(f"time, {size}", "s", [run.wall_s], walls, "in memory"))
     remove(model, usual)
 
 

@@ -14,7 +14,7 @@ from unrolled.ngram.counts.counting import NgramCounts, Occurrences, count_ngram
 from unrolled.runtime.threads import return_memory
 from unrolled.scale.budget import Budget
 from unrolled.scale.level_files import LevelFiles
-from unrolled.scale.part_shapes import part_shapes, parts_within
+from unrolled.scale.part_shapes import OutputPart, part_shapes, parts_within
 from unrolled.scale.reading import Run, TextReading, read_within
 from unrolled.storage.atomic import atomic_write, check_target
 from unrolled.text.options import TextOptions
@@ -91,7 +91,7 @@ def write_columns(
 
 
 def _counts(
-    files: LevelFiles, word_counts: Array, length: int, parts: list[tuple[int, int]]
+    files: LevelFiles, word_counts: Array, length: int, parts: list[OutputPart]
 ) -> Iterator[NgramCounts]:
     """The n-grams of one length, a part at a time, as tries of their own."""
     with ExitStack() as stack:
