@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from unrolled.neural.recurrent_kernels import BLOCK, pack, run, run_back
+from unrolled.neural.recurrent_kernels import BLOCK, pack, pack_transposed, run, run_back
 from unrolled.neural.recurrent_steps import GRU, LINEAR, LSTM, RELU, SIGMOID, TANH
 from unrolled.runtime.threads import even_slices, run_short_slices
 from unrolled.runtime.torch_threads import run_torch_slices, threads
@@ -106,7 +106,9 @@ class TorchRun(torch.autograd.Function):
         texts = list(zip(*(part.split(size, -2) for part in given[:count]), strict=True))
         needed = [recorded and need for need in ctx.needs_input_grad[3:]]
         work = [(function, (*part, *given[count:]), needed) for part in texts]
-        ctx.pieces, ctx.count = run_torch_slices(_recorded, work), count
+        products = len(given[0]) * given[0].shape[1] * sum(part.numel() for part in given[count:])
+        ctx.most = products // _WORTH_A_SLICE
+        ctx.pieces, ctx.count = run_torch_slices(_recorded, work, ctx.most), count
         ctx.sizes = [part[0].shape[1] for part in texts]
         ctx.set_materialize_grads(False)
         parts = zip(*(outputs for _, outputs in ctx.pieces), strict=True)
@@ -120,7 +122,7 @@ class TorchRun(torch.autograd.Function):
             for part in gradients
         ]
         work = zip(*zip(*ctx.pieces, strict=True), zip(*parts, strict=True), strict=True)
-        found = list(zip(*run_torch_slices(_back, work), strict=True))
+        found = list(zip(*run_torch_slices(_back, work, ctx.most), strict=True))
         of_texts = [None if same[0] is None else torch.cat(same, -2) for same in found[: ctx.count]]
         of_weights = [None if same[0] is None else sum(same) for same in found[ctx.count :]]
         return None, None, None, *of_texts, *of_weights
@@ -286,7 +288,10 @@ def packed(weight: Tensor) -> Rows:
     """Weights (K, N) in blocks."""
     rows, width = weight.shape
     packed = np.empty((-(-width // BLOCK) * rows, BLOCK), np.float32)
-    pack(_rows(weight), packed)
+    if weight.t().is_contiguous():
+        pack_transposed(_rows(weight.t()), packed)
+    else:
+        pack(_rows(weight), packed)
     return packed
 
 

@@ -45,6 +45,18 @@ def pack(weight: Array, packed: Array) -> None:
 
 
 @kernel
+def pack_transposed(weight: Array, packed: Array) -> None:
+    """The transpose of weights (N, K) to the same blocks."""
+    width, rows = weight.shape
+    for block in range(packed.shape[0] // rows):
+        for column in range(BLOCK):
+            at = BLOCK * block + column
+            at = at if at < width else at - 8
+            for row in range(rows):
+                packed[block * rows + row, column] = weight[at, row]
+
+
+@kernel
 def run(
     kind: int, x: Array, from_x: Array, from_h: Array, bias: Array, skipped: int, pieces: Any,
     units: int, y: Array, gates: Array, cells: Array,

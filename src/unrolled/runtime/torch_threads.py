@@ -74,13 +74,19 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def run_torch_slices(task: Callable[..., Result], slices: Iterable[Sequence[Any]]) -> list[Result]:
+def run_torch_slices(
+    task: Callable[..., Result], slices: Iterable[Sequence[Any]], most: int | None = None
+) -> list[Result]:
     """`run_short_slices` for tasks that call torch, each with one of torch's threads.
 
     Gradients are recorded or not as where this is called.
+
+    Args:
+        most: threads, if not all are worth their while.
     """
     with one_thread():
-        return run_short_slices(_as_here(task), slices, threads())
+        count = threads() if most is None else min(most, threads())
+        return run_short_slices(_as_here(task), slices, count)
 
 
 def run_torch_ahead(

@@ -28,6 +28,7 @@ from unrolled.tagging.net import stack_kernels
 Array = np.ndarray[Any, Any]
 
 _NUMBERS = {"tanh": 0, "sigmoid": 1, "relu": 2, "linear": 3}
+_WORTH_A_THREAD = 10_000_000  # multiplications, a fraction of a millisecond
 _TORCH_RUNS = {"lstm": "lstm", "gru": "gru", "tanh": "rnn_tanh", "relu": "rnn_relu"}
 
 
@@ -175,7 +176,9 @@ class _Runs(torch.autograd.Function):
             _Direction(kind, walk, weights[4 * k : 4 * k + 4])
             for k, (kind, walk) in enumerate(zip(kinds, walks, strict=True))
         ]
-        found = run_torch_slices(_Direction.forward, [(own, x) for own in ctx.runs])
+        # A few words take less time than a thread takes to begin.
+        ctx.most = (weights[0].numel() + weights[2].numel()) * len(x) // _WORTH_A_THREAD
+        found = run_torch_slices(_Direction.forward, [(own, x) for own in ctx.runs], ctx.most)
         ctx.counts = [len(saved) for _, saved in found]
         ctx.save_for_backward(x, *(part for h, saved in found for part in (h, *saved)))
         return tuple(h for h, _ in found)
@@ -188,7 +191,7 @@ class _Runs(torch.autograd.Function):
         for own, count, dh in zip(ctx.runs, ctx.counts, given, strict=True):
             work.append((own, x, dh, rest[: count + 1], ctx.needs_input_grad[0]))
             rest = rest[count + 1 :]
-        found = run_torch_slices(_Direction.backward, work)
+        found = run_torch_slices(_Direction.backward, work, ctx.most)
         dx = sum(parts[0] for parts in found) if ctx.needs_input_grad[0] else None
         return (dx, None, None, *(part for parts in found for part in parts[1:]))
 
