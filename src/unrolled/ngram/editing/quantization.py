@@ -91,7 +91,8 @@ def _slices(table: NgramTable, length: int) -> list[tuple[int, int]]:
     above, here = table.level(length - 1), table.level(length)
     first = table.first[above.start : above.stop + 1]
     starts = [low for low, _ in even_slices(here.stop - here.start, CUTS)]
-    borders = above.start + np.searchsorted(first, np.array(starts, np.int64) + here.start)
+    places = (np.array(starts, np.int64) + here.start).astype(first.dtype)  # or all are converted
+    borders = above.start + np.searchsorted(first, places)
     borders = np.unique([above.start, *borders.tolist(), above.stop])
     return [(int(low), int(high)) for low, high in pairwise(borders)]
 

@@ -12,6 +12,7 @@ from unrolled.runtime.kernels import kernel
 
 Array = np.ndarray[Any, Any]
 
+FEW_AHEAD = 8  # children of one context whose places are asked for early
 AHEAD = 32  # children whose suffixes are asked for early: they lie all over the memory
 
 
@@ -235,6 +236,37 @@ def list_children(
                 keys[size] = ((index - start) << new_bits) | spread(mapping[word], new_bits)
                 size += 1
     return size
+
+
+@kernel
+def link_children(
+    first: Array, packed: Array, bits: int, start: int, stop: int, suffixes: Array
+) -> int:
+    """Suffixes of the children of contexts ``start`` to ``stop``, whose own suffixes are known.
+
+    The suffix of a child is the child of its context's suffix by the same word. Returns how many
+    are missing, which get NONE.
+    """
+    missing, last = 0, stop - 1
+    for context in range(start, stop):
+        prefetch(first, np.int64(suffixes[min(context + 2 * AHEAD, last)]))
+        near = min(context + AHEAD, last)
+        node, child = np.int64(suffixes[near]), np.int64(first[near])
+        low: Any = np.int64(first[node])
+        high: Any = np.int64(first[node + 1])
+        if child < first[near + 1]:
+            key = field(packed, bits, child)
+            prefetch(packed, guess_child(bits, low, high, key) * bits >> 6)
+        node, end = np.int64(suffixes[context]), np.int64(first[context + 1])
+        low, high = np.int64(first[node]), np.int64(first[node + 1])
+        for child in range(np.int64(first[context]), end):
+            if child + FEW_AHEAD < end:
+                key = field(packed, bits, child + FEW_AHEAD)
+                prefetch(packed, guess_child(bits, low, high, key) * bits >> 6)
+            found = find_child(packed, bits, low, high, field(packed, bits, child))
+            suffixes[child] = np.uint32(found)
+            missing += 1 if found < 0 else 0
+    return missing
 
 
 @kernel

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from unrolled.errors import FormatError
-from unrolled.ngram.trie.layout import NONE
 from unrolled.ngram.trie.packing import unpack_words
 from unrolled.runtime.threads import even_slices, run_slices
 from unrolled.text.vocabulary import BOS
@@ -112,20 +111,12 @@ class TrieShape:
         from unrolled.ngram.trie import editing_kernels as kernels
 
         result = np.zeros(int(self.levels[-1]), np.uint32)
-        for length in range(2, self.order + 1):
-            here, above = self.level(length), self.level(length - 1)
-            words = self.last_words(length)
-            if length == 2:
-                result[here] = words
-                continue
-            parents = (self.parents(length) - above.start).astype(np.uint32)
-            trie = self.first, self.words, self.bits
-            shared = (*trie, result[above], parents, words)
-            cuts = even_slices(words.size, CHUNKS)
-            run_slices(
-                kernels.find_children, [(*shared, *cut, result[here]) for cut in cuts], threads
-            )
-            missing = np.count_nonzero(result[here] == NONE)
+        if self.order > 1:
+            result[self.level(2)] = self.last_words(2)
+        trie = self.first, self.words, self.bits
+        for length in range(3, self.order + 1):
+            work = [(*trie, *cut, result) for cut in self.context_slices(length)]
+            missing = sum(run_slices(kernels.link_children, work, threads))
             if missing:
                 raise FormatError(
                     f"{missing} n-grams of order {length} lack the shorter n-gram that they "
