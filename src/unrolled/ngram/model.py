@@ -47,7 +47,7 @@ _MODEL = "i8[] u8[] u8[] u4[] f4[] f4[] u1[] f4[][] f4[] u8[] f4[] i8"  # Packed
 _SCORE = CachedKernel(
     "unrolled.ngram.query.scoring_kernels",
     "score",
-    f"{_MODEL} u8[] u8[] f8 i4[] i8[]! f4[]! u1[]! i8[]! u4[]! f8[]!",
+    f"{_MODEL} u8[] u8[] u8[] i8[] u2[] f8 i4[] i8[]! f4[]! u1[]! i8[]! u4[]! f8[]!",
 )
 _EXTEND = CachedKernel(
     "unrolled.ngram.query.beam_kernels",
@@ -92,7 +92,7 @@ class NgramModel(LanguageModel):
         absent = 0.0
         if not self.normalised:
             absent = _log_factor(self.config.get("backoff", 0.4), path)
-        self._score = _SCORE.bind(*self._arrays, *trie.links(), absent)
+        self._score = _SCORE.bind(*trie.scoring_arrays(), absent)
         self._handle, self._kept = handle_of(trie, vocabulary)
         self._begin, self._null = start_state(trie.order, True), start_state(trie.order, False)
         self._score_text: Callable[..., float] | None = None  # until it is called

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ import numpy as np
 from unrolled.errors import SettingError
 from unrolled.language_models.protocol import require_normalised
 from unrolled.ngram.editing.frequencies import foreign_frequencies, own_frequencies
+from unrolled.ngram.editing.interpolation import interpolated_trie
 from unrolled.ngram.editing.trie_editing import opened, remade
 from unrolled.ngram.model import NgramModel
 from unrolled.ngram.trie import editing_kernels as kernels
@@ -106,7 +108,7 @@ def prune_to_size(
         )
     table, suffixes, values = _measured(model, history, threads, report)
     if ngrams is None:
-        ngrams = _count_that_fits(model, table, values, float(megabytes or 0))
+        ngrams = _count_that_fits(model, table, suffixes, values, float(megabytes or 0))
     keep = _largest(values, ngrams)
     threshold = float(values[~keep].max(initial=0.0))
     operation = {"pruned": {"threshold": threshold, "history": _name(history)}}
@@ -179,24 +181,26 @@ def _largest(values: Array, count: int) -> Array:
     return keep
 
 
-def _count_that_fits(model: NgramModel, table: NgramTable, values: Array, megabytes: float) -> int:
+def _count_that_fits(
+    model: NgramModel, table: NgramTable, suffixes: Array, values: Array, megabytes: float
+) -> int:
     """The most n-grams, those of the largest values, whose file has at most ``megabytes``."""
     target = megabytes * 1e6
     low, high = len(model.vocabulary), values.size
-    least = _file_size(model, table, _largest(values, low))
+    least = _file_size(model, table, suffixes, _largest(values, low))
     if least > target:
         raise SettingError(
             f"{megabytes} MB are too few: the words alone take {least / 1e6:.3g} MB",
             hint="Filter the vocabulary first",
         )
-    most = _file_size(model, table, np.ones(values.size, bool))
+    most = _file_size(model, table, suffixes, np.ones(values.size, bool))
     if most <= target:
         return high
     # The size grows nearly in line with the number, so interpolation ends in a few steps.
     while high - low > 1 and most - least > 1000:
         middle = low + int((target - least) / (most - least) * (high - low))
         middle = min(max(middle, low + 1), high - 1)
-        size = _file_size(model, table, _largest(values, middle))
+        size = _file_size(model, table, suffixes, _largest(values, middle))
         if size <= target:
             low, least = middle, size
             if target - size < 1000 + target * 1e-4:
@@ -206,7 +210,7 @@ def _count_that_fits(model: NgramModel, table: NgramTable, values: Array, megaby
     return low
 
 
-def _file_size(model: NgramModel, table: NgramTable, keep: Array) -> float:
+def _file_size(model: NgramModel, table: NgramTable, suffixes: Array, keep: Array) -> float:
     """Bytes of the file of a model with only the n-grams of ``keep``, or some hundred less."""
     places = np.zeros(keep.size + 1, np.uint32)
     np.cumsum(keep, out=places[1:])
@@ -217,16 +221,29 @@ def _file_size(model: NgramModel, table: NgramTable, keep: Array) -> float:
     longer = total - len(model.vocabulary)
     tree = 32 * (-(-inner // BLOCK)) + 4 * int(np.count_nonzero(children > 2))
     if model.trie.quantized:
+        kept = _renewed(model, table, suffixes, keep)
+        trie = interpolated_trie(*kept)
         numbers = longer + 9 / 8 * marked + 1024 * (table.order + 1)
-        kept = table.select(keep)
-        tree += links_size(kept, kept.link_suffixes())
+        if trie is not None:
+            numbers = trie.codes.nbytes + trie.weights.nbytes + trie.log_prob_book.nbytes
+        tree += links_size(*kept)
     else:
         numbers = 4 * longer + 4 * marked  # hardly a weight that was renewed occurs twice
         tree += 8 * packed_size(total, table.bits)
     fixed = sum(array.nbytes for array in model.vocabulary.arrays().values())
     fixed += 4 * len(model.vocabulary) + len(json.dumps([model.config, model.provenance]))
-    header = 4500 if model.trie.quantized else 3800  # by the number of arrays, and some to spare
+    header = 4900 if model.trie.quantized else 3900  # by the number of arrays, and some to spare
     return numbers + tree + fixed + header
+
+
+def _renewed(
+    model: NgramModel, table: NgramTable, suffixes: Array, keep: Array
+) -> tuple[NgramTable, Array]:
+    """The table with only the n-grams of ``keep``, as `_pruned` makes it, and its suffixes."""
+    table = replace(table, backoffs=table.backoffs.copy())
+    table.renew_backoffs(suffixes, keep, model.vocabulary_predicted)
+    kept = table.select(keep)
+    return kept, kept.link_suffixes()
 
 
 # -- to a vocabulary -------------------------------------------------------------------------------

@@ -1,9 +1,10 @@
-"""8-bit probabilities and 9-bit back-off weights, rounded so that every context still sums to one.
+"""Models with 8 bits a probability, rounded so that every context still sums to one.
 
+Interpolated models are stored as `unrolled.ngram.editing.interpolation` says; this is about others.
 Probabilities of an order share a book of 256 values, placed where the probability mass is. Rounding
 each to its nearest value would leave contexts up to a few percent away from one, so each context is
-rounded as a whole: its back-off weight makes up for its children, and a child moves by a few codes
-where that brings the sum nearer to one. Unigrams stay exact.
+rounded as a whole: its back-off weight, of 9 bits, makes up for its children, and a child moves by
+a few codes where that brings the sum nearer to one. Unigrams stay exact.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 
 from unrolled.errors import SettingError
 from unrolled.ngram.editing import quantization_kernels as kernels
+from unrolled.ngram.editing.interpolation import interpolated_trie
 from unrolled.ngram.editing.quantization_bins import (
     BINS,
     backoff_book,
@@ -46,20 +48,23 @@ def check_bits(bits: int | None) -> None:
 
 
 def quantize(model: NgramModel, *, threads: int = 2) -> NgramModel:
-    """The model with 8-bit probabilities and 9-bit back-off weights, about half the size.
+    """The model with 8-bit probabilities and hardly a back-off weight, a third of the size.
 
     Every context still sums to one within 1e-3; the n-grams stay the same.
     """
     if model.trie.quantized:
         return model
-    trie = quantized_trie(model.trie.unpack(), threads=threads)
+    table = model.trie.unpack()
+    suffixes = table.link_suffixes(threads=threads)
+    trie = interpolated_trie(table, suffixes, threads=threads)
+    if trie is None:
+        trie = quantized_trie(table, suffixes, threads=threads)
     config = {**model.config, "quantized": True}
     return NgramModel(trie, model.vocabulary, config, model.provenance)
 
 
-def quantized_trie(table: NgramTable, *, threads: int = 2) -> PackedTrie:
+def quantized_trie(table: NgramTable, suffixes: Array, *, threads: int = 2) -> PackedTrie:
     """Round a table, order by order, lowest first, each context given its rounded lower order."""
-    suffixes = table.link_suffixes(threads=threads)
     size = int(table.levels[1])
     pairs = np.empty((table.inner, 2), np.float32)  # exact, and what a reader of the codes will see
     books = _books(table, pairs, threads)

@@ -28,8 +28,8 @@ ROUNDS = 30  # of Lloyd's method
 LEAST_DOUBT = 1e-3  # how little the other words may have before it no longer matters
 
 
-def log_prob_book(histogram: Array) -> tuple[Array, Array]:
-    """(256,) ascending log-probabilities, log 0 first, and the code of every bin, (BINS,) uint8.
+def log_prob_book(histogram: Array, size: int = CODES) -> tuple[Array, Array]:
+    """(size,) ascending log-probabilities, log 0 first, and the code of every bin, (BINS,) uint8.
 
     An n-gram counts once, as on the text that the model was trained on most are seen once, and as
     often as the model expects it. A code is the mean of its n-grams' logarithms, which keeps the
@@ -42,18 +42,18 @@ def log_prob_book(histogram: Array) -> tuple[Array, Array]:
     """
     used = np.flatnonzero(histogram[:, 0])[::-1]  # ascending in the log-probability
     if used.size == 0:
-        return filled(np.zeros(1), CODES), np.ones(BINS, np.uint8)
+        return filled(np.zeros(1), size), np.ones(BINS, np.uint8)
     counts, sums, frequencies, expected = histogram[used].T
     share = counts.sum() / max(frequencies.sum(), 1e-30)
     mass = counts + share * frequencies
     places = (sums + share * expected) / mass  # of each bin, its mean
     cells = np.arange(used.size)
-    if used.size > CODES - 2:
+    if used.size > size - 2:
         doubt = np.maximum(-np.expm1(np.minimum(places, 0)), LEAST_DOUBT)
-        cells = _cells(places, mass / doubt, CODES - 2, places - np.log(doubt))
+        cells = _cells(places, mass / doubt, size - 2, places - np.log(doubt))
     firsts = np.flatnonzero(np.append(True, cells[1:] > cells[:-1]))
     means = np.add.reduceat(places * mass, firsts) / np.add.reduceat(mass, firsts)
-    book = filled(means, CODES)
+    book = filled(means, size)
     codes = np.searchsorted(book, means.astype(np.float32))
     borders = used[firsts[1:]]  # the last bin, in falling probability, of the cell before
     of_bins = np.searchsorted(-borders, -np.arange(BINS), side="right")

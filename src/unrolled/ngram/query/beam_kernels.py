@@ -13,9 +13,12 @@ import numpy as np
 
 from unrolled.ngram.query.handle import (
     BITS,
+    CODE_PLACES,
     CODED,
+    CODES,
     DIRECTORY,
     ENDS,
+    INTERPOLATED,
     LEVELS,
     LINK_BLOCKS,
     LINK_FIELDS,
@@ -47,7 +50,7 @@ from unrolled.ngram.query.search_kernels import (
     open_children,
     open_links,
 )
-from unrolled.ngram.query.step_kernels import array, backoff_of, log_prob_of
+from unrolled.ngram.query.step_kernels import array, backoff_of, interpolate, log_prob_of
 from unrolled.ngram.trie.link_kernels import find_linked
 from unrolled.ngram.trie.trie_kernels import backoff_rank, spread
 from unrolled.runtime.intrinsics import array_at, at, leading_zeros, popcount, prefetch, put
@@ -132,7 +135,7 @@ def search_order(
                     put(work, SPAN + searches, at(spans, item))
                     key = at(places, item)
                 searches += open_context(directory, ends, context, item, key, searches, work)
-        open_children(words, ends, first, limit, bits, links, linked, offset, searches, work)
+        open_children(words, ends, first, limit, bits, links, linked, offset, 0, searches, work)
         if linked:
             open_links(links, fields, offset, searches, work)
         else:
@@ -152,7 +155,12 @@ def search_order(
                 put(nodes, item * order + k, node)
                 put(active, listed, item)
                 listed += 1
-                prefetch(log_probs, (node - first) * width)
+                if handle[INTERPOLATED]:
+                    sizes = array(handle, CODE_PLACES, np.int64)
+                    bit = sizes[2 * k - 2] + (node - first) * sizes[2 * k - 1]
+                    prefetch(array(handle, CODES, np.uint64), bit >> 6)
+                else:
+                    prefetch(log_probs, (node - first) * width)
                 if node < inner:
                     prefetch(directory, (node >> 6) << 2)
     return listed
@@ -216,6 +224,13 @@ def extend(
         result = np.float64(unigrams[nodes[place]])
         if longest > 0:
             result = np.float64(log_prob_of(handle, longest, nodes[place + longest] - first))
+        if handle[INTERPOLATED]:
+            probability, weights = np.float64(unigrams[nodes[place]]), 1.0
+            for k in range(1, order):
+                context, node = states[row + k - 1], nodes[place + k]
+                probability, weights = interpolate(handle, probability, weights, k, context, node)
+            result = np.log(probability)
+            longest = order
         for k in range(longest, order - 1):
             context = states[row + k]
             if context >= 0 and context < inner:

@@ -16,7 +16,8 @@ from unrolled.text.vocabulary import Vocabulary
 
 Array = np.ndarray[Any, Any]
 
-# Places in a handle, two numbers each; then come the bits of a word and whether there are codes.
+# Places in a handle, two numbers each; then come the bits of a word, whether there are codes, and
+# whether the model is interpolated.
 (
     LEVELS,
     WORDS,
@@ -30,23 +31,28 @@ Array = np.ndarray[Any, Any]
     BACKOFF_BOOK,
     LINK_BLOCKS,
     LINK_FIELDS,
+    CODES,
+    CODE_PLACES,
+    WEIGHTS,
     TEXT,
     OFFSETS,
     SLOTS,
     END,
-) = range(16)
-BITS, CODED, NUMBERS = 2 * END, 2 * END + 1, 2 * END + 2
+) = range(19)
+BITS, CODED, INTERPOLATED, NUMBERS = range(2 * END, 2 * END + 4)
 
 
 def handle_of(trie: PackedTrie, vocabulary: Vocabulary) -> tuple[Array, list[Array]]:
     """A model's handle, and the arrays that must be kept as long as it is used."""
     ends = trie.ends if trie.ends.size else np.zeros(1, np.uint32)
     arrays = [
-        *(trie.levels, trie.words, trie.directory, ends, trie.unigrams),
-        *(trie.log_probs, trie.log_prob_book, *trie.weights()),
+        *(trie.levels, trie.words, trie.directory, ends, trie.linear[0]),
+        *(trie.log_probs, trie.linear[1], *trie.backoff_arrays()),
         *trie.links(),
+        *trie.interpolation(),
         *(vocabulary.arrays()[name] for name in ("text", "offsets", "slots")),
     ]
     kept = [np.ascontiguousarray(array) for array in arrays]
     places = [number for array in kept for number in (array.ctypes.data, array.size)]
-    return np.array([*places, trie.bits, trie.quantized], np.int64), kept
+    flags = trie.bits, trie.quantized, trie.interpolated
+    return np.array([*places, *flags], np.int64), kept

@@ -30,6 +30,11 @@ from unrolled.ngram.query.search_kernels import (
     word_at,
 )
 from unrolled.ngram.trie.backoff_kernels import backoff_at, code_width
+from unrolled.ngram.trie.interpolation_kernels import (
+    code_of,
+    stored_weight,
+    weight_left,
+)
 from unrolled.ngram.trie.trie_kernels import spread
 from unrolled.runtime.intrinsics import at, prefetch, put
 from unrolled.runtime.kernels import cached_kernel, inlined
@@ -71,6 +76,7 @@ def enter(
     lists: Any,
     sums: Any,
     stride: Any,
+    interpolated: Any,
 ) -> None:
     """Score a batch's words as unigrams; choose and count the buckets of those after a word."""
     buckets, last, shift = 2 * stride, count >> BUCKET_SHIFT, 0
@@ -83,7 +89,7 @@ def enter(
         begins = word == BOS
         put(scores, base + i, np.float32(0) if begins else at(unigrams, word))
         put(lengths, base + i, np.uint8(not begins))
-        put(sums, i, 0.0)
+        put(sums, i, np.float64(at(unigrams, word)) if interpolated else 0.0)
         place = about(directory, max(context, 0), spread(word, bits), bits) - first
         bucket = max(min(place >> shift, last), 0)
         follows = (context >= 0) & (not begins)
@@ -118,6 +124,9 @@ def sort_bigrams(
 def list_next(
     log_probs: Any,
     log_prob_codes: Any,
+    codes: Any,
+    code_base: Any,
+    code_bits: Any,
     base: Any,
     count: Any,
     k: Any,
@@ -144,6 +153,7 @@ def list_next(
         put(lists, listed + stride, np.uint32(node))
         prefetch(log_probs, node - first)
         prefetch(log_prob_codes, node - first)
+        prefetch(codes, (code_base + (node - first) * code_bits) >> 6)
         after = min(i + 1, count - 1)
         listed += np.int64((after > i) & (at(lengths, base + after) > 0))
         end = end if after > i else node
@@ -184,6 +194,36 @@ def take(
         put(sums, i, at(sums, i) + np.float64(weight))
 
 
+@inlined
+def mix_in(
+    codes: Any,
+    code_base: Any,
+    code_bits: Any,
+    book: Any,
+    weights: Any,
+    k: Any,
+    first: Any,
+    found: Any,
+    due: Any,
+    sums: Any,
+    work: Any,
+    later: Any,
+) -> None:
+    """Multiply probabilities by the weights that are due, and add what the n-grams found have."""
+    for d in range(due):
+        i, ranked = at(work, later + DUE + d), at(work, later + RANKED + d)
+        kind, place = ranked & 3, ranked >> 2
+        if kind == 3:
+            weight = stored_weight(weights, place)
+        else:
+            weight = weight_left(codes, code_base, code_bits, book, k - 1, place - first, kind)
+        put(sums, i, at(sums, i) * weight)
+    for f in range(found):
+        i, index = at(work, later + FOUND + f), at(work, later + NODE + f) - first
+        value = np.float64(book[k - 1, code_of(codes, code_base, code_bits, index)])
+        put(sums, i, at(sums, i) + value)
+
+
 @cached_kernel
 def score(
     levels: Array,
@@ -200,6 +240,9 @@ def score(
     bits: int,
     link_blocks: Array,
     link_fields: Array,
+    codes: Array,
+    places: Array,
+    weights: Array,
     absent: float,
     ids: Array,
     state: Array,
@@ -212,7 +255,9 @@ def score(
     """Log-probability of every word of ``ids`` (T,) given those before it.
 
     Args:
-        levels to backoff_book, link_blocks, link_fields: the trie. bits: of a word's field.
+        levels to backoff_book, link_blocks to weights: the trie. bits: of a word's field.
+            With ``codes`` it is as `interpolation_kernels` says, and unigrams and book are no
+            logarithms.
         absent: added for each context word dropped because the model never saw the context;
             0 but for stupid back-off.
         ids: (T,) int32; <s> begins a new sentence, scores 0 and has length 0; an id outside the
@@ -226,7 +271,7 @@ def score(
     order = levels.size - 1
     first, total, stride = levels[1], levels[order], lists.size // LISTS
     offset = levels[min(order, 2)]
-    width = code_width(backoff_book)
+    width, interpolated = code_width(backoff_book), codes.size > 0
     bigrams, mask = offset - first, (ONE << np.uint64(bits)) - ONE
     for base in range(0, ids.size, sums.size):
         count, known, active = min(sums.size, ids.size - base), np.int64(0), np.int64(0)
@@ -239,12 +284,13 @@ def score(
             context, state[0] = state[0], word_at(ids, base + count - 1, first)
         enter(
             ids, base, count, context, first, bigrams, bits, directory, unigrams, scores, lengths,
-            lists, sums, stride,
+            lists, sums, stride, interpolated,
         )  # fmt: skip
         if order > 1:
             active = sort_bigrams(ids, base, count, context, first, lists, stride)
         for k in range(1, order):
             linked = (k > 1) & (link_blocks.size > 0)
+            code_base, code_bits = places[2 * k - 2], places[2 * k - 1]
             # A state of another model may send us to children whose words are links.
             limit = offset if (k == 1) & (link_blocks.size > 0) else total
             context = np.int64(-1)  # of the batch's first word, at the next order
@@ -257,29 +303,46 @@ def score(
                 stop = min(start + GROUP, active)
                 searches, due = open_contexts(
                     ids, base, start, stop, k, first, bits, linked, directory, ends, lengths, work,
-                    later, lists, stride,
+                    later, lists, stride, interpolated,
                 )  # fmt: skip
                 open_children(
-                    words, ends, first, limit, bits, link_blocks, linked, offset, searches, work
+                    words, ends, first, limit, bits, link_blocks, linked, offset, 0, searches, work
                 )
+                if interpolated:
+                    open_children(
+                        words, ends, first, limit, bits, link_blocks, linked, offset, GROUP - due,
+                        GROUP, work,
+                    )  # fmt: skip
                 if linked:
                     open_links(link_blocks, link_fields, offset, searches, work)
                 else:
                     guess_again(words, bits, mask, searches, work)
                 found, due = search(
                     words, bits, mask, link_blocks, link_fields, linked, offset, limit, searches,
-                    due, work, later, lists, stride,
+                    due, work, later, lists, stride, interpolated,
                 )  # fmt: skip
                 listed = list_next(
-                    log_probs, log_prob_codes, base, count, k, first, found, listed, state, lengths,
-                    work, later, lists, stride,
+                    log_probs, log_prob_codes, codes, code_base, code_bits, base, count, k, first,
+                    found, listed, state, lengths, work, later, lists, stride,
                 )  # fmt: skip
-                for d in range(due):
-                    rank = at(work, later + RANKED + d)
-                    prefetch(backoffs, rank)
-                    prefetch(backoff_codes, rank * width >> 6)
+                if interpolated:
+                    for d in range(due):
+                        place = at(work, later + RANKED + d)
+                        prefetch(weights, place >> 2)
+                        prefetch(codes, (code_base + ((place >> 2) - first) * code_bits) >> 6)
+                else:
+                    for d in range(due):
+                        rank = at(work, later + RANKED + d)
+                        prefetch(backoffs, rank)
+                        prefetch(backoff_codes, rank * width >> 6)
                 later = 2 * LATER + SET - later
-                take(
+                if interpolated:
+                    mix_in(
+                        codes, code_base, code_bits, log_prob_book, weights, k, first, found_before,
+                        due_before, sums, work, later,
+                    )  # fmt: skip
+                else:
+                    take(
                     log_probs, log_prob_codes, log_prob_book, backoffs, backoff_codes, backoff_book,
                     base, k, first, found_before, due_before, scores, sums, work, later,
                 )  # fmt: skip
@@ -290,7 +353,11 @@ def score(
                 active += 1
         seen = state[order - 1]
         for i in range(count):
-            result, length = at(scores, base + i) + at(sums, i), np.int64(at(lengths, base + i))
+            length = np.int64(at(lengths, base + i))
+            if interpolated:
+                result = np.log(at(sums, i)) if length > 0 else 0.0
+            else:
+                result = at(scores, base + i) + at(sums, i)
             if absent != 0 and length > 0:
                 result += absent * max(min(order - 1, seen) - known, 0)
             known = min(max(length, 1), order - 1)

@@ -72,11 +72,14 @@ def open_contexts(
     later: Any,
     lists: Any,
     stride: Any,
+    interpolated: Any,
 ) -> Any:
     """Read the directory of listed contexts of k words that have children or a weight.
 
     If the words after the context's first are an n-gram too, its children will be searched, else
-    its weight is due. Returns how many are to be searched, and how many weights are due.
+    its weight is due. Returns how many are to be searched, and how many weights are due. In
+    interpolated models all weights are due, which `search` lists: the rows of contexts that are not
+    to be searched are the last ones of the group, as many as are due.
     """
     searches, due = np.int64(0), np.int64(0)
     for place in range(start, stop):
@@ -98,22 +101,24 @@ def open_contexts(
         near = below & (ALL << ((ZERO - leading_zeros(large)) & S63))
         rank = np.int64((firsts >> S32) + popcount(large))
         weight = np.int64((weights & LOW) + popcount((ones | twos) & below))
-        put(work, ITEM + searches, i)
+        extends = np.int64(at(lengths, base + i)) == k
+        row = searches if extends or not interpolated else GROUP - 1 - due
+        put(work, ITEM + row, i)
         key = spread(word_at(ids, base + i, first), bits)
         if linked:
-            put(work, SPAN + searches, np.int64(at(lists, 2 * (i + stride))))
+            put(work, SPAN + row, max(np.int64(at(lists, 2 * (i + stride))), np.int64(1)))
             key = np.int64(at(lists, 2 * (i + stride) + 1))
-        put(work, KEY + searches, key)
-        put(work, START + searches, np.int64(firsts & LOW))
-        put(work, STOP + searches, np.int64(popcount(ones & near) + (popcount(twos & near) << ONE)))
-        put(work, RANK + searches, rank)
-        put(work, PLACE + searches, np.int64(large != ZERO))
-        put(work, KIND + searches, kind)
-        put(work, WEIGHT + searches, weight)
+        put(work, KEY + row, key)
+        put(work, START + row, np.int64(firsts & LOW))
+        put(work, STOP + row, np.int64(popcount(ones & near) + (popcount(twos & near) << ONE)))
+        put(work, RANK + row, rank)
+        put(work, PLACE + row, np.int64(large != ZERO))
+        put(work, KIND + row, kind)
         prefetch(ends, rank)
-        put(work, later + DUE + due, i)
-        put(work, later + RANKED + due, weight)
-        extends = np.int64(at(lengths, base + i)) == k
+        if not interpolated:
+            put(work, WEIGHT + row, weight)
+            put(work, later + DUE + due, i)
+            put(work, later + RANKED + due, weight)
         searches += np.int64((kind > 0) & extends)
         due += np.int64((kind > 0) & (not extends))
     return searches, due
@@ -129,11 +134,12 @@ def open_children(
     links: Any,
     linked: Any,
     offset: Any,
-    searches: Any,
+    begin: Any,
+    end: Any,
     work: Any,
 ) -> None:
-    """Bound the children of each search within [first, total), and guess where the word is."""
-    for s in range(searches):
+    """Bound the children of contexts within [first, total), and guess where the word is."""
+    for s in range(begin, end):
         rank, kind, behind = at(work, RANK + s), at(work, KIND + s), at(work, PLACE + s)
         before = np.int64(at(ends, min(rank - 1 if behind > 0 else 0, ends.size - 1)))
         own = np.int64(at(ends, min(rank if kind == 3 else 0, ends.size - 1)))
@@ -177,7 +183,9 @@ def open_links(blocks: Any, fields: Any, offset: Any, searches: Any, work: Any) 
     """Ask for the links of the children that were guessed."""
     for s in range(searches):
         block = min(max((at(work, PLACE + s) - offset) >> 6, 0), blocks.size - 1)
-        prefetch(fields, np.int64((at(blocks, block) & FIELDS_START) >> S3))
+        begin = np.int64((at(blocks, block) & FIELDS_START) >> S3)
+        prefetch(fields, begin)
+        prefetch(fields, begin + 8)  # most blocks are in two cache lines
 
 
 @inlined
@@ -202,6 +210,16 @@ def child_near(
 
 
 @inlined
+def list_weight(s: Any, due: Any, work: Any, later: Any) -> Any:
+    """Note where the weight of a context of an interpolated model is; how many are due."""
+    kind = at(work, KIND + s)
+    place = at(work, RANK + s) if kind == 3 else at(work, START + s)
+    put(work, later + DUE + due, at(work, ITEM + s))
+    put(work, later + RANKED + due, (place << 2) | kind)
+    return due + 1
+
+
+@inlined
 def search(
     words: Any,
     bits: Any,
@@ -217,12 +235,16 @@ def search(
     later: Any,
     lists: Any,
     stride: Any,
+    interpolated: Any,
 ) -> Any:
     """Find the words among the children; how many were found, and how many weights are due.
 
-    The weight of a context that lacks the word is.
+    The weight of a context that lacks the word is; in interpolated models, of each context: its
+    place in ``weights`` or its first child, and how the directory codes its children.
     """
-    found = np.int64(0)
+    found, aside = np.int64(0), due
+    if interpolated:
+        due = np.int64(0)
     for s in range(searches):
         i, start, stop = at(work, ITEM + s), at(work, START + s), at(work, STOP + s)
         key, guess = at(work, KEY + s), at(work, PLACE + s)
@@ -237,7 +259,13 @@ def search(
         put(work, later + FOUND + found, i)
         put(work, later + NODE + found, node)
         found += np.int64(node >= 0)
-        put(work, later + DUE + due, i)
-        put(work, later + RANKED + due, at(work, WEIGHT + s))
-        due += np.int64(node < 0)
+        if interpolated:
+            due = list_weight(s, due, work, later)
+        else:
+            put(work, later + DUE + due, i)
+            put(work, later + RANKED + due, at(work, WEIGHT + s))
+            due += np.int64(node < 0)
+    if interpolated:
+        for s in range(GROUP - aside, GROUP):
+            due = list_weight(s, due, work, later)
     return found, due

@@ -16,6 +16,7 @@ from unrolled.ngram.query.handle import (
     BITS,
     DIRECTORY,
     ENDS,
+    INTERPOLATED,
     LEVELS,
     NUMBERS,
     OFFSETS,
@@ -31,6 +32,8 @@ from unrolled.ngram.query.step_kernels import (
     array,
     backoff_of,
     finite,
+    finite_log,
+    interpolate,
     log_prob_of,
     read_word,
 )
@@ -142,6 +145,13 @@ def log10_prob(handle: Any, nodes: Any, i: Any) -> Any:
     while longest < order - 1 and nodes[place + longest + 1] >= 0:
         longest += 1
     node = nodes[place + longest]
+    if handle[INTERPOLATED]:
+        probability, weights = np.float64(array(handle, UNIGRAMS, np.float32)[nodes[place]]), 1.0
+        for k in range(1, order):
+            probability, weights = interpolate(
+                handle, probability, weights, k, nodes[before + k - 1], nodes[place + k]
+            )
+        return np.float64(np.float32(finite_log(probability, weights) / LN_10)), longest + 1
     if longest > 0:
         result = finite(log_prob_of(handle, longest, node - levels[1]))
     else:

@@ -23,9 +23,12 @@ from unrolled.ngram.query.handle import (
     BACKOFF_CODES,
     BACKOFFS,
     BITS,
+    CODE_PLACES,
     CODED,
+    CODES,
     DIRECTORY,
     ENDS,
+    INTERPOLATED,
     LEVELS,
     LINK_BLOCKS,
     LINK_FIELDS,
@@ -35,10 +38,17 @@ from unrolled.ngram.query.handle import (
     SLOTS,
     TEXT,
     UNIGRAMS,
+    WEIGHTS,
     WORDS,
 )
 from unrolled.ngram.trie.backoff_kernels import coded_backoff, plain_backoff
-from unrolled.ngram.trie.layout import CODES
+from unrolled.ngram.trie.interpolation_kernels import (
+    code_of,
+    is_large,
+    rank_in_ends,
+    stored_weight,
+)
+from unrolled.ngram.trie.layout import CODES as ROW
 from unrolled.ngram.trie.link_kernels import find_linked
 from unrolled.ngram.trie.trie_kernels import (
     backoff_rank,
@@ -83,7 +93,7 @@ def log_prob_of(handle: Any, k: Any, index: Any) -> Any:
     """Log-probability number ``index`` of orders 2 and up, of an n-gram with k words of context."""
     if handle[CODED]:
         return array(handle, LOG_PROB_BOOK, np.float32)[
-            (k - 1) * CODES + array(handle, LOG_PROBS, np.uint8)[index]
+            (k - 1) * ROW + array(handle, LOG_PROBS, np.uint8)[index]
         ]
     return array(handle, LOG_PROBS, np.float32)[index]
 
@@ -95,6 +105,60 @@ def backoff_of(handle: Any, rank: Any) -> Any:
     if codes.size > 0:
         return coded_backoff(codes, array(handle, BACKOFF_BOOK, np.float32), rank)
     return plain_backoff(array(handle, BACKOFFS, np.float32), rank)
+
+
+@device_function
+def value_of(handle: Any, k: Any, index: Any) -> Any:
+    """Discounted probability number ``index`` of an interpolated model, with k words of context."""
+    codes, places = array(handle, CODES, np.uint64), array(handle, CODE_PLACES, np.int64)
+    book = array(handle, LOG_PROB_BOOK, np.float32)
+    return np.float64(
+        book[(k - 1) * ROW + code_of(codes, places[2 * k - 2], places[2 * k - 1], index)]
+    )
+
+
+@device_function
+def weight_of(handle: Any, k: Any, context: Any) -> Any:
+    """Interpolation weight of a context of k words; 1 if it has no children."""
+    levels, directory = array(handle, LEVELS, np.int64), array(handle, DIRECTORY, np.uint64)
+    ends, order = array(handle, ENDS, np.uint32), levels.size - 1
+    low, high = child_range(directory, ends, levels[order], context)
+    if low >= high:
+        return 1.0
+    if is_large(directory, context):
+        return stored_weight(array(handle, WEIGHTS, np.uint16), rank_in_ends(directory, context))
+    left = 1.0 - value_of(handle, k, low - levels[1])
+    if high - low > 1:
+        left -= value_of(handle, k, low + 1 - levels[1])
+    return max(left, 0.0)
+
+
+@device_function
+def interpolate(handle: Any, shorter: Any, weights: Any, k: Any, context: Any, node: Any) -> Any:
+    """Probability after a context of k words, from that after the last k - 1 of them.
+
+    Args:
+        weights: product of the weights since the longest n-gram that was found before.
+        context: its node; -1, or that of a longest n-gram, for none. node: of the n-gram, or -1.
+
+    Returns:
+        The probability and the product.
+    """
+    levels = array(handle, LEVELS, np.int64)
+    if context < 0 or context >= levels[levels.size - 2]:
+        return shorter, weights
+    weight = weight_of(handle, k, context)
+    if node < 0:
+        return shorter * weight, weights * weight
+    return shorter * weight + value_of(handle, k, node - levels[1]), 1.0
+
+
+@device_function
+def finite_log(probability: Any, weights: Any) -> Any:
+    """Logarithm of what `interpolate` returned; for 0 what a reader of ARPA files computes."""
+    if probability > 0:
+        return np.log(probability)
+    return LOG_ZERO + finite(np.log(weights))
 
 
 @device_function
@@ -124,6 +188,7 @@ def advance(handle: Any, word: Any, before: Any, after: Any) -> Any:
         word = 0
     place, span = np.int64(0), np.int64(1)  # of the n-gram found last, among its context's children
     result, length, useful, node = finite(unigrams[word]), 1, 0, word
+    probability, weights = np.float64(unigrams[word]), 1.0  # of an interpolated model
     for k in range(1, order):
         context = before[order + k - 1]
         after[order + k - 1] = node
@@ -142,11 +207,16 @@ def advance(handle: Any, word: Any, before: Any, after: Any) -> Any:
             else:
                 node = find_child(words, bits, low, high, spread(word, bits))
             place, span = node - low, high - low
-        if node >= 0:
+        if handle[INTERPOLATED]:
+            probability, weights = interpolate(handle, probability, weights, k, context, node)
+            length = k + 1 if node >= 0 else length
+        elif node >= 0:
             length = k + 1
             result = finite(log_prob_of(handle, k, node - levels[1]))
         else:
             result += finite(backoff_of(handle, backoff_rank(directory, context)))
+    if handle[INTERPOLATED]:
+        result = finite_log(probability, weights)
     for k in range(order - 1, 1, -1):
         after[k] = before[k - 1]
     if order > 1:

@@ -36,6 +36,12 @@ _PLAIN = {"log_probs": (np.float32, 1)}
 _QUANTIZED = {"log_probs": (np.uint8, 1), "log_prob_book": (np.float32, 2)}
 _WEIGHTS = {"backoffs": (np.float32, 1)}
 _CODED_WEIGHTS = {"backoffs": (np.uint64, 1), "backoff_book": (np.float32, 1)}
+_INTERPOLATED = {
+    "codes": (np.uint64, 1),
+    "code_bits": (np.int64, 1),
+    "log_prob_book": (np.float32, 2),
+    "weights": (np.uint16, 1),
+}
 THREADS = 2
 _NONE = np.empty(0)
 MOST = 500.0  # largest log back-off weight that is accepted; e^500 still has a square
@@ -50,12 +56,15 @@ class PackedTrie:
     directory: Array
     ends: Array
     unigrams: Array
-    log_probs: Array
+    log_probs: Array = field(default_factory=lambda: np.empty(0, np.float32))
     log_prob_book: Array = field(default_factory=lambda: np.empty((0, CODES), np.float32))
     backoffs: Array = field(default_factory=lambda: np.empty(0, np.float32))
     backoff_book: Array = field(default_factory=lambda: np.empty(0, np.float32))
     link_blocks: Array = field(default_factory=lambda: np.empty(0, np.uint64))
     link_fields: Array = field(default_factory=lambda: np.empty(0, np.uint64))
+    codes: Array = field(default_factory=lambda: np.empty(0, np.uint64))
+    code_bits: Array = field(default_factory=lambda: np.empty(0, np.int64))
+    weights: Array = field(default_factory=lambda: np.empty(0, np.uint16))
 
     @property
     def order(self) -> int:
@@ -75,12 +84,17 @@ class PackedTrie:
     @property
     def quantized(self) -> bool:
         """Whether probabilities are 8-bit codes."""
-        return bool(self.log_probs.dtype == np.uint8)
+        return self.interpolated or bool(self.log_probs.dtype == np.uint8)
 
     @property
     def linked(self) -> bool:
         """Whether last words are stored as `link_kernels` describes."""
         return bool(self.link_blocks.size)
+
+    @property
+    def interpolated(self) -> bool:
+        """Whether the model stores what `interpolation_kernels` describes."""
+        return bool(self.codes.size)
 
     @property
     def backoff_count(self) -> int:
@@ -95,23 +109,51 @@ class PackedTrie:
         empty, so that each kernel is compiled once; ``ends`` alone always has an element, to be
         read where none is needed.
         """
-        log_probs = np.empty(0, np.float32), self.log_probs
-        if not self.quantized:
-            log_probs = self.log_probs, np.empty(0, np.uint8)
+        log_probs = self.log_probs, np.empty(0, np.uint8)
+        if self.log_probs.dtype == np.uint8:
+            log_probs = np.empty(0, np.float32), self.log_probs
         arrays = (
             *(self.levels, self.words, self.directory),
             *(self.ends if self.ends.size else np.zeros(1, np.uint32), self.unigrams),
             *(*log_probs, self.log_prob_book),
-            *self.weights(),
+            *self.backoff_arrays(),
         )
         return (*(readonly(array) for array in arrays), self.bits)
 
-    def weights(self) -> tuple[Array, Array, Array]:
+    def backoff_arrays(self) -> tuple[Array, Array, Array]:
         """Back-off weights as they are, as codes, and the book of these; empty if lacking."""
         coded = self.backoffs.dtype == np.uint64
         plain = np.empty(0, np.float32) if coded else self.backoffs
         codes = self.backoffs if coded else np.empty(0, np.uint64)
         return readonly(plain), readonly(codes), readonly(self.backoff_book)
+
+    @cached_property
+    def linear(self) -> tuple[Array, Array]:
+        """Unigrams and the book as query kernels take them: of interpolated models, no logarithms.
+
+        The book always has a row and 256 columns at least.
+        """
+        if not self.interpolated:
+            return readonly(self.unigrams), readonly(self.log_prob_book)
+        with np.errstate(all="ignore"):  # of damaged models
+            unigrams, book = np.exp(self.unigrams), np.exp(self.log_prob_book)
+        return readonly(unigrams), readonly(book)
+
+    def scoring_arrays(self) -> tuple[Any, ...]:
+        """What `query_arrays` gives, with `linear` numbers, the links, and `interpolation`."""
+        arrays = list(self.query_arrays())
+        arrays[4], arrays[7] = self.linear
+        return *arrays, *self.links(), *self.interpolation()
+
+    def interpolation(self) -> tuple[Array, Array, Array]:
+        """The codes, where they are as `interpolation_kernels` says, and the weights."""
+        places = np.zeros((self.order, 2), np.int64)
+        if self.interpolated:
+            borders = self.levels[1:] - self.levels[1]
+            starts = _field_starts(np.diff(borders), self.code_bits)[:-1]
+            places[:-1, 0] = starts - borders[:-1] * self.code_bits
+            places[:-1, 1] = self.code_bits
+        return readonly(self.codes), readonly(places.reshape(-1)), readonly(self.weights)
 
     def links(self) -> tuple[Array, Array]:
         """The links, for the kernels that take a model with them; empty if words are stored."""
@@ -122,8 +164,8 @@ class PackedTrie:
         names = [
             *_SHAPE,
             *(_LINKS if self.linked else ()),
-            *(_QUANTIZED if self.quantized else _PLAIN),
-            *_CODED_WEIGHTS,
+            *(() if self.interpolated else _QUANTIZED if self.quantized else _PLAIN),
+            *(_INTERPOLATED if self.interpolated else _CODED_WEIGHTS),
         ]
         return {name: getattr(self, name) for name in names}
 
@@ -136,9 +178,10 @@ class PackedTrie:
         """
         wanted: dict[str, Any] = _SHAPE | (_QUANTIZED if "log_prob_book" in arrays else _PLAIN)
         coded = arrays.get("backoffs", _NONE).dtype == np.uint64
-        wanted |= (_CODED_WEIGHTS if coded else _WEIGHTS) | (
-            _LINKS if _LINKS.keys() & arrays.keys() else {}
-        )
+        wanted |= _CODED_WEIGHTS if coded else _WEIGHTS
+        if "codes" in arrays:
+            wanted = _SHAPE | _INTERPOLATED
+        wanted |= _LINKS if _LINKS.keys() & arrays.keys() else {}
         for name, (dtype, axes) in wanted.items():
             if name not in arrays:
                 raise FormatError(f"the model lacks its array '{name}'", where=where)
@@ -165,8 +208,11 @@ class PackedTrie:
             "words": (packed_size(total, self.bits),),
             "directory": (_directory_size(inner),),
             "unigrams": (self.vocabulary_size,),
-            "log_probs": (total - self.vocabulary_size,),
         }
+        if self.interpolated:
+            shapes["code_bits"] = (self.order - 1,)
+        else:
+            shapes["log_probs"] = (total - self.vocabulary_size,)
         if self.quantized:
             shapes["log_prob_book"] = (self.order - 1, CODES)
         if self.linked:
@@ -179,9 +225,24 @@ class PackedTrie:
                     f"array '{name}' has the shape {getattr(self, name).shape}, not {shape}",
                     where=where,
                 )
+        if self.interpolated:
+            self._check_codes(where)
         most = packed_size(inner, 16) if self.backoffs.dtype == np.uint64 else inner
         if self.ends.size > inner or self.backoffs.size > most:
             raise FormatError("there are more back-off weights or ends than contexts", where=where)
+
+    def _check_codes(self, where: str) -> None:
+        if np.any((self.code_bits < 1) | (self.code_bits > 8)):
+            raise FormatError(f"codes of {self.code_bits} bits are not of 1 to 8", where=where)
+        size = int(_field_starts(np.diff(self.levels[1:]), self.code_bits)[-1]) // 64 + 1
+        if self.codes.size != size:
+            raise FormatError(
+                f"array 'codes' has the shape {self.codes.shape}, not {(size,)}", where=where
+            )
+        if self.weights.size != self.ends.size:
+            raise FormatError(
+                f"there are {self.weights.size} weights for {self.ends.size} ends", where=where
+            )
 
     def children_counts(self) -> Array:
         """Number of children of every node of orders below the highest, int64."""
@@ -203,10 +264,12 @@ class PackedTrie:
 
         first = self._first()
         backoffs = np.zeros(first.size - 1, np.float32)
-        kernels.read_backoffs(readonly(self.directory), *self.weights(), backoffs)
+        if self.interpolated:
+            return self._expanded(first, backoffs)
+        kernels.read_backoffs(readonly(self.directory), *self.backoff_arrays(), backoffs)
         table = NgramTable(
             levels=np.array(self.levels),
-            words=self._linked_words(first) if self.linked else readonly(self.words),
+            words=self._linked_words(first)[0] if self.linked else readonly(self.words),
             bits=self.bits,
             first=first,
             log_probs=np.concatenate([self.unigrams, *self._longer_log_probs()]),
@@ -217,15 +280,17 @@ class PackedTrie:
 
     @cached_property
     def with_words(self) -> PackedTrie:
-        """The same model with every last word stored: itself, or a copy made at the first use.
+        """The same model with words and probabilities stored: itself, or a copy, made once.
 
         Raises:
             FormatError: a damaged model.
         """
+        if self.interpolated:
+            return pack(self.unpack())
         if not self.linked:
             return self
         none = np.empty(0, np.uint64)
-        words = self._linked_words(self._first())
+        words = self._linked_words(self._first())[0]
         return replace(self, words=words, link_blocks=none, link_fields=none)
 
     def _first(self) -> Array:
@@ -242,8 +307,40 @@ class PackedTrie:
             raise FormatError("the model's directory contradicts its sizes: the file is damaged")
         return first.astype(np.uint32)
 
-    def _linked_words(self, first: Array) -> Array:
-        """Last words of all nodes, packed, from the links.
+    def _expanded(self, first: Array, backoffs: Array) -> NgramTable:
+        """As `unpack`, of an interpolated model, whose numbers follow from those of one order less.
+
+        Raises:
+            FormatError: as of `unpack`.
+        """
+        from unrolled.ngram.trie import interpolation_kernels as kernels
+
+        suffixes = np.empty(0, np.uint32)
+        if self.linked:
+            words, suffixes = self._linked_words(first)
+        else:
+            words = readonly(self.words)
+        log_probs = np.empty(int(self.levels[-1]), np.float32)
+        log_probs[: self.vocabulary_size] = self.unigrams
+        table = NgramTable(np.array(self.levels), words, self.bits, first, log_probs, backoffs)
+        if not self.linked:
+            suffixes = table.link_suffixes()
+        codes, places, weights = self.interpolation()
+        shared = readonly(self.directory), readonly(suffixes), codes, places, self.linear[1]
+        for length in range(2, self.order + 1):
+            run_slices(
+                kernels.expand,
+                [
+                    (first, *cut, *shared, length - 2, weights, log_probs, backoffs)
+                    for cut in table.context_slices(length)
+                ],
+                THREADS,
+            )
+        _check_contents(table)
+        return table
+
+    def _linked_words(self, first: Array) -> tuple[Array, Array]:
+        """Last words of all nodes, packed, from the links; and the suffixes, for order 1 none.
 
         Raises:
             FormatError: a link to no n-gram, or a word that is not in the vocabulary.
@@ -270,7 +367,7 @@ class PackedTrie:
                 raise FormatError(f"{sum(missing)} links lead to no n-gram: the file is damaged")
             here = suffixes[stop : levels[length]]
             words.append(words[-1][here - np.uint32(levels[length - 2])])
-        return pack_words(np.concatenate(words), self.bits, THREADS)
+        return pack_words(np.concatenate(words), self.bits, THREADS), suffixes
 
     def _longer_log_probs(self) -> list[Array]:
         """Log-probabilities of orders 2 and up, decoded, an order an array."""
@@ -296,6 +393,13 @@ def _check_contents(table: NgramTable) -> None:
 
 def _directory_size(nodes: int) -> int:
     return 4 * (-(-nodes // BLOCK))
+
+
+def _field_starts(counts: Array, bits: Array) -> Array:
+    """The bit at which the fields of each order begin, and that after the last, int64."""
+    sizes = -(-counts.astype(np.int64) * bits // 64) * 64
+    result: Array = np.cumsum([0, *sizes])
+    return result
 
 
 def _blocks_size(count: int) -> int:
@@ -325,15 +429,15 @@ def pack(
     backoffs = table.backoffs if consume else np.zeros(marked, np.float32)
     kernels.build_directory(table.first, table.backoffs, directory, ends, backoffs)
     size = int(table.levels[1])
-    words = {"words": table.words} if suffixes is None else _links(table, suffixes, threads)
+    arrays = {"words": table.words} if suffixes is None else _links(table, suffixes, threads)
+    arrays |= store_backoffs(backoffs[:marked], threads=threads)
     return PackedTrie(
         levels=table.levels,
         directory=directory,
         ends=ends,
         unigrams=table.log_probs[:size],
         log_probs=table.log_probs[size:],
-        **words,
-        **store_backoffs(backoffs[:marked], threads=threads),
+        **arrays,
     )
 
 
