@@ -50,14 +50,14 @@ def test_a_full_disk_is_foreseen(tmp_path: Path) -> None:
 
 def test_a_large_text_is_quantized(tmp_path: Path) -> None:
     lines = [f"a{n % 97} b{n % 89} c{n % 83} d{n % 79}" for n in range(1000)]
-    texts = [" ".join(lines[n : n + 5]) for n in range(995)] * 100
+    texts = [" ".join(lines[n : n + 5]) for n in range(995)] * 115
     settings: dict[str, Any] = {"order": 3, "smoothing": "witten-bell", "threads": 1}
     stages: list[str] = []
     found = unrolled.train_ngram_file(
-        texts=texts, output=tmp_path / "m.safetensors", memory=budget_with(190), quantize=8,
+        texts=texts, output=tmp_path / "m.safetensors", memory=budget_with(215), quantize=8,
         report=stages.append, **settings,
     )  # fmt: skip
-    assert any(stage.startswith("rounding order 3") for stage in stages), stages
+    assert any(stage.startswith("rounding") for stage in stages), stages
     expected = unrolled.quantize(unrolled.train_ngram(texts=texts, **settings))
     for name, array in expected.arrays().items():
         assert found.arrays()[name].tobytes() == array.tobytes(), name
