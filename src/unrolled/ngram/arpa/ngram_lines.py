@@ -50,6 +50,7 @@ class Rows:
         log_probs: (R,) float32 natural logarithms. backoffs: (R,) too, or (0,) at the top order.
         lines: where they stand in the file.
         spelling: the words of unigrams, back to back.
+        in_place: whether the arrays are the beginning of those that the reader was given.
     """
 
     ids: Array
@@ -57,11 +58,21 @@ class Rows:
     backoffs: Array
     lines: Lines
     spelling: bytes = b""
+    in_place: bool = False
 
     def without_arrays(self) -> Rows:
         """Only the lines."""
         nothing = np.empty(0, np.float32)
         return Rows(np.empty((0, self.ids.shape[1]), np.int32), nothing, nothing, self.lines)
+
+
+def empty_rows(count: int, columns: int, weighted: bool) -> tuple[Array, Array, Array]:
+    """Arrays for ids, log-probabilities, and weights if there are any."""
+    log_probs, backoffs = (
+        np.empty(count, np.float32),
+        np.empty(count if weighted else 0, np.float32),
+    )
+    return np.empty((count, columns), np.int32), log_probs, backoffs
 
 
 class RowReader:
@@ -88,8 +99,11 @@ class RowReader:
             for name, dtype in (("text", np.uint8), ("offsets", np.uint32), ("slots", np.uint64))
         )
 
-    def read(self, piece: Piece) -> Rows:
+    def read(self, piece: Piece, room: tuple[Array, Array, Array] | None = None) -> Rows:
         """The n-grams of a piece.
+
+        Args:
+            room: arrays for them, ids, log-probabilities and weights, used if they are enough.
 
         Raises:
             FormatError: a line is not an n-gram of the section's order.
@@ -102,9 +116,11 @@ class RowReader:
         # A line takes two bytes a word, and two more; so blank lines allocate nothing.
         most = min(piece.lines, len(data) // (2 * piece.order + 2))
         columns = 2 if piece.order == 1 else piece.order
-        ids = np.empty((most, columns), np.int32)
-        log_probs = np.empty(most, np.float32)
-        backoffs = np.empty(0 if piece.order == self.order else most, np.float32)
+        in_place = room is not None and room[1].size >= most
+        if room is not None and in_place:
+            ids, log_probs, backoffs = (array[:most] for array in room)
+        else:
+            ids, log_probs, backoffs = empty_rows(most, columns, piece.order < self.order)
         table = self._table if piece.order > 1 else tuple(part[:0] for part in self._table)
         recent = np.zeros(2 * RECENT, np.uint64)
         block = np.frombuffer(data, np.uint8)
@@ -115,7 +131,9 @@ class RowReader:
             if state[0] >= len(data):
                 break
             self._odd_line(piece, data, state, (ids, log_probs, backoffs))
-        return self._rows(piece, data, state, (ids, log_probs, backoffs))
+        rows = self._rows(piece, data, state, (ids, log_probs, backoffs))
+        rows.in_place = in_place and rows.log_probs.base is not None
+        return rows
 
     def _rows(
         self, piece: Piece, data: bytes, state: Array, arrays: tuple[Array, Array, Array]

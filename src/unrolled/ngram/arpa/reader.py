@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from unrolled.errors import FormatError, UnrolledWarning
-from unrolled.ngram.arpa.ngram_lines import RowReader, Rows, line_of
-from unrolled.ngram.arpa.sections import ArpaSections, shown
+from unrolled.ngram.arpa.ngram_lines import RowReader, Rows, empty_rows, line_of
+from unrolled.ngram.arpa.sections import ArpaSections, Piece, shown
 from unrolled.ngram.model import NgramModel
 from unrolled.ngram.trie.assembly import assemble
 from unrolled.ngram.trie.packed_trie import pack
@@ -41,6 +41,8 @@ class ArpaReader:
         self._ahead = self.text  # the pass that met the unigrams
         self._sections: dict[int, list[Rows]] = {}
         self._unigrams: Unigrams | None = None
+        self._rooms: dict[int, tuple[Array, Array, Array]] = {}  # for all rows of an order
+        self._starts: dict[int, list[int]] = {}  # of its pieces there, and the end
 
     def model(self) -> NgramModel:
         """Read the file.
@@ -85,9 +87,27 @@ class ArpaReader:
                     reader = longer = RowReader(
                         self.path, self.text.order, words.vocabulary, words.other_unk
                     )
-                waiting.append((piece.order, pool.submit(reader.read, piece)))
+                room = self._room(piece) if piece.order > 1 else None
+                waiting.append((piece.order, pool.submit(reader.read, piece, room)))
                 self._take(waiting, self.threads)
             self._take(waiting, 0)
+
+    def _room(self, piece: Piece) -> tuple[Array, Array, Array]:
+        """Where the rows of a piece belong if there are as many as the header declares.
+
+        That is believed as far as a file of this size may hold them, compressed ones too; what
+        finds no room is copied later. The blank line after them counts.
+        """
+        order = piece.order
+        if order not in self._rooms:
+            most = Path(self.path).stat().st_size // order
+            count = min(self.text.counts[order], most) + 1
+            self._rooms[order] = empty_rows(count, order, order < self.text.order)
+        starts = self._starts.setdefault(order, [0])
+        starts.append(starts[-1] + piece.lines)
+        ids, log_probs, backoffs = self._rooms[order]
+        here = slice(starts[-2], starts[-1])
+        return ids[here], log_probs[here], backoffs[here]
 
     def _take(self, waiting: deque[tuple[int, Future[Rows]]], most: int) -> None:
         """Collect results in order until at most ``most`` wait."""
@@ -129,10 +149,16 @@ class ArpaReader:
     def _joined(self, order: int) -> tuple[Array, Array, Array | None]:
         """Ids, log-probabilities and back-off weights of all n-grams of an order."""
         parts = self._sections.get(order, [])
-        count = sum(part.lines.count for part in parts)
-        ids, log_probs = np.empty((count, order), np.int32), np.empty(count, np.float32)
-        backoffs = np.empty(0 if order == self.text.order else count, np.float32)
-        ends = np.cumsum([part.lines.count for part in parts]).tolist()
+        counts = [part.lines.count for part in parts]
+        count, weighted = sum(counts), order < self.text.order
+        ends = np.cumsum(counts).tolist()
+        places = self._starts.get(order, [])[1 : len(parts)]
+        if parts and places == ends[:-1] and all(part.in_place for part in parts):
+            ids, log_probs, backoffs = (array[:count] for array in self._rooms.pop(order))
+            self._sections[order] = [part.without_arrays() for part in parts]
+            return ids, log_probs, backoffs if weighted else None
+        self._rooms.pop(order, None)
+        ids, log_probs, backoffs = empty_rows(count, order, weighted)
 
         def copy(part: Rows, end: int) -> None:
             here = slice(end - part.lines.count, end)
@@ -142,7 +168,7 @@ class ArpaReader:
 
         run_slices(copy, zip(parts, ends, strict=True), self.threads)
         self._sections[order] = [part.without_arrays() for part in parts]
-        return ids, log_probs, None if order == self.text.order else backoffs
+        return ids, log_probs, backoffs if weighted else None
 
     def _explain(self, error: FormatError, grams: list[Array]) -> None:
         """Raise `error` with the file, or with the lines of an n-gram that is given twice."""
