@@ -27,18 +27,22 @@ def chosen_books(files: LevelFiles, unigrams: Array, *, pruned: bool) -> Books:
     Args:
         unigrams: (V,) log-probabilities of order 1. pruned: whether there were cut-offs.
     """
-    if files.order > 1:
-        frequencies = np.exp(unigrams)
-        frequencies[BOS] = frequencies[EOS]
-        with files.frequencies(1).writer() as writer:
-            writer.append(frequencies)
+    write_unigram_frequencies(files, unigrams)
     books = [_log_prob_book(files, k, pruned) for k in range(2, files.order + 1)]
     for length in range(1, files.order):
         files.frequencies(length).remove()
     return Books(books, _backoff_book(files, books, pruned))
 
 
-def _context_pieces(files: LevelFiles, length: int, pruned: bool) -> Iterator[Array]:
+def write_unigram_frequencies(files: LevelFiles, unigrams: Array) -> None:
+    """How frequent single words are as contexts, from their log-probabilities (V,)."""
+    frequencies = np.exp(unigrams)
+    frequencies[BOS] = frequencies[EOS]
+    with files.frequencies(1).writer() as writer:
+        writer.append(frequencies)
+
+
+def context_pieces(files: LevelFiles, length: int, pruned: bool) -> Iterator[Array]:
     """How many n-grams consecutive contexts have: PIECE in all at most, or a single context's."""
     for children in files.children_chunks(length - 1, pruned=pruned):
         ends, start = np.cumsum(children, dtype=np.int64), 0
@@ -60,7 +64,7 @@ def _log_prob_book(files: LevelFiles, length: int, pruned: bool) -> tuple[Array,
         above = stack.enter_context(files.frequencies(length - 1).reader())
         if inner:
             writer = stack.enter_context(files.frequencies(length).writer())
-        for children in _context_pieces(files, length, pruned):
+        for children in context_pieces(files, length, pruned):
             contexts, size = children.size, int(children.sum(dtype=np.int64))
             first = first_nodes(children, contexts)
             exact = np.concatenate([np.zeros(contexts, np.float32), log_probs.read(size)])
@@ -92,7 +96,7 @@ def _backoff_book(files: LevelFiles, books: list[tuple[Array, Array]], pruned: b
                     files.log_probs(length), files.backoffs(length - 1), files.rooms(length - 1)
                 )
             )  # fmt: skip
-            for children in _context_pieces(files, length, pruned):
+            for children in context_pieces(files, length, pruned):
                 backoffs, rooms = all_backoffs.read(children.size), all_rooms.read(children.size)
                 exact = log_probs.read(int(children.sum(dtype=np.int64)))
                 usable = ((children > 0) | (backoffs != 0)) & np.isfinite(backoffs)

@@ -15,8 +15,9 @@ from unrolled.ngram.trie.layout import word_bits
 from unrolled.scale.books import chosen_books
 from unrolled.scale.budget import check_disk
 from unrolled.scale.clock import Clock
+from unrolled.scale.interpolated import InterpolatedBooks, interpolated_books
 from unrolled.scale.level_files import LevelFiles, LevelWriter
-from unrolled.scale.model_arrays import Source, trie_arrays
+from unrolled.scale.model_arrays import AnyBooks, Source, trie_arrays
 from unrolled.scale.parts import PartEstimator, Unigrams
 from unrolled.scale.passes import estimate_order, remove_read, unigrams, whole_histories
 from unrolled.scale.ranges import MAX_PARTS, Ranges
@@ -199,7 +200,7 @@ def estimated_arrays(
         clock.phase(f"estimating order {length}")
         if rules.leaves_one_out:
             rules.choose_delta(length, whole_histories(files, ranges.whole, length))
-        estimator = PartEstimator(rules, length, files.totals[length], singles, rooms=quantized)
+        estimator = PartEstimator(rules, length, files.totals[length], singles, quantized=quantized)
         sums = estimate_order(files, ranges, estimator, at_once, threads, clock.estimated)
         if sums is not None:
             singles = replace(singles, sums=sums)
@@ -222,16 +223,24 @@ def _rounded(
     at_once: int,
     threads: int,
     clock: Clock,
-) -> Books:
+) -> AnyBooks:
     """Round all orders but the first, which are estimated; the values that they are rounded to.
 
     Args:
         estimated: the ranges, and the log-probabilities (V,) of order 1.
     """
     ranges, unigrams = estimated
+    pruned = bool(config.prune) and files.order > 1
+    if not folder.has("interpolated"):
+        clock.phase("rounding to 8 bits")
+        found = interpolated_books(files, unigrams, pruned=pruned)
+        arrays = {} if found is None else {"values": found.values, "bits": found.bits}
+        folder.finish("interpolated", {}, arrays)
+    if arrays := folder.arrays("interpolated"):
+        return InterpolatedBooks(arrays["values"], arrays["bits"])
     if not folder.has("books"):
         clock.phase("choosing the values of 8 bits")
-        made = chosen_books(files, unigrams, pruned=bool(config.prune) and files.order > 1)
+        made = chosen_books(files, unigrams, pruned=pruned)
         folder.finish("books", {}, made.arrays())
         for length in range(1, files.order):
             files.rooms(length).remove()
@@ -241,8 +250,8 @@ def _rounded(
         if not folder.has(phase):
             clock.phase(f"rounding order {length}")
             rounder = PartRounder(config, length, books, unigrams, sums)
-            found = estimate_order(files, ranges, rounder, at_once, threads, clock.estimated)
-            folder.finish(phase, {}, {} if found is None else {"sums": found})
+            own = estimate_order(files, ranges, rounder, at_once, threads, clock.estimated)
+            folder.finish(phase, {}, {} if own is None else {"sums": own})
             remove_read(files, rounder, ranges.routes(unigrams.size).parts)
         if length == 2:
             sums = folder.arrays(phase)["sums"]

@@ -72,6 +72,18 @@ class LevelFiles:
         """Made by estimation, for quantizing: what contexts of a length leave to other words."""
         return Column(self.folder / f"rooms-{length}", np.float64)
 
+    def lower(self, length: int) -> Column:
+        """Made by estimation, for quantizing: log-probabilities of the n-grams' suffixes."""
+        return Column(self.folder / f"lower_log_probs-{length}", np.float32)
+
+    def discounted(self, length: int) -> Column:
+        """For quantizing interpolated models: log discounted probabilities."""
+        return Column(self.folder / f"discounted-{length}", np.float32)
+
+    def weights(self, length: int) -> Column:
+        """For quantizing interpolated models: weights of the contexts that have one."""
+        return Column(self.folder / f"weights-{length}", np.uint16)
+
     def frequencies(self, length: int) -> Column:
         """For quantizing: how frequent the contexts of a length are."""
         return Column(self.folder / f"frequencies-{length}", np.float32)
@@ -85,7 +97,7 @@ class LevelFiles:
         return Column(self.folder / f"rounded-{length}", np.float32)
 
     def links(self, length: int) -> Column:
-        """Made by rounding: place of each n-gram's suffix among those of the same context."""
+        """For quantizing: place of each n-gram's suffix among the n-grams of its context."""
         return Column(self.folder / f"links-{length}", np.uint32)
 
     def children_chunks(self, length: int, *, pruned: bool) -> Iterator[Array]:

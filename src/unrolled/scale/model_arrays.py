@@ -18,16 +18,18 @@ from unrolled.ngram.trie.integers import SPARE, move, stored_chunk
 from unrolled.ngram.trie.layout import BLOCK, CODES, word_bits
 from unrolled.ngram.trie.packing import pack_fields, pack_words
 from unrolled.runtime.threads import one_ahead
+from unrolled.scale.interpolated import InterpolatedBooks
 from unrolled.scale.level_files import LevelFiles
 from unrolled.scale.rounding import Books
 from unrolled.storage.columns import Column
 
 Array = np.ndarray[Any, Any]
 Source = Array | Iterable[Array]
+AnyBooks = Books | InterpolatedBooks
 
 
 def trie_arrays(
-    files: LevelFiles, unigrams: Array, *, pruned: bool, threads: int, books: Books | None = None
+    files: LevelFiles, unigrams: Array, *, pruned: bool, threads: int, books: AnyBooks | None = None
 ) -> dict[str, Source]:
     """The arrays of a model by name, made as they are read, in their order.
 
@@ -45,7 +47,9 @@ def trie_arrays(
     all_words = chain([np.arange(size, dtype=np.int32)], _end_to_end(stored))
     ends = Column(files.folder / "ends", np.uint32)
     weights = Column(files.folder / "weights", np.float32)
-    contexts = _contexts(files, pruned, files.backoffs if books is None else files.rounded_backoffs)
+    interpolated = isinstance(books, InterpolatedBooks)
+    own_weights = files.backoffs if books is None else files.rounded_backoffs
+    contexts = _contexts(files, pruned, None if interpolated else own_weights)
     return {
         "levels": levels,
         "words": one_ahead(_packed(all_words, word_bits(size), threads)),
@@ -53,9 +57,32 @@ def trie_arrays(
         "ends": _never_empty(ends),
         "unigrams": unigrams,
         **({} if books is None else _links(files, levels)),
-        **_log_probs(files, books),
-        **_backoffs(weights, threads),
+        **_numbers(files, books, weights, threads),
     }
+
+
+def _numbers(
+    files: LevelFiles, books: AnyBooks | None, weights: Column, threads: int
+) -> dict[str, Source]:
+    """The arrays of log-probabilities and back-off weights."""
+    if not isinstance(books, InterpolatedBooks):
+        return {**_log_probs(files, books), **_backoffs(weights, threads)}
+    own_weights = _end_to_end([files.weights(k) for k in range(1, files.order)])
+    return {
+        "codes": _codes(files, books.bits.tolist(), threads),
+        "code_bits": books.bits,
+        "log_prob_book": books.values,
+        "weights": _or_empty(own_weights, np.uint16),
+    }
+
+
+def _codes(files: LevelFiles, bits: list[int], threads: int) -> Iterator[Array]:
+    """Codes as bit fields, each length from a new element on; one spare element at the end."""
+    for length, width in enumerate(bits, 2):
+        codes = ((own,) for own in files.codes(length).chunks())
+        for (chunk,) in _regrouped(codes, 64):
+            yield pack_fields(chunk, width, threads=threads)[:-1]
+    yield np.zeros(1, np.uint64)
 
 
 def _log_probs(files: LevelFiles, books: Books | None) -> dict[str, Source]:
@@ -180,10 +207,14 @@ def _directory(
 
 
 def _contexts(
-    files: LevelFiles, pruned: bool, weights: Callable[[int], Column]
+    files: LevelFiles, pruned: bool, weights: Callable[[int], Column] | None
 ) -> Iterator[tuple[Array, Array]]:
-    """Children and back-off weight of every node of orders below the highest."""
+    """Children and back-off weight of every node of orders below the highest; 0 for None."""
     for length in range(1, files.order):
+        if weights is None:
+            for children in files.children_chunks(length, pruned=pruned):
+                yield children, np.zeros(children.size, np.float32)
+            continue
         with weights(length).reader() as reader:
             for children in files.children_chunks(length, pruned=pruned):
                 yield children, reader.read(children.size)

@@ -161,13 +161,20 @@ class PartEstimator(Step):
         length: words of an n-gram, 2 to the order.
         totals: (2, 8) counts of adjusted counts and of occurrences, of the whole text.
         unigrams: of the whole text.
-        rooms: measure the rooms of contexts too, for quantizing.
+        quantized: give what quantizing needs too, and send places among the n-grams of a context.
     """
 
     def __init__(
-        self, rules: Rules, length: int, totals: Array, unigrams: Unigrams, *, rooms: bool = False
+        self,
+        rules: Rules,
+        length: int,
+        totals: Array,
+        unigrams: Unigrams,
+        *,
+        quantized: bool = False,
     ) -> None:
-        self.rules, self.length, self.unigrams, self.rooms = rules, length, unigrams, rooms
+        self.rules, self.length, self.unigrams = rules, length, unigrams
+        self.quantized, self.width = quantized, 2 if quantized else 1
         self.config = rules.config
         self.own = rules.smoothing.continuation and not self.highest
         self.katz = self.sends_sums = self.config.smoothing == "katz"
@@ -183,8 +190,10 @@ class PartEstimator(Step):
         if self.config.prune:
             made["last_words"] = files.kept_words(length)
             made["children"] = files.kept_children(length - 1)
-        if self.rooms:
-            made["rooms"] = files.rooms(length - 1)
+        if self.quantized:
+            made |= {"rooms": files.rooms(length - 1), "lower": files.lower(length)}
+            if length > 2:
+                made["links"] = files.links(length)
         return made
 
     def estimate(self, part: Part) -> Estimated:
@@ -196,8 +205,8 @@ class PartEstimator(Step):
         return self._katz(part, counts) if self.katz else self._interpolate(part, counts)
 
     def _interpolate(self, part: Part, counts: LevelCounts) -> Estimated:
-        values = self._lower(part)
-        lower = values.copy() if self.rooms else values
+        values, places = self._lower(part)
+        lower = values.copy() if self.quantized else values
         if self.config.smoothing == "stupid-backoff":  # what is cut off gives nothing to others
             plain = LevelCounts(counts.first, counts.used, counts.occurrences, 0)
             backoffs = interpolated(plain, values, self._taken)
@@ -208,13 +217,13 @@ class PartEstimator(Step):
             # Additive smoothing backs off to the uniform distribution at once, but for <s>.
             _flatten(values, part.starting(self.length), 1 / self.rules.uniform_size)
             _flatten(backoffs, part.starting(self.length - 1), 1.0)
-        sent = part.sender.rows(values) if part.sender else []
+        sent = self._sent(part, counts, values)
         logarithms(values)
-        columns = self._kept(part, counts, values, logarithms(backoffs), lower)
+        columns = self._kept(part, counts, values, logarithms(backoffs), (lower, places))
         return Estimated(columns, sent)
 
     def _katz(self, part: Part, counts: LevelCounts) -> Estimated:
-        lower, whole = self._lower(part), self._whole(part)
+        (lower, places), whole = self._lower(part), self._whole(part)
         values = logarithms(discounted(counts, self._taken))
         keep = np.ones(values.size, bool)
         if counts.cutoff:
@@ -223,19 +232,36 @@ class PartEstimator(Step):
             counts.first, values, lower, keep, whole, self.rules.predicted
         )
         return Estimated(
-            self._kept(part, counts, values, backoffs, lower),
-            sent=part.sender.rows(values) if part.sender else [],
+            self._kept(part, counts, values, backoffs, (lower, places)),
+            sent=self._sent(part, counts, values),
             sums_sent=part.context_sender.rows(sums) if part.context_sender else [],
             sums=sums if self.length == 2 else None,
         )
 
-    def _lower(self, part: Part) -> Array:
-        """The lower-order number of each n-gram, (N,) float32."""
+    def _lower(self, part: Part) -> tuple[Array, Array]:
+        """The lower-order number of each n-gram, (N,) float32, and its place, if it was sent."""
         if self.length > 2:
-            values = arranged_part(part, self.length, part.received, part.descendants)
-            return values.view(np.float32).reshape(-1)
+            rows = arranged_part(part, self.length, part.received, part.descendants)
+            return np.ascontiguousarray(rows[:, 0]).view(np.float32), rows[:, 1:]
         unigrams = self.unigrams
-        return (unigrams.log_probs if self.katz else unigrams.probabilities)[part.bigram_words]
+        values = unigrams.log_probs if self.katz else unigrams.probabilities
+        return values[part.bigram_words], np.empty((part.bigram_words.size, 0), np.uint32)
+
+    def _sent(self, part: Part, counts: LevelCounts, values: Array) -> list[Array]:
+        """Rows for the n-grams one word longer."""
+        if part.sender is None:
+            return []
+        if not self.quantized:
+            return part.sender.rows(values)
+        kept: Any = slice(None)
+        children = part.children
+        if part.last_words is not None:
+            kept = counts.occurrences > counts.cutoff
+            children = part.kept_children(kept, self.config.cutoff(self.length - 1))
+        rows = np.zeros((values.size, 2), np.uint32)
+        rows[:, 0] = values.view(np.uint32)
+        rows[kept, 1] = places_of_children(children)
+        return part.sender.rows(rows)
 
     def _whole(self, part: Part) -> Array:
         """What all words after the suffix of each context sum to, (C,) float64."""
@@ -252,35 +278,51 @@ class PartEstimator(Step):
         return values.view(np.float64).reshape(-1)
 
     def _kept(
-        self, part: Part, counts: LevelCounts, log_probs: Array, backoffs: Array, lower: Array
+        self,
+        part: Part,
+        counts: LevelCounts,
+        log_probs: Array,
+        backoffs: Array,
+        lower: tuple[Array, Array],
     ) -> dict[str, Array]:
         """The numbers that the cut-offs leave."""
         columns = {"log_probs": log_probs, "backoffs": backoffs}
-        children = part.children
+        children, (numbers, places) = part.children, lower
         if part.last_words is not None:
             keep = counts.occurrences > counts.cutoff
             cutoff = self.config.cutoff(self.length - 1)
             children = part.kept_children(keep, cutoff)
             if part.context_occurrences is not None:
                 backoffs = backoffs[part.context_occurrences > cutoff]
-            lower = lower[keep]
+            numbers, places = numbers[keep], places[keep]
             columns = {
                 "log_probs": log_probs[keep], "backoffs": backoffs,
                 "last_words": part.last_words[keep], "children": children,
             }  # fmt: skip
-        if self.rooms:
-            columns["rooms"] = measured_rooms(children, self._exact(part, lower))
+        if self.quantized:
+            columns["lower"], exact = self._exact(part, numbers)
+            columns["rooms"] = measured_rooms(children, exact)
+            if self.length > 2:
+                columns["links"] = places[:, 0]
         return columns
 
-    def _exact(self, part: Part, lower: Array) -> Array:
-        """Probabilities of the n-grams' suffixes as the model's logarithms give them."""
+    def _exact(self, part: Part, lower: Array) -> tuple[Array, Array]:
+        """Log-probabilities of the suffixes, and what quantizing takes for their probabilities."""
         if self.length == 2:
             words = part.bigram_words
             if part.last_words is not None:
                 words = words[part.occurrences > self.config.cutoff(2)]
-            exact: Array = np.exp(self.unigrams.log_probs)[words]
-            return exact
-        return exact_probabilities(lower if self.katz else logarithms(lower.copy()))
+            log_probs = self.unigrams.log_probs
+            return log_probs[words], np.exp(log_probs)[words]
+        log_probs = lower if self.katz else logarithms(lower.copy())
+        return log_probs, exact_probabilities(log_probs)
+
+
+def places_of_children(children: Array) -> Array:
+    """Each n-gram's place among those of its context; ``children`` (C,) is how many each has."""
+    first = np.cumsum(children, dtype=np.int64) - children
+    places: Array = np.arange(int(children.sum(dtype=np.int64))) - np.repeat(first, children)
+    return places
 
 
 def starting_ngrams(words: Words, sizes: Array) -> Words:

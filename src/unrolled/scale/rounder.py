@@ -8,7 +8,7 @@ import numpy as np
 
 from unrolled.ngram.estimation.config import NgramConfig
 from unrolled.scale.level_files import LevelFiles
-from unrolled.scale.parts import Estimated, Part, Step, arranged_part
+from unrolled.scale.parts import Estimated, Part, Step, arranged_part, places_of_children
 from unrolled.scale.rounding import Books, rounded_contexts
 from unrolled.storage.columns import Column, CountColumn
 
@@ -102,8 +102,7 @@ class PartRounder(Step):
             return []
         values = np.zeros((part.sender.adjusted.size, 3), np.uint32)
         values[kept, :2] = pairs.view(np.uint32)
-        first = np.cumsum(children, dtype=np.int64) - children
-        values[kept, 2] = np.arange(pairs.shape[0]) - np.repeat(first, children)
+        values[kept, 2] = places_of_children(children)
         return part.sender.rows(values)
 
     def _sums_sent(self, part: Part, kept: Any, sums: Array) -> list[Array]:

@@ -25,7 +25,8 @@ from unrolled.ngram.estimation.config import NgramConfig
 from unrolled.ngram.estimation.rules import Rules
 from unrolled.scale.books import chosen_books
 from unrolled.scale.exchange import Routes, Sender
-from unrolled.scale.model_arrays import Source, trie_arrays
+from unrolled.scale.interpolated import interpolated_books
+from unrolled.scale.model_arrays import AnyBooks, Source, trie_arrays
 from unrolled.scale.parts import Part, PartEstimator, Step, Unigrams
 from unrolled.scale.rounder import PartRounder
 from unrolled.scale.rounding import Books
@@ -65,16 +66,19 @@ def estimated_on_cluster(
         report(f"estimating order {length} on the cluster")
         if rules.leaves_one_out:
             rules.choose_delta(length, counts.whole_histories(length))
-        step = PartEstimator(rules, length, files.totals[length], singles, rooms=quantized)
+        step = PartEstimator(rules, length, files.totals[length], singles, quantized=quantized)
         results[length] = _estimated(counts, step, exchanged)
         own_sums = _write_results(counts, results[length], step)
         if own_sums:
             singles = replace(singles, sums=np.concatenate(own_sums))
         exchanged = _Exchanged.of(results[length], counts.parts)
-    books = None
+    books: AnyBooks | None = None
     if quantized:
-        books = chosen_books(files, singles.log_probs, pruned=pruned)
-        _round(counts, config, (books, singles.log_probs), results, report)
+        report("rounding to 8 bits")
+        books = interpolated_books(files, singles.log_probs, pruned=pruned)
+        if books is None:
+            chosen = books = chosen_books(files, singles.log_probs, pruned=pruned)
+            _round(counts, config, (chosen, singles.log_probs), results, report)
     arrays = trie_arrays(files, singles.log_probs, pruned=pruned, threads=1, books=books)
     return arrays, rules
 

@@ -242,6 +242,11 @@ def trained_in_files(
     def write(path: str | os.PathLike[str]) -> None:
         if model.config["smoothing"] == "stupid-backoff":
             raise not_normalised("an ARPA file", model.name)
+        if "codes" in arrays:
+            raise SettingError(
+                "a quantized model that was made within a memory budget is not written as ARPA",
+                hint="Write a .safetensors file, then: unrolled convert",
+            )
         pruned = bool(model.config["prune"]) and files.order > 1
         parts = parts_within(files, room)
         write_tables(

@@ -40,7 +40,7 @@ def interpolated_trie(table: NgramTable, suffixes: Array, *, threads: int = 2) -
         ]
         if any(run_slices(kernels.discounted, slices, threads)):
             return None
-        bits.append(_bits(length))
+        bits.append(code_bits(length))
         book, nearest = log_prob_book(sum(shares, np.zeros((BINS, 4))), 1 << bits[-1])
         books.append(np.append(book, np.full(CODES - book.size, book[-1])))
         ranks = np.cumsum([rank, *(np.count_nonzero(large[low:high]) for low, high in cuts)])
@@ -74,6 +74,6 @@ def interpolated_trie(table: NgramTable, suffixes: Array, *, threads: int = 2) -
     )
 
 
-def _bits(length: int) -> int:
+def code_bits(length: int) -> int:
     """Bits of a code: the longer n-grams are, the fewer are their counts and so their values."""
     return max(10 - length, 5)
