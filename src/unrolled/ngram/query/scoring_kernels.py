@@ -343,9 +343,10 @@ def score(
                     )  # fmt: skip
                 else:
                     take(
-                    log_probs, log_prob_codes, log_prob_book, backoffs, backoff_codes, backoff_book,
-                    base, k, first, found_before, due_before, scores, sums, work, later,
-                )  # fmt: skip
+                        log_probs, log_prob_codes, log_prob_book, backoffs, backoff_codes,
+                        backoff_book, base, k, first, found_before, due_before, scores, sums, work,
+                        later,
+                    )  # fmt: skip
             active = listed
             if context >= 0 and at(lengths, base) > 0:
                 put(lists, active, np.uint32(0))
