@@ -12,6 +12,7 @@ import numpy as np
 
 from unrolled.errors import SettingError, TextError
 from unrolled.ngram.counts import counting_kernels as kernels
+from unrolled.ngram.counts import suffix_kernels
 from unrolled.ngram.trie.layout import MAX_ORDER, packed_size, word_bits
 from unrolled.ngram.trie.packing import pack_words, unpack_words
 from unrolled.ngram.trie.shape import TrieShape
@@ -83,7 +84,7 @@ class NgramCounts(TrieShape):
         # Each thread reads all of them and counts in a share of the array that is its own.
         cuts = even_slices(result.size, self.threads)
         run_slices(
-            kernels.count_shifted,
+            suffix_kernels.count_shifted,
             [(parents, here.start + low, result[low:high]) for low, high in cuts],
             self.threads,
         )
@@ -240,11 +241,11 @@ class _SortedPlaces:
             return suffixes
         cuts = even_slices(self._size, SLICES)
         inverse = np.zeros(self._size + 1, np.uint32)  # one more: the last place has no next
-        run_slices(kernels.invert, [(positions, *cut, inverse) for cut in cuts], threads)
+        run_slices(suffix_kernels.invert, [(positions, *cut, inverse) for cut in cuts], threads)
         marks = self._fresh, self._depth
         ranks = self._ranks()
         run_slices(
-            kernels.write_suffixes,
+            suffix_kernels.write_suffixes,
             [
                 (*marks, positions, inverse, ranks, *cut, cursors.copy(), suffixes)
                 for cut, cursors in zip(self.slices, self.cursors, strict=True)
@@ -258,7 +259,9 @@ class _SortedPlaces:
         ranks = np.empty((-(-self._size // 64), 2 * (self._order - 2)), np.uint64)
         cuts = even_slices(self._size, SLICES, 64)
         marks = self._fresh, self._depth
-        run_slices(kernels.mark_nodes, [(*marks, *cut, ranks) for cut in cuts], self._threads)
+        run_slices(
+            suffix_kernels.mark_nodes, [(*marks, *cut, ranks) for cut in cuts], self._threads
+        )
         for column, start in enumerate(self.levels[1:-2].tolist()):
             inside = ranks[:, 2 * column + 1]
             inside[:] = np.cumsum(inside) - inside + np.uint64(start)
