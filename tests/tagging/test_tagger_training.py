@@ -78,11 +78,18 @@ def _recorded(valid: list[TaggedSentence], **settings: Any) -> tuple[_Recording,
 
 
 @pytest.mark.parametrize(
-    ("settings", "rate"),
-    [({}, 0.005), ({"vectors": "v.txt"}, 0.002), ({"vectors": "v.txt", "rate": 0.01}, 0.01)],
+    ("settings", "rate", "filters"),
+    [
+        ({}, 0.005, 100),
+        ({"vectors": "v.txt"}, 0.002, 30),
+        ({"vectors": "v.txt", "rate": 0.01, "character_units": 8}, 0.01, 8),
+    ],
 )
-def test_the_rate_is_lower_with_a_file_of_vectors(settings: dict[str, Any], rate: float) -> None:
-    assert split_settings(settings)[1].rate == rate
+def test_defaults_differ_with_a_file_of_vectors(
+    settings: dict[str, Any], rate: float, filters: int
+) -> None:
+    config, training = split_settings(settings)
+    assert (training.rate, config.character_units) == (rate, filters)
 
 
 @pytest.mark.parametrize("epochs", [10, 0.6])

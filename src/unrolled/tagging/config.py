@@ -12,7 +12,8 @@ from unrolled.training.settings import TrainingSettings
 
 TAG_SCHEMES = ("auto", "same", "IO", "IOB1", "BIO", "IOE1", "IOE2", "IOBES", "none")
 
-RATE_WITH_VECTORS = 0.002
+# Defaults where there is a file of word vectors.
+WITH_VECTORS: dict[str, Any] = {"rate": 0.002, "character_units": 30}
 
 
 @dataclass(frozen=True)
@@ -84,9 +85,14 @@ class TaggerConfig:
     character_dim: int = setting(
         30, "Width of character vectors.", minimum=1, former="character_width"
     )
-    # 100 filters instead of 30 are worth 1.0 F1 on 3,000 sentences of news without word vectors.
+    # Without a file of vectors 100 filters are better than 30 by 1.1 F1 on 3,000 sentences of news
+    # and by 0.7 on 1,000. With one, all sentences of CoNLL-2003 have 94.3 on development data with
+    # 100 filters (20 epochs) and 94.8 with 30 (30 epochs).
     character_units: int = setting(
-        100, "Filters of the CNN, or units of the RNN in each direction.", minimum=1
+        100,
+        "Filters of the CNN, or units of the RNN in each direction.",
+        minimum=1,
+        shown_default=f"100, with a file of vectors {WITH_VECTORS['character_units']}",
     )
     character_window: int = setting(
         3,
@@ -151,7 +157,7 @@ class TaggerTraining(TrainingSettings):
         0.005,
         "Learning rate, of the mean loss of a sentence under a CRF and of a word otherwise.",
         above=0,
-        shown_default=f"0.005, with a file of vectors {RATE_WITH_VECTORS}",
+        shown_default=f"0.005, with a file of vectors {WITH_VECTORS['rate']}",
     )
     clip_norm: float = setting(5.0, "Largest norm of a gradient; 0 for none.", minimum=0)
     warmup: int = setting(100, "Steps of rising rate.", minimum=0)
@@ -193,8 +199,8 @@ def split_settings(settings: dict[str, Any]) -> tuple[TaggerConfig, TaggerTraini
     Raises:
         SettingError: an unknown name, with the nearest known one; a value that is not allowed.
     """
-    if settings.get("vectors") and "rate" not in settings:
-        settings = {**settings, "rate": RATE_WITH_VECTORS}
+    if settings.get("vectors"):
+        settings = {**WITH_VECTORS, **settings}
     config, training = configure(settings, TaggerConfig, TaggerTraining)
     if training.label_weights and config.output_layer == "crf":
         raise SettingError(
