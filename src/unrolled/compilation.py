@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
+from itertools import product
 from pathlib import Path
 from typing import IO, Any
 
@@ -184,10 +185,13 @@ def _convert(folder: Path) -> None:
     from unrolled.ngram.arpa.files import write_arpa
     from unrolled.ngram.editing.quantization import quantize
     from unrolled.ngram.model import load_ngram
+    from unrolled.ngram.training import train_ngram
 
     model = load_ngram(folder / "a.arpa", "compiling")
+    for smoothing in ("katz", "kneser-ney"):  # two forms of quantized models
+        trained = train_ngram(folder / "a.txt", order=3, smoothing=smoothing, threads=1)
+        write_arpa(quantize(trained, threads=1), folder / "b.arpa")
     write_arpa(model, folder / "b.arpa")
-    quantize(model, threads=1)
 
 
 def _edit(folder: Path) -> None:
@@ -262,11 +266,12 @@ def _train_in_files(folder: Path) -> None:
     from unrolled.ngram.training import ngram_config
     from unrolled.scale.clock import Clock
     from unrolled.scale.estimator import count_levels, estimated_arrays
+    from unrolled.scale.split_windows import split_windows
     from unrolled.storage.work_folder import WorkFolder
     from unrolled.text.corpus import read_corpus
 
     corpus = read_corpus(folder / "a.txt", threads=1)
-    for smoothing in ("absolute", "katz"):
+    for smoothing, quantized in product(("absolute", "katz"), (False, True)):
         config = ngram_config({"order": 4, "smoothing": smoothing})
         with WorkFolder(folder, {}) as work:
             shared: dict[str, Any] = {
@@ -274,9 +279,14 @@ def _train_in_files(folder: Path) -> None:
                 "clock": Clock(lambda line: None, work, corpus.tokens, 4),
             }  # fmt: skip
             files = count_levels(lambda: [corpus.ids], corpus.word_counts, 4, **shared)
-            arrays, _ = estimated_arrays(files, config, corpus.word_counts, **shared)
+            arrays, _ = estimated_arrays(
+                files, config, corpus.word_counts, quantized=quantized, **shared
+            )
             for source in arrays.values():
                 list(source)
+    size, word = len(corpus.vocabulary), corpus.vocabulary.id("a")
+    for limit in (12, 11):  # as many as each word after it has, and fewer
+        list(split_windows(lambda: [corpus.ids], word, (size, 4), 3, limit, str))
 
 
 def _train_nets(folder: Path) -> None:

@@ -157,10 +157,3 @@ def choose_widths(counts: Any, top: Any, costs: Any, before: Any, widths: Any) -
         if width >= 0:
             width = before[number, width]
     return planes
-
-
-@kernel
-def read_integers(blocks: Array, fields: Array, start: int, values: Array) -> None:
-    """Integers start, start + 1, ... as int64."""
-    for index in range(values.size):
-        values[index] = integer(blocks, fields, start + index)
