@@ -51,7 +51,8 @@ def plan_counts(
     taken to be different ones.
 
     Args:
-        sources, vocabulary, weights, threads, report, settings: as those of `train_on_counts`.
+        sources, vocabulary, weights, threads, report, settings: as those of `train_on_counts`;
+            nothing that is foreseen depends on weights.
         memory: the budget, as of `train_ngram_file`.
         quantize, ending: as those of `plan_ngram`.
 

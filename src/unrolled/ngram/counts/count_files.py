@@ -133,7 +133,7 @@ def read_counts(
     parts = []
     for source in given:
         say(f"reading counts from {os.fspath(source)}")
-        parts.append(CountReader.read(source, vocabulary, progress).assembled(say, threads))
+        parts.append(CountReader.read(source, vocabulary, progress).assembled(say))
     if len(parts) > 1 or factors[0] != 1:
         counts, words = combine_counts(
             parts, factors, vocabulary=vocabulary, threads=threads, report=say

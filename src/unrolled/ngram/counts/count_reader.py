@@ -83,7 +83,7 @@ class CountReader:
         listed[grams[1][:, 0]] = True
         return cls(shown, words, listed, grams, totals, vocabulary is not None)
 
-    def assembled(self, say: Report, threads: int) -> tuple[NgramCounts, Vocabulary]:
+    def assembled(self, say: Report) -> tuple[NgramCounts, Vocabulary]:
         """The counts as a trie, words by descending count, with what was missing."""
         say("sorting n-grams")
         if self.fixed:

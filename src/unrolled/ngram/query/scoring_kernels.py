@@ -224,6 +224,64 @@ def mix_in(
         put(sums, i, at(sums, i) + value)
 
 
+@inlined
+def ask_for_weights(
+    weights: Any,
+    codes: Any,
+    code_base: Any,
+    code_bits: Any,
+    backoffs: Any,
+    backoff_codes: Any,
+    width: Any,
+    first: Any,
+    due: Any,
+    work: Any,
+    later: Any,
+    interpolated: Any,
+) -> None:
+    """Ask for the cache lines of the weights that are due, for `take` or `mix_in` to read."""
+    for d in range(due):
+        place = at(work, later + RANKED + d)
+        if interpolated:
+            prefetch(weights, place >> 2)
+            prefetch(codes, (code_base + ((place >> 2) - first) * code_bits) >> 6)
+        else:
+            prefetch(backoffs, place)
+            prefetch(backoff_codes, place * width >> 6)
+
+
+@inlined
+def finish(
+    base: Any,
+    count: Any,
+    order: Any,
+    known: Any,
+    absent: Any,
+    interpolated: Any,
+    state: Any,
+    scores: Any,
+    lengths: Any,
+    sums: Any,
+) -> None:
+    """The batch's log-probabilities, and in ``state`` how many words of context were seen.
+
+    ``known`` is how many words of context before the batch the model has.
+    """
+    seen = state[order - 1]
+    for i in range(count):
+        length = np.int64(at(lengths, base + i))
+        if interpolated:
+            result = np.log(at(sums, i)) if length > 0 else 0.0
+        else:
+            result = at(scores, base + i) + at(sums, i)
+        if absent != 0 and length > 0:
+            result += absent * max(min(order - 1, seen) - known, 0)
+        known = min(max(length, 1), order - 1)
+        seen = seen + 1 if length > 0 else 1
+        put(scores, base + i, np.float32(result))
+    state[order - 1] = seen
+
+
 @cached_kernel
 def score(
     levels: Array,
@@ -325,16 +383,10 @@ def score(
                     log_probs, log_prob_codes, codes, code_base, code_bits, base, count, k, first,
                     found, listed, state, lengths, work, later, lists, stride,
                 )  # fmt: skip
-                if interpolated:
-                    for d in range(due):
-                        place = at(work, later + RANKED + d)
-                        prefetch(weights, place >> 2)
-                        prefetch(codes, (code_base + ((place >> 2) - first) * code_bits) >> 6)
-                else:
-                    for d in range(due):
-                        rank = at(work, later + RANKED + d)
-                        prefetch(backoffs, rank)
-                        prefetch(backoff_codes, rank * width >> 6)
+                ask_for_weights(
+                    weights, codes, code_base, code_bits, backoffs, backoff_codes, width, first,
+                    due, work, later, interpolated,
+                )  # fmt: skip
                 later = 2 * LATER + SET - later
                 if interpolated:
                     mix_in(
@@ -352,16 +404,4 @@ def score(
                 put(lists, active, np.uint32(0))
                 put(lists, active + stride, np.uint32(context))
                 active += 1
-        seen = state[order - 1]
-        for i in range(count):
-            length = np.int64(at(lengths, base + i))
-            if interpolated:
-                result = np.log(at(sums, i)) if length > 0 else 0.0
-            else:
-                result = at(scores, base + i) + at(sums, i)
-            if absent != 0 and length > 0:
-                result += absent * max(min(order - 1, seen) - known, 0)
-            known = min(max(length, 1), order - 1)
-            seen = seen + 1 if length > 0 else 1
-            put(scores, base + i, np.float32(result))
-        state[order - 1] = seen
+        finish(base, count, order, known, absent, interpolated, state, scores, lengths, sums)
