@@ -12,6 +12,8 @@ import unrolled
 from unrolled.errors import NotNormalisedError, SettingError, UnrolledError
 from unrolled.runtime.memory import free_memory, resident_memory
 from unrolled.scale.budget import Budget, check_disk, memory_bytes
+from unrolled.scale.counts_training import counts_training
+from unrolled.scale.training import ngram_training
 from unrolled.text.options import TextOptions
 
 
@@ -72,13 +74,10 @@ def test_a_large_text_is_quantized(tmp_path: Path) -> None:
         unrolled.train_ngram_file(texts=texts, output=tmp_path / "m", quantize=4)
 
 
-@pytest.mark.parametrize("smoothing", ["witten-bell", "stupid-backoff"])
-def test_a_large_text_becomes_an_arpa_file(tmp_path: Path, smoothing: str) -> None:
-    from unrolled.scale.training import ngram_training
-
+def test_a_large_text_becomes_an_arpa_file(tmp_path: Path) -> None:
     lines = [f"a{n % 97} b{n % 89} c{n % 83} d{n % 79}" for n in range(1000)]
     texts = [" ".join(lines[n : n + 5]) for n in range(995)] * 320
-    settings: dict[str, Any] = {"order": 3, "smoothing": smoothing, "threads": 1}
+    settings: dict[str, Any] = {"order": 3, "smoothing": "witten-bell", "threads": 1}
     settings["options"] = TextOptions(lower=True)
     stages: list[str] = []
     with ngram_training(
@@ -86,14 +85,26 @@ def test_a_large_text_becomes_an_arpa_file(tmp_path: Path, smoothing: str) -> No
         report=stages.append, **settings,
     ) as trained:  # fmt: skip
         assert any(stage.startswith("counting n-grams, part 1") for stage in stages), stages
-        if smoothing == "stupid-backoff":
-            with pytest.raises(NotNormalisedError, match="an ARPA file needs probabilities"):
-                trained.write_arpa(tmp_path / "m.arpa")
-            return
         trained.write_arpa(tmp_path / "m.arpa")
     unrolled.write_arpa(unrolled.train_ngram(texts=texts, **settings), tmp_path / "expected.arpa")
     assert (tmp_path / "m.arpa").read_bytes() == (tmp_path / "expected.arpa").read_bytes()
+    stages.clear()
+    refused = pytest.raises(SettingError, match="within a memory budget is not written as ARPA")
+    with refused, ngram_training(
+        None, tmp_path / "q.arpa", memory=budget_with(240), texts=texts, quantize=8,
+        report=stages.append, **settings,
+    ):  # fmt: skip
+        pass
+    assert not any(stage.startswith("counting") for stage in stages), stages
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_an_arpa_file_of_no_probabilities_is_refused_before_the_work(tmp_path: Path) -> None:
+    stupid: dict[str, Any] = {"smoothing": "stupid-backoff", "report": pytest.fail}
+    for training in (ngram_training, counts_training):
+        refused = pytest.raises(NotNormalisedError, match="an ARPA file needs probabilities")
+        with refused, training([tmp_path / "none"], tmp_path / "m.arpa.gz", **stupid):
+            pass
 
 
 def test_large_weighted_texts_are_trained_in_files(tmp_path: Path) -> None:

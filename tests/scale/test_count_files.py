@@ -185,4 +185,7 @@ def test_a_large_count_file_is_read_within_a_budget(tmp_path: Path) -> None:
     rounded: Any = unrolled.load(tmp_path / "q")
     for name, array in unrolled.quantize(expected).arrays().items():
         assert rounded.arrays()[name].tobytes() == array.tobytes(), name
+    refused = pytest.raises(SettingError, match="within a memory budget is not written as ARPA")
+    with refused, counts_training(path, tmp_path / "q.arpa", memory=memory, quantize=8):
+        pass
     assert sorted(path.name for path in tmp_path.iterdir()) == ["counts", "m", "merged", "q"]

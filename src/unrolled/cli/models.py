@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from unrolled.cli import options as shared
+from unrolled.storage.file_kinds import is_arpa_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from unrolled.ngram.model import NgramModel
     from unrolled.storage.loading import StoredModel
 
-_ARPA_ENDINGS = (".arpa", ".arpa.gz", ".lm", ".lm.gz")
 _OTHER_FORMATS = (
     ".bin", ".binary", ".blm", ".ckpt", ".h5", ".klm", ".mmap", ".npz", ".onnx", ".pickle", ".pkl",
     ".pt", ".pth", ".trie", ".zip",
@@ -32,16 +32,6 @@ Target = Annotated[
     ),
 ]
 _FST_ENDINGS = (".fst", ".fst.txt")
-
-
-def is_arpa_name(path: Path) -> bool:
-    """Whether a file of that name is written as ARPA."""
-    return path.name.endswith(_ARPA_ENDINGS)
-
-
-def arpa_ending(path: Path) -> str:
-    """The ending of a name of an ARPA file, such as ``.arpa.gz``, or nothing."""
-    return next((end for end in sorted(_ARPA_ENDINGS, key=len) if path.name.endswith(end)), "")
 
 
 def save_model(model: StoredModel, path: Path, threads: int | None = None) -> None:

@@ -93,8 +93,9 @@ def ngram(
 
         unrolled train ngram crawl/ -o crawl.safetensors --spark spark://head:7077
     """
-    from unrolled.cli.models import check_model_output, is_arpa_name
+    from unrolled.cli.models import check_model_output
     from unrolled.cli.progress import Stages
+    from unrolled.storage.file_kinds import is_arpa_name
     from unrolled.storage.shards import check_folder, write_shards
     from unrolled.text.sources import source_bytes
 
@@ -165,7 +166,7 @@ def _plan(
     texts: list[str], output: Path, taken: dict[str, Any], run: NgramRun, cluster: bool
 ) -> None:
     """Print what a training will take."""
-    from unrolled.cli.models import arpa_ending
+    from unrolled.storage.file_kinds import arpa_ending
 
     del taken["progress"]
     taken |= {"quantize": run.quantize, "ending": arpa_ending(output) or ".safetensors"}
@@ -197,7 +198,7 @@ def _train_on_spark(
     from unrolled.scale.spark import spark_session, train_ngram_files
 
     run, memory, temporary, resume = others
-    from unrolled.cli.models import is_arpa_name
+    from unrolled.storage.file_kinds import is_arpa_name
 
     if run.from_counts or memory or resume or is_arpa_name(output):
         raise SettingError(

@@ -19,7 +19,13 @@ from unrolled.scale.count_files import read_counts_within
 from unrolled.scale.counting import write_columns
 from unrolled.scale.estimator import check_model_disk, estimated_arrays
 from unrolled.scale.reading import place_for_files, sources_record, work_folder
-from unrolled.scale.training import Trained, stored_settings, trained_in_files
+from unrolled.scale.training import (
+    Trained,
+    check_probabilities,
+    check_rounded,
+    stored_settings,
+    trained_in_files,
+)
 from unrolled.storage.atomic import check_target
 from unrolled.text.options import TextOptions, VocabularyLimits, training_record
 from unrolled.text.sources import source_bytes
@@ -64,6 +70,7 @@ def counts_training(
     """
     config, say = ngram_config(settings), report or (lambda stage: None)
     check_bits(quantize)
+    check_probabilities(output, config)
     budget, quantized = Budget(memory), bool(quantize)
     shared: dict[str, Any] = {"weights": weights, "progress": progress}
     if _fit(sources, budget):
@@ -76,6 +83,7 @@ def counts_training(
             model = quantized_model(model, threads=threads)
         yield Trained.in_memory(model, threads)
         return
+    check_rounded(output, quantized)
     target, options = place_for_files(output), options or TextOptions()
     work = {
         **_work(sources, weights, vocabulary), **asdict(config), "text": options.stored(),

@@ -24,6 +24,7 @@ from unrolled.scale.level_files import LevelFiles
 from unrolled.scale.part_shapes import part_tables, parts_within, table_sizes
 from unrolled.scale.reading import Run, TextReading, read_within
 from unrolled.storage.atomic import check_target
+from unrolled.storage.file_kinds import is_arpa_name
 from unrolled.storage.loading import StoredModel, load_as
 from unrolled.storage.model_file import prefixed
 from unrolled.text.options import TextOptions, VocabularyLimits, training_record
@@ -176,6 +177,7 @@ def ngram_training(
     """
     config, say = ngram_config(settings), report or (lambda stage: None)
     check_bits(quantize)
+    check_probabilities(output, config)
     if texts is not None and weights is not None:
         raise SettingError("weights are for files: repeat a text as often as it is to count")
     options, limits = options or TextOptions(), VocabularyLimits(min_count, max_size)
@@ -200,6 +202,7 @@ def ngram_training(
             unsaved = UnsavedModel(pieces, model.vocabulary, model.config, model.provenance)
             yield Trained(unsaved, partial(write_arpa, model, threads=threads))
             return
+        check_rounded(output, run.quantized)
         files = text.levels()
         text.check_disk(files)
         corpus = text.corpus
@@ -212,6 +215,29 @@ def ngram_training(
         room = text.room(counted=True)
         yield trained_in_files(
             files, arrays, corpus.vocabulary, (stored, made | record), room, threads=threads
+        )
+
+
+def check_probabilities(output: str | os.PathLike[str], config: NgramConfig) -> None:
+    """Refuse an ARPA file of scores that are no probabilities, before the work.
+
+    Raises:
+        NotNormalisedError: as said.
+    """
+    if is_arpa_name(output) and config.smoothing == "stupid-backoff":
+        raise not_normalised("an ARPA file", f"{config.smoothing}-{config.order}")
+
+
+def check_rounded(output: str | os.PathLike[str], quantized: bool) -> None:
+    """Refuse an ARPA file of numbers that are rounded in files, before the work.
+
+    Raises:
+        SettingError: as said.
+    """
+    if quantized and is_arpa_name(output):
+        raise SettingError(
+            "a quantized model that is made within a memory budget is not written as ARPA",
+            hint="Write a .safetensors file, then: unrolled convert",
         )
 
 
@@ -240,13 +266,6 @@ def trained_in_files(
     model = UnsavedModel(arrays, vocabulary, *records)
 
     def write(path: str | os.PathLike[str]) -> None:
-        if model.config["smoothing"] == "stupid-backoff":
-            raise not_normalised("an ARPA file", model.name)
-        if "codes" in arrays:
-            raise SettingError(
-                "a quantized model that was made within a memory budget is not written as ARPA",
-                hint="Write a .safetensors file, then: unrolled convert",
-            )
         pruned = bool(model.config["prune"]) and files.order > 1
         parts = parts_within(files, room)
         write_tables(

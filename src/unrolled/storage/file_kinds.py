@@ -1,12 +1,14 @@
-"""What a file looks like by its first bytes, for messages about files that are not models."""
+"""What a file is by its name, and by its first bytes for messages about what is no model."""
 
 from __future__ import annotations
 
 import codecs
+import os
 import zlib
 from typing import NamedTuple
 
 HEAD_BYTES = 1 << 16  # as many first bytes as the functions here want to see
+ARPA_ENDINGS = (".arpa", ".arpa.gz", ".lm", ".lm.gz")  # of files that are written
 ARPA = "an ARPA text model"
 TEXT = "plain text"
 COMPRESSED = tuple(f"{name}-compressed data" for name in ("gzip", "bzip2", "xz", "Zstandard"))
@@ -77,6 +79,16 @@ def recognise(head: bytes) -> FileKind | None:
     if head and not head.strip(b"\x00"):
         return _ZEROS
     return _text(head) if _is_text(head) else None
+
+
+def is_arpa_name(path: str | os.PathLike[str]) -> bool:
+    """Whether a file of that name is written as ARPA."""
+    return os.fspath(path).endswith(ARPA_ENDINGS)
+
+
+def arpa_ending(path: str | os.PathLike[str]) -> str:
+    """The ending of a name of an ARPA file, such as ``.arpa.gz``, or nothing."""
+    return next((end for end in sorted(ARPA_ENDINGS, key=len) if os.fspath(path).endswith(end)), "")
 
 
 def is_arpa(head: bytes) -> bool:
