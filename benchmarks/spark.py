@@ -97,11 +97,10 @@ def _event_log() -> Iterator[Path]:
         }
         given = " ".join(f"--conf {name}={value}" for name, value in conf.items())
         os.environ["PYSPARK_SUBMIT_ARGS"] = f"{given} pyspark-shell"
-        os.environ["SPARK_WORKER_DIR"] = folder
         try:
             yield Path(folder)
         finally:
-            del os.environ["PYSPARK_SUBMIT_ARGS"], os.environ["SPARK_WORKER_DIR"]
+            del os.environ["PYSPARK_SUBMIT_ARGS"]
 
 
 def _shuffle_bytes(folder: Path) -> int:

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,15 @@ assert len(cached) >= 7 and len(kernels) > 50, (len(cached), len(kernels))
 print(sorted([kernel.name for kernel in cached if kernel._function is None]
              + [kernel.py_func.__name__ for kernel in kernels if not kernel.overloads]))
 """
+
+
+@pytest.fixture(scope="module", autouse=True)
+def writable_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A read-only installation may leave no folder for compiled code; then one of the tests'."""
+    with pytest.MonkeyPatch.context() as patch:
+        if code_cache.folder() is None:
+            patch.setenv("NUMBA_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 def test_every_kernel_is_compiled_ahead() -> None:

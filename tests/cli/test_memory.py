@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import subprocess
 import sys
 import types
@@ -99,10 +100,11 @@ except UnrolledError as error:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
-def test_numba_is_not_loaded_into_too_little_memory() -> None:
+def test_numba_is_not_loaded_into_too_little_memory(tmp_path: Path) -> None:
     # SciPy's OpenBLAS, which Numba loads, would wait without end.
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
     done = subprocess.run(
-        [sys.executable, "-c", LIMITED], capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", LIMITED], capture_output=True, text=True, timeout=60, env=environment
     )
     assert done.stdout.startswith("out of memory: loading Numba takes "), done.stderr
     assert done.stdout.endswith("Allow this process more (ulimit -v).\n")

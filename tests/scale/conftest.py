@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import sys
@@ -11,6 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+
+def _spark_home(folder: Path) -> Path:
+    """The installed Spark by links: the workers of ``local-cluster`` write into its folder."""
+    specification = importlib.util.find_spec("pyspark")
+    assert specification is not None and specification.origin is not None
+    for entry in Path(specification.origin).parent.iterdir():
+        if entry.name != "work":
+            (folder / entry.name).symlink_to(entry)
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -26,7 +37,7 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         filter(None, [str(source), os.environ.get("PYTHONPATH", "")])
     )
     os.environ["PYSPARK_PYTHON"] = sys.executable
-    os.environ["SPARK_WORKER_DIR"] = str(tmp_path_factory.mktemp("work"))
+    os.environ["SPARK_HOME"] = str(_spark_home(tmp_path_factory.mktemp("home")))
     events = tmp_path_factory.mktemp("events")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)

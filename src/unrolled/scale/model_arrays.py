@@ -46,14 +46,14 @@ def trie_arrays(
     stored = columns if books is None else columns[:1]  # the others are links
     all_words = chain([np.arange(size, dtype=np.int32)], _end_to_end(stored))
     ends = Column(files.folder / "ends", np.uint32)
-    weights = Column(files.folder / "weights", np.float32)
+    weights = Column(files.folder / "weights", np.float32), Column(files.folder / "apart", np.bool_)
     interpolated = isinstance(books, InterpolatedBooks)
     own_weights = files.backoffs if books is None else files.rounded_backoffs
     contexts = _contexts(files, pruned, None if interpolated else own_weights)
     return {
         "levels": levels,
         "words": one_ahead(_packed(all_words, word_bits(size), threads)),
-        "directory": one_ahead(_directory(size, contexts, ends, weights)),
+        "directory": one_ahead(_directory(size, contexts, ends, *weights)),
         "ends": _never_empty(ends),
         "unigrams": unigrams,
         **({} if books is None else _links(files, levels)),
@@ -62,7 +62,7 @@ def trie_arrays(
 
 
 def _numbers(
-    files: LevelFiles, books: AnyBooks | None, weights: Column, threads: int
+    files: LevelFiles, books: AnyBooks | None, weights: tuple[Column, Column], threads: int
 ) -> dict[str, Source]:
     """The arrays of log-probabilities and back-off weights."""
     if not isinstance(books, InterpolatedBooks):
@@ -118,24 +118,39 @@ def _link_blocks(files: LevelFiles, fields: Column) -> Iterator[Array]:
         writer.append(SPARE)
 
 
-def _backoffs(weights: Column, threads: int) -> dict[str, Source]:
-    """The arrays of the back-off weights, which are in a column once the directory is made."""
-    books: list[Array] = []
+def _backoffs(weights: tuple[Column, Column], threads: int) -> dict[str, Source]:
+    """The arrays of the back-off weights, which are in columns once the directory is made."""
+    books: list[BackoffBook] = []
     return {
         "backoffs": _coded(weights, books, threads),
-        "backoff_book": _or_empty(books, np.float32),
+        "backoff_book": (book.values for book in books),
+        "large_backoffs": _or_empty(_large(weights, books), np.float32),
     }
 
 
-def _coded(weights: Column, books: list[Array], threads: int) -> Iterator[Array]:
+def _coded(
+    weights: tuple[Column, Column], books: list[BackoffBook], threads: int
+) -> Iterator[Array]:
     """Weights as `store_backoffs` stores them; their book is put in a list on the way."""
-    book = BackoffBook(weights.chunks())
-    books.append(book.values)
+    book = BackoffBook(lambda: _in_step(*weights))
+    books.append(book)
     if book.values.size:
-        codes = (book.codes(chunk) for chunk in weights.chunks())
+        codes = (book.codes(chunk, book.coded(apart)) for chunk, apart in _in_step(*weights))
         yield from _packed(codes, book.bits, threads, pack_fields)
     else:
-        yield from _never_empty(weights)
+        yield from _never_empty(weights[0])
+
+
+def _large(weights: tuple[Column, Column], books: list[BackoffBook]) -> Iterator[Array]:
+    if books[0].apart:
+        for chunk, apart in _in_step(*weights):
+            yield chunk[apart]
+
+
+def _in_step(weights: Column, apart: Column) -> Iterator[tuple[Array, Array]]:
+    with apart.reader() as reader:
+        for chunk in weights.chunks():
+            yield chunk, reader.read(chunk.size)
 
 
 def _end_to_end(columns: Iterable[Column]) -> Iterator[Array]:
@@ -180,16 +195,20 @@ def _packed(
 
 
 def _directory(
-    first: int, contexts: Iterator[tuple[Array, Array]], ends: Column, backoffs: Column
+    first: int,
+    contexts: Iterator[tuple[Array, Array]],
+    ends: Column,
+    backoffs: Column,
+    apart: Column,
 ) -> Iterator[Array]:
-    """The directory; ``ends`` and ``backoffs`` are written on the way.
+    """The directory; ``ends``, ``backoffs`` and ``apart`` are written on the way.
 
     Args:
         first: node of the first context's first n-gram. contexts: see `_contexts`.
     """
     large, marked = 0, 0
     yield np.empty(0, np.uint64)
-    with ends.writer() as ends_writer, backoffs.writer() as backoffs_writer:
+    with ends.writer() as to_ends, backoffs.writer() as to_backoffs, apart.writer() as to_apart:
         for children, weights in _regrouped(contexts, BLOCK):
             firsts = np.empty(children.size + 1, np.uint32)
             firsts[0] = first
@@ -197,11 +216,13 @@ def _directory(
             more_large, more_marked = kernels.count_large(firsts, weights)
             directory = np.zeros(4 * -(-children.size // BLOCK), np.uint64)
             own_ends, kept = np.zeros(more_large, np.uint32), np.zeros(more_marked, np.float32)
-            kernels.build_directory(firsts, weights, directory, own_ends, kept)
+            own_apart = np.empty(more_marked, np.bool_)
+            kernels.build_directory(firsts, weights, directory, own_ends, kept, own_apart)
             directory[2::4] += np.uint64(large << 32)
             directory[3::4] += np.uint64(marked)
-            ends_writer.append(own_ends)
-            backoffs_writer.append(kept)
+            to_ends.append(own_ends)
+            to_backoffs.append(kept)
+            to_apart.append(own_apart)
             yield directory
             first, large, marked = int(firsts[-1]), large + more_large, marked + more_marked
 

@@ -202,7 +202,8 @@ def changed(model: NgramModel, name: str, value: Any) -> dict[str, Any]:
 
 def test_damaged_sizes_are_refused(model: NgramModel) -> None:
     arrays = model.trie.arrays()
-    for name in arrays:
+    assert arrays["large_backoffs"].size == arrays["ends"].size > 0
+    for name in arrays.keys() - {"large_backoffs"}:  # which models of earlier versions lack
         fewer = {key: array for key, array in arrays.items() if key != name}
         with pytest.raises(FormatError, match=f"^here: the model lacks its array '{name}'$"):
             PackedTrie.from_arrays(fewer, "here")
@@ -217,6 +218,9 @@ def test_damaged_sizes_are_refused(model: NgramModel) -> None:
         many = np.zeros(int(model.trie.levels[-2]) + 4, arrays[name].dtype)
         with pytest.raises(FormatError, match="more back-off weights or ends than contexts"):
             PackedTrie.from_arrays(changed(model, name, many), "here")
+    for wrong in (arrays["large_backoffs"][:-1], np.zeros((2, 2), np.float32), np.zeros(3, int)):
+        with pytest.raises(FormatError, match="large"):
+            PackedTrie.from_arrays(changed(model, "large_backoffs", wrong), "here")
 
 
 def test_books_of_another_shape_are_refused(model: NgramModel) -> None:
@@ -249,14 +253,14 @@ def test_models_of_earlier_versions_are_read(model: NgramModel) -> None:
     """Back-off weights as numbers, or as 9-bit codes beside words."""
     table = model.trie.unpack()
     marked = (np.diff(table.first.astype(int)) > 0) | (table.backoffs != 0)
-    plain = {n: a for n, a in model.trie.arrays().items() if not n.startswith("backoff")}
+    plain = {n: a for n, a in model.trie.arrays().items() if "backoff" not in n}
     again = PackedTrie.from_arrays(plain | {"backoffs": table.backoffs[marked]}, "here")
     assert np.array_equal(again.unpack().backoffs, table.backoffs)
     coded = quantize(model).trie.with_words
     weights = coded.unpack().backoffs
     values, codes = np.unique(weights[marked], return_inverse=True)
     book = np.append(values, np.zeros(512 - values.size)).astype(np.float32)
-    old = {n: a for n, a in coded.arrays().items() if not n.startswith("backoff")}
+    old = {n: a for n, a in coded.arrays().items() if "backoff" not in n}
     old |= {"backoffs": pack_fields(codes, 9), "backoff_book": book}
     assert np.array_equal(PackedTrie.from_arrays(old, "here").unpack().backoffs, weights)
 
@@ -356,10 +360,12 @@ def test_damaged_models_end_in_answers_or_format_errors(
     fuzz_trie.one_round(good_models, seed, tmp_path_factory.mktemp("damaged"))
 
 
-def test_kernels_stay_within_the_arrays_of_damaged_models(pytestconfig: pytest.Config) -> None:
+def test_kernels_stay_within_the_arrays_of_damaged_models(
+    pytestconfig: pytest.Config, tmp_path: Path
+) -> None:
     """In a process of its own, in which every index is checked. See tests/fuzz/fuzz_trie.py."""
-    assert pytestconfig.cache is not None
-    compiled = str(pytestconfig.cache.mkdir("checked-kernels"))
+    cache = getattr(pytestconfig, "cache", None)  # without -p no:cacheprovider
+    compiled = str(cache.mkdir("checked-kernels") if cache else tmp_path)
     seed = str(random.randrange(10**9))
     done = subprocess.run(
         [sys.executable, str(FUZZ), "--seconds", "300", "--rounds", "100", "--seed", seed],

@@ -52,7 +52,7 @@ from unrolled.ngram.query.search_kernels import (
 )
 from unrolled.ngram.query.step_kernels import array, backoff_of, interpolate, log_prob_of
 from unrolled.ngram.trie.link_kernels import find_linked
-from unrolled.ngram.trie.trie_kernels import backoff_rank, spread
+from unrolled.ngram.trie.trie_kernels import is_context, spread
 from unrolled.runtime.intrinsics import array_at, at, leading_zeros, popcount, prefetch, put
 from unrolled.runtime.kernels import cached_kernel, inlined
 from unrolled.text.vocabulary import BOS
@@ -90,7 +90,7 @@ def has_future(directory: Any, node: Any, inner: Any) -> Any:
     """Whether a context has longer n-grams or a back-off weight."""
     if node < 0 or node >= inner:
         return False
-    return backoff_rank(directory, node) >= 0
+    return is_context(directory, node)
 
 
 @inlined
@@ -234,7 +234,7 @@ def extend(
         for k in range(longest, order - 1):
             context = states[row + k]
             if context >= 0 and context < inner:
-                result += backoff_of(handle, backoff_rank(directory, context))
+                result += backoff_of(handle, context)
         seen = states[row + order - 1]
         if absent != 0:
             for k in range(order - 1):

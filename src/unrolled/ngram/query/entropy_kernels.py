@@ -16,9 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from unrolled.ngram.trie.backoff_kernels import backoff_at
 from unrolled.ngram.trie.trie_kernels import (
-    backoff_rank,
+    backoff_of_node,
     child_range,
     field,
     find_child,
@@ -96,8 +95,7 @@ def context_sums(
     for number in range(sums.size // 2):
         here = number * size
         node = states[here + k]
-        rank = backoff_rank(directory, node)
-        weight = np.float64(backoff_at(backoffs, backoff_codes, backoff_book, rank))
+        weight = np.float64(backoff_of_node(directory, backoffs, backoff_codes, backoff_book, node))
         own, own_weighted, covered, covered_weighted = 0.0, 0.0, 0.0, 0.0
         low, high = child_range(directory, ends, total, node)
         for child in range(max(low, first), high):
@@ -124,8 +122,9 @@ def context_sums(
                         log_prob_at(log_probs, log_prob_codes, log_prob_book, j + 2, found - first)
                     )
                 else:
-                    rank = backoff_rank(directory, context)
-                    shorter += np.float64(backoff_at(backoffs, backoff_codes, backoff_book, rank))
+                    shorter += np.float64(
+                        backoff_of_node(directory, backoffs, backoff_codes, backoff_book, context)
+                    )
             if found < 0:
                 shorter += np.float64(unigrams[word])
             if shorter > -np.inf:

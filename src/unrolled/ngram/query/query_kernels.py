@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from unrolled.ngram.trie.backoff_kernels import backoff_at
 from unrolled.ngram.trie.trie_kernels import (
-    backoff_rank,
+    backoff_of_node,
     child_range,
     field,
     log_prob_at,
@@ -50,7 +49,7 @@ def next_distribution(
         context = state[k]
         if context < 0 or context >= levels[order - 1]:
             continue
-        weight = backoff_at(backoffs, backoff_codes, backoff_book, backoff_rank(directory, context))
+        weight = backoff_of_node(directory, backoffs, backoff_codes, backoff_book, context)
         if weight != 0:
             for word in range(result.size):
                 result[word] += weight

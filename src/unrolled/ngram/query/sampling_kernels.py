@@ -35,9 +35,8 @@ from unrolled.ngram.query.sampling_layout import (
     TOP,
     TOP_LENGTH,
 )
-from unrolled.ngram.trie.backoff_kernels import backoff_at
 from unrolled.ngram.trie.trie_kernels import (
-    backoff_rank,
+    backoff_of_node,
     child_range,
     field,
     find_child,
@@ -139,8 +138,8 @@ def fill_context(
         weights[index] = np.exp(np.float64(min(log_prob, np.float32(0))))
         left -= weights[index]
     if length > 0:
-        rank = backoff_rank(directory, node)
-        if backoff_at(backoffs, backoff_codes, backoff_book, rank) == -np.inf:
+        weight = backoff_of_node(directory, backoffs, backoff_codes, backoff_book, node)
+        if weight == -np.inf:
             left = 0.0
     weights[count] = max(left, 0.0)
     fill_slots(weights, count + 1, slots, base, pending)
@@ -249,8 +248,8 @@ def draw_from_all(
         weights[word] = np.exp(np.float64(unigrams[word]))
     for length in range(1, most + 1):
         node = node_of(model, rows, row, stop - length, stop)
-        rank = backoff_rank(directory, node)
-        factor = np.exp(np.float64(backoff_at(backoffs, backoff_codes, backoff_book, rank)))
+        weight = backoff_of_node(directory, backoffs, backoff_codes, backoff_book, node)
+        factor = np.exp(np.float64(weight))
         for word in range(size):
             weights[word] *= factor
         low, high = children_of(model, node)

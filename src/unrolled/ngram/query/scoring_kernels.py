@@ -29,7 +29,7 @@ from unrolled.ngram.query.search_kernels import (
     search,
     word_at,
 )
-from unrolled.ngram.trie.backoff_kernels import backoff_at, code_width
+from unrolled.ngram.trie.backoff_kernels import are_apart, backoff_at, code_width
 from unrolled.ngram.trie.interpolation_kernels import (
     code_of,
     stored_weight,
@@ -245,9 +245,11 @@ def ask_for_weights(
         if interpolated:
             prefetch(weights, place >> 2)
             prefetch(codes, (code_base + ((place >> 2) - first) * code_bits) >> 6)
-        else:
+        elif backoff_codes.size == 0:
             prefetch(backoffs, place)
-            prefetch(backoff_codes, place * width >> 6)
+        else:
+            prefetch(backoffs, max(-2 - place, 0))
+            prefetch(backoff_codes, max(place, 0) * width >> 6)
 
 
 @inlined
@@ -330,6 +332,7 @@ def score(
     first, total, stride = levels[1], levels[order], lists.size // LISTS
     offset = levels[min(order, 2)]
     width, interpolated = code_width(backoff_book), codes.size > 0
+    apart = are_apart(backoffs, backoff_codes)
     bigrams, mask = offset - first, (ONE << np.uint64(bits)) - ONE
     for base in range(0, ids.size, sums.size):
         count, known, active = min(sums.size, ids.size - base), np.int64(0), np.int64(0)
@@ -361,7 +364,7 @@ def score(
                 stop = min(start + GROUP, active)
                 searches, due = open_contexts(
                     ids, base, start, stop, k, first, bits, linked, directory, ends, lengths, work,
-                    later, lists, stride, interpolated,
+                    later, lists, stride, interpolated, apart,
                 )  # fmt: skip
                 open_children(
                     words, ends, first, limit, bits, link_blocks, linked, offset, 0, searches, work

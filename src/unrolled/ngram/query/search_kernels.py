@@ -27,6 +27,7 @@ from unrolled.ngram.query.scoring_layout import (
     STOP,
     WEIGHT,
 )
+from unrolled.ngram.trie.backoff_kernels import place_of
 from unrolled.ngram.trie.integer_kernels import START as FIELDS_START
 from unrolled.ngram.trie.link_kernels import find_linked
 from unrolled.ngram.trie.trie_kernels import find_child, spread
@@ -73,6 +74,7 @@ def open_contexts(
     lists: Any,
     stride: Any,
     interpolated: Any,
+    apart: Any,
 ) -> Any:
     """Read the directory of listed contexts of k words that have children or a weight.
 
@@ -116,6 +118,7 @@ def open_contexts(
         put(work, KIND + row, kind)
         prefetch(ends, rank)
         if not interpolated:
+            weight = place_of(weight, rank, kind == 3, apart)
             put(work, WEIGHT + row, weight)
             put(work, later + DUE + due, i)
             put(work, later + RANKED + due, weight)

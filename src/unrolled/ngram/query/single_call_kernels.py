@@ -38,7 +38,7 @@ from unrolled.ngram.query.step_kernels import (
     read_word,
 )
 from unrolled.ngram.trie.layout import MAX_ORDER
-from unrolled.ngram.trie.trie_kernels import backoff_rank, child_range, guess_child, spread
+from unrolled.ngram.trie.trie_kernels import child_range, guess_child, spread
 from unrolled.runtime.intrinsics import array_at, prefetch, stack_array
 from unrolled.runtime.kernels import cached_kernel, inlined
 from unrolled.text.encoding_kernels import find, scan, splits, window
@@ -140,7 +140,7 @@ def find_ngrams(handle: Any, words: Any, count: Any, nodes: Any, active: Any, wo
 def log10_prob(handle: Any, nodes: Any, i: Any) -> Any:
     """Log10 probability of word i, and the length of the n-gram found."""
     levels, order = array(handle, LEVELS, np.int64), model_order(handle)
-    directory, before, place = array(handle, DIRECTORY, np.uint64), i * order, (i + 1) * order
+    before, place = i * order, (i + 1) * order
     longest = np.int64(0)
     while longest < order - 1 and nodes[place + longest + 1] >= 0:
         longest += 1
@@ -159,7 +159,7 @@ def log10_prob(handle: Any, nodes: Any, i: Any) -> Any:
     for k in range(longest, order - 1):
         context = nodes[before + k]
         if context >= 0 and context < levels[order - 1]:
-            result += finite(backoff_of(handle, backoff_rank(directory, context)))
+            result += finite(backoff_of(handle, context))
     return np.float64(np.float32(result / LN_10)), longest + 1
 
 

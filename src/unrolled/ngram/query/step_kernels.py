@@ -41,19 +41,16 @@ from unrolled.ngram.query.handle import (
     WEIGHTS,
     WORDS,
 )
-from unrolled.ngram.trie.backoff_kernels import coded_backoff, plain_backoff
-from unrolled.ngram.trie.interpolation_kernels import (
-    code_of,
-    is_large,
-    rank_in_ends,
-    stored_weight,
-)
+from unrolled.ngram.trie.interpolation_kernels import code_of, stored_weight
 from unrolled.ngram.trie.layout import CODES as ROW
 from unrolled.ngram.trie.link_kernels import find_linked
 from unrolled.ngram.trie.trie_kernels import (
-    backoff_rank,
+    backoff_of_node,
     child_range,
     find_child,
+    is_context,
+    is_large,
+    rank_in_ends,
     spread,
 )
 from unrolled.runtime.compiler import types
@@ -99,12 +96,11 @@ def log_prob_of(handle: Any, k: Any, index: Any) -> Any:
 
 
 @device_function
-def backoff_of(handle: Any, rank: Any) -> Any:
-    """Back-off weight number ``rank``; log 1 for -1 and for what lies outside the array."""
-    codes = array(handle, BACKOFF_CODES, np.uint64)
-    if codes.size > 0:
-        return coded_backoff(codes, array(handle, BACKOFF_BOOK, np.float32), rank)
-    return plain_backoff(array(handle, BACKOFFS, np.float32), rank)
+def backoff_of(handle: Any, node: Any) -> Any:
+    """Back-off weight of a node; log 1 if it has none."""
+    directory, backoffs = array(handle, DIRECTORY, np.uint64), array(handle, BACKOFFS, np.float32)
+    codes, book = array(handle, BACKOFF_CODES, np.uint64), array(handle, BACKOFF_BOOK, np.float32)
+    return backoff_of_node(directory, backoffs, codes, book, node)
 
 
 @device_function
@@ -192,7 +188,7 @@ def advance(handle: Any, word: Any, before: Any, after: Any) -> Any:
     for k in range(1, order):
         context = before[order + k - 1]
         after[order + k - 1] = node
-        if node >= 0 and backoff_rank(directory, node) >= 0:
+        if node >= 0 and is_context(directory, node):
             useful = k
         if context < 0 or context >= levels[order - 1]:
             node = -1
@@ -214,7 +210,7 @@ def advance(handle: Any, word: Any, before: Any, after: Any) -> Any:
             length = k + 1
             result = finite(log_prob_of(handle, k, node - levels[1]))
         else:
-            result += finite(backoff_of(handle, backoff_rank(directory, context)))
+            result += finite(backoff_of(handle, context))
     if handle[INTERPOLATED]:
         result = finite_log(probability, weights)
     for k in range(order - 1, 1, -1):

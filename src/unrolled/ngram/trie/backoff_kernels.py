@@ -1,8 +1,15 @@
 """Kernels of back-off weights, which are stored as they are or as codes.
 
-Weights of Kneser-Ney models follow from a few small counts, so that they are a few thousand values
-at most. Then each is stored as its place in a book of the values, the most frequent first, a field
-of as many bits as the book's size needs.
+The weight of a context with one child or two follows from its one or two counts, which are mostly
+small: of 17 million such contexts of a Kneser-Ney model the weights are 400 values. So each is
+stored as its place in a book of the values, the most frequent first, a field of as many bits as the
+book's size needs. The contexts with an entry in ``ends`` are one in twenty, and their weights have
+many values. A model has one of three forms:
+
+- ``codes`` of the other contexts' weights, and ``backoffs`` of those with an entry in ``ends``,
+  each in the order of the contexts;
+- ``codes`` of all, where they have few values, as in quantized models;
+- ``backoffs`` of all.
 """
 
 from __future__ import annotations
@@ -18,6 +25,28 @@ Array = np.ndarray[Any, Any]
 
 FACTOR = np.uint64(0x9E3779B97F4A7C15)
 ONE = np.uint64(1)
+
+
+NOWHERE = -1  # the place of no weight
+
+
+@inlined
+def are_apart(backoffs: Any, codes: Any) -> Any:
+    """Whether ``backoffs`` has the weights of contexts with an entry in ``ends``, and no others."""
+    return (backoffs.size > 0) & (codes.size > 0)
+
+
+@inlined
+def place_of(rank: Any, rank_in_ends: Any, large: Any, apart: Any) -> Any:
+    """Where a weight is: place p in the array of its form, or -2 - p in ``backoffs`` next to codes.
+
+    Args:
+        rank, rank_in_ends: contexts before this one with a weight, with an entry in ``ends``.
+        large: whether it has an entry in ``ends``. apart: see `are_apart`.
+    """
+    if apart:
+        return -2 - rank_in_ends if large else rank - rank_in_ends
+    return rank
 
 
 @inlined
@@ -46,11 +75,13 @@ def coded_backoff(codes: Any, book: Any, rank: Any) -> Any:
 
 
 @inlined
-def backoff_at(backoffs: Any, codes: Any, book: Any, rank: Any) -> Any:
-    """Back-off weight number ``rank`` of a model of either kind."""
-    if codes.size > 0:
-        return coded_backoff(codes, book, rank)
-    return plain_backoff(backoffs, rank)
+def backoff_at(backoffs: Any, codes: Any, book: Any, place: Any) -> Any:
+    """Back-off weight of a model of any form, see `place_of`; log 1 for `NOWHERE`."""
+    if codes.size == 0:
+        return plain_backoff(backoffs, place)
+    if place < NOWHERE:
+        return plain_backoff(backoffs, -2 - place)
+    return coded_backoff(codes, book, place)
 
 
 @inlined
@@ -64,12 +95,16 @@ def slot_of(keys: Array, counts: Array, key: Any) -> Any:
 
 
 @kernel
-def count_values(bits: Array, keys: Array, counts: Array, known: int) -> int:
-    """Count float32 values by their bits (N,) uint32; how many are ``known`` after it.
+def count_values(
+    bits: Array, apart: Array, kind: bool, keys: Array, counts: Array, known: int
+) -> int:
+    """Count float32 values by their bits (N,) uint32, those that are ``kind`` in ``apart`` (N,).
 
-    It stops when half of the table is filled.
+    Returns how many are ``known`` after it. It stops when half of the table is filled.
     """
     for index in range(bits.size):
+        if apart[index] != kind:
+            continue
         if 2 * known >= keys.size:
             break
         slot = slot_of(keys, counts, bits[index])
@@ -90,7 +125,10 @@ def number_values(bits: Array, keys: Array, numbers: Array) -> None:
 
 
 @kernel
-def code_values(bits: Array, keys: Array, numbers: Array, codes: Array) -> None:
-    """The places in the book of weights that are all in it, given as their bits."""
+def code_values(bits: Array, coded: Array, keys: Array, numbers: Array, codes: Array) -> None:
+    """The places in the book of the weights, given as their bits, that are ``coded``, bool."""
+    place = 0
     for index in range(bits.size):
-        codes[index] = numbers[slot_of(keys, numbers, bits[index])] - 1
+        if coded[index]:
+            codes[place] = numbers[slot_of(keys, numbers, bits[index])] - 1
+            place += 1

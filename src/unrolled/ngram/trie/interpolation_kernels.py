@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from unrolled.ngram.trie.trie_kernels import ONE
-from unrolled.runtime.intrinsics import at, bits_from, float_of_bits, popcount, prefetch
+from unrolled.ngram.trie.trie_kernels import ONE, is_large, rank_in_ends
+from unrolled.runtime.intrinsics import at, bits_from, float_of_bits, prefetch
 from unrolled.runtime.kernels import inlined, kernel
 
 Array = np.ndarray[Any, Any]
@@ -74,23 +74,6 @@ def weight_left(
     if children > 1:
         left -= np.float64(book[row, code_of(codes, base, width, start + 1)])
     return max(left, 0.0)
-
-
-@inlined
-def rank_in_ends(directory: Any, node: Any) -> Any:
-    """How many nodes before this one have an entry in ``ends``."""
-    block = (node >> 6) << 2
-    below = (ONE << np.uint64(node & 63)) - ONE
-    large = directory[block] & directory[block + 1] & below
-    return np.int64((directory[block + 2] >> np.uint64(32)) + popcount(large))
-
-
-@inlined
-def is_large(directory: Any, node: Any) -> Any:
-    """Whether a node has an entry in ``ends``."""
-    block = (node >> 6) << 2
-    here = ONE << np.uint64(node & 63)
-    return directory[block] & directory[block + 1] & here != np.uint64(0)
 
 
 @kernel

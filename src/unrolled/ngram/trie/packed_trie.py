@@ -36,6 +36,7 @@ _PLAIN = {"log_probs": (np.float32, 1)}
 _QUANTIZED = {"log_probs": (np.uint8, 1), "log_prob_book": (np.float32, 2)}
 _WEIGHTS = {"backoffs": (np.float32, 1)}
 _CODED_WEIGHTS = {"backoffs": (np.uint64, 1), "backoff_book": (np.float32, 1)}
+_LARGE_WEIGHTS = {"large_backoffs": (np.float32, 1)}
 _INTERPOLATED = {
     "codes": (np.uint64, 1),
     "code_bits": (np.int64, 1),
@@ -60,6 +61,7 @@ class PackedTrie:
     log_prob_book: Array = field(default_factory=lambda: np.empty((0, CODES), np.float32))
     backoffs: Array = field(default_factory=lambda: np.empty(0, np.float32))
     backoff_book: Array = field(default_factory=lambda: np.empty(0, np.float32))
+    large_backoffs: Array = field(default_factory=lambda: np.empty(0, np.float32))
     link_blocks: Array = field(default_factory=lambda: np.empty(0, np.uint64))
     link_fields: Array = field(default_factory=lambda: np.empty(0, np.uint64))
     codes: Array = field(default_factory=lambda: np.empty(0, np.uint64))
@@ -123,7 +125,7 @@ class PackedTrie:
     def backoff_arrays(self) -> tuple[Array, Array, Array]:
         """Back-off weights as they are, as codes, and the book of these; empty if lacking."""
         coded = self.backoffs.dtype == np.uint64
-        plain = np.empty(0, np.float32) if coded else self.backoffs
+        plain = self.large_backoffs if coded else self.backoffs
         codes = self.backoffs if coded else np.empty(0, np.uint64)
         return readonly(plain), readonly(codes), readonly(self.backoff_book)
 
@@ -165,7 +167,7 @@ class PackedTrie:
             *_SHAPE,
             *(_LINKS if self.linked else ()),
             *(() if self.interpolated else _QUANTIZED if self.quantized else _PLAIN),
-            *(_INTERPOLATED if self.interpolated else _CODED_WEIGHTS),
+            *(_INTERPOLATED if self.interpolated else _CODED_WEIGHTS | _LARGE_WEIGHTS),
         ]
         return {name: getattr(self, name) for name in names}
 
@@ -179,6 +181,7 @@ class PackedTrie:
         wanted: dict[str, Any] = _SHAPE | (_QUANTIZED if "log_prob_book" in arrays else _PLAIN)
         coded = arrays.get("backoffs", _NONE).dtype == np.uint64
         wanted |= _CODED_WEIGHTS if coded else _WEIGHTS
+        wanted |= _LARGE_WEIGHTS if coded and "large_backoffs" in arrays else {}
         if "codes" in arrays:
             wanted = _SHAPE | _INTERPOLATED
         wanted |= _LINKS if _LINKS.keys() & arrays.keys() else {}
@@ -230,6 +233,12 @@ class PackedTrie:
         most = packed_size(inner, 16) if self.backoffs.dtype == np.uint64 else inner
         if self.ends.size > inner or self.backoffs.size > most:
             raise FormatError("there are more back-off weights or ends than contexts", where=where)
+        if self.large_backoffs.size not in (0, self.ends.size):
+            raise FormatError(
+                f"there are {self.large_backoffs.size} large back-off weights for "
+                f"{self.ends.size} ends",
+                where=where,
+            )
 
     def _check_codes(self, where: str) -> None:
         if np.any((self.code_bits < 1) | (self.code_bits > 8)):
@@ -427,10 +436,11 @@ def pack(
     directory = np.zeros(_directory_size(table.inner), np.uint64)
     ends = np.zeros(large, np.uint32)
     backoffs = table.backoffs if consume else np.zeros(marked, np.float32)
-    kernels.build_directory(table.first, table.backoffs, directory, ends, backoffs)
+    apart = np.empty(marked, np.bool_)
+    kernels.build_directory(table.first, table.backoffs, directory, ends, backoffs, apart)
     size = int(table.levels[1])
     arrays = {"words": table.words} if suffixes is None else _links(table, suffixes, threads)
-    arrays |= store_backoffs(backoffs[:marked], threads=threads)
+    arrays |= store_backoffs(backoffs[:marked], apart, threads=threads)
     return PackedTrie(
         levels=table.levels,
         directory=directory,

@@ -10,8 +10,7 @@ the shape:
 ``levels``     int64 (order + 1,), the first node of each order, and the number of nodes
 ``unigrams``   float32 (V,), log-probabilities of order 1
 ``log_probs``  of the other nodes: float32, or uint8 codes into a row of ``log_prob_book`` an order
-``backoffs``   of the nodes that have one, in order: float32, or bit fields that are codes into
-               ``backoff_book``, see `backoff_kernels`
+``backoffs``   of the nodes that have one, in order: float32, or codes, see `backoff_kernels`
 
 Models may store the last words of n-grams of three words and more as links, see `link_kernels`;
 ``words`` ends before them then.
@@ -31,7 +30,7 @@ from typing import Any
 
 import numpy as np
 
-from unrolled.ngram.trie.backoff_kernels import backoff_at
+from unrolled.ngram.trie.backoff_kernels import NOWHERE, are_apart, backoff_at, place_of
 from unrolled.ngram.trie.layout import SPREADER
 from unrolled.runtime.intrinsics import leading_zeros, popcount
 from unrolled.runtime.kernels import inlined, kernel, no_refcount
@@ -128,16 +127,55 @@ def child_range(directory: Array, ends: Array, total: int, node: int) -> tuple[i
 
 
 @inlined
-def backoff_rank(directory: Array, node: int) -> int:
-    """Place in ``backoffs`` of a node's weight; -1 where the weight is log 1."""
+def is_context(directory: Array, node: int) -> bool:
+    """Whether a node has children or a back-off weight."""
     block = (node >> 6) << 2
     if block >= directory.size:
-        return -1
+        return False
     here = ONE << np.uint64(node & 63)
-    marked = directory[block] | directory[block + 1]
-    if marked & here == np.uint64(0):
-        return -1
-    return np.int64(directory[block + 3] & LOW) + np.int64(popcount(marked & (here - ONE)))
+    return (directory[block] | directory[block + 1]) & here != np.uint64(0)
+
+
+@inlined
+def is_large(directory: Array, node: int) -> bool:
+    """Whether a node has an entry in ``ends``."""
+    block = (node >> 6) << 2
+    here = ONE << np.uint64(node & 63)
+    return directory[block] & directory[block + 1] & here != np.uint64(0)
+
+
+@inlined
+def rank_in_ends(directory: Array, node: int) -> int:
+    """How many nodes before this one have an entry in ``ends``."""
+    block = (node >> 6) << 2
+    below = (ONE << np.uint64(node & 63)) - ONE
+    large = directory[block] & directory[block + 1] & below
+    return np.int64((directory[block + 2] >> np.uint64(32)) + popcount(large))
+
+
+@inlined
+def rank_of_backoff(directory: Array, node: int) -> int:
+    """How many nodes before this one have a back-off weight."""
+    block = (node >> 6) << 2
+    below = (ONE << np.uint64(node & 63)) - ONE
+    marked = (directory[block] | directory[block + 1]) & below
+    return np.int64((directory[block + 3] & LOW) + popcount(marked))
+
+
+@inlined
+def backoff_place(directory: Array, backoffs: Array, codes: Array, node: int) -> int:
+    """Where `backoff_at` finds the weight of a node."""
+    if not is_context(directory, node):
+        return NOWHERE
+    place, large = rank_of_backoff(directory, node), is_large(directory, node)
+    return place_of(place, rank_in_ends(directory, node), large, are_apart(backoffs, codes))
+
+
+@inlined
+def backoff_of_node(directory: Array, backoffs: Array, codes: Array, book: Array, node: int) -> Any:
+    """Back-off weight of a node; log 1 if it has none."""
+    place = backoff_place(directory, backoffs, codes, node)
+    return backoff_at(backoffs, codes, book, place)
 
 
 @inlined
@@ -209,9 +247,14 @@ def count_large(first: Array, backoffs: Array) -> tuple[int, int]:
 
 @kernel
 def build_directory(
-    first: Array, backoffs: Array, directory: Array, ends: Array, kept: Array
+    first: Array, backoffs: Array, directory: Array, ends: Array, kept: Array, apart: Array
 ) -> None:
-    """Fill directory, ends and the stored back-off weights from plain offsets (nodes + 1,)."""
+    """Fill directory and ends from plain offsets (nodes + 1,), and gather back-off weights.
+
+    Args:
+        kept: out, the weights of the nodes that have one; may be ``backoffs``.
+        apart: bool out, for each of these whether its node has an entry in ``ends``.
+    """
     large = 0
     marked = 0
     for node in range(first.size - 1):
@@ -224,6 +267,7 @@ def build_directory(
         if children == 0 and backoffs[node] == 0:
             continue
         kept[marked] = backoffs[node]
+        apart[marked] = children > 2 or children == 0
         marked += 1
         if children != 2:
             directory[block] |= here
@@ -248,4 +292,4 @@ def read_backoffs(
 ) -> None:
     """Back-off weight of every node of orders < n, log 1 where none is stored."""
     for node in range(backoffs.size):
-        backoffs[node] = backoff_at(kept, codes, book, backoff_rank(directory, node))
+        backoffs[node] = backoff_of_node(directory, kept, codes, book, node)
