@@ -91,3 +91,11 @@ def build_trie(arpa: Path, model: Path, form: tuple[str, int], order: int) -> Ru
         raise BenchmarkError(missing("build_trie"))
     options = ["--remapping", str(form[1]), "--p", "8", "--b", "8", "--arpa", arpa]
     return run_command([program, form[0], str(order), "prob_backoff", *options, "--out", model])
+
+
+def score(model: Path, text: Path) -> Run:
+    """Score a text, without marks of sentences; the model is read first."""
+    program = find("score")
+    if program is None:
+        raise BenchmarkError(missing("score"))
+    return run_command([program, model, text])
