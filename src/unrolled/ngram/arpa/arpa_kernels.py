@@ -28,6 +28,9 @@ _TO_TOP = np.uint64(0x7676767676767676)  # lifts all bytes above 9 to 128 and mo
 _TOPS = np.uint64(0x8080808080808080)
 LINES = 16  # that are scanned before their words are looked up, all of them asked for by then
 _LINE = 64  # bytes that both numbers of a line, the tabs and the newline take at most
+KNOWN = 512  # back-off weights whose digits are kept
+_KNOWN_BITS = np.uint64(9)
+_FACTOR = np.uint64(0x9E3779B97F4A7C15)
 
 
 @device_function
@@ -298,6 +301,28 @@ def write_number(log: Any, out: Any, at: Any) -> Any:
     return at
 
 
+@device_function
+def write_weight(log: Any, out: Any, at: Any, known: Any) -> Any:
+    """As `write_number`, of a back-off weight: most have one of a few values.
+
+    Args:
+        known: (KNOWN, 3) uint64: the bits of a number above the length of its digits, and 16 bytes
+            that begin with them. Those of a longer one are not read.
+    """
+    bits = np.uint64(np.float32(log).view(np.uint32)) << np.uint64(32)
+    slot = np.int64((bits * _FACTOR) >> (np.uint64(64) - _KNOWN_BITS))
+    size = known[slot, 0] ^ bits  # of another number, a large one
+    if size == np.uint64(0) or size > np.uint64(16):
+        end = write_number(log, out, at)
+        known[slot, 0] = bits | np.uint64(end - at)
+        known[slot, 1] = eight_bytes(out, at)
+        known[slot, 2] = eight_bytes(out, at + 8)
+        return end
+    put_eight_bytes(out, at, known[slot, 1])
+    put_eight_bytes(out, at + 8, known[slot, 2])
+    return at + np.int64(size)
+
+
 @inlined
 def copy_bytes(text: Any, start: Any, stop: Any, out: Any, at: Any) -> Any:
     """Copy text[start:stop] to out[at:], eight bytes at a time where there are; returns the end.
@@ -345,6 +370,7 @@ def format_lines(
     mask = (1 << bits) - 1
     words = offsets.size - 1
     spans = np.empty((length, 2), np.int64)
+    known = np.zeros((KNOWN, 3), np.uint64)
     at = np.int64(0)  # a plain 0 has a type of its own, for which write_number compiles again
     while path[length - 1] < stop:
         for level in range(length - 2, -1, -1):
@@ -367,7 +393,7 @@ def format_lines(
             out[at] = 32
         if node < backoffs.size:
             out[at] = 9
-            at = write_number(backoffs[node], out, at + 1)
+            at = write_weight(backoffs[node], out, at + 1, known)
         out[at] = 10
         at += 1
         path[length - 1] += 1

@@ -99,13 +99,15 @@ def _number(
             landed[-1][places] = np.cumsum(fresh) - 1
         if placed.equal:
             places = places[fresh]
-        words.append(_taken(np.ascontiguousarray(rows[:, -1]), places, threads))
+        last = np.ascontiguousarray(rows[:, -1])
+        words.append(last if placed.sorted else _taken(last, places, threads))
         children = placed.children
         first[-1] = (levels[-1] + np.cumsum(children) - children).astype(np.uint32)
         if length <= len(grams):
-            nodes = np.empty(rows.shape[0], np.uint32)
-            ranks = np.cumsum(fresh, dtype=np.uint32) - np.uint32(1)
-            nodes[placed.places] = ranks + np.uint32(levels[-1])
+            nodes = np.arange(levels[-1], levels[-1] + rows.shape[0], dtype=np.uint32)
+            if not placed.sorted:
+                ranks = np.cumsum(fresh, dtype=np.uint32) - np.uint32(1)
+                nodes[placed.places] = ranks + np.uint32(levels[-1])
             table = _Table(rows, nodes, threads)
         levels.append(levels[-1] + places.size)
         first.append(np.array([levels[-1]], np.uint32))
@@ -156,6 +158,7 @@ class _Placed:
         children: of each parent, (P,) int64, equal ones counted once.
         places: (N,) int64, the rows in their order.
         fresh: (N,) bool, whether each of them differs from the one before; equal: how many do not.
+        sorted: whether the rows have the trie's order, and none comes twice.
     """
 
     def __init__(
@@ -165,9 +168,10 @@ class _Placed:
         self.children = np.zeros(stop - base, np.int64)
         kernels.count_children(parents, base, self.children)
         self.equal = 0
-        if all(
+        self.sorted = all(
             run_slices(kernels.ascend, [(parents, rows, bits, *c) for c in _cuts(rows)], threads)
-        ):
+        )
+        if self.sorted:
             self.places, self.fresh = np.arange(size), np.ones(size, bool)
             return
         starts = np.zeros(stop - base + 1, np.int64)

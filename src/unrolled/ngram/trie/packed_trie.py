@@ -259,7 +259,13 @@ class PackedTrie:
 
         counts = np.empty(int(self.levels[-2]), np.int64)
         directory, ends = readonly(self.directory), readonly(self.ends)
-        kernels.read_directory(directory, ends, int(self.levels[-1]), 0, counts)
+        run_slices(
+            lambda start, stop: kernels.read_directory(
+                directory, ends, int(self.levels[-1]), start, counts[start:stop]
+            ),
+            even_slices(counts.size, CHUNKS),
+            THREADS,
+        )
         return counts
 
     def unpack(self) -> NgramTable:
@@ -275,7 +281,12 @@ class PackedTrie:
         backoffs = np.zeros(first.size - 1, np.float32)
         if self.interpolated:
             return self._expanded(first, backoffs)
-        kernels.read_backoffs(readonly(self.directory), *self.backoff_arrays(), backoffs)
+        shared = readonly(self.directory), *self.backoff_arrays()
+        run_slices(
+            lambda start, stop: kernels.read_backoffs(*shared, start, backoffs[start:stop]),
+            even_slices(backoffs.size, CHUNKS),
+            THREADS,
+        )
         table = NgramTable(
             levels=np.array(self.levels),
             words=self._linked_words(first)[0] if self.linked else readonly(self.words),

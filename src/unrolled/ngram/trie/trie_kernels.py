@@ -288,8 +288,8 @@ def read_directory(directory: Array, ends: Array, total: int, start: int, counts
 
 @kernel
 def read_backoffs(
-    directory: Array, kept: Array, codes: Array, book: Array, backoffs: Array
+    directory: Array, kept: Array, codes: Array, book: Array, start: int, backoffs: Array
 ) -> None:
-    """Back-off weight of every node of orders < n, log 1 where none is stored."""
-    for node in range(backoffs.size):
-        backoffs[node] = backoff_of_node(directory, kept, codes, book, node)
+    """Back-off weights of nodes start, start + 1, ... of orders < n, log 1 where none is stored."""
+    for index in range(backoffs.size):
+        backoffs[index] = backoff_of_node(directory, kept, codes, book, start + index)
