@@ -26,6 +26,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from fuzz.mutations import mutate
+from fuzz.watchdog import time_limit
 from unrolled.errors import FormatError
 from unrolled.ngram.arpa.files import read_arpa, write_arpa
 
@@ -95,17 +96,15 @@ def fuzz(seconds: float, seed: int, models: list[Path], keep: Path) -> dict[str,
         path = Path(name) / "broken.arpa"
         while time.monotonic() < deadline:
             path.write_bytes(data := mutate(rng.choice(good), rng))
-            faulthandler.dump_traceback_later(ROUND_SECONDS, exit=True)
             try:
-                outcomes[attempt(path)] += 1
+                with time_limit(ROUND_SECONDS):
+                    outcomes[attempt(path)] += 1
             except BaseException:
                 keep.mkdir(parents=True, exist_ok=True)
                 kept = keep / f"arpa-{zlib.crc32(data):08x}.arpa"
                 kept.write_bytes(data)
                 print(f"seed {seed}: this file fails and was kept: {kept}", file=sys.stderr)
                 raise
-            finally:
-                faulthandler.cancel_dump_traceback_later()
     return outcomes
 
 

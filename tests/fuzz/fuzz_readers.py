@@ -27,6 +27,7 @@ from typing import Any, NamedTuple
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from fuzz.mutations import mutate
+from fuzz.watchdog import time_limit
 from unrolled.cli.options import read_words
 from unrolled.errors import UnrolledError
 from unrolled.language_models.sentences import words_of
@@ -174,17 +175,15 @@ def one_round(name: str, rng: random.Random, folder: Path) -> str:
     suffix = reader.suffix + (".gz" if data[:2] == b"\x1f\x8b" else "")
     path = folder / f"broken{suffix}"
     path.write_bytes(data)
-    faulthandler.dump_traceback_later(ROUND_SECONDS, exit=True)
     try:
-        return attempt(reader, path)
+        with time_limit(ROUND_SECONDS):
+            return attempt(reader, path)
     except BaseException:
         found = CORPUS / name / f"{zlib.crc32(data):08x}{suffix}"
         found.parent.mkdir(parents=True, exist_ok=True)
         found.write_bytes(data)
         print(f"this file fails and is in the corpus now: {found}", file=sys.stderr)
         raise
-    finally:
-        faulthandler.cancel_dump_traceback_later()
 
 
 def main() -> int:

@@ -24,6 +24,9 @@ from typing import Any
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from fuzz.watchdog import time_limit
 from unrolled.errors import FormatError
 from unrolled.storage.loading import load
 from unrolled.storage.model_file import read_model, write_model
@@ -181,17 +184,15 @@ def fuzz(
             # A new name each time: the file before may still be mapped.
             path = Path(name) / f"broken-{sum(outcomes.values())}.safetensors"
             path.write_bytes(data := mutate(rng.choice(good), rng))
-            faulthandler.dump_traceback_later(ROUND_SECONDS, exit=True)
             try:
-                outcomes[attempt(path, rng, whole)] += 1
+                with time_limit(ROUND_SECONDS):
+                    outcomes[attempt(path, rng, whole)] += 1
             except BaseException:
                 keep.mkdir(parents=True, exist_ok=True)
                 kept = keep / f"storage-{zlib.crc32(data):08x}.safetensors"
                 kept.write_bytes(data)
                 print(f"seed {seed}: this file fails and was kept: {kept}", file=sys.stderr)
                 raise
-            finally:
-                faulthandler.cancel_dump_traceback_later()
             path.unlink()
     return outcomes
 

@@ -138,6 +138,10 @@ def test_a_pickle_holds_the_tagger(tmp_path):
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "e.joblib")], check=True)
 
 
+@pytest.mark.skipif(
+    sys.__stdout__ is None or sys.__stderr__ is None,
+    reason="joblib starts no process where standard output or error is closed",
+)
 def test_a_trained_estimator_is_cross_validated_by_several_processes():
     selection = pytest.importorskip("sklearn.model_selection")
     from sklearn.utils.validation import check_is_fitted

@@ -17,7 +17,6 @@ import os
 import random
 import resource
 import signal
-import sys
 import tempfile
 import time
 import traceback
@@ -121,7 +120,7 @@ def outcome(path: Path, log: Path, *, at_end: bool) -> str | None:
             file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
             os.dup2(file, 1)
             os.dup2(file, 2)
-            faulthandler.enable()
+            faulthandler.enable(file)
             signal.alarm(SECONDS)
             before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             with warnings.catch_warnings():
@@ -131,8 +130,7 @@ def outcome(path: Path, log: Path, *, at_end: bool) -> str | None:
             grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
             code = 4 if 1024 * grown > BYTES else 0
         except BaseException:
-            traceback.print_exc()
-            sys.stderr.flush()
+            os.write(2, traceback.format_exc().encode())
             code = 3
         os._exit(code)
     began = time.monotonic()

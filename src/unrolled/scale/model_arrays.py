@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from unrolled.ngram.trie import trie_kernels as kernels
-from unrolled.ngram.trie.backoffs import BackoffBook
+from unrolled.ngram.trie.backoffs import BackoffBook, large_ones
 from unrolled.ngram.trie.integers import CHUNK as STORED
 from unrolled.ngram.trie.integers import SPARE, move, stored_chunk
 from unrolled.ngram.trie.layout import BLOCK, CODES, word_bits
-from unrolled.ngram.trie.packing import pack_fields, pack_words
+from unrolled.ngram.trie.packing import pack_fields, packed_chunks, regrouped
 from unrolled.runtime.threads import one_ahead
 from unrolled.scale.interpolated import InterpolatedBooks
 from unrolled.scale.level_files import LevelFiles
@@ -52,7 +52,7 @@ def trie_arrays(
     contexts = _contexts(files, pruned, None if interpolated else own_weights)
     return {
         "levels": levels,
-        "words": one_ahead(_packed(all_words, word_bits(size), threads)),
+        "words": one_ahead(packed_chunks(all_words, word_bits(size), threads=threads)),
         "directory": one_ahead(_directory(size, contexts, ends, *weights)),
         "ends": _never_empty(ends),
         "unigrams": unigrams,
@@ -80,7 +80,7 @@ def _codes(files: LevelFiles, bits: list[int], threads: int) -> Iterator[Array]:
     """Codes as bit fields, each length from a new element on; one spare element at the end."""
     for length, width in enumerate(bits, 2):
         codes = ((own,) for own in files.codes(length).chunks())
-        for (chunk,) in _regrouped(codes, 64):
+        for (chunk,) in regrouped(codes, 64):
             yield pack_fields(chunk, width, threads=threads)[:-1]
     yield np.zeros(1, np.uint64)
 
@@ -108,7 +108,7 @@ def _link_blocks(files: LevelFiles, fields: Column) -> Iterator[Array]:
     """Links as `store_integers` stores them, by blocks; their bits are written on the way."""
     places, before = _end_to_end([files.links(k) for k in range(3, files.order + 1)]), 0
     with fields.writer() as writer:
-        for (chunk,) in _regrouped(((own.astype(np.int64),) for own in places), STORED):
+        for (chunk,) in regrouped(((own.astype(np.int64),) for own in places), STORED):
             for start in range(0, chunk.size, STORED):
                 blocks, own = stored_chunk(chunk[start : start + STORED])
                 move(blocks, before)
@@ -132,11 +132,11 @@ def _coded(
     weights: tuple[Column, Column], books: list[BackoffBook], threads: int
 ) -> Iterator[Array]:
     """Weights as `store_backoffs` stores them; their book is put in a list on the way."""
-    book = BackoffBook(lambda: _in_step(*weights))
+    book = BackoffBook(_in_step(*weights), threads=threads)
     books.append(book)
     if book.values.size:
         codes = (book.codes(chunk, book.coded(apart)) for chunk, apart in _in_step(*weights))
-        yield from _packed(codes, book.bits, threads, pack_fields)
+        yield from packed_chunks(codes, book.bits, pack_fields, threads=threads)
     else:
         yield from _never_empty(weights[0])
 
@@ -168,32 +168,6 @@ def _never_empty(column: Column) -> Iterator[Array]:
     yield from _or_empty(column.chunks(), column.dtype)
 
 
-def _regrouped(chunks: Iterable[tuple[Array, ...]], multiple: int) -> Iterator[tuple[Array, ...]]:
-    """The same rows in chunks whose sizes, but the last one's, are a multiple."""
-    held: tuple[Array, ...] = ()
-    for chunk in chunks:
-        if held:
-            chunk = tuple(np.concatenate(pair) for pair in zip(held, chunk, strict=True))
-        whole = chunk[0].size - chunk[0].size % multiple
-        if whole:
-            yield tuple(column[:whole] for column in chunk)
-        held = tuple(column[whole:] for column in chunk)
-    if held and held[0].size:
-        yield held
-
-
-def _packed(
-    numbers: Iterable[Array], bits: int, threads: int, pack: Callable[..., Array] = pack_words
-) -> Iterator[Array]:
-    """Words, or other numbers, as bit fields; one spare element at the end."""
-    spare = np.zeros(1, np.uint64)
-    for (chunk,) in _regrouped(((own,) for own in numbers), 64):
-        packed = pack(chunk, bits, threads=threads)
-        yield packed[:-1]
-        spare = packed[-1:]
-    yield spare
-
-
 def _directory(
     first: int,
     contexts: Iterator[tuple[Array, Array]],
@@ -209,20 +183,19 @@ def _directory(
     large, marked = 0, 0
     yield np.empty(0, np.uint64)
     with ends.writer() as to_ends, backoffs.writer() as to_backoffs, apart.writer() as to_apart:
-        for children, weights in _regrouped(contexts, BLOCK):
+        for children, weights in regrouped(contexts, BLOCK):
             firsts = np.empty(children.size + 1, np.uint32)
             firsts[0] = first
             firsts[1:] = first + np.cumsum(children, dtype=np.int64)
             more_large, more_marked = kernels.count_large(firsts, weights)
             directory = np.zeros(4 * -(-children.size // BLOCK), np.uint64)
             own_ends, kept = np.zeros(more_large, np.uint32), np.zeros(more_marked, np.float32)
-            own_apart = np.empty(more_marked, np.bool_)
-            kernels.build_directory(firsts, weights, directory, own_ends, kept, own_apart)
+            kernels.build_directory(firsts, weights, directory, own_ends, kept)
             directory[2::4] += np.uint64(large << 32)
             directory[3::4] += np.uint64(marked)
             to_ends.append(own_ends)
             to_backoffs.append(kept)
-            to_apart.append(own_apart)
+            to_apart.append(large_ones(directory, more_marked))
             yield directory
             first, large, marked = int(firsts[-1]), large + more_large, marked + more_marked
 

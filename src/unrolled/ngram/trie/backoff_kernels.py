@@ -25,6 +25,7 @@ Array = np.ndarray[Any, Any]
 
 FACTOR = np.uint64(0x9E3779B97F4A7C15)
 ONE = np.uint64(1)
+MINUS_ZERO = np.uint32(1 << 31)
 
 
 NOWHERE = -1  # the place of no weight
@@ -94,25 +95,28 @@ def slot_of(keys: Array, counts: Array, key: Any) -> Any:
     return slot
 
 
-@kernel
-def count_values(
-    bits: Array, apart: Array, kind: bool, keys: Array, counts: Array, known: int
-) -> int:
-    """Count float32 values by their bits (N,) uint32, those that are ``kind`` in ``apart`` (N,).
+@inlined
+def key_of(bits: Any) -> Any:
+    """The bits by which a float32 is looked for: -0 is 0."""
+    return np.uint32(0) if bits == MINUS_ZERO else bits
 
-    Returns how many are ``known`` after it. It stops when half of the table is filled.
+
+@kernel
+def count_values(bits: Array, kinds: Array, keys: Array, counts: Array, known: Array) -> None:
+    """Count float32 values by their bits (N,) uint32, in a table for each kind.
+
+    Args:
+        kinds: (N,) bool. keys, counts: (2, slots), empty. known: (2,) int64, out: how many values
+            there are; a table is filled by half at most, and what comes after it is not counted.
     """
     for index in range(bits.size):
-        if apart[index] != kind:
-            continue
-        if 2 * known >= keys.size:
-            break
-        slot = slot_of(keys, counts, bits[index])
-        if counts[slot] == 0:
-            known += 1
-            keys[slot] = bits[index]
-        counts[slot] += 1
-    return known
+        kind = np.int64(kinds[index])
+        if 2 * known[kind] < keys.shape[1]:
+            key = key_of(bits[index])
+            slot = slot_of(keys[kind], counts[kind], key)
+            known[kind] += counts[kind, slot] == 0
+            keys[kind, slot] = key
+            counts[kind, slot] += 1
 
 
 @kernel
@@ -130,5 +134,5 @@ def code_values(bits: Array, coded: Array, keys: Array, numbers: Array, codes: A
     place = 0
     for index in range(bits.size):
         if coded[index]:
-            codes[place] = numbers[slot_of(keys, numbers, bits[index])] - 1
+            codes[place] = numbers[slot_of(keys, numbers, key_of(bits[index]))] - 1
             place += 1

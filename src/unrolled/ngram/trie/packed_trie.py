@@ -439,7 +439,7 @@ def pack(
     Args:
         suffixes: (G,) uint32 as `TrieShape.link_suffixes` gives them: then words are stored as
             links, in less than half the room, and queries take a little longer.
-        consume: write the weights that are kept over ``table.backoffs``, to save their memory.
+        consume: write over ``table.backoffs`` what is kept of it, to save memory.
     """
     from unrolled.ngram.trie import trie_kernels as kernels
 
@@ -447,11 +447,10 @@ def pack(
     directory = np.zeros(_directory_size(table.inner), np.uint64)
     ends = np.zeros(large, np.uint32)
     backoffs = table.backoffs if consume else np.zeros(marked, np.float32)
-    apart = np.empty(marked, np.bool_)
-    kernels.build_directory(table.first, table.backoffs, directory, ends, backoffs, apart)
+    kernels.build_directory(table.first, table.backoffs, directory, ends, backoffs)
     size = int(table.levels[1])
     arrays = {"words": table.words} if suffixes is None else _links(table, suffixes, threads)
-    arrays |= store_backoffs(backoffs[:marked], apart, threads=threads)
+    arrays |= store_backoffs(backoffs[:marked], directory, threads=threads)
     return PackedTrie(
         levels=table.levels,
         directory=directory,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,36 @@ def pack_fields(values: Array, bits: int, *, factor: int = 1, threads: int = 1) 
         threads,
     )
     return readonly(packed)
+
+
+def packed_chunks(
+    numbers: Iterable[Array],
+    bits: int,
+    pack: Callable[..., Array] = pack_words,
+    *,
+    threads: int = 1,
+) -> Iterator[Array]:
+    """Words, or with `pack_fields` other numbers, as the same bit fields, chunk by chunk."""
+    spare = np.zeros(1, np.uint64)
+    for (chunk,) in regrouped(((own,) for own in numbers), 64):
+        packed = pack(chunk, bits, threads=threads)
+        yield packed[:-1]
+        spare = packed[-1:]
+    yield spare
+
+
+def regrouped(chunks: Iterable[tuple[Array, ...]], multiple: int) -> Iterator[tuple[Array, ...]]:
+    """The same rows in chunks whose sizes, but the last one's, are a multiple."""
+    held: tuple[Array, ...] = ()
+    for chunk in chunks:
+        if held:
+            chunk = tuple(np.concatenate(pair) for pair in zip(held, chunk, strict=True))
+        whole = chunk[0].size - chunk[0].size % multiple
+        if whole:
+            yield tuple(column[:whole] for column in chunk)
+        held = tuple(column[whole:] for column in chunk)
+    if held and held[0].size:
+        yield held
 
 
 def unpack_words(

@@ -247,14 +247,9 @@ def count_large(first: Array, backoffs: Array) -> tuple[int, int]:
 
 @kernel
 def build_directory(
-    first: Array, backoffs: Array, directory: Array, ends: Array, kept: Array, apart: Array
+    first: Array, backoffs: Array, directory: Array, ends: Array, kept: Array
 ) -> None:
-    """Fill directory and ends from plain offsets (nodes + 1,), and gather back-off weights.
-
-    Args:
-        kept: out, the weights of the nodes that have one; may be ``backoffs``.
-        apart: bool out, for each of these whether its node has an entry in ``ends``.
-    """
+    """Fill directory, ends and the stored back-off weights from plain offsets (nodes + 1,)."""
     large = 0
     marked = 0
     for node in range(first.size - 1):
@@ -267,7 +262,6 @@ def build_directory(
         if children == 0 and backoffs[node] == 0:
             continue
         kept[marked] = backoffs[node]
-        apart[marked] = children > 2 or children == 0
         marked += 1
         if children != 2:
             directory[block] |= here
@@ -276,6 +270,19 @@ def build_directory(
         if children > 2 or children == 0:
             ends[large] = first[node + 1]
             large += 1
+
+
+@kernel
+def mark_large(directory: Array, large: Array) -> None:
+    """For every node of a part of a directory that has a weight, whether it has an end, bool."""
+    place = 0
+    for block in range(0, directory.size, 4):
+        ones, twos = directory[block], directory[block + 1]
+        for node in range(64):
+            here = ONE << np.uint64(node)
+            if (ones | twos) & here != np.uint64(0):
+                large[place] = ones & twos & here != np.uint64(0)
+                place += 1
 
 
 @kernel
