@@ -249,6 +249,17 @@ def test_links_that_lead_nowhere_are_refused_when_all_is_read(model: NgramModel)
         trie.unpack()
 
 
+def test_weights_of_contexts_with_many_children_stand_apart(model: NgramModel) -> None:
+    """Few values where there are one or two children, and any where there are more."""
+    table, draw = model.trie.unpack(), np.random.default_rng(1)
+    children = np.diff(table.first.astype(int))
+    few, many = draw.choice([-1.5, -0.5], table.inner), draw.normal(size=table.inner)
+    table.backoffs[:] = np.where(children > 2, many, np.where(children > 0, few, 0))
+    trie = pack(table)
+    assert (trie.backoff_book.size, trie.large_backoffs.size) == (2, (children > 2).sum())
+    assert np.array_equal(trie.unpack().backoffs, table.backoffs)
+
+
 def test_models_of_earlier_versions_are_read(model: NgramModel) -> None:
     """Back-off weights as numbers, or as 9-bit codes beside words."""
     table = model.trie.unpack()
