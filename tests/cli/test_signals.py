@@ -133,3 +133,30 @@ def command():
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     assert target.read_bytes() == b"half"
+
+
+def test_ctrl_c_while_modules_are_loaded_is_not_dropped(tmp_path: Path) -> None:
+    # Python raises KeyboardInterrupt in whatever runs, and drops it in a destructor.
+    code = """
+import os, signal, sys, time
+from importlib.machinery import PathFinder
+from unrolled.cli import main
+
+class Noisy:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.01)
+
+class Finder(PathFinder):
+    @classmethod
+    def find_spec(cls, *_):
+        sys.meta_path.remove(cls)
+        Noisy()
+
+sys.meta_path.insert(0, Finder)
+main()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, "settings"], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert (done.returncode, done.stdout) == (-signal.SIGINT, ""), done.stderr

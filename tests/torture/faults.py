@@ -16,11 +16,13 @@ from torture.commands import Outcome, prepared, run, violation
 from torture.figures import Figures
 
 KINDS = ("write", "open", "rename", "lock", "fsync", "thread", "load", "allocation")
-# LLVM, OpenBLAS, torch and the C library end the process when these fail; OpenBLAS by SIGINT.
+# LLVM, OpenBLAS, torch and the C library end the process when these fail; OpenBLAS by SIGINT. torch
+# frees objects without Python's lock where an autograd function gets no memory: Python aborts, and
+# at times its own report of that ends with a bus error.
 FATAL = {
     "thread": (-6, -11, 1, 127, 130),
     "load": (-6, -11, 127),
-    "allocation": (-6, -11, 1, 127),
+    "allocation": (-6, -7, -11, 1, 127),
 }
 
 # Faults begin where the command does: Python itself cannot start without its libraries.

@@ -89,10 +89,16 @@ def _signalled(
     if not over and took > seconds:
         return f"it takes {took:.1f} s"
     # A negative code: the signal came before the command began, or after it was done.
-    obeyed = (128 + how, -how)
+    obeyed = (128 + how, -how, 1) if _while_python_starts(found) else (128 + how, -how)
     if found.code == 128 + how and found.problems != [STOPPED]:
         return f"no single sentence: {found.problems[-3:]}"
     return violation(found, expected, folder, inputs, target, fatal=obeyed)
+
+
+def _while_python_starts(outcome: Outcome) -> bool:
+    """Whether Ctrl-C came in the hundredths of a second before Python has read any of our code."""
+    ours = any("unrolled" in line for line in outcome.problems)
+    return outcome.problems[-1:] == ["KeyboardInterrupt"] and not ours
 
 
 def _traceback(outcome: Outcome) -> bool:

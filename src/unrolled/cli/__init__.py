@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import gc
 import re
+import signal
 import sys
 import warnings
 from typing import NoReturn
@@ -20,6 +21,9 @@ _MEMORY = re.compile(
 
 def main() -> None:
     """Run ``unrolled``: one line on stderr and exit code 2 for what a user can mend."""
+    # Until `signals` handles it, Ctrl-C ends the process at once: Python's own exception can be
+    # dropped in what runs while modules are loaded.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     # Importing makes a million objects and no garbage; looking for it takes a tenth of the start.
     gc.set_threshold(100_000, 50, 50)
     warnings.showwarning = _show_warning
@@ -27,7 +31,7 @@ def main() -> None:
         _run()
     except SystemExit:
         raise
-    except KeyboardInterrupt:  # Ctrl-C before it is handled in `signals`
+    except KeyboardInterrupt:  # of a library that handles Ctrl-C itself, as Spark's does
         raise SystemExit(130) from None
     except BaseException as error:  # a library in Rust raises one that is no Exception
         from unrolled.errors import MissingExtraError, UnrolledError
