@@ -23,7 +23,7 @@ def printable(text: str) -> str:
     >>> printable("red \\x1b[31m")
     'red \ufffd[31m'
     """
-    return _CONTROLS.sub("\N{REPLACEMENT CHARACTER}", text)
+    return _CONTROLS.sub("\ufffd", text)
 
 
 def open_streams() -> None:
