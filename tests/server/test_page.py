@@ -239,6 +239,19 @@ def test_words_from_outside_are_text_and_nothing_else(opened: Opened) -> None:
     assert panel.locator("img, b").count() == 0
 
 
+def test_a_tab_chosen_before_the_models_are_known_opens(browser: Any, server: Server) -> None:
+    page = browser.new_page()
+    held: list[Any] = []
+    page.route("**/models", lambda route: held.append(route))
+    page.goto(f"{server.url}/")
+    page.locator("#tab-rank").click()
+    expect(page.locator("#rank")).to_be_visible()
+    assert len(held) == 1
+    held[0].continue_()
+    expect(page.locator("#rank [data-results] > *").first).to_be_visible()
+    page.close()
+
+
 def test_errors_are_the_servers_sentences(browser: Any, models: Path) -> None:
     with running(models / "words.safetensors", "--max-tokens", 30) as server:
         window = Opened(browser, server.url)

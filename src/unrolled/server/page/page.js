@@ -13,6 +13,7 @@ const NEEDS = { surprisal: "an n-gram model or a net", generate: "a language mod
 const TYPING = 120; // milliseconds without a key before an answer is asked for
 
 const problem = document.getElementById("problem");
+let models = null; // that the server has; its answer may take a while, and tabs work meanwhile
 
 function report(error) {
   if (error.name === "AbortError") return;
@@ -48,7 +49,7 @@ function afterTyping(run) {
 }
 
 // What a view knows of its part of the page.
-function tools(id, models) {
+function tools(id) {
   const root = document.getElementById(id);
   const selects = [...root.querySelectorAll("select")];
   return {
@@ -66,7 +67,7 @@ function tools(id, models) {
   };
 }
 
-function fillSelects(id, models) {
+function fillSelects(id) {
   const usable = models.filter((model) => model.can.includes(id));
   for (const select of document.querySelectorAll(`#${id} select`)) {
     const second = "second" in select.dataset;
@@ -79,29 +80,29 @@ function fillSelects(id, models) {
   return usable.length > 0;
 }
 
-function startView(id, models) {
+function startView(id) {
   const root = document.getElementById(id);
-  if (root.dataset.started) return;
+  if (models === null || root.dataset.started) return;
   root.dataset.started = "true";
-  if (fillSelects(id, models)) VIEWS[id](tools(id, models));
+  if (fillSelects(id)) VIEWS[id](tools(id));
   else root.replaceChildren(root.querySelector("h2"), make("p", {}, `None of the served models can do this: it needs ${NEEDS[id]}. Start the server with one more model file.`));
 }
 
-function show(id, models) {
+function show(id) {
   for (const tab of document.querySelectorAll("[role=tab]")) {
     const selected = tab.id === `tab-${id}`;
     tab.setAttribute("aria-selected", selected);
     tab.tabIndex = selected ? 0 : -1;
     document.getElementById(tab.getAttribute("aria-controls")).hidden = !selected;
   }
-  startView(id, models);
+  startView(id);
 }
 
-function startTabs(models) {
+function startTabs() {
   const ids = Object.keys(VIEWS);
   const open = (id, focus) => {
     history.replaceState(null, "", `#${id}`);
-    show(id, models);
+    show(id);
     if (focus) document.getElementById(`tab-${id}`).focus();
   };
   const steps = { ArrowRight: 1, ArrowLeft: -1, Home: -ids.length, End: ids.length };
@@ -116,8 +117,8 @@ function startTabs(models) {
       open(ids[next], true);
     };
   });
-  window.onhashchange = () => show(asked(), models);
-  show(asked(), models);
+  window.onhashchange = () => show(asked());
+  show(asked());
 }
 
 function asked() {
@@ -127,10 +128,10 @@ function asked() {
 
 async function start() {
   try {
-    const { models } = await get("models");
+    ({ models } = await get("models"));
     problem.hidden = true;
     document.getElementById("models").textContent = models.map((one) => `${one.name} (${one.model})`).join(" · ");
-    startTabs(models);
+    show(asked());
   } catch (error) {
     report(error);
   }
@@ -142,4 +143,5 @@ document.getElementById("token").onsubmit = (event) => {
   document.getElementById("token").hidden = true;
   start();
 };
+startTabs();
 start();
