@@ -21,6 +21,7 @@ LOWEST = np.float32(-np.inf)
 MOST_BACKOFF = 217.0  # log10 of e^500, the most that `packed_trie` accepts
 EXACT = 22  # 10^22 is the largest power of ten that a float64 holds exactly
 _POWERS = 10.0 ** np.arange(EXACT + 1)
+_EIGHT = 10**8
 _TENS = 10 ** np.arange(19)
 _FULL = np.uint64(10**18)  # one more digit still fits into 64 bits
 _ZEROS = np.uint64(0x3030303030303030)  # eight digits 0
@@ -225,12 +226,32 @@ def parse_lines(
     state[0], state[1], state[2], state[3] = at, lines, row, after
 
 
+@inlined
+def eight_digits(number: Any) -> Any:
+    """The digits of a number below 10^8, zeros in front, as eight bytes, the first one lowest.
+
+    Halves, then pairs, then digits are split at once, each by a product and a shift.
+    """
+    number = np.uint64(number)
+    bits = number // np.uint64(10_000) | (number % np.uint64(10_000)) << np.uint64(32)
+    tens = (bits * np.uint64(10486)) >> np.uint64(20) & np.uint64(0x0000007F0000007F)
+    bits = tens | (bits - np.uint64(100) * tens) << np.uint64(16)
+    tens = (bits * np.uint64(103)) >> np.uint64(10) & np.uint64(0x000F000F000F000F)
+    bits = tens | (bits - np.uint64(10) * tens) << np.uint64(8)
+    return bits | _ZEROS
+
+
 @device_function
 def write_digits(number: Any, digits: Any, out: Any, at: Any) -> Any:
-    """Write the last ``digits`` decimal digits of a number, zeros in front; returns the end."""
-    for place in range(digits - 1, -1, -1):
-        out[at + place] = 48 + number % 10
-        number //= 10
+    """Write the last ``digits`` decimal digits of a number, zeros in front; returns the end.
+
+    Up to seven bytes after the end change too, which ``out`` must have.
+    """
+    if digits > 8:
+        rest = digits - 8
+        put_eight_bytes(out, at, eight_digits(number // _EIGHT) >> np.uint64(8 * (8 - rest)))
+        at, digits = at + rest, np.int64(8)
+    put_eight_bytes(out, at, eight_digits(number % _EIGHT) >> np.uint64(8 * (8 - digits)))
     return at + digits
 
 

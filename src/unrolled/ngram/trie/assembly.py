@@ -28,7 +28,7 @@ class Arrangement(TrieShape):
     """The numbering of a set of n-grams, and where each given n-gram went.
 
     Attributes:
-        sources: for order k at k - 1, (G_k,) int64: the row of the given n-grams that node
+        sources: for order k at k - 1, (G_k,) integers: the row of the given n-grams that node
             ``levels[k - 1] + i`` is, -1 for an n-gram that was added because a longer one needs it
             as context or suffix.
         places: for order k at k - 1, made for ``merge``: i of each row given or added.
@@ -76,9 +76,11 @@ def _number(
     """Number the n-grams; if an order lacks contexts or suffixes, return those that are missing."""
     bits = word_bits(vocabulary_size)
     words = [np.arange(vocabulary_size, dtype=np.int32)]
-    first = [np.array([vocabulary_size], np.uint32)]  # one past the children of all orders so far
+    # Its last entry is one past the children of all orders so far.
+    first: list[Array] = [np.array([vocabulary_size], np.uint32)]
     levels = [0, vocabulary_size]
-    sources, landed = [np.arange(vocabulary_size)], [np.arange(vocabulary_size)]
+    sources: list[Array] = [np.arange(vocabulary_size)]
+    landed: list[Array] = [np.arange(vocabulary_size)]
     table: _Table | None = None  # of the order above
     for length, rows in enumerate(grams, 2):
         rows = np.ascontiguousarray(rows)
@@ -90,29 +92,25 @@ def _number(
                 shape = _shape(levels, words, bits, first, sources, landed, threads)
                 return shape, {length - 1: _distinct(absent)}
         placed = _Placed(parents, rows, bits, (levels[-2], levels[-1]), threads)
-        places, fresh = placed.places, placed.fresh
+        places = placed.places
         if placed.equal and not merge:
-            ids = rows[places[np.argmin(fresh)]].tolist()
+            ids = rows[places[np.argmin(placed.fresh)]].tolist()
             raise FormatError(f"an n-gram of {length} words is given twice (word ids {ids})")
         if merge:
-            landed.append(np.empty(places.size, np.int64))
-            landed[-1][places] = np.cumsum(fresh) - 1
+            landed.append(placed.nodes.astype(np.int64) - levels[-1])
         if placed.equal:
-            places = places[fresh]
-        last = np.ascontiguousarray(rows[:, -1])
-        words.append(last if placed.sorted else _taken(last, places, threads))
-        children = placed.children
-        first[-1] = (levels[-1] + np.cumsum(children) - children).astype(np.uint32)
+            places = places[placed.fresh]
+        words.append(_last_words(rows, threads))
+        if not placed.sorted:
+            given_order, words[-1] = words[-1], np.empty(places.size, np.int32)
+            _take(given_order, places, words[-1], threads)
+        first[-1] = placed.starts[:-1] + np.uint32(levels[-1])
         if length <= len(grams):
-            nodes = np.arange(levels[-1], levels[-1] + rows.shape[0], dtype=np.uint32)
-            if not placed.sorted:
-                ranks = np.cumsum(fresh, dtype=np.uint32) - np.uint32(1)
-                nodes[placed.places] = ranks + np.uint32(levels[-1])
-            table = _Table(rows, nodes, threads)
+            table = _Table(rows, placed.nodes, threads)
         levels.append(levels[-1] + places.size)
         first.append(np.array([levels[-1]], np.uint32))
         if rows.shape[0] > given[length - 2]:
-            places = np.where(places < given[length - 2], places, -1)
+            places = np.where(places < given[length - 2], places.astype(np.int64), -1)
         sources.append(places)
     return _shape(levels, words, bits, first, sources, landed, threads), {}
 
@@ -155,48 +153,71 @@ class _Placed:
     """The rows of one order in the order of the trie; files are often sorted already.
 
     Attributes:
-        children: of each parent, (P,) int64, equal ones counted once.
-        places: (N,) int64, the rows in their order.
-        fresh: (N,) bool, whether each of them differs from the one before; equal: how many do not.
+        starts: (P + 1,) uint32, how many children the parents before each have, equal ones
+            counted once.
+        places: (N,) uint32, the rows in their order.
+        nodes: (N,) uint32, the node of each row.
+        fresh: (N,) bool, whether each of ``places`` differs from the one before; equal: how many
+            do not.
         sorted: whether the rows have the trie's order, and none comes twice.
+
+    Args:
+        parents: (N,) uint32, the node of each row's context.
+        level: the first of the nodes that may be parents, and one past the last of them, which
+            is the first of the rows.
     """
 
     def __init__(
         self, parents: Array, rows: Array, bits: int, level: tuple[int, int], threads: int
     ) -> None:
         (base, stop), size = level, parents.size
-        self.children = np.zeros(stop - base, np.int64)
-        kernels.count_children(parents, base, self.children)
+        self.starts = np.zeros(stop - base + 1, np.uint32)
+        ranges = even_slices(stop - base, threads if size >= SERIAL else 1)
+        counts = [(parents, base, *own, self.starts[1:]) for own in ranges]
+        run_slices(kernels.count_children, counts, threads)
+        np.cumsum(self.starts, out=self.starts)
         self.equal = 0
         self.sorted = all(
             run_slices(kernels.ascend, [(parents, rows, bits, *c) for c in _cuts(rows)], threads)
         )
         if self.sorted:
-            self.places, self.fresh = np.arange(size), np.ones(size, bool)
+            self.places, self.fresh = np.arange(size, dtype=np.uint32), np.ones(size, bool)
+            self.nodes = np.arange(stop, stop + size, dtype=np.uint32)
             return
-        starts = np.zeros(stop - base + 1, np.int64)
-        np.cumsum(self.children, out=starts[1:])
-        places, self.fresh = np.empty(size, np.uint32), np.empty(size, bool)
-        cuts = np.searchsorted(starts, np.linspace(0, size, threads + 1)[1:-1])
+        self.places, self.nodes = np.empty(size, np.uint32), np.empty(size, np.uint32)
+        self.fresh = np.empty(size, bool)
+        shares = np.linspace(0, size, threads + 1)[1:-1].astype(np.uint32)
+        cuts = np.searchsorted(self.starts, shares)
         borders = np.unique(np.concatenate([[0], cuts, [stop - base]]))
-        shared = places, self.fresh
-        work = [(parents, base, rows, bits, starts, *cut, *shared) for cut in pairwise(borders)]
+        shared = self.places, self.nodes, self.fresh
+        work = [
+            (parents, base, rows, bits, self.starts, *own, *shared) for own in pairwise(borders)
+        ]
         self.equal = sum(run_slices(kernels.arrange_rows, work, threads))
-        self.places = places.astype(np.int64)
         if self.equal:
             again = parents[self.places[~self.fresh]].astype(np.int64) - base
-            self.children -= np.bincount(again, minlength=stop - base)
+            twice = np.bincount(again, minlength=stop - base)
+            self.starts[1:] -= np.cumsum(twice).astype(np.uint32)
+            ranks = np.cumsum(self.fresh, dtype=np.uint32) - np.uint32(1)
+            self.nodes[self.places] = ranks + np.uint32(stop)
 
 
-def _taken(values: Array, places: Array, threads: int) -> Array:
-    """values[places], on all threads."""
-    result = np.empty(places.size, values.dtype)
+def _last_words(rows: Array, threads: int) -> Array:
+    """The last column of rows, contiguous."""
+    last = np.empty(rows.shape[0], rows.dtype)
     run_slices(
-        lambda low, high: np.take(values, places[low:high], out=result[low:high], mode="clip"),
+        lambda low, high: np.copyto(last[low:high], rows[low:high, -1]), _cuts(rows), threads
+    )
+    return last
+
+
+def _take(values: Array, places: Array, out: Array, threads: int) -> None:
+    """out[:] = values[places], on all threads."""
+    run_slices(
+        lambda low, high: np.take(values, places[low:high], out=out[low:high], mode="clip"),
         even_slices(places.size, CHUNKS),
         threads,
     )
-    return result
 
 
 def _distinct(rows: Array) -> Array:
@@ -256,10 +277,15 @@ def assemble(
     backoffs = np.zeros(shape.inner, np.float32)
     for length, (values, weights) in enumerate([unigrams, *((p, b) for _, p, b in longer)], 1):
         here, source = shape.level(length), shape.sources[length - 1]
-        known = slice(None) if source.size == values.size else source >= 0
-        log_probs[here][known] = _taken(values, source[known], threads)
+        pairs = [(values, log_probs[here])]
         if weights is not None and length < shape.order:
-            backoffs[here][known] = _taken(weights, source[known], threads)
+            pairs.append((weights, backoffs[here]))
+        for given, target in pairs:
+            if source.size == given.size:
+                _take(given, source, target, threads)
+            else:
+                known = source >= 0
+                target[known] = given[source[known]]
     table = NgramTable(shape.levels, shape.words, shape.bits, shape.first, log_probs, backoffs)
     _fill_added(table, shape.sources)
     return table

@@ -160,12 +160,14 @@ def ascend(parents: Array, rows: Array, bits: int, start: int, stop: int) -> boo
 
 
 @kernel
-def count_children(parents: Array, base: int, counts: Array) -> None:
-    """counts[parent - base] += 1 for every row."""
-    last = parents.size - 1
+def count_children(parents: Array, base: int, low: int, high: int, counts: Array) -> None:
+    """counts[parent - base] += 1 for every row whose parent is base + low to base + high - 1."""
+    last, size = parents.size - 1, np.uint64(high - low)
     for row in range(parents.size):
         prefetch(counts, np.int64(parents[min(row + AHEAD, last)]) - base)
-        counts[np.int64(parents[row]) - base] += 1
+        own = np.int64(parents[row]) - base
+        if np.uint64(own - low) < size:
+            counts[own] += np.uint32(1)
 
 
 @kernel
@@ -178,6 +180,7 @@ def arrange_rows(
     low: int,
     high: int,
     places: Array,
+    nodes: Array,
     fresh: Array,
 ) -> int:
     """Put the rows whose parents are low to high - 1 into the trie's order.
@@ -186,15 +189,16 @@ def arrange_rows(
 
     Args:
         parents: (N,) of each row; they are numbered from ``base`` on.
-        starts: (parents + 1,) int64, where each one's children begin.
-        places: (N,) uint32 gets the rows in their order. fresh: (N,) bool, whether each differs
-            from the one before.
+        starts: (parents + 1,) uint32, where each one's children begin.
+        places: (N,) uint32 gets the rows in their order. nodes: (N,) uint32 gets the node of each
+            row if none comes twice. fresh: (N,) bool, whether each of ``places`` differs from the
+            one before.
 
     Returns:
         How many do not.
     """
     last, size = rows.shape[1] - 1, np.uint64(high - low)
-    cursors = starts[low:high].copy()
+    cursors = starts[low:high].astype(np.int64)
     for row in range(parents.size):
         own = np.int64(parents[row]) - base - low
         if np.uint64(own) < size:
@@ -202,15 +206,18 @@ def arrange_rows(
             cursors[own] += 1
     largest: Any = 0
     for parent in range(low, high):
-        largest = max(largest, starts[parent + 1] - starts[parent])
+        largest = max(largest, np.int64(starts[parent + 1] - starts[parent]))
     items = np.empty(largest, np.uint64)
     equal = 0
-    end = starts[high] - 1
+    end: Any = np.int64(starts[high]) - 1
+    stop = base + starts.size - 1
     for parent in range(low, high):
-        left, right = starts[parent], starts[parent + 1]
+        left: Any = np.int64(starts[parent])
+        right: Any = np.int64(starts[parent + 1])
         for index in range(left, right):
             ahead = np.int64(places[min(index + AHEAD, end)])
             prefetch(rows, ahead * rows.shape[1] + last)
+            prefetch(nodes, ahead)
             key = np.uint64(spread(rows[places[index], last], bits))
             item: Any = (key << HALF) | np.uint64(places[index])
             hole: Any = index - left
@@ -223,6 +230,7 @@ def arrange_rows(
         for index in range(left, right):
             item = items[index - left]
             places[index] = np.uint32(item & LOW)
+            nodes[np.int64(item & LOW)] = np.uint32(stop + index)
             fresh[index] = index == left or item >> HALF != items[index - left - 1] >> HALF
             equal += 0 if fresh[index] else 1
     return equal
