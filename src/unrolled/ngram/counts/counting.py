@@ -165,15 +165,21 @@ class _SortedPlaces:
         self._positions, self._starts = sort_by_word(ids, vocabulary_size, threads)
         self._size = ids.size
         self.slices = _whole_words(self._starts)
-        self._fresh = np.full(ids.size, order + 1, np.uint8)
+        fresh = np.full(ids.size, order + 1, np.uint8)
         occurring = self._starts[:-1] < self._starts[1:]
-        self._fresh[self._starts[:-1][occurring]] = 1
-        self._depth = np.empty(ids.size, np.uint8)
+        fresh[self._starts[:-1][occurring]] = 1
+        depth = np.empty(ids.size, np.uint8)
         nodes = np.zeros((len(self.slices), order), np.int64)
-        self._fields = self._sort(nodes)
+        self._fields = self._sort(nodes, fresh, depth)
         self.levels, self.cursors = _number_slices(nodes, vocabulary_size)
+        # `fresh` is in the bits of a mask, `depth` above a shift: one array may hold both.
+        self._marks: tuple[Array, Array, int, int] = fresh, depth, 255, 0
+        if order <= 14:
+            depth <<= 4
+            fresh |= depth
+            self._marks = fresh, fresh, 15, 4
 
-    def _sort(self, nodes: Array) -> list[list[Array]]:
+    def _sort(self, nodes: Array, fresh: Array, depth: Array) -> list[list[Array]]:
         """Sort every slice, each thread in scratch of its own that outlives its slices.
 
         Returns:
@@ -190,8 +196,8 @@ class _SortedPlaces:
             arrays = scratch.get()
             try:
                 kernels.sort_slice(
-                    self._ids, self._positions, self._fresh, self._depth, start, stop, self.bits,
-                    BOS, EOS, nodes[number], *arrays,
+                    self._ids, self._positions, fresh, depth, start, stop, self.bits, BOS, EOS,
+                    nodes[number], *arrays,
                 )  # fmt: skip
                 sizes = -(-nodes[number, 1:] * self.bits // 64)
                 return [row[:size].copy() for row, size in zip(arrays[0], sizes, strict=True)]
@@ -242,12 +248,11 @@ class _SortedPlaces:
         cuts = even_slices(self._size, SLICES)
         inverse = np.zeros(self._size + 1, np.uint32)  # one more: the last place has no next
         run_slices(suffix_kernels.invert, [(positions, *cut, inverse) for cut in cuts], threads)
-        marks = self._fresh, self._depth
         ranks = self._ranks()
         run_slices(
             suffix_kernels.write_suffixes,
             [
-                (*marks, positions, inverse, ranks, *cut, cursors.copy(), suffixes)
+                (*self._marks, positions, inverse, ranks, *cut, cursors.copy(), suffixes)
                 for cut, cursors in zip(self.slices, self.cursors, strict=True)
             ],
             threads,
@@ -258,10 +263,8 @@ class _SortedPlaces:
         """Where n-grams of 2 words and more begin, and how many before, see `write_suffixes`."""
         ranks = np.empty((-(-self._size // 64), 2 * (self._order - 2)), np.uint64)
         cuts = even_slices(self._size, SLICES, 64)
-        marks = self._fresh, self._depth
-        run_slices(
-            suffix_kernels.mark_nodes, [(*marks, *cut, ranks) for cut in cuts], self._threads
-        )
+        work = [(*self._marks, *cut, ranks) for cut in cuts]
+        run_slices(suffix_kernels.mark_nodes, work, self._threads)
         for column, start in enumerate(self.levels[1:-2].tolist()):
             inside = ranks[:, 2 * column + 1]
             inside[:] = np.cumsum(inside) - inside + np.uint64(start)
@@ -275,7 +278,7 @@ class _SortedPlaces:
             run_slices(
                 kernels.write_first_children,
                 [
-                    (self._fresh, self._depth, *cut, cursors.copy(), first)
+                    (*self._marks, *cut, cursors.copy(), first)
                     for cut, cursors in zip(self.slices, self.cursors, strict=True)
                 ],
                 self._threads,
@@ -291,12 +294,8 @@ class _SortedPlaces:
 
     def occurrences(self, shape: TrieShape) -> Occurrences:
         """What makes the counts of one order from the sorted corpus, at each call."""
-        marks: tuple[Array, Array, int, int] = self._fresh, self._depth, 255, 0
-        if self._order <= 14:  # then half a byte is enough for each of the two: mask and shift
-            self._depth <<= 4
-            self._fresh |= self._depth
-            marks = self._fresh, self._fresh, 15, 4
-        slices, cursors, starts, threads = self.slices, self.cursors, self._starts, self._threads
+        marks, slices, cursors = self._marks, self.slices, self.cursors
+        starts, threads = self._starts, self._threads
 
         def occurrences(length: int, words: Words | None, out: Array | None) -> Array:
             here = shape.level(length)

@@ -4,7 +4,8 @@ The corpus is sorted as a suffix array that stops after ``order`` words: ``posit
 places of the corpus so that equal n-grams lie together, and ``fresh[i]`` is the shortest length at
 which the words at ``positions[i]`` differ from those at ``positions[i - 1]``. With ``depth[i]``,
 the words left in the sentence, an n-gram of length k begins at i exactly where
-``fresh[i] <= k <= depth[i]``; its count is the distance to the next ``fresh <= k``.
+``fresh[i] <= k <= depth[i]``; its count is the distance to the next ``fresh <= k``. Once sorted,
+``fresh`` is in the bits of ``mask`` and ``depth`` above ``shift``: both may be one array.
 
 Slices that start at a new first word hold whole branches of the trie, so threads share nothing.
 """
@@ -314,12 +315,19 @@ def place_fields(source: Array, size: int, bit: int, packed: Array, borders: Arr
 
 @kernel
 def write_first_children(
-    fresh: Array, depth: Array, start: int, stop: int, cursors: Array, first: Array
+    fresh: Array,
+    depth: Array,
+    mask: int,
+    shift: int,
+    start: int,
+    stop: int,
+    cursors: Array,
+    first: Array,
 ) -> None:
     """Id of the first child of every n-gram shorter than the order."""
     order = cursors.size
     for index in range(start, stop):
-        for k in range(fresh[index], depth[index] + 1):
+        for k in range(fresh[index] & mask, (depth[index] >> shift) + 1):
             if k < order:
                 first[cursors[k - 1]] = cursors[k]
             cursors[k - 1] += 1
@@ -337,10 +345,7 @@ def write_counts(
     node: int,
     counts: Array,
 ) -> None:
-    """How often each n-gram of ``length`` words of the slice occurs, from counts[node] on.
-
-    ``fresh`` is in the bits of ``mask``, ``depth`` above ``shift``: both may be one array.
-    """
+    """How often each n-gram of ``length`` words of the slice occurs, from counts[node] on."""
     index = start
     while index < stop:
         after = index + 1

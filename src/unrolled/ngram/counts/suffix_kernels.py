@@ -1,6 +1,7 @@
 """Kernels that link the n-grams of a sorted corpus to their suffixes, and count by these.
 
-``positions``, ``fresh`` and ``depth`` are those of `counting_kernels`.
+``positions``, ``fresh`` and ``depth`` are those of `counting_kernels`; ``fresh`` is in the bits of
+``mask`` and ``depth`` above ``shift``, so that both may be one array.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ def invert(positions: Array, start: int, stop: int, inverse: Array) -> None:
 
 
 @kernel
-def mark_nodes(fresh: Array, depth: Array, start: int, stop: int, ranks: Array) -> None:
+def mark_nodes(
+    fresh: Array, depth: Array, mask: int, shift: int, start: int, stop: int, ranks: Array
+) -> None:
     """For every block of 64 sorted places and length from 2: where n-grams begin, and how many.
 
     ``ranks`` (blocks, 2 * lengths) has both side by side for each length. ``start`` is a multiple
@@ -38,7 +41,8 @@ def mark_nodes(fresh: Array, depth: Array, start: int, stop: int, ranks: Array) 
             length = 2 + (column >> 1)
             marks = np.uint64(0)
             for index in range(low, min(low + 64, stop)):
-                begins = np.uint64(fresh[index] <= length) & np.uint64(length <= depth[index])
+                begins = np.uint64(fresh[index] & mask <= length)
+                begins &= np.uint64(length <= depth[index] >> shift)
                 marks |= begins << np.uint64(index - low)
             ranks[block, column] = marks
             ranks[block, column + 1] = popcount(marks)
@@ -48,6 +52,8 @@ def mark_nodes(fresh: Array, depth: Array, start: int, stop: int, ranks: Array) 
 def write_suffixes(
     fresh: Array,
     depth: Array,
+    mask: int,
+    shift: int,
     positions: Array,
     inverse: Array,
     ranks: Array,
@@ -67,11 +73,12 @@ def write_suffixes(
         prefetch(inverse, np.int64(positions[min(index + 2 * AHEAD, last)]) + 1)
         later = np.int64(inverse[positions[min(index + AHEAD, last)] + 1])
         prefetch(ranks, (later >> 6) * ranks.shape[1])
-        length = max(np.int64(fresh[index]), np.int64(3))
-        if length <= depth[index]:
+        length = max(np.int64(fresh[index] & mask), np.int64(3))
+        longest = np.int64(depth[index] >> shift)
+        if length <= longest:
             later = np.int64(inverse[positions[index] + 1])
             upto = (np.uint64(2) << np.uint64(later & 63)) - np.uint64(1)
-            while length <= depth[index]:
+            while length <= longest:
                 column = 2 * (length - 3)
                 inside = popcount(ranks[later >> 6, column] & upto)
                 node = np.int64(ranks[later >> 6, column + 1] + inside) - 1
