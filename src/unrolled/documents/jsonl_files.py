@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from unrolled.documents.json_rows import JsonRows, RowFormat
 from unrolled.documents.outputs import Output
 from unrolled.errors import MissingExtraError, SettingError
 from unrolled.runtime.threads import one_ahead
+from unrolled.storage.gzip_members import member
 from unrolled.text.sources import Block, raw_blocks
 
 BATCH_BYTES = 1 << 20
@@ -143,7 +143,7 @@ def _packer(output: str) -> Callable[[bytes], bytes]:
     """How a batch is compressed: as a frame, or member, of its own, at the quickest level."""
     suffix = Path(output).suffix.lower()
     if suffix == ".gz":
-        return lambda data: gzip.compress(data, 1, mtime=0)
+        return member
     if suffix == ".zst":
         try:
             import zstandard

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import bz2
 import contextlib
-import gzip
 import json
 import lzma
 import os
@@ -17,6 +16,8 @@ from itertools import chain
 from pathlib import Path, PurePath
 from typing import IO, TYPE_CHECKING, Any
 
+from isal import igzip, isal_zlib
+
 from unrolled.errors import MissingExtraError, TextError
 
 if TYPE_CHECKING:
@@ -28,7 +29,9 @@ MAX_LINE = 1 << 30
 COMPRESSED = {".gz": "gzip", ".bz2": "bzip2", ".xz": "xz", ".zst": "Zstandard"}
 JSON_LINES = {".jsonl", ".ndjson"}
 PARQUET = ".parquet"
-DAMAGE = (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, OSError)
+# Its stub calls this class an exception.
+_GZIP_DAMAGE: type[Exception] = isal_zlib.error  # type: ignore[assignment]
+DAMAGE = (EOFError, zlib.error, _GZIP_DAMAGE, lzma.LZMAError, OSError)
 DEFAULT_FIELD = "text"
 _SIGNATURE = b"\xef\xbb\xbf"  # of UTF-8, at the beginning of a file
 _MOMENT = 0.001  # seconds in which a program that has more to write fills a pipe again
@@ -243,7 +246,7 @@ def _opened(path: Path) -> IO[bytes]:
 def open_reader(raw: IO[bytes], packed: str | None) -> Callable[[int], bytes]:
     """A function that reads at most n bytes of a file, decompressed as its suffix says."""
     if packed == ".gz":
-        return gzip.GzipFile(fileobj=raw).read
+        return igzip.IGzipFile(fileobj=raw).read  # type: ignore[no-untyped-call]
     if packed == ".bz2":
         return bz2.BZ2File(raw).read
     if packed == ".xz":
