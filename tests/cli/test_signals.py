@@ -81,6 +81,14 @@ def command():
         pass
     time.sleep(20)
 """,
+    "printed-by-a-library": """
+def command():
+    try:
+        signalled()
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    time.sleep(20)
+""",
     "compiled-code": """
 import hashlib
 

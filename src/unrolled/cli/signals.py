@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from types import TracebackType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 GRACE_SECONDS = 0.4  # for leaving all `with` blocks; then the process ends in any case
@@ -41,7 +42,7 @@ def obey_signals(command: Callable[[], None]) -> None:
             signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
             os.register_at_fork(after_in_child=_reset)
         threading.Thread(target=_watch, args=(reading,), daemon=True).start()
-        sys.unraisablehook = _end_or_report
+        sys.unraisablehook, sys.excepthook = _end_or_report, _end_or_print
         try:
             _running = True
             command()
@@ -71,13 +72,14 @@ def signals_released() -> Iterator[None]:
 
 def end() -> None:
     """Remove temporary files, end the processes that this one started, and exit at once."""
-    from unrolled.storage.atomic import remove_unfinished
-
     _ending.acquire()  # for good: whoever comes second waits for the exit
+    # Nothing is imported here: another thread may hold the lock of a module.
     if "multiprocessing.process" in sys.modules:
         for child in sys.modules["multiprocessing.process"].active_children():
             child.kill()
-    remove_unfinished()
+    remove = getattr(sys.modules.get("unrolled.storage.atomic"), "remove_unfinished", None)
+    if remove is not None:
+        remove()
     with contextlib.suppress(OSError):
         os.write(2, b"\nunrolled: stopped; nothing half-written is left\n")
     os._exit(128 + _received[0])
@@ -107,6 +109,15 @@ def _end_or_report(unraisable: sys.UnraisableHookArgs) -> None:
     if isinstance(unraisable.exc_value, Stopped):
         end()
     sys.__unraisablehook__(unraisable)
+
+
+def _end_or_print(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """The same for exceptions that nothing caught, or that a library in C prints and forgets."""
+    if isinstance(error, Stopped):
+        end()
+    sys.__excepthook__(kind, error, trace)
 
 
 def _reset() -> None:
