@@ -89,6 +89,19 @@ def command():
         sys.excepthook(*sys.exc_info())
     time.sleep(20)
 """,
+    "while-importing": """
+class Finder:
+    @staticmethod
+    def find_spec(*_):
+        try:
+            signalled()
+        except BaseException:
+            os.abort()  # as libraries in C++ do
+
+def command():
+    sys.meta_path.insert(0, Finder)
+    import nothing_of_that_name
+""",
     "compiled-code": """
 import hashlib
 

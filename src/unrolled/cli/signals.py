@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from types import TracebackType
+from types import FrameType, TracebackType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 GRACE_SECONDS = 0.4  # for leaving all `with` blocks; then the process ends in any case
@@ -85,13 +85,20 @@ def end() -> None:
     os._exit(128 + _received[0])
 
 
-def _stop(number: int, _frame: object) -> None:
+def _stop(number: int, frame: FrameType | None) -> None:
     # Only the first time: a second Ctrl-C must not interrupt the removal of temporary files.
     if not _received:
         _received.append(number)
-        if not _running:
+        if not _running or _is_importing(frame):
             end()
         raise Stopped(number)
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    """Whether a module is being loaded: code in C++ that is in the midst of it may abort."""
+    while frame is not None and frame.f_code.co_filename != "<frozen importlib._bootstrap>":
+        frame = frame.f_back
+    return frame is not None
 
 
 def _watch(pipe: int) -> None:
