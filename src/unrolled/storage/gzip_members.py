@@ -40,19 +40,22 @@ class GzipMembers(io.RawIOBase):
 
     def write(self, data: ReadableBuffer, /) -> int:
         """Take all the bytes; full members are compressed by threads and written in order."""
-        view = memoryview(data).cast("B")
-        self._content += view
-        while len(self._content) >= MEMBER_BYTES:
-            self._submit(bytes(self._content[:MEMBER_BYTES]))
-            del self._content[:MEMBER_BYTES]
+        view, at = memoryview(data).cast("B"), 0
+        while at < view.nbytes:
+            taken = view[at : at + MEMBER_BYTES - len(self._content)]
+            self._content += taken
+            at += taken.nbytes
+            if len(self._content) == MEMBER_BYTES:
+                self._submit(self._content)
+                self._content = bytearray()
         return view.nbytes
 
-    def _submit(self, content: bytes) -> None:
+    def _submit(self, content: bytearray) -> None:
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self._threads)
         self._empty = False
         self._waiting.append(self._pool.submit(member, content))
-        while len(self._waiting) > self._threads:
+        while len(self._waiting) > 2 * self._threads:
             self._file.write(self._waiting.popleft().result())
 
     def finish(self) -> None:
@@ -60,7 +63,7 @@ class GzipMembers(io.RawIOBase):
         while self._waiting:
             self._file.write(self._waiting.popleft().result())
         if self._content or self._empty:
-            self._file.write(member(bytes(self._content)))
+            self._file.write(member(self._content))
             self._content.clear()
             self._empty = False
 
@@ -72,7 +75,7 @@ class GzipMembers(io.RawIOBase):
         super().close()
 
 
-def member(content: bytes) -> bytes:
+def member(content: bytes | bytearray) -> bytes:
     """One gzip member.
 
     >>> import gzip
