@@ -57,6 +57,22 @@ def test_of_equal_rows_the_first_is_the_source() -> None:
         arrange([bigrams, again], SIZE)
 
 
+@pytest.mark.parametrize("threads", [1, 3])
+def test_equal_rows_have_one_node_that_keeps_its_children(
+    threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(assembly, "SERIAL", 100)  # children are counted in parts
+    bigrams, given = trigrams(4)
+    once = arrange([bigrams, given], SIZE, threads=threads)
+    twice = arrange(
+        [np.concatenate([bigrams, bigrams[::2]]), np.concatenate([given[::3], given])],
+        SIZE, merge=True, threads=threads,
+    )  # fmt: skip
+    assert np.array_equal(twice.first, once.first)
+    assert np.array_equal(twice.words, once.words)
+    assert np.array_equal(twice.ngrams(3), once.ngrams(3))
+
+
 def test_missing_contexts_and_suffixes_are_added() -> None:
     bigrams, given = trigrams(3)
     lost = bigrams[: bigrams.shape[0] // 2]
