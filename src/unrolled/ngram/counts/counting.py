@@ -172,7 +172,8 @@ class _SortedPlaces:
         nodes = np.zeros((len(self.slices), order), np.int64)
         self._fields = self._sort(nodes, fresh, depth)
         self.levels, self.cursors = _number_slices(nodes, vocabulary_size)
-        # `fresh` is in the bits of a mask, `depth` above a shift: one array may hold both.
+        # `fresh` is in the bits of a mask, `depth` above a shift: up to order 14 half a byte is
+        # enough for each, and one array holds both.
         self._marks: tuple[Array, Array, int, int] = fresh, depth, 255, 0
         if order <= 14:
             depth <<= 4
