@@ -7,7 +7,15 @@ from typing import Any
 import numpy as np
 
 from unrolled.runtime.kernels import REASSOCIATE, device_function, inlined, kernel
-from unrolled.runtime.simd import add_product, eight, load, store
+from unrolled.runtime.simd import (
+    WIDTH,
+    add_product,
+    broadcast,
+    load,
+    load_first,
+    store,
+    store_first,
+)
 
 Array = np.ndarray[Any, Any]
 
@@ -160,10 +168,10 @@ def _add_four(
     f: tuple[float, ...], g: tuple[float, ...],
 ) -> None:  # fmt: skip
     """Add four rows of the source, times f, to one row of sums, and times g to another."""
-    f0, f1, f2, f3 = eight(f[0]), eight(f[1]), eight(f[2]), eight(f[3])
-    g0, g1, g2, g3 = eight(g[0]), eight(g[1]), eight(g[2]), eight(g[3])
-    whole = sums.shape[1] & ~7
-    for x in range(0, whole, 8):
+    f0, f1, f2, f3 = broadcast(f[0]), broadcast(f[1]), broadcast(f[2]), broadcast(f[3])
+    g0, g1, g2, g3 = broadcast(g[0]), broadcast(g[1]), broadcast(g[2]), broadcast(g[3])
+    whole = sums.shape[1] // WIDTH * WIDTH
+    for x in range(0, whole, WIDTH):
         s, t = load(sums, one, x), load(sums, two, x)
         v0, v1, v2, v3 = (
             load(source, r0, x),
@@ -177,12 +185,21 @@ def _add_four(
         s, t = add_product(s, f3, v3), add_product(t, g3, v3)
         store(sums, one, x, s)
         store(sums, two, x, t)
-    for x in range(whole, sums.shape[1]):
-        v0, v1, v2, v3 = source[r0, x], source[r1, x], source[r2, x], source[r3, x]
-        s = sums[one, x] + f[0] * v0 + f[1] * v1 + f[2] * v2 + f[3] * v3
-        t = sums[two, x] + g[0] * v0 + g[1] * v1 + g[2] * v2 + g[3] * v3
-        sums[one, x] = s
-        sums[two, x] = t
+    rest = sums.shape[1] - whole
+    if rest > 0:
+        s, t = load_first(sums, one, whole, rest), load_first(sums, two, whole, rest)
+        v0, v1, v2, v3 = (
+            load_first(source, r0, whole, rest),
+            load_first(source, r1, whole, rest),
+            load_first(source, r2, whole, rest),
+            load_first(source, r3, whole, rest),
+        )
+        s, t = add_product(s, f0, v0), add_product(t, g0, v0)
+        s, t = add_product(s, f1, v1), add_product(t, g1, v1)
+        s, t = add_product(s, f2, v2), add_product(t, g2, v2)
+        s, t = add_product(s, f3, v3), add_product(t, g3, v3)
+        store_first(sums, one, whole, rest, s)
+        store_first(sums, two, whole, rest, t)
 
 
 @device_function(fastmath=REASSOCIATE)

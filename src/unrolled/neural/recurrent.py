@@ -13,6 +13,7 @@ from torch.autograd.function import once_differentiable
 
 from unrolled.neural.recurrent_kernels import BLOCK, pack, pack_transposed, run, run_back
 from unrolled.neural.recurrent_steps import GRU, LINEAR, LSTM, RELU, SIGMOID, TANH
+from unrolled.runtime.simd import WIDTH
 from unrolled.runtime.threads import even_slices, run_short_slices
 from unrolled.runtime.torch_threads import run_torch_slices, threads
 
@@ -160,7 +161,7 @@ class _Layer:
     ) -> None:
         self.kind = kind
         self.units, self.inputs = weight.shape[1], input_weight.shape[1]
-        self.hidden = -(-self.units // 8) * 8
+        self.hidden = -(-self.units // WIDTH) * WIDTH
         self.sections = len(weight) // self.units + (kind == GRU)
         self.width = self.sections * self.hidden
         # (N, E), (N, H) and (N, 1), in the kernels' order of gates.
@@ -237,8 +238,8 @@ class _Layer:
             if given is not None:
                 errors[:, : self.units] = given
         dy = y.new_empty(0, self.units) if dy is None else dy
-        padded = -(-inputs // 8) * 8
-        back_to_x = self._back(self.from_x, padded, True) if with_inputs else _rows(y[:0, :8])
+        padded = -(-inputs // WIDTH) * WIDTH
+        back_to_x = self._back(self.from_x, padded, True) if with_inputs else _rows(y[:0, :WIDTH])
         dx = y.new_zeros(steps * batch if with_inputs else 0, padded)
         back_to_h = self._back(self.from_h, self.hidden, False)
         count = -(-batch // _size(batch, _PIECE))

@@ -5,8 +5,8 @@ are independent, so each thread takes a few of them through all steps. Going bac
 few steps stay in the cache until the weights' gradients are summed from them.
 
 Arrays are of rows of single precision: a step's texts one after the other, T steps of B texts. H
-units and N gates are rounded up to multiples of 8, and what is added is zero. Weights are in blocks
-of 16 columns, a block after the other (see `pack`).
+units and N gates are rounded up to multiples of `WIDTH`, and what is added is zero. Weights are in
+blocks of `BLOCK` columns, a block after the other (see `pack`).
 
 The gates of a GRU are n, r, z and the state's part of n, so that inputs meet the first three and
 states the last three; a recurrent layer of another kind has them as its weights are.
@@ -21,17 +21,17 @@ import numpy as np
 from unrolled.neural.recurrent_steps import GRU, activate, bound_errors, send_back
 from unrolled.runtime.intrinsics import prefetch
 from unrolled.runtime.kernels import REASSOCIATE, inlined, kernel, no_refcount
-from unrolled.runtime.simd import add, add_product, eight, load, store
+from unrolled.runtime.simd import WIDTH, add, add_product, broadcast, load, store
 
 Array = np.ndarray[Any, Any]
 
-BLOCK = 16  # columns of weights together
+BLOCK = 2 * WIDTH  # columns of weights together
 _CHUNK = 1 << 15  # numbers of the errors that stay in the cache, at most
 
 
 @kernel
 def pack(weight: Array, packed: Array) -> None:
-    """Weights (K, N), with N a multiple of 8, to blocks (ceil(N / 16) K, 16).
+    """Weights (K, N), with N a multiple of `WIDTH`, to blocks (ceil(N / BLOCK) K, BLOCK).
 
     The second half of an odd last block repeats its first half, so that both write the same.
     """
@@ -40,7 +40,7 @@ def pack(weight: Array, packed: Array) -> None:
         for row in range(rows):
             for column in range(BLOCK):
                 at = BLOCK * block + column
-                at = at if at < width else at - 8
+                at = at if at < width else at - WIDTH
                 packed[block * rows + row, column] = weight[row, at]
 
 
@@ -51,7 +51,7 @@ def pack_transposed(weight: Array, packed: Array) -> None:
     for block in range(packed.shape[0] // rows):
         for column in range(BLOCK):
             at = BLOCK * block + column
-            at = at if at < width else at - 8
+            at = at if at < width else at - WIDTH
             for row in range(rows):
                 packed[block * rows + row, column] = weight[at, row]
 
@@ -100,7 +100,7 @@ def run_back(
         limits: of each error's size (element-wise), of a text's error's norm, and steps after which
             errors go no further back, counted from the end; 0 for none.
         errors_of_state, errors_of_cell: (B, H) by the last state; then by the state before.
-        dx: (T B, E) out, E a multiple of 8, or no rows.
+        dx: (T B, E) out, E a multiple of `WIDTH`, or no rows.
         dfrom_x, dfrom_h: (P (E + 1), N), the last row of each for the bias, and (P H, N) out, zeros
             first: sums of each of P pieces.
     """
@@ -185,14 +185,14 @@ def _step(
     x: Array, from_x: Array, y: Array, units: int, from_h: Array, bias: Array, skipped: int,
     gates: Array, at: int, count: int,
 ) -> None:  # fmt: skip
-    """gates[at + i] = b + W x[at + i] + U y[at + i] for i below count; 4 rows by 16 columns."""
+    """gates[at + i] = b + W x[at + i] + U y[at + i] for i below count, 4 rows at a time."""
     width, inputs = bias.shape[1], x.shape[1]
     last = at + count - 1
     for block in range((width + BLOCK - 1) // BLOCK):
         c = BLOCK * block
-        d = min(c + 8, width - 8)
+        d = min(c + WIDTH, width - WIDTH)
         low, high = load(bias, 0, c), load(bias, 0, d)
-        if d == c:  # 8 rows by the last 8 columns
+        if d == c:  # 8 rows by the last `WIDTH` columns
             for i in range(at, at + count, 8):
                 places = _eight_rows(i, last)
                 sums = (low, low, low, low, low, low, low, low)
@@ -222,14 +222,14 @@ def multiply_rows(
     """products[at + i] = rows[place + i, offset:] times weights, added to what is there or not.
 
     Args:
-        weights: (factors, N) in blocks; products have N columns, at least 8.
+        weights: (factors, N) in blocks; products have N columns, at least `WIDTH`.
     """
     width = products.shape[1]
     last = count - 1
-    none = eight(np.float32(0))
+    none = broadcast(np.float32(0))
     for block in range((width + BLOCK - 1) // BLOCK):
         c = BLOCK * block
-        d = min(c + 8, width - 8)
+        d = min(c + WIDTH, width - WIDTH)
         if d == c and not added:
             for i in range(0, count, 8):
                 places = _eight_rows(i, last)
@@ -255,9 +255,9 @@ def _add_products(
 ) -> None:
     """totals[at + j] += the sum over rows of left[row, j] errors[row], columns start to stop."""
     last = left.shape[1] - 1
-    none = eight(np.float32(0))
+    none = broadcast(np.float32(0))
     for c in range(start, stop, BLOCK):
-        d = min(c + 8, stop - 8)
+        d = min(c + WIDTH, stop - WIDTH)
         if d == c:
             _add_half_products(left, errors, rows, c, totals, at)
             continue
@@ -266,13 +266,13 @@ def _add_products(
             s0, t0, s1, t1, s2, t2, s3, t3 = none, none, none, none, none, none, none, none
             for row in range(rows):
                 v, w = load(errors, row, c), load(errors, row, d)
-                factor = eight(left[row, i])
+                factor = broadcast(left[row, i])
                 s0, t0 = add_product(s0, factor, v), add_product(t0, factor, w)
-                factor = eight(left[row, j])
+                factor = broadcast(left[row, j])
                 s1, t1 = add_product(s1, factor, v), add_product(t1, factor, w)
-                factor = eight(left[row, k])
+                factor = broadcast(left[row, k])
                 s2, t2 = add_product(s2, factor, v), add_product(t2, factor, w)
-                factor = eight(left[row, m])
+                factor = broadcast(left[row, m])
                 s3, t3 = add_product(s3, factor, v), add_product(t3, factor, w)
             places = (at + i, at + j, at + k, at + m)
             sums = _plus_tile((s0, t0, s1, t1, s2, t2, s3, t3), totals, places, c, d)
@@ -283,22 +283,22 @@ def _add_products(
 def _add_half_products(
     left: Array, errors: Array, rows: int, c: int, totals: Array, at: int
 ) -> None:
-    """As `_add_products`, of 8 columns."""
+    """As `_add_products`, of `WIDTH` columns."""
     last = left.shape[1] - 1
-    none = eight(np.float32(0))
+    none = broadcast(np.float32(0))
     for i in range(0, last + 1, 8):
         r0, r1, r2, r3, r4, r5, r6, r7 = _eight_rows(i, last)
         s0, s1, s2, s3, s4, s5, s6, s7 = none, none, none, none, none, none, none, none
         for row in range(rows):
             v = load(errors, row, c)
-            s0 = add_product(s0, eight(left[row, r0]), v)
-            s1 = add_product(s1, eight(left[row, r1]), v)
-            s2 = add_product(s2, eight(left[row, r2]), v)
-            s3 = add_product(s3, eight(left[row, r3]), v)
-            s4 = add_product(s4, eight(left[row, r4]), v)
-            s5 = add_product(s5, eight(left[row, r5]), v)
-            s6 = add_product(s6, eight(left[row, r6]), v)
-            s7 = add_product(s7, eight(left[row, r7]), v)
+            s0 = add_product(s0, broadcast(left[row, r0]), v)
+            s1 = add_product(s1, broadcast(left[row, r1]), v)
+            s2 = add_product(s2, broadcast(left[row, r2]), v)
+            s3 = add_product(s3, broadcast(left[row, r3]), v)
+            s4 = add_product(s4, broadcast(left[row, r4]), v)
+            s5 = add_product(s5, broadcast(left[row, r5]), v)
+            s6 = add_product(s6, broadcast(left[row, r6]), v)
+            s7 = add_product(s7, broadcast(left[row, r7]), v)
         places = (r0, r1, r2, r3, r4, r5, r6, r7)
         s0, s1 = add(s0, load(totals, at + r0, c)), add(s1, load(totals, at + r1, c))
         s2, s3 = add(s2, load(totals, at + r2, c)), add(s3, load(totals, at + r3, c))
@@ -311,18 +311,18 @@ def _add_half_products(
 def _add_tile(
     sums: Any, left: Array, rows: Any, offset: int, weights: Array, begin: int, count: int
 ) -> Any:
-    """Four rows' sums of 16 columns, and left[rows, offset:] times a block of weights added."""
+    """Four rows' sums of a block's columns, with left[rows, offset:] times its weights added."""
     s0, t0, s1, t1, s2, t2, s3, t3 = sums
     i, j, k, m = rows
     for row in range(count):
-        v, w = load(weights, begin + row, 0), load(weights, begin + row, 8)
-        factor = eight(left[i, offset + row])
+        v, w = load(weights, begin + row, 0), load(weights, begin + row, WIDTH)
+        factor = broadcast(left[i, offset + row])
         s0, t0 = add_product(s0, factor, v), add_product(t0, factor, w)
-        factor = eight(left[j, offset + row])
+        factor = broadcast(left[j, offset + row])
         s1, t1 = add_product(s1, factor, v), add_product(t1, factor, w)
-        factor = eight(left[k, offset + row])
+        factor = broadcast(left[k, offset + row])
         s2, t2 = add_product(s2, factor, v), add_product(t2, factor, w)
-        factor = eight(left[m, offset + row])
+        factor = broadcast(left[m, offset + row])
         s3, t3 = add_product(s3, factor, v), add_product(t3, factor, w)
     return s0, t0, s1, t1, s2, t2, s3, t3
 
@@ -341,19 +341,19 @@ def _add_half_tile(
     sums: Any, left: Array, rows: Any, first: int, offset: int, weights: Array, begin: int,
     count: int,
 ) -> Any:  # fmt: skip
-    """As `_add_tile`: eight rows' sums of 8 columns."""
+    """As `_add_tile`: eight rows' sums of `WIDTH` columns."""
     s0, s1, s2, s3, s4, s5, s6, s7 = sums
     r0, r1, r2, r3, r4, r5, r6, r7 = rows
     for row in range(count):
         v, column = load(weights, begin + row, 0), offset + row
-        s0 = add_product(s0, eight(left[first + r0, column]), v)
-        s1 = add_product(s1, eight(left[first + r1, column]), v)
-        s2 = add_product(s2, eight(left[first + r2, column]), v)
-        s3 = add_product(s3, eight(left[first + r3, column]), v)
-        s4 = add_product(s4, eight(left[first + r4, column]), v)
-        s5 = add_product(s5, eight(left[first + r5, column]), v)
-        s6 = add_product(s6, eight(left[first + r6, column]), v)
-        s7 = add_product(s7, eight(left[first + r7, column]), v)
+        s0 = add_product(s0, broadcast(left[first + r0, column]), v)
+        s1 = add_product(s1, broadcast(left[first + r1, column]), v)
+        s2 = add_product(s2, broadcast(left[first + r2, column]), v)
+        s3 = add_product(s3, broadcast(left[first + r3, column]), v)
+        s4 = add_product(s4, broadcast(left[first + r4, column]), v)
+        s5 = add_product(s5, broadcast(left[first + r5, column]), v)
+        s6 = add_product(s6, broadcast(left[first + r6, column]), v)
+        s7 = add_product(s7, broadcast(left[first + r7, column]), v)
     return s0, s1, s2, s3, s4, s5, s6, s7
 
 

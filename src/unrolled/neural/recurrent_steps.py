@@ -1,6 +1,7 @@
 """Element by element: from a row of gates to the next state, and back.
 
-Kinds and the order of their gates are those of `recurrent_kernels`; rows are of multiples of 8.
+Kinds and the order of their gates are those of `recurrent_kernels`; rows are of multiples of
+`WIDTH`.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ import numpy as np
 
 from unrolled.runtime.kernels import REASSOCIATE, inlined, no_refcount
 from unrolled.runtime.simd import (
+    WIDTH,
     add,
     add_product,
+    broadcast,
     divide,
-    eight,
     exponential,
     load,
     multiply,
@@ -32,14 +34,14 @@ TANH, SIGMOID, RELU, LINEAR, LSTM, GRU = range(6)
 @inlined
 def _tanh(v: Any) -> Any:
     """1 - 2 / (exp(2 v) + 1)."""
-    one, two = eight(np.float32(1)), eight(np.float32(2))
+    one, two = broadcast(np.float32(1)), broadcast(np.float32(2))
     return subtract(one, divide(two, add(exponential(add(v, v)), one)))
 
 
 @inlined
 def _sigmoid(v: Any) -> Any:
     """1 - 1 / (exp(v) + 1)."""
-    one = eight(np.float32(1))
+    one = broadcast(np.float32(1))
     return subtract(one, divide(one, add(exponential(v), one)))
 
 
@@ -54,13 +56,13 @@ def activate(
             # What is no number stays.
             gates[gate, j] = np.float32(0) if gates[gate, j] < 0 else gates[gate, j]
     elif kind == TANH:
-        for j in range(0, width, 8):
+        for j in range(0, width, WIDTH):
             store(gates, gate, j, _tanh(load(gates, gate, j)))
     elif kind == SIGMOID:
-        for j in range(0, width, 8):
+        for j in range(0, width, WIDTH):
             store(gates, gate, j, _sigmoid(load(gates, gate, j)))
     elif kind == LSTM:
-        for j in range(0, width, 8):
+        for j in range(0, width, WIDTH):
             enter = _sigmoid(load(gates, gate, j))
             forget = _sigmoid(load(gates, gate, width + j))
             new = _tanh(load(gates, gate, 2 * width + j))
@@ -73,7 +75,7 @@ def activate(
             store(cells, after, j, cell)
             store(y, after, j, multiply(out, _tanh(cell)))
     elif kind == GRU:
-        for j in range(0, width, 8):
+        for j in range(0, width, WIDTH):
             reset = _sigmoid(load(gates, gate, width + j))
             update = _sigmoid(load(gates, gate, 2 * width + j))
             of_state = load(gates, gate, 3 * width + j)
@@ -94,23 +96,23 @@ def send_back(
     Those of the state, and of an LSTM's cell, become what reaches the state before past the gates.
     """
     width = y.shape[1]
-    one = eight(np.float32(1))
+    one = broadcast(np.float32(1))
     if kind == LINEAR:
-        for j in range(0, width, 8):
+        for j in range(0, width, WIDTH):
             store(errors, row, j, load(state, i, j))
     elif kind == RELU:
-        for j in range(0, width, 8):
+        for j in range(0, width, WIDTH):
             store(errors, row, j, positive(load(state, i, j), load(gates, gate, j)))
     elif kind == TANH:
-        for j in range(0, width, 8):
+        for j in range(0, width, WIDTH):
             v = load(gates, gate, j)
             store(errors, row, j, multiply(load(state, i, j), subtract(one, multiply(v, v))))
     elif kind == SIGMOID:
-        for j in range(0, width, 8):
+        for j in range(0, width, WIDTH):
             v = load(gates, gate, j)
             store(errors, row, j, multiply(load(state, i, j), multiply(v, subtract(one, v))))
     elif kind == LSTM:
-        for j in range(0, width, 8):
+        for j in range(0, width, WIDTH):
             enter, forget = load(gates, gate, j), load(gates, gate, width + j)
             new, out = load(gates, gate, 2 * width + j), load(gates, gate, 3 * width + j)
             dh, squashed = load(state, i, j), _tanh(load(cells, gate + batch, j))
@@ -127,7 +129,7 @@ def send_back(
             shown = multiply(multiply(dh, squashed), multiply(out, subtract(one, out)))
             store(errors, row, 3 * width + j, shown)
     elif kind == GRU:
-        for j in range(0, width, 8):
+        for j in range(0, width, WIDTH):
             new, reset = load(gates, gate, j), load(gates, gate, width + j)
             update, of_state = load(gates, gate, 2 * width + j), load(gates, gate, 3 * width + j)
             dh, before = load(state, i, j), load(y, gate, j)

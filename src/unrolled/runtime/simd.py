@@ -1,8 +1,10 @@
-"""Eight numbers at once, for kernels whose sums have to stay in registers.
+"""Vectors of numbers, for kernels whose sums have to stay in registers.
 
 LLVM makes vectors of a loop by itself unless several arrays are written in it, which might overlap;
 and it reads and writes memory at each turn. Any processor can run these: LLVM splits what is wider
-than its registers. Arrays are (M, N), contiguous, float32 or float64.
+than its registers. A vector has as many float32 as a register holds, where that is known to pay; no
+result depends on how many, as none is a sum over a vector. Arrays are (M, N), contiguous, float32
+or float64.
 """
 
 from __future__ import annotations
@@ -15,15 +17,23 @@ import numpy as np
 from unrolled.runtime.compiler import cgutils, errors, extending, ir, types
 from unrolled.runtime.intrinsics import intrinsic
 
-WIDTH = 8
+
+def _width() -> int:
+    """Numbers of a vector: 16 with AVX-512, and 8 elsewhere."""
+    import llvmlite.binding as llvm
+
+    return 16 if llvm.get_host_cpu_features().get("avx512f") else 8
+
+
+WIDTH = _width()
 
 
 class Vector(types.Type):
-    """Numba's type of eight numbers of one dtype."""
+    """Numba's type of `WIDTH` numbers of one dtype."""
 
     def __init__(self, dtype: Any) -> None:
         self.dtype = dtype
-        super().__init__(name=f"eight {dtype}")
+        super().__init__(name=f"{WIDTH} {dtype}")
 
 
 @extending.register_model(Vector)
@@ -41,13 +51,14 @@ def _require_matrix(array: Any) -> None:
         raise errors.TypingError(f"vectors are of contiguous arrays of two axes, not of {array}")
 
 
-def _address(target: Any, builder: Any, array_type: Any, arguments: Any) -> Any:
+def _address(target: Any, builder: Any, array_type: Any, arguments: Any, most: Any = None) -> Any:
+    """Where a vector begins, of which `most` numbers are used, or all."""
     array, row, column = arguments[:3]
     structure = target.make_array(array_type)(target, builder, array)
     place = builder.add(builder.mul(row, builder.extract_value(structure.shape, 1)), column)
     if target.enable_boundscheck:
-        last = builder.add(place, ir.IntType(64)(WIDTH - 1))
-        for index in (place, last):
+        count = most or ir.IntType(64)(WIDTH)
+        for index in (place, builder.sub(builder.add(place, count), ir.IntType(64)(1))):
             cgutils.do_boundscheck(target, builder, index, structure.nitems)  # type: ignore[no-untyped-call]
     pointer = _kind(array_type.dtype).as_pointer()
     return builder.bitcast(builder.gep(structure.data, [place]), pointer)
@@ -55,7 +66,7 @@ def _address(target: Any, builder: Any, array_type: Any, arguments: Any) -> Any:
 
 @intrinsic  # type: ignore[untyped-decorator]
 def load(_context: Any, array: Any, _row: Any, _column: Any) -> Any:
-    """``array[row, column : column + 8]``; all eight must be inside."""
+    """``array[row, column : column + WIDTH]``; all must be inside."""
     _require_matrix(array)
 
     def build(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -67,7 +78,7 @@ def load(_context: Any, array: Any, _row: Any, _column: Any) -> Any:
 
 @intrinsic  # type: ignore[untyped-decorator]
 def store(_context: Any, array: Any, _row: Any, _column: Any, vector: Any) -> Any:
-    """``array[row, column : column + 8] = vector``, likewise."""
+    """``array[row, column : column + WIDTH] = vector``, likewise."""
     _require_matrix(array)
 
     def build(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -79,16 +90,58 @@ def store(_context: Any, array: Any, _row: Any, _column: Any, vector: Any) -> An
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def eight(_context: Any, number: Any) -> Any:
-    """A number eight times."""
+def load_first(_context: Any, array: Any, _row: Any, _column: Any, _count: Any) -> Any:
+    """``array[row, column : column + count]``, and 0 for the rest; the count is below `WIDTH`."""
+    _require_matrix(array)
+
+    def build(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        address = _address(target, builder, signature.args[0], arguments, arguments[3])
+        kind = _kind(array.dtype)
+        return _masked(builder, "load", kind, [address], arguments[3], ir.Constant(kind, None))
+
+    return Vector(array.dtype)(array, types.int64, types.int64, types.int64), build
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def store_first(
+    _context: Any, array: Any, _row: Any, _column: Any, _count: Any, vector: Any
+) -> Any:
+    """``array[row, column : column + count] = vector[:count]``, likewise."""
+    _require_matrix(array)
+
+    def build(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        address = _address(target, builder, signature.args[0], arguments, arguments[3])
+        _masked(builder, "store", ir.VoidType(), [arguments[4], address], arguments[3])
+        return target.get_dummy_value()
+
+    return types.void(array, types.int64, types.int64, types.int64, vector), build
+
+
+def _masked(builder: Any, way: str, result: Any, given: list[Any], count: Any, *rest: Any) -> Any:
+    """LLVM's load or store of the first numbers of a vector."""
+    numbers = ir.Constant(ir.VectorType(ir.IntType(64), WIDTH), [*range(WIDTH)])
+    mask = builder.icmp_signed("<", numbers, _repeated(builder, count))
+    kind = given[-1].type.pointee
+    name = f"llvm.masked.{way}.v{WIDTH}f{32 if kind.element == ir.FloatType() else 64}.p0"
+    alignment = ir.IntType(32)(4)
+    return _call(builder, name, result, *given, alignment, mask, *rest)
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def broadcast(_context: Any, number: Any) -> Any:
+    """A vector whose numbers are all the same."""
 
     def build(_target: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        undefined = ir.Constant(_kind(number), ir.Undefined)
-        first = builder.insert_element(undefined, arguments[0], ir.IntType(32)(0))
-        everywhere = ir.Constant(ir.VectorType(ir.IntType(32), WIDTH), [0] * WIDTH)
-        return builder.shuffle_vector(first, undefined, everywhere)
+        return _repeated(builder, arguments[0])
 
     return Vector(number)(number), build
+
+
+def _repeated(builder: Any, number: Any) -> Any:
+    undefined = ir.Constant(ir.VectorType(number.type, WIDTH), ir.Undefined)
+    first = builder.insert_element(undefined, number, ir.IntType(32)(0))
+    everywhere = ir.Constant(ir.VectorType(ir.IntType(32), WIDTH), [0] * WIDTH)
+    return builder.shuffle_vector(first, undefined, everywhere)
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -108,7 +161,7 @@ def exponential(_context: Any, x: Any) -> Any:
     """``exp(x)`` within two units in the last place; 0 below -87 in float32, as at -inf.
 
     In float32 exp(n log 2 + r) = 2^n exp(r) with Taylor's polynomial, for LLVM knows no vectors of
-    it and would call the C library eight times, as it does in float64.
+    it and would call the C library for each number, as it does in float64.
     """
     single = x.dtype == types.float32
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from unrolled.neural.recurrent_kernels import multiply_rows
 from unrolled.runtime.kernels import kernel
-from unrolled.runtime.simd import add_product, eight, load, store
+from unrolled.runtime.simd import WIDTH, add_product, broadcast, load, store
 
 Array = np.ndarray[Any, Any]
 
@@ -52,17 +52,17 @@ def send_back(
 
     Args:
         errors: (U, F) by the largest values. places: (U, F) int64 where their windows begin.
-        flat: (M,) int64 characters. vectors: (C, W), W a multiple of 8.
+        flat: (M,) int64 characters. vectors: (C, W), W a multiple of `simd.WIDTH`.
         weight: (F window, W), the rows of a filter one after the other.
     """
     filters = errors.shape[1]
     window = weight.shape[0] // filters
     for word in range(errors.shape[0]):
         for f in range(filters):
-            error = eight(errors[word, f])
+            error = broadcast(errors[word, f])
             for k in range(window):
                 row, character = f * window + k, flat[places[word, f] + k]
-                for j in range(0, vectors.shape[1], 8):
+                for j in range(0, vectors.shape[1], WIDTH):
                     w, v = load(weight, row, j), load(vectors, character, j)
                     store(dweight, row, j, add_product(load(dweight, row, j), error, v))
                     total = add_product(load(dvectors, character, j), error, w)

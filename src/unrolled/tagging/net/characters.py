@@ -16,6 +16,7 @@ from torch.autograd.function import once_differentiable
 
 from unrolled.neural.recurrent import packed
 from unrolled.neural.recurrent_kernels import BLOCK
+from unrolled.runtime.simd import WIDTH
 from unrolled.runtime.threads import even_slices
 from unrolled.runtime.torch_threads import run_torch_slices
 from unrolled.tagging.data.batches import Packing, ranges
@@ -52,7 +53,7 @@ class CharacterCNN(nn.Module):
         """(U, F) from the characters of U words."""
         if self.vectors.device.type != "cpu" or self.vectors.dtype != torch.float32:
             return self.run_by_torch(letters)
-        columns, filters = -self.vectors.shape[1] % 8, -self.width % 8
+        columns, filters = -self.vectors.shape[1] % WIDTH, -self.width % WIDTH
         found: Tensor = _Convolution.apply(
             nn.functional.pad(self.vectors, (0, columns)),
             nn.functional.pad(self.weight, (0, filters, 0, columns)),
@@ -78,7 +79,7 @@ class _Convolution(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *given: Any) -> Tensor:
         """From vectors (C, W), filters (window, W, F), biases, and letters; W and F are multiples
-        of 8."""
+        of `WIDTH`."""
         vectors, weight, bias, letters = given
         flat = packed(weight.flatten(0, 1))
         words = letters.starts.size

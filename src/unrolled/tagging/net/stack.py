@@ -21,6 +21,7 @@ from torch.autograd.function import once_differentiable
 
 from unrolled.neural.cells import Cell
 from unrolled.neural.recurrent import packed
+from unrolled.runtime.simd import WIDTH
 from unrolled.runtime.torch_threads import run_torch_slices
 from unrolled.tagging.data.batches import Packing, Walk
 from unrolled.tagging.net import stack_kernels
@@ -135,10 +136,10 @@ def run(cells: Sequence[Cell], x: Tensor, walks: Sequence[Walk]) -> list[Tensor]
 
 
 def _weights(cell: Cell) -> list[Tensor]:
-    """W, b, U and a GRU's a (or b again), with units to a multiple of 8, whose weights are 0."""
+    """W, b, U and a GRU's a (or b again), padded by units whose weights are 0."""
     inner = cell.bias if cell.state_bias is None else cell.state_bias
     weights: list[Tensor] = [cell.input_weight, cell.bias, cell.state_weight, inner]
-    missing = -cell.hidden % 8
+    missing = -cell.hidden % WIDTH
     if not missing:
         return weights
     rows = [weight.unflatten(0, (-1, cell.hidden)) for weight in weights]

@@ -1,7 +1,7 @@
 """All steps of a recurrent cell through packed rows, forwards and backwards.
 
-Arrays have a row for each word, see `batches`; H is a multiple of 8. A step computes the rows
-``begin:end``; the first ``count`` of them continue from the rows that begin at ``before``, the
+Arrays have a row for each word, see `batches`; H is a multiple of `simd.WIDTH`. A step computes the
+rows ``begin:end``; the first ``count`` of them continue from the rows that begin at ``before``, the
 others from a state of 0: these four are a row of ``steps`` (T, 4). A direction is one call, since
 two threads that came back to Python after each step would wait for one another there. Weights are
 in blocks, see `recurrent_kernels.pack`: U' (H, G H) to go forwards and U (G H, H) to go back.
