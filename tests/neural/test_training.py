@@ -60,16 +60,16 @@ def test_nets_learn(cell: str, optimiser: str, tmp_path: Path) -> None:
     assert all(record["tokens"] == tokens for record in curve)
 
 
-def test_rates_are_what_the_cell_and_the_optimiser_want_unless_they_are_given() -> None:
-    def rates(**settings: Any) -> tuple[float, float]:
+def test_steps_are_what_the_cell_and_the_optimiser_want_unless_they_are_given() -> None:
+    def steps(**settings: Any) -> tuple[float, float, float]:
         _, training = split_settings(settings)
-        return training.rate, training.recurrent_lr_scale
+        return training.rate, training.recurrent_lr_scale, training.weight_decay
 
-    assert rates() == (0.012, 1.0)
-    assert rates(cell="elman", rate=None) == (0.006, 0.15)
-    assert rates(cell="elman", rate=0.001, recurrent_lr_scale=None) == (0.001, 0.15)
-    assert rates(cell="elman", optimiser="sgd", recurrent_lr_scale=0.5) == (10.0, 0.5)
-    assert rates(cell="feed-forward") == (0.006, 1.0)
+    assert steps() == (0.012, 1.0, 0.1)
+    assert steps(cell="elman", rate=None) == (0.006, 0.15, 0.1)
+    assert steps(cell="elman", rate=0.001, recurrent_lr_scale=None) == (0.001, 0.15, 0.1)
+    assert steps(cell="elman", optimiser="sgd", recurrent_lr_scale=0.5) == (10.0, 0.5, 0.0)
+    assert steps(cell="feed-forward", weight_decay=0.0) == (0.006, 1.0, 0.0)
 
 
 def test_recurrent_weights_have_a_rate_of_their_own(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ SPREAD = {"alone": Spread(relative=0.03), "mixed": Spread(relative=0.03)}
 # text.
 _NET = {
     "hidden": 400, "classes": 400, "classes_by": "bigrams", "batch": 64, "rate": 0.006,
-    "dropout_input": 0.3, "dropout_output": 0.5,
+    "weight_decay": 0.0, "dropout_input": 0.3, "dropout_output": 0.5,
 }  # fmt: skip
 _RECURRENT = {**_NET, "cell": "elman"}
 _LITTLE = {"dropout_input": 0.1, "dropout_output": 0.3}

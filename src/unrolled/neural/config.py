@@ -152,6 +152,12 @@ class TrainingConfig(TrainingSettings):
         above=0,
         shown_default="by cell: 0.006 or 0.012; of sgd 10",
     )
+    weight_decay: float = setting(
+        0.1,
+        "Decay of weights towards 0, under adam times the rate (Loshchilov and Hutter 2019).",
+        minimum=0,
+        shown_default="0.1 under adam, otherwise 0",
+    )
     freeze_vectors: bool = setting(
         False, "Do not train those vectors; only where the output has vectors of its own."
     )
@@ -184,15 +190,16 @@ class TrainingConfig(TrainingSettings):
     )
 
 
-def default_rates(cell: str = "lstm", optimiser: str = "adam") -> dict[str, float]:
-    """Learning rates that trained nets of 200 units well on a million words, by validation.
+def default_steps(cell: str = "lstm", optimiser: str = "adam") -> dict[str, float]:
+    """Settings of a step that trained nets of 200 units well on a million words, by validation.
 
-    >>> default_rates("elman")
-    {'rate': 0.006, 'recurrent_lr_scale': 0.15}
+    >>> default_steps("elman")
+    {'rate': 0.006, 'recurrent_lr_scale': 0.15, 'weight_decay': 0.1}
     """
     if optimiser != "adam":
-        return {"rate": 10.0, "recurrent_lr_scale": 1.0}
-    return {"rate": _RATES.get(cell, 0.012), "recurrent_lr_scale": _STATE_RATES.get(cell, 1.0)}
+        return {"rate": 10.0, "recurrent_lr_scale": 1.0, "weight_decay": 0.0}
+    rate, scale = _RATES.get(cell, 0.012), _STATE_RATES.get(cell, 1.0)
+    return {"rate": rate, "recurrent_lr_scale": scale, "weight_decay": 0.1}
 
 
 _RATES = {"elman": 0.006, "irnn": 0.006, "feed-forward": 0.006}
@@ -202,12 +209,12 @@ _STATE_RATES = {"elman": 0.15, "irnn": 0.15}
 def split_settings(settings: dict[str, Any]) -> tuple[NetConfig, TrainingConfig]:
     """Settings by name, sorted into those of the net and those of its training.
 
-    A rate that is None, or not there, is that of `default_rates`.
+    What `default_steps` has is taken from there if it is None, or not there.
 
     Raises:
         SettingError: an unknown name, with the nearest known one, or a value not allowed.
     """
-    defaults = default_rates(settings.get("cell", "lstm"), settings.get("optimiser", "adam"))
+    defaults = default_steps(settings.get("cell", "lstm"), settings.get("optimiser", "adam"))
     asked = {name: value for name, value in settings.items() if value is not None}
     net, training = configure({**defaults, **asked}, NetConfig, TrainingConfig)
     return net, training
