@@ -43,6 +43,8 @@ _CLASSES = {
 }
 _EPOCHS = {"smoke": 1, "laptop": 8, "paper": 10}
 _ROUNDS = {"smoke": 1}  # measurements of speed; else the default
+# Validation perplexity with 2,000 classes after six epochs: 135.7 without decay of weights, 131.8
+# with it, and 129.6 after eight; without it more epochs overfit, and more dropout is no better.
 _NET = {"cell": "elman", "hidden": 200, "dropout_input": 0.1, "dropout_output": 0.3,
         "weight_decay": 0.1, "classes_by": "frequency"}  # fmt: skip
 

@@ -170,36 +170,36 @@ def _add_four(
     """Add four rows of the source, times f, to one row of sums, and times g to another."""
     f0, f1, f2, f3 = broadcast(f[0]), broadcast(f[1]), broadcast(f[2]), broadcast(f[3])
     g0, g1, g2, g3 = broadcast(g[0]), broadcast(g[1]), broadcast(g[2]), broadcast(g[3])
+    factors = f0, f1, f2, f3, g0, g1, g2, g3
     whole = sums.shape[1] // WIDTH * WIDTH
     for x in range(0, whole, WIDTH):
-        s, t = load(sums, one, x), load(sums, two, x)
-        v0, v1, v2, v3 = (
-            load(source, r0, x),
-            load(source, r1, x),
-            load(source, r2, x),
-            load(source, r3, x),
-        )
-        s, t = add_product(s, f0, v0), add_product(t, g0, v0)
-        s, t = add_product(s, f1, v1), add_product(t, g1, v1)
-        s, t = add_product(s, f2, v2), add_product(t, g2, v2)
-        s, t = add_product(s, f3, v3), add_product(t, g3, v3)
+        rows = load(source, r0, x), load(source, r1, x), load(source, r2, x), load(source, r3, x)
+        s, t = _plus_four(load(sums, one, x), load(sums, two, x), factors, rows)
         store(sums, one, x, s)
         store(sums, two, x, t)
     rest = sums.shape[1] - whole
     if rest > 0:
-        s, t = load_first(sums, one, whole, rest), load_first(sums, two, whole, rest)
-        v0, v1, v2, v3 = (
+        rows = (
             load_first(source, r0, whole, rest),
             load_first(source, r1, whole, rest),
             load_first(source, r2, whole, rest),
             load_first(source, r3, whole, rest),
         )
-        s, t = add_product(s, f0, v0), add_product(t, g0, v0)
-        s, t = add_product(s, f1, v1), add_product(t, g1, v1)
-        s, t = add_product(s, f2, v2), add_product(t, g2, v2)
-        s, t = add_product(s, f3, v3), add_product(t, g3, v3)
+        s, t = load_first(sums, one, whole, rest), load_first(sums, two, whole, rest)
+        s, t = _plus_four(s, t, factors, rows)
         store_first(sums, one, whole, rest, s)
         store_first(sums, two, whole, rest, t)
+
+
+@inlined
+def _plus_four(s: Any, t: Any, factors: Any, rows: Any) -> Any:
+    """Vectors of both sums, read before either is stored: the two rows may be the same one."""
+    f0, f1, f2, f3, g0, g1, g2, g3 = factors
+    v0, v1, v2, v3 = rows
+    s, t = add_product(s, f0, v0), add_product(t, g0, v0)
+    s, t = add_product(s, f1, v1), add_product(t, g1, v1)
+    s, t = add_product(s, f2, v2), add_product(t, g2, v2)
+    return add_product(s, f3, v3), add_product(t, g3, v3)
 
 
 @device_function(fastmath=REASSOCIATE)
