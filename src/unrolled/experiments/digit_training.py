@@ -17,6 +17,7 @@ from unrolled.experiments.sequence_classifier import SequenceClassifier
 from unrolled.neural.cells import Cell
 from unrolled.neural.recurrent import Limits
 from unrolled.runtime.threads import usable_cores
+from unrolled.training.optimisers import Groups
 from unrolled.training.settings import TrainingSettings
 from unrolled.training.task import BatchLoss, Task, prepare
 
@@ -33,8 +34,9 @@ class DigitsTask(Task):
 
     Args:
         cell: what `Cell` takes. digits: with those to score on as the test images.
-        units: of the state. error_norm: largest norm of dE/dh_t of an image, as a multiple of
-            1 / batch; 0 for no limit.
+        units: of the state. state_rate: what the learning rate is multiplied by for the weights
+            from one state to the next. error_norm: largest norm of dE/dh_t of an image, as a
+            multiple of 1 / batch; 0 for no limit.
         device: where it computes.
     """
 
@@ -47,12 +49,14 @@ class DigitsTask(Task):
         config: TrainingSettings,
         *,
         units: int,
+        state_rate: float = 1.0,
         error_norm: float = 0.0,
         device: str = "cpu",
     ) -> None:
         prepare(config.seed, usable_cores())
         self.config, self.digits, self.device = config, digits, device
-        self._cell = {**cell, "units": units, "error_norm": error_norm}
+        self._cell = {**cell, "units": units, "state_rate": state_rate, "error_norm": error_norm}
+        self._state_rate = state_rate
         limits = Limits(norm=error_norm / config.batch)
         net = Cell(inputs=1, hidden=units, **cell)
         self.module = self.net = SequenceClassifier(_columns, net, DIGITS, limits).to(device)
@@ -60,6 +64,12 @@ class DigitsTask(Task):
         self.exploded = 0
         self.batches_per_epoch = len(self._pixels) // config.batch
         self.tokens_per_epoch = self.batches_per_epoch * config.batch
+
+    def groups(self) -> Groups:
+        """The weights between states, at a rate of their own, and all others."""
+        slow = self.net.cell.state_weight
+        others = [parameter for parameter in self.net.parameters() if parameter is not slow]
+        return [([slow], self._state_rate), (others, 1.0)]
 
     def batches(self, epoch: int) -> Iterator[Batch]:
         """Images in an order of the epoch's own, without the last few that make no batch."""
