@@ -31,7 +31,6 @@ PUBLISHED = {
 }
 
 
-
 @dataclass(frozen=True)
 class Net:
     """A row of the table.
