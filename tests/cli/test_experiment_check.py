@@ -54,6 +54,7 @@ def test_what_cannot_be_compared(run: Run, tmp_path: Path) -> None:
     assert "the results are damaged" in err
     for wrong, message in (
         (("--draw",), "--draw runs nothing, so it takes no --check"),
+        (("--rows", "LSTM"), "--check runs all rows that there are, so it takes no --rows"),
         (("--seeds", 3), "--check runs it once, so it takes no --seeds"),
     ):
         code, _, err = run("experiment", "error-surface", "--check", *wrong, "-o", tmp_path)

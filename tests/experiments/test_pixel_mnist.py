@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import json
 import struct
@@ -13,7 +14,7 @@ import torch
 
 from report.drawn import Drawn
 from unrolled.errors import DivergedError, FormatError, SettingError
-from unrolled.experiments import pixel_mnist
+from unrolled.experiments import check_experiment, pixel_mnist, run_experiment
 from unrolled.experiments.digit_training import DigitsTask
 from unrolled.experiments.mnist import read_mnist
 from unrolled.experiments.sequence_classifier import states_by_torch
@@ -113,6 +114,37 @@ def test_it_continues_where_it_was_ended(folder: Path, tmp_path: Path) -> None:
         for task in ("plain", "permuted"):
             assert rest["runs"][name][task]["losses"] == whole["runs"][name][task]["losses"]
     assert not [*(tmp_path / "ended" / "x-smoke-parts").glob("*.safetensors")]
+
+
+def test_rows_are_added_to_those_that_were_run_before(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+
+    def run(*rows: str) -> dict[str, dict[str, float]]:
+        record = run_experiment("pixel-mnist", folder, size="smoke", output=out, rows=rows)
+        assert record["results"]["curves"]["plain"].keys() == record["results"]["table"].keys()
+        return record["results"]["table"]  # type: ignore[no-any-return]
+
+    lstm = run("LSTM")
+    both = run("IRNN")
+    assert list(both) == ["IRNN", "LSTM"]  # in the order of the experiment
+    assert both["LSTM"] == lstm["LSTM"]
+    lines: list[str] = []
+    check = check_experiment("pixel-mnist", folder, size="smoke", output=out, report=lines.append)
+    assert (check.compared, check.outside) == (4, [])  # only what the record has
+    assert not any("RNN" in line and "IRNN" not in line for line in lines)
+
+    with pytest.raises(SettingError, match="no row 'GRU'. It has IRNN, LSTM, tanh RNN, ReLU RNN"):
+        run("GRU")
+    with pytest.raises(SettingError, match="rows of echo-state cannot be run alone"):
+        run_experiment("echo-state", size="smoke", output=out, rows=["IRNN"])
+    with pytest.raises(SettingError, match="single rows are run once, so they take no seeds"):
+        run_experiment("pixel-mnist", folder, size="smoke", output=out, rows=["IRNN"], seeds=2)
+    smoke = dataclasses.replace(pixel_mnist.SETTINGS["smoke"], epochs=3)
+    monkeypatch.setitem(pixel_mnist.SETTINGS, "smoke", smoke)
+    with pytest.raises(SettingError, match=r"pixel-mnist-smoke\.json: the results are of other"):
+        run("LSTM")
 
 
 def test_a_batch_whose_states_explode_moves_nothing(folder: Path) -> None:

@@ -57,6 +57,14 @@ def experiment(
             min=1,
         ),
     ] = 1,
+    rows: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A row of the table to run, of pixel-mnist; may be given more than once. The "
+            "other rows that the results have are kept.",
+            show_default=False,
+        ),
+    ] = None,
     draw: Annotated[
         bool,
         typer.Option(
@@ -74,6 +82,8 @@ def experiment(
 
         unrolled experiment irsoy2014-depth --data mpqa/ --size paper --device cuda --jobs 16
 
+        unrolled experiment pixel-mnist --data mnist/ --size paper --rows IRNN --rows LSTM
+
         unrolled experiment vanishing-gradient --draw -o results/
 
         unrolled experiment echo-state --size smoke --check -o results/smoke/
@@ -85,7 +95,7 @@ def experiment(
     from unrolled.experiments import check_experiment, draw_experiment, run_experiment
 
     if draw:
-        _check_draw(data=data, jobs=jobs, device=device, check=check or None)
+        _check_draw(data=data, jobs=jobs, device=device, check=check or None, rows=rows)
         for path in draw_experiment(name, size=size, output=output):
             typer.echo(str(path))
         return
@@ -93,6 +103,8 @@ def experiment(
     if check:
         if seeds > 1:
             raise SettingError("--check runs it once, so it takes no --seeds")
+        if rows:
+            raise SettingError("--check runs all rows that there are, so it takes no --rows")
         found = check_experiment(
             name, data, size=size, output=output, jobs=jobs, device=device, report=print_line
         )
@@ -103,7 +115,7 @@ def experiment(
         raise typer.Exit(1 if found.outside else 0)
     run_experiment(
         name, data, size=size, output=output, jobs=jobs, device=device, seeds=seeds,
-        report=print_line,
+        rows=rows or (), report=print_line,
     )  # fmt: skip
     typer.echo(str(path))
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib
 import tempfile
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -42,6 +43,8 @@ class Experiment(Protocol):
     ``SPREAD``: column of the table -> how far a fresh run may be from the result in it
     (`unrolled.experiments.checks`); of the others 2 %.
     ``PARALLEL = True``: it makes many runs, and takes ``jobs`` and ``device``.
+    ``ROWS``: the rows of its table that can be run alone, with ``SETTINGS``, of each size, and
+    ``merge(earlier, fresh)``: results of both, where a row is in both those of the fresh run.
     ``draw(results)``: its pictures from its results as JSON holds them: what is added to the names
     of their files (empty for the only one) -> SVG.
     """
@@ -80,6 +83,7 @@ def run_experiment(
     jobs: int | None = None,
     device: str | None = None,
     seeds: int = 1,
+    rows: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Run an experiment and write ``NAME-SIZE.json`` and its pictures and models into a folder.
 
@@ -92,10 +96,13 @@ def run_experiment(
         device: where those compute: ``auto`` (the default), ``cpu`` or ``cuda``.
         seeds: how often it is run, each time from other seeds; from two on the record has the mean
             of each number and its spread, by which `check_experiment` goes.
+        rows: of the table, those to run: the record keeps the other ones that it has.
 
     Raises:
-        SettingError: an unknown name, size or device, a folder that is not there or lacks a file,
-            or jobs or a device for an experiment of one run.
+        SettingError: an unknown name, size, device or row, a folder that is not there or lacks a
+            file, jobs or a device for an experiment of one run, or rows where the record is of
+            other data or settings.
+        FormatError: that record is damaged.
     """
     import json
     import time
@@ -106,18 +113,24 @@ def run_experiment(
 
     experiment = experiment_of(name)
     _check_size(size)
+    _check_rows(name, rows)
     if data is not None and not data.is_dir():
         raise SettingError("there is no such folder", where=str(data))
     _check_parallel(name, jobs, device)
     if seeds < 1:
         raise SettingError(f"seeds is {seeds}, allowed are 1 and more")
+    if rows and seeds > 1:
+        raise SettingError("single rows are run once, so they take no seeds")
+    earlier = _earlier_rows(experiment, name, size, output, data) if rows else None
     output.mkdir(parents=True, exist_ok=True)
     parts = parts_folder(output, name, size)
     resumed = parts.is_dir()
     began = time.perf_counter()
-    setup = Setup(name, size, output, data, jobs=jobs, device=device or "auto")
+    setup = Setup(name, size, output, data, jobs=jobs, device=device or "auto", rows=tuple(rows))
     setup = replace(setup, report=report) if report else setup
     results = experiment.run(setup)
+    if earlier is not None:
+        results = vars(experiment)["merge"](earlier, results)
     record = {
         "experiment": name,
         "size": size,
@@ -175,14 +188,14 @@ def check_experiment(
 ) -> Check:
     """Run an experiment again, and compare its table with that of ``NAME-SIZE.json`` in a folder.
 
+    Of experiments whose rows can be run alone, those are run that the table has.
+
     The fresh run's own files are in a temporary folder. Arguments are those of `run_experiment`.
 
     Raises:
         SettingError: as `run_experiment`; there are no results, or they are of other data.
         FormatError: the results are damaged.
     """
-    import json
-
     experiment = experiment_of(name)
     _check_size(size)
     path = output / f"{name}-{size}.json"
@@ -190,8 +203,33 @@ def check_experiment(
         raise SettingError(
             "there are no results to compare with", where=str(path), hint="Run the experiment first"
         )
+    record = _read_record(path, data)
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        known = set(record["results"]["table"])
+    except (LookupError, TypeError) as error:
+        raise FormatError(f"the results are damaged: {error!r}", where=str(path)) from None
+    with tempfile.TemporaryDirectory(prefix="unrolled-") as folder:
+        fresh = run_experiment(
+            name, data, size=size, output=Path(folder), report=report, jobs=jobs, device=device,
+            rows=[row for row in vars(experiment).get("ROWS", ()) if row in known],
+        )  # fmt: skip
+    try:
+        return compare_with_record(fresh["results"]["table"], record, _stated(experiment))
+    except FormatError as error:
+        raise FormatError(error.what, where=str(path)) from None
+
+
+def _read_record(path: Path, data: Path | None) -> dict[str, Any]:
+    """A record of `run_experiment` on the same data.
+
+    Raises:
+        SettingError: it is of other data.
+        FormatError: it is damaged.
+    """
+    import json
+
+    try:
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         known = {file["name"]: file["crc32"] for file in record["data"]}
     except (ValueError, LookupError, TypeError) as error:
         raise FormatError(f"the results are damaged: {error}", where=str(path)) from None
@@ -202,14 +240,45 @@ def check_experiment(
                 f"the results are of other data: {file} differs or is missing", where=str(path),
                 hint="Name the folder of the same files with --data",
             )  # fmt: skip
-    with tempfile.TemporaryDirectory(prefix="unrolled-") as folder:
-        fresh = run_experiment(
-            name, data, size=size, output=Path(folder), report=report, jobs=jobs, device=device
-        )
+    return record
+
+
+def _earlier_rows(
+    experiment: Experiment, name: str, size: str, output: Path, data: Path | None
+) -> Results | None:
+    """Results to which rows can be added, if there are any.
+
+    Raises:
+        SettingError: they are of other data or settings.
+        FormatError: they are damaged.
+    """
+    import json
+
+    path = output / f"{name}-{size}.json"
+    if not path.is_file():
+        return None
+    record = _read_record(path, data)
+    settings = json.loads(json.dumps(asdict(vars(experiment)["SETTINGS"][size])))
     try:
-        return compare_with_record(fresh["results"]["table"], record, _stated(experiment))
-    except FormatError as error:
-        raise FormatError(error.what, where=str(path)) from None
+        results: Results = record["results"]
+        same = results["settings"] == settings
+    except (LookupError, TypeError) as error:
+        raise FormatError(f"the results are damaged: {error!r}", where=str(path)) from None
+    if not same:
+        raise SettingError(
+            "the results are of other settings", where=str(path),
+            hint="Write into another folder with -o, or run all rows",
+        )  # fmt: skip
+    return results
+
+
+def _check_rows(name: str, rows: Sequence[str]) -> None:
+    known = vars(experiment_of(name)).get("ROWS", ())
+    if rows and not known:
+        raise SettingError(f"rows of {name} cannot be run alone")
+    for row in rows:
+        if row not in known:
+            raise SettingError(f"{name} has no row '{row}'", hint="It has " + ", ".join(known))
 
 
 def _check_size(size: str) -> None:

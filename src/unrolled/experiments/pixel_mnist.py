@@ -53,6 +53,7 @@ NETS = {
     "tanh RNN": Net({"kind": "elman"}),
     "ReLU RNN": Net({"kind": "elman", "nonlinearity": "relu"}),
 }
+ROWS = tuple(NETS)
 TASKS = ("plain", "permuted")
 PERMUTATION = 7  # seed of the order of pixels, the same for all sizes and nets
 
@@ -223,18 +224,35 @@ def run(setup: Setup) -> Results:
     plain = read_mnist(setup.data, settings.side)
     order = torch.randperm(settings.side**2, generator=torch.Generator().manual_seed(PERMUTATION))
     trainer = Trainer(setup, {"plain": plain, "permuted": plain.in_order(order)})
-    found = {name: {task: trainer.best(name, task) for task in TASKS} for name in NETS}
-    table = {
-        name: {f"{task}, %": 100 * result["test"] for task, result in results.items()}
-        for name, results in found.items()
-    }
-    for name, row in table.items():
-        setup.report_row(name, row)
-    curves = {task: {name: found[name][task]["curve"] for name in NETS} for task in TASKS}
+    runs: dict[str, Any] = {}
+    for name in setup.rows or NETS:
+        runs[name] = {task: trainer.best(name, task) for task in TASKS}
+        setup.report_row(name, _row(runs[name]))
     return {
-        "table": table, "settings": asdict(settings), "permutation_seed": PERMUTATION,
-        "curves": curves, "runs": found, "device": trainer.device,
+        "settings": asdict(settings), "permutation_seed": PERMUTATION, "device": trainer.device,
+        **_by_net(runs),
     }  # fmt: skip
+
+
+def merge(earlier: Results, fresh: Results) -> Results:
+    """Results of both, in the order of the nets; where a net is in both, those of the fresh run."""
+    return {**fresh, **_by_net({**earlier["runs"], **fresh["runs"]})}
+
+
+def _by_net(runs: dict[str, Any]) -> Results:
+    """The table, curves and runs, in the order of the nets."""
+    runs = {name: runs[name] for name in NETS if name in runs}
+    return {
+        "table": {name: _row(run) for name, run in runs.items()},
+        "curves": {
+            task: {name: run[task]["curve"] for name, run in runs.items()} for task in TASKS
+        },
+        "runs": runs,
+    }
+
+
+def _row(run: dict[str, Any]) -> dict[str, float]:
+    return {f"{task}, %": 100 * result["test"] for task, result in run.items()}
 
 
 def _left(loop: TrainingLoop) -> str:

@@ -26,6 +26,7 @@ class Setup:
         report: called with lines of progress.
         jobs, device: how many runs at a time, and where they compute, of parallel experiments.
         seed: added to every seed of the experiment.
+        rows: of the table, those to run; none for all.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Setup:
     jobs: int | None = None
     device: str = "auto"
     seed: int = 0
+    rows: tuple[str, ...] = ()
 
     def report_row(self, name: str, row: Mapping[str, Any]) -> None:
         """Report a row of the table."""
