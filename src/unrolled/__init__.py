@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from unrolled.ngram.counts.count_files import write_counts as write_counts
     from unrolled.ngram.counts.counting import count_ngrams as count_ngrams
     from unrolled.ngram.disambiguation import disambiguate as disambiguate
+    from unrolled.ngram.disambiguation import read_choices as read_choices
     from unrolled.ngram.editing.mixing import mix as mix
     from unrolled.ngram.editing.mixing import tune_weights as tune_weights
     from unrolled.ngram.editing.pruning import entropy_prune as entropy_prune
@@ -131,6 +132,7 @@ _HOMES = {
     "count_into_file": "scale.counting",
     "count_ngrams": "ngram.counts.counting",
     "disambiguate": "ngram.disambiguation",
+    "read_choices": "ngram.disambiguation",
     "entropy_prune": "ngram.editing.pruning",
     "evaluate": "language_models.evaluation",
     "export_fst": "integrations.fst",

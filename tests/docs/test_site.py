@@ -41,6 +41,14 @@ def test_the_api_pages_hold_every_public_name(site: Path) -> None:
     assert {f"unrolled.{name}" for name in unrolled._HOMES} <= described
 
 
+def test_no_name_is_described_twice() -> None:
+    pages = sorted((ROOT / "docs/api").glob("*.md"))
+    lines = [line for page in pages for line in page.read_text().splitlines()]
+    names = [line for line in lines if line.startswith(":::")]
+    assert len(names) > 50
+    assert [name for name in names if names.count(name) > 1] == []
+
+
 class _Requests(HTMLParser):
     """What a browser loads by itself when it opens a page; `found` holds addresses elsewhere."""
 

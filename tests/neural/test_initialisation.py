@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from unrolled.errors import SettingError
-from unrolled.neural.cells import Cell
-from unrolled.neural.initialisation import initialise, set_forget_bias, spectral_radius
+from unrolled.neural.initialisation import initialise, spectral_radius
 
 
 @pytest.mark.parametrize("kind", ["identity", "orthogonal"])
@@ -39,14 +38,6 @@ def test_the_same_seed_draws_the_same_weights() -> None:
         initialise(weight, "sparse", generator=torch.Generator().manual_seed(seed))
     assert torch.equal(drawn[0], drawn[1])
     assert not torch.equal(drawn[0], drawn[2])
-
-
-def test_the_forget_gates_bias_alone_is_set() -> None:
-    cell = Cell("lstm", 2, 3, forget_bias=0)
-    set_forget_bias(cell, 2.5)
-    assert cell.bias.tolist() == [0, 0, 0, 2.5, 2.5, 2.5, 0, 0, 0, 0, 0, 0]
-    with pytest.raises(SettingError, match="a cell 'gru' has no forget gate"):
-        set_forget_bias(Cell("gru", 2, 3), 1)
 
 
 def test_what_cannot_be_initialised() -> None:

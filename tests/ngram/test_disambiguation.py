@@ -12,7 +12,7 @@ from tests.ngram.backoff_oracle import small_model
 import unrolled
 from unrolled.errors import SettingError, TextError
 from unrolled.language_models.cache import CacheModel
-from unrolled.ngram.disambiguation import disambiguate, read_choices
+from unrolled.ngram.disambiguation import disambiguate
 
 CHOICES = {
     "x": {"w0": 0.5, "w1": 0.2, "w2": 0.9},
@@ -53,7 +53,7 @@ def test_few_states_give_an_answer():
 def test_maps(tmp_path):
     path = tmp_path / "map"
     path.write_text("the The 0.3 the 0.7\ncat Cat cat\n1 one 0.5 2 0.5\nx y 0 z 1\n\n")
-    assert read_choices(str(path)) == {
+    assert unrolled.read_choices(str(path)) == {
         "the": {"The": 0.3, "the": 0.7},
         "cat": {"Cat": 1.0, "cat": 1.0},
         "1": {"one": 0.5, "2": 0.5},
@@ -62,7 +62,7 @@ def test_maps(tmp_path):
     for text, message in (("a\n", "1: 'a' has no hidden word"), ("a b\na c\n", "2: 'a' comes tw")):
         path.write_text(text)
         with pytest.raises(TextError, match=message):
-            read_choices(str(path))
+            unrolled.read_choices(str(path))
 
 
 def test_bad_settings():

@@ -15,6 +15,7 @@ from unrolled.errors import DivergedError
 from unrolled.experiments.mnist import Digits
 from unrolled.experiments.sequence_classifier import SequenceClassifier
 from unrolled.neural.cells import Cell
+from unrolled.neural.initialisation import initialise
 from unrolled.neural.recurrent import Limits
 from unrolled.runtime.threads import usable_cores
 from unrolled.training.optimisers import Groups
@@ -34,9 +35,11 @@ class DigitsTask(Task):
 
     Args:
         cell: what `Cell` takes. digits: with those to score on as the test images.
-        units: of the state. state_rate: what the learning rate is multiplied by for the weights
-            from one state to the next. error_norm: largest norm of dE/dh_t of an image, as a
-            multiple of 1 / batch; 0 for no limit.
+        units: of the state.
+        identity_scale: what the identity is multiplied by with which the weights from one state
+            to the next start; 0 where they start as the cell has them.
+        state_rate: what the learning rate is multiplied by for those weights.
+        error_norm: largest norm of dE/dh_t of an image, as a multiple of 1 / batch; 0 for no limit.
         device: where it computes.
     """
 
@@ -49,17 +52,23 @@ class DigitsTask(Task):
         config: TrainingSettings,
         *,
         units: int,
+        identity_scale: float = 0.0,
         state_rate: float = 1.0,
         error_norm: float = 0.0,
         device: str = "cpu",
     ) -> None:
         prepare(config.seed, usable_cores())
         self.config, self.digits, self.device = config, digits, device
-        self._cell = {**cell, "units": units, "state_rate": state_rate, "error_norm": error_norm}
+        self._net = {
+            **cell, "units": units, "identity_scale": identity_scale, "state_rate": state_rate,
+            "error_norm": error_norm,
+        }  # fmt: skip
         self._state_rate = state_rate
         limits = Limits(norm=error_norm / config.batch)
-        net = Cell(inputs=1, hidden=units, **cell)
-        self.module = self.net = SequenceClassifier(_columns, net, DIGITS, limits).to(device)
+        layer = Cell(inputs=1, hidden=units, **cell)
+        if identity_scale:
+            initialise(layer.state_weight, "identity", scale=identity_scale)
+        self.module = self.net = SequenceClassifier(_columns, layer, DIGITS, limits).to(device)
         self._pixels = digits.train_images.t().contiguous()  # an image is read in one piece
         self.exploded = 0
         self.batches_per_epoch = len(self._pixels) // config.batch
@@ -122,7 +131,7 @@ class DigitsTask(Task):
     def identity(self) -> dict[str, dict[str, Any]]:
         """The settings, and a checksum of the pixels in their order."""
         checksum = zlib.crc32(self._pixels.numpy().data)
-        return {"settings": {**asdict(self.config), **self._cell}, "data": {"pixels": checksum}}
+        return {"settings": {**asdict(self.config), **self._net}, "data": {"pixels": checksum}}
 
 
 def accuracy(net: SequenceClassifier, images: Tensor, labels: Tensor) -> float:

@@ -47,8 +47,6 @@ class Cell(nn.Module):
         nonlinearity: of an Elman cell: tanh, sigmoid, relu or linear.
         forget_bias: what the bias of an LSTM's forget gate starts at; 1 keeps the state at first
             (Jozefowicz et al. 2015).
-        identity: what the identity is multiplied by with which the weights of an IRNN's states
-            start; below 1 it forgets (Le et al. 2015).
 
     Raises:
         SettingError: an unknown cell or nonlinearity.
@@ -62,7 +60,6 @@ class Cell(nn.Module):
         *,
         nonlinearity: str = "tanh",
         forget_bias: float = 1.0,
-        identity: float = 1.0,
     ) -> None:
         super().__init__()
         if kind not in CELLS:
@@ -79,16 +76,16 @@ class Cell(nn.Module):
         self.bias = nn.Parameter(torch.zeros(gates * hidden))
         # Only a GRU needs a second bias, inside its reset gate.
         self.state_bias = nn.Parameter(torch.zeros(hidden)) if kind == "gru" else None
-        self._initialise(forget_bias, identity)
+        self._initialise(forget_bias)
 
     @torch.no_grad()
-    def _initialise(self, forget_bias: float, identity: float) -> None:
+    def _initialise(self, forget_bias: float) -> None:
         """Uniform in +-1/sqrt(H), as torch's own cells start; the identity for an IRNN."""
         spread = 1 / math.sqrt(self.hidden)
         nn.init.uniform_(self.input_weight, -spread, spread)
         nn.init.uniform_(self.state_weight, -spread, spread)
         if self.kind == "irnn":
-            nn.init.eye_(self.state_weight).mul_(identity)
+            nn.init.eye_(self.state_weight)
             nn.init.normal_(self.input_weight, std=min(0.1, spread))
         if self.kind == "lstm":
             self.bias[self.hidden : 2 * self.hidden] = forget_bias

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from unrolled.errors import SettingError
-from unrolled.neural.cells import Cell
 from unrolled.neural.config import INITIALISATIONS
 
 
@@ -76,15 +75,3 @@ def _few_a_row(block: Tensor, connections: int, generator: torch.Generator | Non
 def spectral_radius(matrix: Tensor) -> float:
     """The largest absolute value among the eigenvalues of a square matrix (H, H)."""
     return float(torch.linalg.eigvals(matrix.double()).abs().max())
-
-
-@torch.no_grad()
-def set_forget_bias(cell: Cell, value: float) -> None:
-    """Set the bias of an LSTM's forget gate: from 1 on the state is preserved at first.
-
-    Raises:
-        SettingError: a cell without a forget gate.
-    """
-    if cell.kind != "lstm":
-        raise SettingError(f"a cell '{cell.kind}' has no forget gate, only an lstm has")
-    cell.bias[cell.hidden : 2 * cell.hidden] = value
