@@ -122,7 +122,9 @@ def test_rows_are_added_to_those_that_were_run_before(
     out = tmp_path / "out"
 
     def run(*rows: str) -> dict[str, dict[str, float]]:
+        earlier = any(out.glob("*.json"))
         record = run_experiment("pixel-mnist", folder, size="smoke", output=out, rows=rows)
+        assert record["resumed"] == earlier
         assert record["results"]["curves"]["plain"].keys() == record["results"]["table"].keys()
         return record["results"]["table"]  # type: ignore[no-any-return]
 

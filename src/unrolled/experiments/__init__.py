@@ -124,7 +124,7 @@ def run_experiment(
     earlier = _earlier_rows(experiment, name, size, output, data) if rows else None
     output.mkdir(parents=True, exist_ok=True)
     parts = parts_folder(output, name, size)
-    resumed = parts.is_dir()
+    resumed = parts.is_dir() or earlier is not None
     began = time.perf_counter()
     setup = Setup(name, size, output, data, jobs=jobs, device=device or "auto", rows=tuple(rows))
     setup = replace(setup, report=report) if report else setup

@@ -214,7 +214,7 @@ def parse_lines(
         for index in range(unknown):
             word = np.int64(slots[hashes[index] & np.uint64(slots.size - 1)] & _LOW) - 1
             sought[index, 4] = word
-            prefetch(offsets, word)
+            prefetch(offsets, word)  # of -1, an empty slot, it does nothing
         for index in range(unknown):
             word = sought[index, 4]
             if 0 <= word < words:
