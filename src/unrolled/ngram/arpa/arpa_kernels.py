@@ -24,7 +24,6 @@ _POWERS = 10.0 ** np.arange(EXACT + 1)
 _EIGHT = 10**8
 _TENS = 10 ** np.arange(19)
 _FULL = np.uint64(10**18)  # one more digit still fits into 64 bits
-_LOW = np.uint64(0xFFFFFFFF)  # of a slot of the vocabulary: a word's id and 1
 _ZEROS = np.uint64(0x3030303030303030)  # eight digits 0
 _TO_TOP = np.uint64(0x7676767676767676)  # lifts all bytes above 9 to 128 and more
 _TOPS = np.uint64(0x8080808080808080)
@@ -162,14 +161,12 @@ def parse_lines(
     size, words, spelled = data.size, offsets.size - 1, slots.size == 0
     length = 1 if spelled else ids.shape[1]
     places = np.empty((LINES, 2), np.int64)  # of each line: its first byte, and its number
-    # Of words to be looked up: line, column, first byte, end, and what the table holds.
-    sought, hashes = np.empty((LINES * length, 5), np.int64), np.empty(LINES * length, np.uint64)
+    spans, hashes = np.empty((LINES, length, 2), np.int64), np.empty((LINES, length), np.uint64)
     plain = size > 0 and data[size - 1] == 10 and at >= 0
     while plain and at < size:
-        found, unknown = 0, 0
+        found = 0
         while found < LINES and at < size:
             begin, column, value, weight = at, 0, 0.0, 0.0
-            known = unknown
             while plain:
                 at = skip_blanks(data, at)
                 if data[at] == 10:
@@ -178,17 +175,14 @@ def parse_lines(
                     start = at
                     at, hashed = scan(data, start)
                     plain = start < at and row + found < ids.shape[0]  # a NUL, for one
-                    if plain and spelled:
-                        ids[row + found, 0], ids[row + found, 1] = start, at
-                    elif plain:
-                        word = recall(recent, hashed, at - start)
-                        ids[row + found, column - 1] = word
-                        if word < 0:
-                            sought[unknown, 0], sought[unknown, 1] = found, column - 1
-                            sought[unknown, 2], sought[unknown, 3] = start, at
-                            hashes[unknown] = hashed
-                            unknown += 1
-                            prefetch(slots, np.int64(hashed & np.uint64(slots.size - 1)))
+                    if plain:
+                        spans[found, column - 1, 0], spans[found, column - 1, 1] = start, at
+                        hashes[found, column - 1] = hashed
+                        if not spelled:
+                            word = recall(recent, hashed, at - start)
+                            ids[row + found, column - 1] = word
+                            if word < 0:
+                                prefetch(slots, np.int64(hashed & np.uint64(slots.size - 1)))
                 else:
                     number, at = parse_number(data, at)
                     plain = at >= 0
@@ -201,7 +195,7 @@ def parse_lines(
                 plain = length < column <= length + 2 and value <= 0 and weight <= MOST_BACKOFF
                 plain = plain and (backoffs.size > 0 or weight == 0)
             if not plain:
-                at, unknown = begin, known
+                at = begin
                 break
             if column > 0:
                 log_probs[row + found] = natural(value)
@@ -211,26 +205,24 @@ def parse_lines(
                 found += 1
             at += 1
             lines += 1
-        for index in range(unknown):
-            word = np.int64(slots[hashes[index] & np.uint64(slots.size - 1)] & _LOW) - 1
-            sought[index, 4] = word
-            prefetch(offsets, word)  # of -1, an empty slot, it does nothing
-        for index in range(unknown):
-            word = sought[index, 4]
-            if 0 <= word < words:
-                prefetch(text, np.int64(offsets[word]))
-        for index in range(unknown):
-            line, start, stop = sought[index, 0], sought[index, 2], sought[index, 3]
-            word = find(data, start, stop, hashes[index], text, offsets, slots, words)
-            if word < 0:
-                plain, found = False, line
+        for line in range(found):
+            known = True
+            for column in range(length):
+                start, stop = spans[line, column, 0], spans[line, column, 1]
+                if spelled:
+                    ids[row, 0], ids[row, 1] = start, stop
+                elif ids[row, column] < 0:
+                    hashed = hashes[line, column]
+                    word = find(data, start, stop, hashed, text, offsets, slots, words)
+                    remember(recent, hashed, stop - start, word)
+                    ids[row, column] = word
+                    known = known and word >= 0
+            if not known:
+                plain = False
                 at, lines = places[line, 0], places[line, 1]
                 break
-            remember(recent, hashes[index], stop - start, word)
-            ids[row + line, sought[index, 1]] = word
-        if found > 0:
-            row += found
-            after = places[found - 1, 1] + 1
+            row += 1
+            after = places[line, 1] + 1
     state[0], state[1], state[2], state[3] = at, lines, row, after
 
 
