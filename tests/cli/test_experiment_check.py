@@ -52,6 +52,11 @@ def test_what_cannot_be_compared(run: Run, tmp_path: Path) -> None:
     )  # fmt: skip
     assert code == 2
     assert "the results are damaged" in err
+    code, _, err = run(
+        "experiment", "error-surface", "--size", "smoke", "--rows", "LSTM", "-o", tmp_path
+    )  # fmt: skip
+    assert code == 2
+    assert "rows of error-surface cannot be run alone" in err
     for wrong, message in (
         (("--draw",), "--draw runs nothing, so it takes no --check"),
         (("--rows", "LSTM"), "--check runs all rows that there are, so it takes no --rows"),

@@ -20,6 +20,7 @@ from unrolled.experiments.mnist import read_mnist
 from unrolled.experiments.sequence_classifier import states_by_torch
 from unrolled.experiments.setup import Setup
 from unrolled.neural.cells import Cell
+from unrolled.training.loop import TrainingLoop
 from unrolled.training.settings import TrainingSettings
 
 
@@ -163,6 +164,25 @@ def test_a_batch_whose_states_explode_moves_nothing(folder: Path) -> None:
     with pytest.raises(DivergedError, match="states have exploded on 101 batches"):
         for _ in range(100):
             task.backward(batch)
+
+
+def test_weights_between_states_start_and_move_as_set(folder: Path) -> None:
+    settings = TrainingSettings(epochs=1, batch=8, rate=0.01, warmup=0)
+
+    def trained(state_rate: float) -> torch.Tensor:
+        task = DigitsTask(
+            {"kind": "irnn"}, read_mnist(folder, 4).held_out(20), settings, units=8,
+            identity_scale=0.5, state_rate=state_rate,
+        )  # fmt: skip
+        assert torch.equal(task.net.cell.state_weight, 0.5 * torch.eye(8))
+        before = task.net.output.weight.detach().clone()
+        TrainingLoop(task).run()
+        assert not torch.equal(task.net.output.weight, before)
+        return task.net.cell.state_weight.detach()
+
+    assert torch.equal(trained(0.0), 0.5 * torch.eye(8))
+    moved = [float((trained(rate) - 0.5 * torch.eye(8)).norm()) for rate in (0.1, 1.0)]
+    assert 0 < 3 * moved[0] < moved[1]
 
 
 def test_what_it_refuses(folder: Path, tmp_path: Path) -> None:
