@@ -160,11 +160,7 @@ def _score(folder: Path) -> None:
     from unrolled.text.tokens import tokenise
     from unrolled.text.vocabulary import Vocabulary
 
-    words: dict[str, Any] = {
-        "text": np.frombuffer(b"<unk><s></s>a", np.uint8),
-        "offsets": np.array([0, 5, 8, 12, 13], np.uint32),
-        "slots": np.zeros(8, np.uint64),
-    }
+    words = {"words": np.frombuffer(b"<unk>\n<s>\n</s>\na\n", np.uint8)}
     nothing = np.empty(0, np.float32)
     trie = PackedTrie(
         levels=np.array([0, 4]),

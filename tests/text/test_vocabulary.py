@@ -132,6 +132,7 @@ def test_arrays_and_pickles_come_back():
     vocabulary = Vocabulary.from_words(["a", "b"])
     for back in (
         Vocabulary.from_arrays(vocabulary.arrays(), "m"),
+        Vocabulary.from_arrays(vocabulary.arrays(compact=True), "m"),
         pickle.loads(pickle.dumps(vocabulary)),
     ):
         assert back == vocabulary and hash(back) == hash(vocabulary)
@@ -157,6 +158,23 @@ def test_broken_arrays_are_refused(change, message):
     arrays = Vocabulary.from_words(["a"]).arrays() | change
     with pytest.raises(FormatError, match=f"^model: .*{message}"):
         Vocabulary.from_arrays({k: v for k, v in arrays.items() if v is not None}, "model")
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (b"", "do not end in a newline each"),
+        (b"<unk>\n<s>\n</s>\na", "do not end in a newline each"),
+        (b"<unk>\n<s>\na\n</s>\n", "does not begin with"),
+        (b"<unk>\n<s>\n</s>\n\na\n", r"word '' \(number 3\) is empty"),
+        (b"<unk>\n<s>\n</s>\na\na\n", r"word 'a' \(number 4\)"),
+        (b"<unk>\n<s>\n</s>\na\nb c\n", r"word 'b c' \(number 4\)"),
+        (b"<unk>\n<s>\n</s>\n\xff\0\n", r"\(number 3\)"),
+    ],
+)
+def test_broken_compact_words_are_refused(lines, message):
+    with pytest.raises(FormatError, match=f"^model: .*{message}"):
+        Vocabulary.from_arrays({"words": np.frombuffer(lines, np.uint8)}, "model")
 
 
 @given(st.binary(max_size=200), st.integers(0, 2**32))

@@ -346,7 +346,7 @@ class NgramModel(LanguageModel):
 
     def arrays(self) -> dict[str, Any]:
         """The arrays of its file by name, not copied."""
-        words = prefixed("vocabulary.", self.vocabulary.arrays())
+        words = prefixed("vocabulary.", self.vocabulary.arrays(compact=self.trie.quantized))
         return prefixed("trie.", self.trie.arrays()) | words
 
     @classmethod

@@ -72,7 +72,8 @@ class UnsavedModel(StoredModel):
     ) -> None:
         super().__init__(provenance)
         self.vocabulary, self.config = vocabulary, config
-        words = prefixed("vocabulary.", vocabulary.arrays())
+        compact = bool(config["quantized"])
+        words = prefixed("vocabulary.", vocabulary.arrays(compact=compact))
         self._arrays = prefixed("trie.", arrays) | words
 
     @property

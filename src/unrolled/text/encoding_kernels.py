@@ -18,7 +18,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from unrolled.runtime.intrinsics import eight_bytes, prefetch, trailing_zeros
 from unrolled.runtime.kernels import cached_kernel, inlined, kernel, no_refcount
@@ -339,9 +338,9 @@ def count_lines(
     return 0
 
 
-@kernel
+@cached_kernel
 def enter_words(text: Any, offsets: Any, slots: Any, seen: Any) -> Any:
-    """As index_words; ``seen`` is a view of ``slots`` that cannot be written."""
+    """As vocabulary.index_words; ``seen`` is a view of ``slots`` that cannot be written."""
     for word in range(offsets.size - 1):
         start, stop = np.int64(offsets[word]), np.int64(offsets[word + 1])
         if start >= stop or stop > text.size:
@@ -357,19 +356,6 @@ def enter_words(text: Any, offsets: Any, slots: Any, seen: Any) -> Any:
             return word
         slots[place] = (hashed >> _S32 << _S32) | np.uint64(word + 1)
     return -1
-
-
-def index_words(
-    text: npt.NDArray[np.uint8], offsets: npt.NDArray[np.uint32], slots: npt.NDArray[np.uint64]
-) -> int:
-    """Enter every word into empty slots; the id of the first word that cannot be entered, or -1.
-
-    A word cannot be entered when it is there already, is empty, or collides too often. ``text`` and
-    ``offsets`` must be read-only, as ``vocabulary.readonly`` makes them.
-    """
-    seen = slots.view()
-    seen.flags.writeable = False
-    return int(enter_words(text, offsets, slots, seen))
 
 
 @kernel

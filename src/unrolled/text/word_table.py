@@ -12,7 +12,7 @@ from unrolled.errors import SettingError, TextError
 from unrolled.text import encoding_kernels as encoding
 from unrolled.text.hashing import RECENT
 from unrolled.text.specials import SPECIALS, reserved_token_error, special_policy
-from unrolled.text.vocabulary import Vocabulary, readonly
+from unrolled.text.vocabulary import Vocabulary, index_words, readonly
 
 Number = TypeVar("Number", bound=np.generic)
 
@@ -114,7 +114,7 @@ class WordTable:
 
     def _index(self) -> None:
         text, offsets = readonly(self._text), readonly(self._offsets[: self.words + 1])
-        if encoding.index_words(text, offsets, self._slots) >= 0:
+        if index_words(text, offsets, self._slots) >= 0:
             raise TextError("too many words of the text collide in the hash table")
 
     def stop_counting(self) -> None:

@@ -19,7 +19,15 @@ from unrolled.ngram.model import NgramModel
 from unrolled.ngram.trie.assembly import assemble
 from unrolled.ngram.trie.packed_trie import pack
 from unrolled.runtime.threads import run_slices
-from unrolled.text.vocabulary import BOS, EOS, SPECIALS, UNK, Vocabulary, readonly
+from unrolled.text.vocabulary import (
+    BOS,
+    EOS,
+    SPECIALS,
+    UNK,
+    Vocabulary,
+    index_words,
+    readonly,
+)
 
 Array = np.ndarray[Any, Any]
 
@@ -230,8 +238,6 @@ class Unigrams:
 
     def _vocabulary(self, rows: Array) -> Vocabulary:
         """The words of rows, in that order."""
-        from unrolled.text.encoding_kernels import index_words
-
         sizes = self._sizes[rows]
         offsets = np.zeros(rows.size + 1, np.int64)
         np.cumsum(sizes, out=offsets[1:])

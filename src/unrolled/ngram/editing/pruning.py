@@ -230,7 +230,8 @@ def _file_size(model: NgramModel, table: NgramTable, suffixes: Array, keep: Arra
     else:
         numbers = 4 * longer + 4 * marked  # hardly a weight that was renewed occurs twice
         tree += 8 * packed_size(total, table.bits)
-    fixed = sum(array.nbytes for array in model.vocabulary.arrays().values())
+    words = model.vocabulary.arrays(compact=model.trie.quantized)
+    fixed = sum(array.nbytes for array in words.values())
     fixed += 4 * len(model.vocabulary) + len(json.dumps([model.config, model.provenance]))
     header = 4900 if model.trie.quantized else 3900  # by the number of arrays, and some to spare
     return numbers + tree + fixed + header
