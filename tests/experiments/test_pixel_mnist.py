@@ -15,7 +15,7 @@ import torch
 from report.drawn import Drawn
 from unrolled.errors import DivergedError, FormatError, SettingError
 from unrolled.experiments import check_experiment, pixel_mnist, run_experiment
-from unrolled.experiments.digit_training import DigitsTask
+from unrolled.experiments.digit_training import DigitsTask, Start
 from unrolled.experiments.mnist import read_mnist
 from unrolled.experiments.sequence_classifier import states_by_torch
 from unrolled.experiments.setup import Setup
@@ -152,8 +152,9 @@ def test_rows_are_added_to_those_that_were_run_before(
 
 def test_a_batch_whose_states_explode_moves_nothing(folder: Path) -> None:
     task = DigitsTask(
-        {"kind": "irnn"}, read_mnist(folder, 14), TrainingSettings(batch=8), units=8, error_norm=1.0
-    )
+        {"kind": "irnn"}, read_mnist(folder, 14), TrainingSettings(batch=8), units=8,
+        start=Start(), error_norm=1.0,
+    )  # fmt: skip
     batch = next(task.batches(0))
     with torch.no_grad():
         task.net.cell.state_weight.mul_(1.3)
@@ -172,7 +173,7 @@ def test_weights_between_states_start_and_move_as_set(folder: Path) -> None:
     def trained(state_rate: float) -> torch.Tensor:
         task = DigitsTask(
             {"kind": "irnn"}, read_mnist(folder, 4).held_out(20), settings, units=8,
-            identity_scale=0.5, state_rate=state_rate,
+            start=Start(identity_scale=0.5), state_rate=state_rate,
         )  # fmt: skip
         assert torch.equal(task.net.cell.state_weight, 0.5 * torch.eye(8))
         before = task.net.output.weight.detach().clone()
@@ -183,6 +184,38 @@ def test_weights_between_states_start_and_move_as_set(folder: Path) -> None:
     assert torch.equal(trained(0.0), 0.5 * torch.eye(8))
     moved = [float((trained(rate) - 0.5 * torch.eye(8)).norm()) for rate in (0.1, 1.0)]
     assert 0 < 3 * moved[0] < moved[1]
+
+
+def test_an_lstm_may_start_with_memory_and_larger_weights_from_the_pixels(folder: Path) -> None:
+    start = Start(input_spread=2.0, memory=True)
+    task = DigitsTask(
+        {"kind": "lstm"}, read_mnist(folder, 4), TrainingSettings(batch=8), units=50, start=start
+    )
+    enter, forget, *_ = task.net.cell.bias.detach().chunk(4)
+    assert torch.equal(enter, -forget)
+    assert 0 <= float(forget.min()) < np.log(5) and np.log(10) < float(forget.max()) <= np.log(15)
+    assert 1.5 < float(task.net.cell.input_weight.detach().abs().max()) <= 2
+    assert task.identity()["settings"]["start"]["memory"] is True
+
+
+def test_the_better_start_is_taken(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines: list[str] = []
+    setup = Setup("pixel-mnist", "smoke", tmp_path / "out", folder, report=lines.append)
+    trainer = pixel_mnist.Trainer(setup, {"plain": read_mnist(folder, 4)})
+    shares = {(start, rate): 0.1 for start in pixel_mnist.NETS["LSTM"].starts for rate in (1, 2)}
+    best = (Start(input_spread=1.0, memory=True), 1)
+    shares[best] = 0.5
+
+    def train(run: pixel_mnist.Run, *, tested: bool) -> dict[str, object]:
+        return {"held_out": shares[run.start, run.rate]}
+
+    monkeypatch.setattr(trainer, "train", train)
+    monkeypatch.setattr(trainer, "settings", dataclasses.replace(trainer.settings, rates=(1, 2)))
+    assert trainer.best_first("LSTM", "plain")[0] == best
+    shares = "rate 1 10.0 %, rate 2 10.0 %, rate 1 with memory 50.0 %, rate 2 with memory 10.0 %"
+    assert lines == [f"LSTM, plain: {shares}"]
 
 
 def test_what_it_refuses(folder: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from unrolled.errors import SettingError
-from unrolled.neural.initialisation import initialise, spectral_radius
+from unrolled.neural.initialisation import initialise, set_memory, spectral_radius
 
 
 @pytest.mark.parametrize("kind", ["identity", "orthogonal"])
@@ -40,7 +40,21 @@ def test_the_same_seed_draws_the_same_weights() -> None:
     assert not torch.equal(drawn[0], drawn[2])
 
 
+def test_memory_is_of_all_lengths_up_to_the_longest() -> None:
+    bias = torch.full((4000,), 7.0)
+    set_memory(bias, 200, torch.Generator().manual_seed(1))
+    enter, forget, new, out = bias.chunk(4)
+    assert torch.equal(enter, -forget) and (torch.cat([new, out]) == 7).all()
+    steps = forget.exp().numpy()
+    assert steps.min() >= 1 and steps.max() <= 199
+    assert steps.mean() == pytest.approx(100, rel=0.1)
+
+
 def test_what_cannot_be_initialised() -> None:
+    with pytest.raises(SettingError, match=r"a bias of \(6,\) cannot remember for 9 steps"):
+        set_memory(torch.empty(6), 9)
+    with pytest.raises(SettingError, match=r"a bias of \(8,\) cannot remember for 2 steps"):
+        set_memory(torch.empty(8), 2)
     with pytest.raises(SettingError, match="'xavier' is unknown, allowed are identity, orthog"):
         initialise(torch.empty(2, 2), "xavier")
     with pytest.raises(SettingError, match="weights of 3 x 2 are no recurrent weights"):

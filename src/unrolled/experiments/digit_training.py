@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ from unrolled.errors import DivergedError
 from unrolled.experiments.mnist import Digits
 from unrolled.experiments.sequence_classifier import SequenceClassifier
 from unrolled.neural.cells import Cell
-from unrolled.neural.initialisation import initialise
+from unrolled.neural.initialisation import initialise, set_memory
 from unrolled.neural.recurrent import Limits
 from unrolled.runtime.threads import usable_cores
 from unrolled.training.optimisers import Groups
@@ -30,15 +30,38 @@ _PART = 1000  # images of a test that are read together
 Batch = tuple[Tensor, Tensor]  # pixels (T, B) and labels (B,)
 
 
+@dataclass(frozen=True)
+class Start:
+    """What the weights of a cell are before training, where they are not as the cell has them.
+
+    Attributes:
+        identity_scale: what the identity is multiplied by from one state to the next.
+        input_spread: weights from a pixel are uniform in plus or minus so much.
+        memory: an LSTM's units forget after 1 to all steps.
+    """
+
+    identity_scale: float = 0.0
+    input_spread: float = 0.0
+    memory: bool = False
+
+    def fill(self, cell: Cell, steps: int) -> None:
+        """Fill the weights of a cell that reads so many pixels."""
+        if self.identity_scale:
+            initialise(cell.state_weight, "identity", scale=self.identity_scale)
+        if self.input_spread:
+            nn.init.uniform_(cell.input_weight, -self.input_spread, self.input_spread)
+        if self.memory:
+            set_memory(cell.bias, steps)
+
+
 class DigitsTask(Task):
     """A net of one cell, and the digits that it learns.
 
     Args:
         cell: what `Cell` takes. digits: with those to score on as the test images.
         units: of the state.
-        identity_scale: what the identity is multiplied by with which the weights from one state
-            to the next start; 0 where they start as the cell has them.
-        state_rate: what the learning rate is multiplied by for those weights.
+        start: of its weights.
+        state_rate: what the learning rate is multiplied by for weights from one state to the next.
         error_norm: largest norm of dE/dh_t of an image, as a multiple of 1 / batch; 0 for no limit.
         device: where it computes.
     """
@@ -52,7 +75,7 @@ class DigitsTask(Task):
         config: TrainingSettings,
         *,
         units: int,
-        identity_scale: float = 0.0,
+        start: Start,
         state_rate: float = 1.0,
         error_norm: float = 0.0,
         device: str = "cpu",
@@ -60,14 +83,13 @@ class DigitsTask(Task):
         prepare(config.seed, usable_cores())
         self.config, self.digits, self.device = config, digits, device
         self._net = {
-            **cell, "units": units, "identity_scale": identity_scale, "state_rate": state_rate,
+            **cell, "units": units, "start": asdict(start), "state_rate": state_rate,
             "error_norm": error_norm,
         }  # fmt: skip
         self._state_rate = state_rate
         limits = Limits(norm=error_norm / config.batch)
         layer = Cell(inputs=1, hidden=units, **cell)
-        if identity_scale:
-            initialise(layer.state_weight, "identity", scale=identity_scale)
+        start.fill(layer, len(digits.train_images))
         self.module = self.net = SequenceClassifier(_columns, layer, DIGITS, limits).to(device)
         self._pixels = digits.train_images.t().contiguous()  # an image is read in one piece
         self.exploded = 0

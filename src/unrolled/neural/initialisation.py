@@ -64,6 +64,33 @@ def initialise(
         block.mul_(scale)
 
 
+@torch.no_grad()
+def set_memory(bias: Tensor, steps: int, generator: torch.Generator | None = None) -> None:
+    """Fill the bias of an LSTM so that its units forget after 1 to so many steps at first.
+
+    Source: C. Tallec, Y. Ollivier. Can recurrent neural networks warp time? ICLR 2018, section 2:
+    the forget gate's is the logarithm of a uniform number of steps, the input gate's its negative.
+
+    Args:
+        bias: (4 H,), of the input gate, the forget gate, the new values and the output gate.
+        steps: at least 3.
+        generator: of random numbers; None for torch's own.
+
+    Raises:
+        SettingError: fewer steps, or a bias that is not of four gates.
+
+    >>> bias = torch.zeros(8)
+    >>> set_memory(bias, 100)
+    >>> bool((bias[:2] == -bias[2:4]).all()), bool((bias[2:4].sigmoid() < 0.991).all())
+    (True, True)
+    """
+    if steps < 3 or bias.dim() != 1 or len(bias) % 4:
+        raise SettingError(f"a bias of {tuple(bias.shape)} cannot remember for {steps} steps")
+    enter, forget, *_ = bias.chunk(4)
+    forget.uniform_(1, steps - 1, generator=generator).log_()
+    enter.copy_(-forget)
+
+
 def _few_a_row(block: Tensor, connections: int, generator: torch.Generator | None) -> Tensor:
     """Ones at random places, so many in each row (H, H), and zeros elsewhere."""
     noise = torch.rand(block.shape, generator=generator, device=block.device)
