@@ -299,10 +299,11 @@ def _train_taggers(folder: Path) -> None:
     from unrolled.tagging.training import train_tagger
 
     sentence = TaggedSentence(("Ann", "ran"), ("B-PER", "O"))
+    vectors = folder / "vectors.txt"
+    vectors.write_text("ann 0.1 0.2\n", encoding="utf-8")
+    common: dict[str, Any] = {"hidden": 8, "epochs": 1, "threads": 1, "vectors": vectors}
     for cell in ("elman", "lstm", "gru"):
-        tagger = train_tagger(
-            [sentence, sentence], cell=cell, hidden=8, embedding=8, epochs=1, threads=1
-        )
+        tagger = train_tagger([sentence, sentence], cell=cell, **common)
     tagger.predict([["Ann", "ran"]])
     tagger.n_best(["Ann", "ran"], 2)
 

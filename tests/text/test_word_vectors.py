@@ -119,7 +119,29 @@ def test_other_words_are_as_far_spread_as_those_found(tmp_path: Path) -> None:
     assert not none.found.any()
 
 
+SPELLED = [
+    "0", "-0", "5.", ".5", "+1.5", "1e5", "-2.5E-3", "0.1", "16777217", "0.1234567890123456789",
+    "123456789012345678901234567890", "1e-300", "3.4028235e38", "1.17549435e-38", "1e-45", "1_0",
+    "8.589973e9", "1.00000017881393421514957253748434595763683319091796875",
+]  # fmt: skip
+
+
+def test_numbers_are_read_as_python_reads_them(tmp_path: Path) -> None:
+    path = tmp_path / "v.txt"
+    random = np.random.default_rng(4)
+    drawn = random.normal(0, 1, 500) * 10.0 ** random.integers(-9, 9, 500)
+    spelled = [*SPELLED, *(f"{value:.{random.integers(1, 17)}g}" for value in drawn)]
+    path.write_text("".join(f"w{k} {value} 1\n" for k, value in enumerate(spelled)))
+    read = read_word_vectors(path, [f"w{k}" for k in range(len(spelled))]).vectors
+    assert read[:, 0].tobytes() == np.array([*map(float, spelled)], np.float32).tobytes()
+
+
 BROKEN = [
+    *(
+        (f"the 1 2\ncat 5 {wrong}\n".encode(), "{}:2: '.*' is not a number")
+        for wrong in ("-", ".", "1e", "1.2.3", "--1", "0x10", "1,5")
+    ),
+    (b"the 1 2\ncat 1e39 2\n", "{}:2: the vector has numbers that are not finite"),
     (b"", "{}: the file is empty"),
     (b"the cat sat\n", r"{}:1: 'the cat sat' is not a word with its numbers\. Give a file of"),
     (b"\x80\x04abc\n", "{}: it is a Python pickle, not word vectors"),

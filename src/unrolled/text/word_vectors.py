@@ -27,6 +27,7 @@ import numpy as np
 
 from unrolled.errors import TextError
 from unrolled.storage.file_kinds import HEAD_BYTES, TEXT, recognise
+from unrolled.text.number_kernels import read_row
 from unrolled.text.sources import DAMAGE, damaged, open_reader
 
 Array = np.ndarray[Any, Any]
@@ -219,6 +220,11 @@ def _text_records(source: _Input, count: int | None) -> Records:
 
 
 def _from_line(source: _Input, line: bytes) -> Array:
+    vector = np.empty(source.width, np.float32)
+    if line.count(b" ") == source.width:
+        data = np.frombuffer(line + b"\n", np.uint8)
+        if read_row(data, line.find(b" ") + 1, vector):
+            return vector
     fields = line.rsplit(maxsplit=source.width)[1:]
     if len(fields) < source.width:  # two spaces stand together
         raise _too_few(source, len(fields))
@@ -227,7 +233,8 @@ def _from_line(source: _Input, line: bytes) -> Array:
     except ValueError:
         wrong = next(field for field in fields if not _is_number(field))
         raise TextError(f"'{_shown(wrong)}' is not a number", where=source.place) from None
-    return _finite(source, np.array(numbers, np.float32))
+    with np.errstate(over="ignore"):  # said below
+        return _finite(source, np.array(numbers, np.float32))
 
 
 def _too_few(source: _Input, count: int) -> TextError:
