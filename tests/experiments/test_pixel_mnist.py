@@ -204,12 +204,12 @@ def test_the_better_start_is_taken(
     lines: list[str] = []
     setup = Setup("pixel-mnist", "smoke", tmp_path / "out", folder, report=lines.append)
     trainer = pixel_mnist.Trainer(setup, {"plain": read_mnist(folder, 4)})
-    shares = {(start, rate): 0.1 for start in pixel_mnist.NETS["LSTM"].starts for rate in (1, 2)}
+    held_out = {(start, rate): 0.1 for start in pixel_mnist.NETS["LSTM"].starts for rate in (1, 2)}
     best = (Start(input_spread=1.0, memory=True), 1)
-    shares[best] = 0.5
+    held_out[best] = 0.5
 
     def train(run: pixel_mnist.Run, *, tested: bool) -> dict[str, object]:
-        return {"held_out": shares[run.start, run.rate]}
+        return {"held_out": held_out[run.start, run.rate]}
 
     monkeypatch.setattr(trainer, "train", train)
     monkeypatch.setattr(trainer, "settings", dataclasses.replace(trainer.settings, rates=(1, 2)))

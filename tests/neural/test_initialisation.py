@@ -51,9 +51,9 @@ def test_memory_is_of_all_lengths_up_to_the_longest() -> None:
 
 
 def test_what_cannot_be_initialised() -> None:
-    with pytest.raises(SettingError, match=r"a bias of \(6,\) cannot remember for 9 steps"):
+    with pytest.raises(SettingError, match=r"a bias of shape \(6,\) is not that of four gates"):
         set_memory(torch.empty(6), 9)
-    with pytest.raises(SettingError, match=r"a bias of \(8,\) cannot remember for 2 steps"):
+    with pytest.raises(SettingError, match="the memory is 2 steps, allowed are 3 and more"):
         set_memory(torch.empty(8), 2)
     with pytest.raises(SettingError, match="'xavier' is unknown, allowed are identity, orthog"):
         initialise(torch.empty(2, 2), "xavier")

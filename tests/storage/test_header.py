@@ -194,12 +194,12 @@ FORGED: dict[str, tuple[Break, str]] = {
     "format true": (put(format=True), "the format True is not"),
     "format 1.0": (put(format=1.0), "the format 1.0 is not"),
     "format huge": (put(format=10**400), "is in model format a huge number"),
-    "format 3": (
-        put(format=3, provenance={"unrolled": "9.1"}, kind=7, crc32=7),
-        "is in model format 3, written by unrolled '9.1', and this unrolled 0.1.0 reads up to "
-        "format 2. Upgrade: pip install --upgrade unrolled.",
+    "format 4": (
+        put(format=4, provenance={"unrolled": "9.1"}, kind=7, crc32=7),
+        "is in model format 4, written by unrolled '9.1', and this unrolled 0.1.0 reads up to "
+        "format 3. Upgrade: pip install --upgrade unrolled.",
     ),
-    "format 3 of nobody": (put(format=3, provenance=5), "written by unrolled None"),
+    "format 4 of nobody": (put(format=4, provenance=5), "written by unrolled None"),
     "no kind": (put(kind=...), "the kind None is not a short name"),
     "kind of control characters": (put(kind="n\ngram"), r"the kind 'n\ngram' is not"),
     "kind too long": (put(kind="x" * 1000), "xxx... is not a short name"),

@@ -173,8 +173,42 @@ def test_broken_arrays_are_refused(change, message):
     ],
 )
 def test_broken_compact_words_are_refused(lines, message):
+    arrays = {"words": np.frombuffer(lines, np.uint8)}
     with pytest.raises(FormatError, match=f"^model: .*{message}"):
-        Vocabulary.from_arrays({"words": np.frombuffer(lines, np.uint8)}, "model")
+        Vocabulary.from_arrays(arrays, "model")
+
+
+def test_compact_words_of_another_type_are_refused():
+    arrays = {"words": np.zeros(9, np.int8)}
+    with pytest.raises(FormatError, match="'words' is 1-dimensional int8, not 1-dimensional uint8"):
+        Vocabulary.from_arrays(arrays, "model")
+
+
+@pytest.mark.parametrize(
+    ("text", "offsets"),
+    [
+        (b"<unk><s></s>ab", [0, 5, 8, 12, 4_000_000_000, 14]),
+        (b"<unk><s></s>ab", [0, 5, 8, 12, 12, 14]),
+        (b"<unk><s></s>a\n", [0, 5, 8, 12, 14]),
+    ],
+)
+def test_damaged_words_are_not_made_compact(text, offsets):
+    arrays = {
+        "text": np.frombuffer(text, np.uint8),
+        "offsets": np.array(offsets, np.uint32),
+        "slots": np.zeros(16, np.uint64),
+    }
+    vocabulary = Vocabulary.from_arrays(arrays, "model")
+    with pytest.raises(FormatError, match="the vocabulary is damaged"):
+        vocabulary.arrays(compact=True)
+
+
+def test_many_words_are_made_compact_in_pieces(monkeypatch):
+    monkeypatch.setattr("unrolled.text.vocabulary._AT_ONCE", 3)
+    for count in range(9):
+        vocabulary = Vocabulary.from_words([f"word{number}" for number in range(count)])
+        words = vocabulary.arrays(compact=True)["words"].tobytes().decode()
+        assert words == "".join(f"{word}\n" for word in vocabulary)
 
 
 @given(st.binary(max_size=200), st.integers(0, 2**32))

@@ -120,9 +120,10 @@ def test_other_words_are_as_far_spread_as_those_found(tmp_path: Path) -> None:
 
 
 SPELLED = [
-    "0", "-0", "5.", ".5", "+1.5", "1e5", "-2.5E-3", "0.1", "16777217", "0.1234567890123456789",
-    "123456789012345678901234567890", "1e-300", "3.4028235e38", "1.17549435e-38", "1e-45", "1_0",
-    "8.589973e9", "1.00000017881393421514957253748434595763683319091796875",
+    "0", "-0", "-0.0", "5.", ".5", "+1.5", "1e5", "-2.5E-3", "0.1", "16777217",
+    "0.1234567890123456789", "123456789012345678901234567890", "1e-300", "3.4028235e38",
+    "1.17549435e-38", "1e-45", "1_0", "8.589973e9",
+    "1.00000017881393421514957253748434595763683319091796875",
 ]  # fmt: skip
 
 
@@ -133,6 +134,7 @@ def test_numbers_are_read_as_python_reads_them(tmp_path: Path) -> None:
     spelled = [*SPELLED, *(f"{value:.{random.integers(1, 17)}g}" for value in drawn)]
     path.write_text("".join(f"w{k} {value} 1\n" for k, value in enumerate(spelled)))
     read = read_word_vectors(path, [f"w{k}" for k in range(len(spelled))]).vectors
+    assert read[:, 1].tolist() == [1] * len(spelled)
     assert read[:, 0].tobytes() == np.array([*map(float, spelled)], np.float32).tobytes()
 
 

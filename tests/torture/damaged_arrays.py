@@ -83,7 +83,7 @@ def ask(path: Path, *, at_end: bool) -> None:
         _try(question)
     if file.kind == "ngram":
         for question in (
-            lambda: quantize(model),
+            lambda: quantize(model).save(path.with_suffix(".quantized")),
             lambda: entropy_prune(model, 1e-3),
             lambda: unrolled.filter_vocabulary(model, ["the", "cat"]),
             lambda: write_arpa(model, path.with_suffix(".arpa")),

@@ -28,6 +28,8 @@ from unrolled.language_models.cache import CacheModel
 from unrolled.language_models.mixture import Mixture
 from unrolled.language_models.scoring import score_sentences
 from unrolled.ngram.editing.quantization import quantize
+from unrolled.ngram.model import NgramModel
+from unrolled.storage.model_file import prefixed, write_model
 
 SECONDS = 5
 BYTES = 1 << 30
@@ -74,7 +76,16 @@ def write_models(folder: Path) -> list[Path]:
     for name, model in models.items():
         paths.append(folder / f"{name}.safetensors")
         model.save(paths[-1])
-    return paths
+    return [*paths, _former(models["quantized"], folder / "former.safetensors")]
+
+
+def _former(model: NgramModel, path: Path) -> Path:
+    """A quantized model with the table of its words, as format 2 has it."""
+    contents = model.contents()
+    words = prefixed("vocabulary.", model.vocabulary.arrays())
+    arrays = prefixed("trie.", model.trie.arrays()) | words
+    write_model(path, **{**contents, "arrays": arrays})
+    return path
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:

@@ -64,7 +64,7 @@ def measured(results: Path) -> str:
             "| ---: | ---: | ---: | ---: | ---: | ---: |",
             *(_budget_row(row) for row in sorted(within, key=lambda row: row["tokens"])),
             "",
-            *_reckoned([size for size in sizes if size.tokens <= 1.01 * IN_MEMORY], within),
+            *_reckoned([size for size in sizes if size.tokens <= IN_MEMORY], within),
         ]
     )
 
@@ -104,8 +104,8 @@ def _text(record: dict[str, Any]) -> str:
 
 
 def _limit(sizes: list[_Size]) -> str:
-    beyond = any(size.tokens > 1.01 * IN_MEMORY for size in sizes)
-    return "; more than 100 M tokens with `--memory 4G`" if beyond else ""
+    beyond = any(size.tokens > IN_MEMORY for size in sizes)
+    return "; from 100 M tokens on with `--memory 4G`" if beyond else ""
 
 
 def _sizes(record: dict[str, Any], contender: str) -> list[_Size]:

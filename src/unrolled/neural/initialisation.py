@@ -84,8 +84,10 @@ def set_memory(bias: Tensor, steps: int, generator: torch.Generator | None = Non
     >>> bool((bias[:2] == -bias[2:4]).all()), bool((bias[2:4].sigmoid() < 0.991).all())
     (True, True)
     """
-    if steps < 3 or bias.dim() != 1 or len(bias) % 4:
-        raise SettingError(f"a bias of {tuple(bias.shape)} cannot remember for {steps} steps")
+    if bias.dim() != 1 or len(bias) % 4:
+        raise SettingError(f"a bias of shape {tuple(bias.shape)} is not that of four gates")
+    if steps < 3:
+        raise SettingError(f"the memory is {steps} steps, allowed are 3 and more")
     enter, forget, *_ = bias.chunk(4)
     forget.uniform_(1, steps - 1, generator=generator).log_()
     enter.copy_(-forget)

@@ -278,7 +278,7 @@ def _size(batch: int, most: int) -> int:
 
 
 def _empty(rows: int, columns: int) -> Tensor:
-    """Numbers to write: NumPy asks for huge pages, which the system clears in half the time."""
+    """Numbers to write: in huge pages, as NumPy asks for, which take a fraction of the time."""
     return torch.from_numpy(np.empty((rows, columns), np.float32))
 
 

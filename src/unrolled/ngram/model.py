@@ -345,7 +345,7 @@ class NgramModel(LanguageModel):
     # -- storage ---------------------------------------------------------------------------------
 
     def arrays(self) -> dict[str, Any]:
-        """The arrays of its file by name, not copied."""
+        """The arrays of its file by name; not copied, but for the words of a quantized model."""
         words = prefixed("vocabulary.", self.vocabulary.arrays(compact=self.trie.quantized))
         return prefixed("trie.", self.trie.arrays()) | words
 

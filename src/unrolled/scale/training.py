@@ -72,9 +72,8 @@ class UnsavedModel(StoredModel):
     ) -> None:
         super().__init__(provenance)
         self.vocabulary, self.config = vocabulary, config
-        compact = bool(config["quantized"])
-        words = prefixed("vocabulary.", vocabulary.arrays(compact=compact))
-        self._arrays = prefixed("trie.", arrays) | words
+        words = vocabulary.arrays(compact=config.get("quantized", False))
+        self._arrays = prefixed("trie.", arrays) | prefixed("vocabulary.", words)
 
     @property
     def name(self) -> str:

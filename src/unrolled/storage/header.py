@@ -40,7 +40,9 @@ from unrolled.errors import FormatError, SettingError
 from unrolled.storage.file_kinds import recognise
 from unrolled.version import __version__
 
-FORMAT = 2  # 1: n-gram models store the back-off weights of all contexts in one form
+# 1: n-gram models store the back-off weights of all contexts in one form; 2: quantized ones store
+# the table of their words.
+FORMAT = 3
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector register
 MAX_HEADER = 8 << 20  # bytes; parsed JSON takes up to forty times its length in memory
 MAX_DIMENSIONS = 8

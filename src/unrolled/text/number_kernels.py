@@ -1,4 +1,4 @@
-"""Kernels that read decimal numbers out of bytes, exactly; what they cannot read is for Python.
+"""Kernels that read decimal numbers out of bytes; what they cannot read exactly is for Python.
 
 A number is ended by a blank, so that the bytes must end in a newline.
 """
@@ -13,10 +13,10 @@ from unrolled.runtime.intrinsics import eight_bytes, trailing_zeros
 from unrolled.runtime.kernels import device_function, inlined, kernel
 
 _MOST = 22  # 10^22 is the largest power of ten that a float64 holds exactly
-_POWERS = 10.0 ** np.arange(_MOST + 1)
+POWERS = 10.0 ** np.arange(_MOST + 1)
 _TENS = 10 ** np.arange(9)
 _FULL = np.uint64(10**18)  # one more digit still fits into 64 bits
-_ZEROS = np.uint64(0x3030303030303030)  # eight digits 0
+ZEROS = np.uint64(0x3030303030303030)  # eight digits 0
 _TO_TOP = np.uint64(0x7676767676767676)  # lifts all bytes above 9 to 128 and more
 _TOPS = np.uint64(0x8080808080808080)
 
@@ -44,7 +44,7 @@ def short_decimal(data: Any, at: Any) -> Any:
     digit = np.int64(data[at]) - 48
     if at + 11 > data.size or data[at + 1] != 46 or not 0 <= digit <= 9:
         return 0.0, -1
-    bits = eight_bytes(data, at + 2) ^ _ZEROS
+    bits = eight_bytes(data, at + 2) ^ ZEROS
     others = ((bits + _TO_TOP) | bits) & _TOPS  # up to the first byte that is no digit
     digits = np.int64(trailing_zeros(others) >> np.uint64(3))
     end = at + 2 + digits
@@ -54,7 +54,7 @@ def short_decimal(data: Any, at: Any) -> Any:
     bits = (bits * np.uint64(10) + (bits >> np.uint64(8))) & np.uint64(0x00FF00FF00FF00FF)
     bits = (bits * np.uint64(100) + (bits >> np.uint64(16))) & np.uint64(0x0000FFFF0000FFFF)
     bits = (bits * np.uint64(10000) + (bits >> np.uint64(32))) & np.uint64(0xFFFFFFFF)
-    return np.float64(digit * _TENS[digits] + np.int64(bits)) / _POWERS[digits], end
+    return np.float64(digit * _TENS[digits] + np.int64(bits)) / POWERS[digits], end
 
 
 @device_function
@@ -106,9 +106,9 @@ def read_decimal(data: Any, at: Any) -> Any:
     value = np.float64(mantissa)
     exact = mantissa >> np.uint64(53) == np.uint64(0) and power >= -_MOST
     if power < -_MOST:
-        value /= _POWERS[_MOST]
+        value /= POWERS[_MOST]
         power += _MOST
-    value = value / _POWERS[-power] if power < 0 else value * _POWERS[power]
+    value = value / POWERS[-power] if power < 0 else value * POWERS[power]
     return -value if negative else value, at, exact
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from corpora import Sentences, corpora, histories, ids_of, model_of, orders, state_after
 from corpora import zipf_sentences as text_of
 from oracle import NgramOracle
-from unrolled.errors import SettingError
+from unrolled.errors import FormatError, SettingError
 from unrolled.ngram.editing.quantization import check_bits, quantize
 from unrolled.ngram.editing.quantization_bins import backoff_book
 from unrolled.ngram.estimation.smoothing import SMOOTHINGS
@@ -22,7 +22,7 @@ from unrolled.ngram.model import NgramModel
 from unrolled.ngram.trie.packed_trie import CODES, pack
 from unrolled.ngram.trie.table import NgramTable
 from unrolled.storage.loading import load
-from unrolled.storage.model_file import write_model
+from unrolled.storage.model_file import prefixed, read_model, write_model
 
 NORMALISED = sorted(set(SMOOTHINGS) - {"stupid-backoff"})
 
@@ -163,6 +163,41 @@ def test_files_with_the_former_spelling_load(
     write_model(tmp_path / "former", **{**contents, "config": former})
     config = load(tmp_path / "former").config
     assert (config["quantized"], "quantised" in config) == (True, False)
+
+
+def test_only_quantized_models_store_words_alone(
+    tmp_path: Path, pair: tuple[NgramModel, NgramModel]
+) -> None:
+    tables = {"vocabulary.text", "vocabulary.offsets", "vocabulary.slots"}
+    for model, stored in zip(pair, (tables, {"vocabulary.words"}), strict=True):
+        model.save(tmp_path / "model")
+        names = read_model(tmp_path / "model").arrays
+        assert {name for name in names if name.startswith("vocabulary.")} == stored
+        assert load(tmp_path / "model").vocabulary == model.vocabulary
+
+
+def test_files_with_a_table_of_words_load(
+    tmp_path: Path, pair: tuple[NgramModel, NgramModel]
+) -> None:
+    _, coded = pair
+    contents = coded.contents()
+    words = prefixed("vocabulary.", coded.vocabulary.arrays())
+    arrays = prefixed("trie.", coded.trie.arrays()) | words
+    write_model(tmp_path / "former", **{**contents, "arrays": arrays})
+    former = load(tmp_path / "former")
+    for sentence in text_of(50, 40, seed=9):
+        ids = np.array(sentence, np.int32)
+        assert np.array_equal(former.log_probs(ids), coded.log_probs(ids))
+    former.save(tmp_path / "new")
+    assert load(tmp_path / "new").vocabulary == coded.vocabulary
+    # A damaged table of words cannot become words alone.
+    offsets = arrays["vocabulary.offsets"].copy()
+    offsets[5] = offsets[4]
+    damaged = {**arrays, "vocabulary.offsets": offsets}
+    write_model(tmp_path / "damaged", **{**contents, "arrays": damaged})
+    with pytest.raises(FormatError, match="the vocabulary is damaged"):
+        load(tmp_path / "damaged").save(tmp_path / "new")
+    assert load(tmp_path / "new").vocabulary == coded.vocabulary
 
 
 def test_a_quantized_model_is_left_alone(pair: tuple[NgramModel, NgramModel]) -> None:

@@ -15,15 +15,13 @@ from unrolled.ngram.trie.trie_kernels import field
 from unrolled.runtime.intrinsics import eight_bytes, prefetch, put_eight_bytes
 from unrolled.runtime.kernels import device_function, inlined, kernel
 from unrolled.text.encoding_kernels import find, recall, remember, scan
-from unrolled.text.number_kernels import read_decimal, skip_blanks
+from unrolled.text.number_kernels import POWERS, ZEROS, read_decimal, skip_blanks
 
 LN10 = math.log(10.0)
 LOWEST = np.float32(-np.inf)
 MOST_BACKOFF = 217.0  # log10 of e^500, the most that `packed_trie` accepts
-_POWERS = 10.0 ** np.arange(23)  # all that a float64 holds exactly
 _EIGHT = 10**8
 _TENS = 10 ** np.arange(19)
-_ZEROS = np.uint64(0x3030303030303030)  # eight digits 0
 LINES = 16  # that are scanned before their words are looked up, all of them asked for by then
 _LINE = 64  # bytes that both numbers of a line, the tabs and the newline take at most
 KNOWN = 512  # back-off weights whose digits are kept
@@ -154,7 +152,7 @@ def eight_digits(number: Any) -> Any:
     bits = tens | (bits - np.uint64(100) * tens) << np.uint64(16)
     tens = (bits * np.uint64(103)) >> np.uint64(10) & np.uint64(0x000F000F000F000F)
     bits = tens | (bits - np.uint64(10) * tens) << np.uint64(8)
-    return bits | _ZEROS
+    return bits | ZEROS
 
 
 @device_function
@@ -182,12 +180,12 @@ def shortest(size: Any, kept: Any, power: Any) -> Any:
     number, scale = np.int64(0), np.int64(0)
     for digits in range(7, 10):
         scale = digits - 1 - power
-        number = np.int64(np.rint(size * _POWERS[scale]))
-        if natural(np.float64(number) / _POWERS[scale]) == kept:
+        number = np.int64(np.rint(size * POWERS[scale]))
+        if natural(np.float64(number) / POWERS[scale]) == kept:
             break
     if digits == 7 and (number + 1) % 10 <= 2:
-        rounder = np.int64(np.rint(size * _POWERS[scale - 1]))
-        if natural(np.float64(rounder) / _POWERS[scale - 1]) == kept:
+        rounder = np.int64(np.rint(size * POWERS[scale - 1]))
+        if natural(np.float64(rounder) / POWERS[scale - 1]) == kept:
             return rounder, scale - 1
     return number, scale
 

@@ -230,8 +230,10 @@ def _file_size(model: NgramModel, table: NgramTable, suffixes: Array, keep: Arra
     else:
         numbers = 4 * longer + 4 * marked  # hardly a weight that was renewed occurs twice
         tree += 8 * packed_size(total, table.bits)
-    words = model.vocabulary.arrays(compact=model.trie.quantized)
+    words = model.vocabulary.arrays()
     fixed = sum(array.nbytes for array in words.values())
+    if model.trie.quantized:
+        fixed = words["text"].nbytes + len(model.vocabulary)
     fixed += 4 * len(model.vocabulary) + len(json.dumps([model.config, model.provenance]))
     header = 4900 if model.trie.quantized else 3900  # by the number of arrays, and some to spare
     return numbers + tree + fixed + header
