@@ -257,7 +257,7 @@ def evaluate_tagger(
     from itertools import islice
 
     from unrolled.storage.loading import require_kind
-    from unrolled.tagging.data.columns import iter_columns, read_columns
+    from unrolled.tagging.data.columns import all_columns
     from unrolled.tagging.model import Tagger
     from unrolled.tagging.punctuation import punctuation_sentences, restores_punctuation
     from unrolled.tagging.scoring.confusion import confusion, find_errors
@@ -269,8 +269,7 @@ def evaluate_tagger(
     if restores:
         given = list(punctuation_sentences(files, encoding=encoding))
     else:
-        given = list(iter_columns(files, layout, encoding=encoding))
-        given = given or read_columns(files)  # which raises
+        given = all_columns(files, layout, encoding=encoding)
     words, gold = ([getattr(one, name) for one in given] for name in ("words", "tags"))
     found = opened.predict(given)
     scheme = None if opened.tags.has_spans else "none"

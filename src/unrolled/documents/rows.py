@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
@@ -16,6 +15,7 @@ from unrolled.documents.buckets import FIELD
 from unrolled.errors import SettingError, TextError
 from unrolled.language_models.protocol import LanguageModel
 from unrolled.runtime.threads import run_ahead
+from unrolled.settings import check_names
 from unrolled.storage.loading import load_as
 
 Array = np.ndarray[Any, Any]
@@ -119,12 +119,7 @@ class BatchAnnotator:
 
 
 def _annotator(models: Sequence[Model], settings: Mapping[str, Any], threads: int) -> Annotator:
-    known = [field.name for field in fields(Annotation)]
-    for name in settings:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            hint = f"Did you mean {near[0]}" if near else f"There are {', '.join(known)}"
-            raise SettingError(f"there is no setting {name!r} of an annotation", hint=hint)
+    check_names(settings, more=[field.name for field in fields(Annotation)])
     given = dict(settings)
     for name in ("names", "buckets", "shares"):
         if given.get(name) is not None:

@@ -38,8 +38,6 @@ from unrolled.neural.output_layers import (
 from unrolled.storage.loading import StoredModel, require_kind
 from unrolled.text.vocabulary import BOS, EOS, UNK
 
-Array = np.ndarray[Any, Any]
-
 
 def export_onnx(model: StoredModel, path: str | os.PathLike[str]) -> None:
     """Write a net as an ONNX file whose inputs, outputs and metadata are described above.

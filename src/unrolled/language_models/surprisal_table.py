@@ -135,6 +135,8 @@ def surprisal_table(
         require_normalised(model, "surprisal")
     (chosen,) = configure(settings, StimulusOptions)
     each = [options] * len(given) if isinstance(options, (TextOptions, NoneType)) else options
+    if len(each) != len(given):
+        raise SettingError(f"there are {len(each)} options for {len(given)} models")
     scorers = {
         f"_{name}" if len(given) > 1 else "": WordScorer(
             model, own or model.text_options, unknown_words(unknown, model), entropy=entropy,

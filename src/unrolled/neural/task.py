@@ -36,8 +36,6 @@ from unrolled.training.optimisers import Groups
 from unrolled.training.records import PERPLEXITY, EpochRecord
 from unrolled.training.task import BatchLoss, Task, prepare
 
-Array = np.ndarray[Any, Any]
-
 
 class LanguageModelTask(Task):
     """A net that is trained on a text.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,8 +20,6 @@ from unrolled.report.style import INK, Maths, ordered_colours
 if TYPE_CHECKING:
     from unrolled.gradients.jacobians import JacobianReport
     from unrolled.gradients.measure import GradientReport
-
-Array = np.ndarray[Any, Any]
 
 _NORM = Maths("mean norm of ∂*E*_{*t*} / ∂*h*_{*t*−*k*}")
 _LAG = Maths("lag *k*, steps")

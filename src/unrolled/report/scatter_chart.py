@@ -175,7 +175,7 @@ def _place(texts: Sequence[str], point: Point, area: Box, taken: _Taken) -> _Pla
         if not all(box.within(area) for box in boxes):
             continue
         leader = _leader(point, union(boxes)) if order >= _BESIDE else None
-        cost = _cost(boxes, point, leader, taken)
+        cost = _cost(boxes, leader, taken)
         if cost < best.cost:
             best = _Place(texts, boxes, leader, cost)
         if cost == 0:
@@ -183,9 +183,7 @@ def _place(texts: Sequence[str], point: Point, area: Box, taken: _Taken) -> _Pla
     return best
 
 
-def _cost(
-    boxes: Sequence[Box], point: Point, leader: tuple[Point, Point] | None, taken: _Taken
-) -> float:
+def _cost(boxes: Sequence[Box], leader: tuple[Point, Point] | None, taken: _Taken) -> float:
     """How bad a place is: names on anything are worst, then leaders over points, then length."""
     covered = sum(box.overlaps(other) for box in boxes for other in (*taken.dots, *taken.names))
     covered += sum(box.crossed_by(*line) for box in boxes for line in taken.lines)

@@ -24,6 +24,7 @@ import numpy as np
 
 from unrolled.errors import SettingError, TextError
 from unrolled.rescoring.lattices import Lattice
+from unrolled.rescoring.nbest import finite_number
 from unrolled.rescoring.rescore import RescoringWeights
 from unrolled.text.sources import files_of
 from unrolled.text.symbol_table import EPSILON, SymbolTable
@@ -104,16 +105,6 @@ def lattice_lines(lattice: Lattice, weights: RescoringWeights) -> Iterator[str]:
     """A rescored lattice in its format; both language models' scores are mixed by their shares."""
     lines: Iterator[str] = lattice.layout.lines(lattice, weights)
     return lines
-
-
-def _number(text: str, what: str, place: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise TextError(f"{what} is {text!r}, not a finite number", where=place)
-    return value
 
 
 def _count(text: str, what: str, place: str) -> int:
@@ -209,7 +200,7 @@ def _slf_lattice(
     links: list[tuple[str, dict[str, str]]],
 ) -> Lattice:
     given = dict(header)
-    base = _number(given.get("base", str(math.e)), "base", path)
+    base = finite_number(given.get("base", str(math.e)), "base", path)
     if base < 0 or base == 1:
         raise TextError(f"base is {base:g}, it must be 0 or above 0 and not 1", where=path)
     unit = math.log(base) if base else 0.0
@@ -271,7 +262,7 @@ def _log(text: str | None, name: str, unit: float, place: str) -> float:
     """A score as a natural logarithm; 0 if there is none."""
     if text is None:
         return 0.0
-    value = _number(text, name, place)
+    value = finite_number(text, name, place)
     if unit:
         return value * unit
     if value <= 0:
@@ -382,8 +373,8 @@ def _costs(text: str, place: str) -> tuple[tuple[float, float], str]:
         return (0.0, 0.0), ""
     graph, _, rest = text.partition(",")
     sound, comma, string = rest.partition(",")
-    graph_cost = _number(graph, "the graph's cost", place)
-    return (-_number(sound, "the acoustic cost", place), -graph_cost), comma + string
+    graph_cost = finite_number(graph, "the graph's cost", place)
+    return (-finite_number(sound, "the acoustic cost", place), -graph_cost), comma + string
 
 
 def _spoken(label: str, words: list[str] | None, place: str) -> str:

@@ -156,7 +156,12 @@ def _lines(path: str) -> Iterator[tuple[str, str]]:
             yield f"{path}:{number}", line
 
 
-def _number(text: str, what: str, place: str) -> float:
+def finite_number(text: str, what: str, place: str) -> float:
+    """A number of a line.
+
+    Raises:
+        TextError: it is none, or not finite.
+    """
     try:
         value = float(text)
     except ValueError:
@@ -198,7 +203,7 @@ def _costs(path: str) -> dict[str, float]:
             raise TextError(f"has {len(parts)} fields, not a key and a cost", where=place)
         if parts[0] in table:
             raise TextError(f"{parts[0]!r} comes twice", where=place)
-        table[parts[0]] = _number(parts[1], "the cost", place)
+        table[parts[0]] = finite_number(parts[1], "the cost", place)
     return table
 
 
@@ -213,7 +218,7 @@ def _read_moses(path: str, label: str) -> NbestLists:
             )
         if not fields[0].isdecimal():
             raise TextError(f"begins with {fields[0]!r}, not with a number", where=place)
-        total = _number(fields[3], "the score", place)
+        total = finite_number(fields[3], "the score", place)
         old = _feature(fields[2], label, place) if label else None
         gathered.add(fields[0], fields[1], place, (total, old))
         gathered.fields.append(fields)
@@ -225,7 +230,7 @@ def _feature(features: str, label: str, place: str) -> float:
     parts = features.split()
     for part, following in itertools.pairwise(parts):
         if part in (f"{label}=", f"{label}:"):
-            return _number(following, f"the feature {label}", place)
+            return finite_number(following, f"the feature {label}", place)
     raise TextError(
         f"has no feature {label}", where=place, hint="Name another, or '' if there is none"
     )
@@ -279,9 +284,9 @@ def _srilm_fields(parts: list[str], place: str) -> tuple[list[str], tuple[float,
         raise TextError(
             f"has {len(parts)} fields, not acoustic, lm, number of words, words", where=place
         )
-    acoustic = _number(parts[0], "the acoustic score", place) * _LN10
-    old = _number(parts[1], "the language model's score", place) * _LN10
-    _number(parts[2], "the number of words", place)
+    acoustic = finite_number(parts[0], "the acoustic score", place) * _LN10
+    old = finite_number(parts[1], "the language model's score", place) * _LN10
+    finite_number(parts[2], "the number of words", place)
     return parts[3:], (acoustic, old)
 
 
@@ -294,7 +299,7 @@ def _decipher(
     """
     if not (parts[0].startswith("(") and parts[0].endswith(")")):
         raise TextError(f"begins with {parts[0]!r}, not with a score such as (-1234)", where=place)
-    total = _number(parts[0][1:-1], "the score", place) * _BYTELOG
+    total = finite_number(parts[0][1:-1], "the score", place) * _BYTELOG
     if header == "NBestList1.0":
         return parts[1:], (total, None)
     words, acoustic, old, last = [], 0.0, 0.0, -math.inf
@@ -305,7 +310,7 @@ def _decipher(
             what = f"{word!r} is followed by {shown!r}, not by ( st: 1 et: 2 g: 3 a: 4 )"
             raise TextError(what, where=place)
         start, end, language, sound = (
-            _number(value, f"{name} of {word!r}", place)
+            finite_number(value, f"{name} of {word!r}", place)
             for name, value in zip(given[1:9:2], given[2:9:2], strict=True)
         )
         if start < last and end <= last:

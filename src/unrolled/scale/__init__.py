@@ -16,7 +16,7 @@ the machines of a cluster. A range of first words is a contiguous part of the mo
    counts of a range, and for each n-gram the probability of its suffix -> probabilities and
    back-off weights. The suffix's probability lies in another range and comes by the second
    exchange, an order at a time:
-   `exchange.sent_rows`: probabilities of an order and the words before -> rows (word before,
+   `exchange.Sender.rows`: probabilities of an order and the words before -> rows (word before,
    probability) for the range of that word;
    `exchange.arranged`: the rows that a range received, in the order of the senders' first words ->
    one number for each n-gram of the range, in the order of the model.

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from unrolled.text.sources import Sources
     from unrolled.text.vocabulary import Vocabulary
 
-Array = np.ndarray[Any, Any]
-
 # Over temporary files count files take so many times as long, measured on 28 M n-grams.
 DISK_TIME = 4.0
 SLICES = 64  # of a block that lines are taken from

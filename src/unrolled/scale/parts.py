@@ -42,7 +42,8 @@ class Part:
         bigram_words: second words of the bigrams of the range, int32.
         descendants: for lengths from 3 on, how many of the n-grams each bigram begins, uint32.
         received: (N, 2) uint32, for lengths from 3 on: rows of `exchange.Sender`.
-        senders: what sends the n-grams' numbers, and for Katz and rounding the contexts' sums.
+        sender, context_sender: what sends the n-grams' numbers, and for Katz and rounding the
+            contexts' sums.
         context_occurrences: (C,) uint32, for cut-offs, of lengths from 3 on.
         last_words: (N,) int32, for cut-offs.
         context_descendants, context_received: the same of the contexts, for Katz and for rounding

@@ -39,7 +39,7 @@ class ClusterText:
     Attributes:
         blocks: an RDD of `Block`, whose partitions are the parts.
         options: how it becomes tokens.
-        words: the vocabulary if one was given, and its limits.
+        vocabulary: the one that was given, if any. limits: of the one that is made.
     """
 
     blocks: Any

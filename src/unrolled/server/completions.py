@@ -184,7 +184,7 @@ def _choice(
         yield {"index": index, "piece": piece}
         state = model.advance(state, id)
     whole = (prompt.text if asked.echo else "") + text
-    yield {"index": index, "text": whole, "reason": reason if asked.max_tokens else "length",
+    yield {"index": index, "text": whole, "reason": reason,
            "logprobs": None if asked.logprobs is None else logged.record(),
            "prompt_tokens": len(prompt.ids) if copy == 0 else 0,
            "completion_tokens": used}  # fmt: skip

@@ -97,7 +97,7 @@ class ServedModels:
             raise SettingError("no model is named", hint="Name one or more model files")
         self._paths = named_paths(models)
         self.errors: dict[str, str] = {}
-        self.reloads = self.failed_reloads = 0
+        self.failed_reloads = 0
         self._refused: dict[str, Stamp] = {}  # new files that could not be loaded
         self._served = {name: _load(name, path) for name, path in self._paths.items()}
         self._lock = threading.Lock()
@@ -145,7 +145,6 @@ class ServedModels:
                     continue
                 self.errors.pop(name, None)
                 self._refused.pop(name, None)
-                self.reloads += 1
                 changed.append(name)
                 log.info("%s: loaded again from %s", name, served.path)
         return changed

@@ -105,7 +105,7 @@ class Post:
         served = app.models.get(asked.model, tagger=self.tagger)
         work = self.work(served, asked, app.settings, *more)
         if getattr(asked, "stream", False):
-            return await _streamed(context, served, work, _generated_piece)
+            return await _streamed(context, served, work, lambda item: item)
         return json_answer(
             await app.workers.result(served, work, context.deadline, context.receive)
         )
@@ -153,10 +153,6 @@ class PostTokens(Post):
             raise SettingError("model is no text")
         model = app.models.get(name).language_model("a tokenizer")
         return json_answer(self.work(model, body.get(self.more[0]), app.settings))
-
-
-def _generated_piece(item: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    return item
 
 
 def _completion_piece(head: Mapping[str, Any], item: Any) -> Mapping[str, Any] | None:

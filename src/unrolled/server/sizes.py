@@ -27,7 +27,9 @@ def check_lengths(model: LanguageModel, texts: Sequence[str], limits: ServerSett
     for text in texts:
         if 4 * len(text) <= most:  # a character is four bytes at most, and a token one or more
             continue
-        count = len(words_of(text, model.text_options)) if len(text) <= 8 * most else len(text)
+        if len(text) > 8 * most:
+            raise too_long(len(text), "characters", 8 * most)
+        count = len(words_of(text, model.text_options))
         if count > most:
             raise too_long(count, "tokens", most)
 
@@ -62,9 +64,11 @@ def short_context(model: LanguageModel, text: str) -> list[str]:
     Raises:
         RefusedError: it has too many (413).
     """
-    words = words_of(text, model.text_options) if len(text) < 100 * MAX_CONTEXT else []
-    if len(words) > MAX_CONTEXT or (text and len(text) >= 100 * MAX_CONTEXT):
-        raise too_long(len(words) or len(text), "tokens", MAX_CONTEXT)
+    if len(text) > 100 * MAX_CONTEXT:
+        raise too_long(len(text), "characters", 100 * MAX_CONTEXT)
+    words = words_of(text, model.text_options)
+    if len(words) > MAX_CONTEXT:
+        raise too_long(len(words), "tokens", MAX_CONTEXT)
     return words
 
 

@@ -73,7 +73,7 @@ def punctuation_sentences(
     are read as by all commands.
 
     Args:
-        sources: the text; see `text_sources.files_of`.
+        sources: the text; see `sources.files_of`.
         seed: of how many sentences each example has. encoding: of the text.
 
     Raises:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from unrolled.tagging.config import split_settings
 from unrolled.tagging.data.column_reader import ColumnFormat
-from unrolled.tagging.data.columns import TaggedSentence, iter_columns, read_columns, read_rows
+from unrolled.tagging.data.columns import TaggedSentence, all_columns, read_rows
 from unrolled.tagging.model import Tagger
 from unrolled.tagging.task import TaggerTask
 from unrolled.text.options import training_record
@@ -103,7 +103,4 @@ def sentences_of(
             return items  # type: ignore[return-value]
         if all(isinstance(item, Mapping) for item in items):
             return read_rows(given)  # type: ignore[arg-type]
-    read = list(iter_columns(given, layout, encoding=encoding))  # type: ignore[arg-type]
-    if not read:
-        return read_columns(given)  # type: ignore[arg-type]  # which raises
-    return read
+    return all_columns(given, layout, encoding=encoding)  # type: ignore[arg-type]

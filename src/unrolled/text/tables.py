@@ -129,7 +129,7 @@ def _rows_of_lines(
         for number, line in enumerate(every, 1):
             yield Row({}, line.rstrip("\r\n"), f"{name}:{number}")
     else:
-        yield from _separated_rows(every, _separator(first, kind, field), quotes, field, name)
+        yield from _separated_rows(every, _separator(first, kind), quotes, field, name)
 
 
 def _chained(first: str, rest: Iterator[str]) -> Iterator[str]:
@@ -147,7 +147,7 @@ def _kind_of_line(line: str, field: str | None) -> str:
     return "csv" if names & set(FIELDS) else "text"
 
 
-def _separator(header: str, kind: str, field: str | None) -> str:
+def _separator(header: str, kind: str) -> str:
     """What separates the cells of a header: the sign that makes most cells of it."""
     if kind == "tsv":
         return "\t"

@@ -29,7 +29,7 @@ _MAGIC = {
     b"\x28\xb5\x2f\xfd": ".zst",
 }
 OPTIONS = b"# unrolled text options: "  # a comment: how the text was cut into tokens, as JSON
-_DATA, _COUNTS, _END = "\\data\\", "the counts", "\\end\\"
+_COUNTS, _END = "the counts", "\\end\\"
 _COUNT = re.compile(rb"\s*ngram\s+(\d{1,9})\s*=\s*(\d{1,20})\s*")
 _HEADING = re.compile(rb"\\(\d{1,9})-grams?:")
 

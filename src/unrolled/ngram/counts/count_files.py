@@ -121,7 +121,7 @@ def read_counts(
         progress: called with the bytes of the files read since the last call.
 
     Returns:
-        The counts, ready for `estimation.estimate`, and the vocabulary.
+        The counts, ready for `estimation.estimator.estimate`, and the vocabulary.
 
     Raises:
         TextError: a file cannot be read. FormatError: a line is broken, or counts contradict each

@@ -13,8 +13,6 @@ from unrolled.ngram.trie.packed_trie import pack
 from unrolled.ngram.trie.table import NgramTable
 from unrolled.text.vocabulary import BOS, Vocabulary
 
-Array = np.ndarray[Any, Any]
-
 
 def opened(model: NgramModel) -> NgramTable:
     """A model's table, in which <s> is never predicted.

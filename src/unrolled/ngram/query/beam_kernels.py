@@ -49,6 +49,7 @@ from unrolled.ngram.query.search_kernels import (
     guess_again,
     open_children,
     open_links,
+    word_at,
 )
 from unrolled.ngram.query.step_kernels import array, backoff_of, interpolate, log_prob_of
 from unrolled.ngram.trie.link_kernels import find_linked
@@ -94,13 +95,6 @@ def has_future(directory: Any, node: Any, inner: Any) -> Any:
 
 
 @inlined
-def word_of(choices: Any, item: Any, size: Any) -> Any:
-    """The id of a choice; <unk> if it is not in the vocabulary."""
-    word = np.int64(at(choices, item))
-    return word if (word >= 0) & (word < size) else np.int64(0)
-
-
-@inlined
 def search_order(
     handle: Any,
     states: Any,
@@ -130,7 +124,7 @@ def search_order(
             item = at(active, place)
             context = at(states, (item // each if each > 1 else item) * order + k - 1)
             if context >= 0 and context < inner:
-                key = spread(word_of(choices, item, first), bits)
+                key = spread(word_at(choices, item, first), bits)
                 if linked:
                     put(work, SPAN + searches, at(spans, item))
                     key = at(places, item)
@@ -205,7 +199,7 @@ def extend(
     work = array_at(work_at + 8 * size * (order + 3), LATER, np.int64)
     after = array_at(after_at, size * order if after_at != 0 else 0, np.int64)
     for item in range(size):
-        nodes[item * order] = word_of(choices, item, first)
+        nodes[item * order] = word_at(choices, item, first)
         for k in range(1, order):
             nodes[item * order + k] = -1
         active[item] = item

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from unrolled.ngram.query.beam_kernels import search_order, word_of
+from unrolled.ngram.query.beam_kernels import search_order
 from unrolled.ngram.query.handle import (
     BITS,
     DIRECTORY,
@@ -26,6 +26,7 @@ from unrolled.ngram.query.handle import (
     WORDS,
 )
 from unrolled.ngram.query.scoring_layout import LATER
+from unrolled.ngram.query.search_kernels import word_at
 from unrolled.ngram.query.step_kernels import (
     LN_10,
     advance,
@@ -122,7 +123,7 @@ def find_ngrams(handle: Any, words: Any, count: Any, nodes: Any, active: Any, wo
     unigrams, directory = array(handle, UNIGRAMS, np.float32), array(handle, DIRECTORY, np.uint64)
     found, places, spans = nodes[order:], active[CHUNK:], active[2 * CHUNK :]
     for i in range(count):
-        word = word_of(words, i, levels[1])
+        word = word_at(words, i, levels[1])
         prefetch(unigrams, word)
         prefetch(directory, (word >> 6) << 2)
         found[i * order] = word

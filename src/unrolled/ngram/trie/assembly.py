@@ -19,7 +19,6 @@ from unrolled.runtime.threads import even_slices, run_slices
 Array = np.ndarray[Any, Any]
 
 SERIAL = 100_000  # rows that one thread indexes
-LOG_ZERO = np.float32(-np.inf)
 MOST_ADDED = 100_000  # or as many as are given: one 100-gram alone has 4,850 shorter ones inside it
 
 

@@ -97,6 +97,13 @@ def read_columns(
     >>> folder.cleanup()
     """
     layout = ColumnFormat(word, tag, tagged, separator, conllu, comment, names)
+    return all_columns(sources, layout, encoding=encoding)
+
+
+def all_columns(
+    sources: Sources, layout: ColumnFormat | None = None, *, encoding: str = "utf-8"
+) -> list[TaggedSentence]:
+    """As `read_columns`, of a layout."""
     sentences = list(iter_columns(sources, layout, encoding=encoding))
     if not sentences:
         raise TextError("no sentence was found", where=_named(sources))
