@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
+import warnings
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,18 @@ from hypothesis import strategies as st
 
 from fuzz import fuzz_readers
 from fuzz.fuzz_readers import CORPUS, READERS, attempt, one_round
+from unrolled.errors import UnrolledError
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What a reader compiles at its first use may take longer than a file may."""
+    for name, reader in READERS.items():
+        path = tmp_path_factory.mktemp(name) / f"first{reader.suffix}"
+        path.write_bytes(reader.contents[0])
+        with contextlib.suppress(UnrolledError), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            reader.read(path)
 
 
 @pytest.mark.parametrize("name", READERS)
