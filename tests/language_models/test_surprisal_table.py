@@ -114,6 +114,11 @@ def test_entropies_of_a_model_that_is_not_complete(tmp_path: Path) -> None:
     np.testing.assert_allclose(model.entropies(ids), LanguageModel.entropies(model, ids), atol=1e-6)
 
 
+def test_options_are_one_or_one_for_each_model(model: NgramModel) -> None:
+    with pytest.raises(SettingError, match="there are 2 options for 1 models"):
+        list(surprisal_table(model, ["a b"], options=[TextOptions(), TextOptions()]))
+
+
 def test_columns_of_the_input_are_kept(model: NgramModel) -> None:
     table = [{"item": 3, "word": "x", "text": "the cat"}, {"item": 4, "word": "y", "text": "sat"}]
     found = surprisal_table({"one": model, "two": Chain(CHAIN)}, table)

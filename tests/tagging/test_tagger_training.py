@@ -17,7 +17,7 @@ from tagging.small_taggers import SMALL, sentences, small_tagger
 from unrolled.errors import FormatError, SettingError, TextError, UnrolledError, UnrolledWarning
 from unrolled.storage.model_file import read_model, write_model
 from unrolled.tagging.config import split_settings
-from unrolled.tagging.data.columns import TaggedSentence, write_columns
+from unrolled.tagging.data.columns import ColumnFormat, TaggedSentence, write_columns
 from unrolled.tagging.data.features import Columns, Forms, Lexicon, shape_of
 from unrolled.tagging.data.tags import TagSet
 from unrolled.tagging.model import Tagger
@@ -251,6 +251,9 @@ def test_data_that_cannot_be_learned_from(tmp_path: Path) -> None:
     (tmp_path / "empty.txt").write_text("\n")
     with pytest.raises(TextError, match="no sentence was found"):
         train_tagger(tmp_path / "empty.txt", **SMALL)
+    (tmp_path / "notes.txt").write_text("%% note\n")
+    with pytest.raises(TextError, match="no sentence was found"):
+        train_tagger(tmp_path / "notes.txt", layout=ColumnFormat(comment="%%"), **SMALL)
     plain = [TaggedSentence(("a",), ("X",))]
     with pytest.raises(SettingError, match="the tags are no spans"):
         train_tagger(plain, **{**SMALL, "metric": "f1"})

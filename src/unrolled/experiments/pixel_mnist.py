@@ -146,8 +146,7 @@ class Trainer:
         self.finished = FinishedRuns(parts, [setup.data] if setup.data else [])
 
     def best_first(self, name: str, task: str) -> list[tuple[Start, float]]:
-        """Starts and rates; those with which a net reads held-out images best after a short trial
-        come first."""
+        """Starts and rates, those first that do best on held-out images after a short trial."""
         settings = self.settings
         epochs = settings.lstm_trial if _is_lstm(name) else settings.trial
         found = {}
