@@ -67,3 +67,12 @@ def test_several_models_to_standard_output(run, folder):
 def test_what_is_refused(run, folder, words, problem):
     code, _, err = run("annotate", folder / "order-2.safetensors", folder / "in.jsonl", *words)
     assert code == 2 and problem in err and err.count("\n") == 1
+
+
+def test_a_field_that_no_row_has_is_no_success(run, folder):
+    model, output = folder / "order-2.safetensors", folder / "none.jsonl"
+    code, _, err = run("annotate", model, folder / "in.jsonl", "-o", output, "--field", "txt")
+    assert code == 2
+    assert "all 4 rows were set aside: none has a text. Is 'txt' the field" in err
+    assert output.read_text() == ""
+    assert (folder / "none.jsonl.rejected.tsv").read_text().count("\n") == 4

@@ -425,6 +425,16 @@ BAD = [
     (("train", "ngram", "{empty}", "-o", "{out}"), "empty"),
     (("score", "{model}", "{test}", "--unit", "furlongs"), "--unit is 'furlongs'"),
     (("prune", "{model}", "{out}"), "one of --threshold"),
+    (("prune", "{model}", "{out}", "--threshold", "inf"), "is inf, allowed are 0 and more"),
+    (
+        ("train", "ngram", "{train}", "-o", "{out}", "--vocabulary", "{train}"),
+        "train.txt:1: the line has 6 words",
+    ),
+    (
+        ("train", "ngram", "{train}", "-o", "{out}", "--vocabulary", "{empty}"),
+        "empty.txt: the list has no words",
+    ),
+    (("gradients", "--cell", "lstm", "-o", "-"), "pictures are written to a folder"),
     (("mix", "{model}", "-o", "{out}"), "model"),
     (("mix", "{model}", "{model}", "-o", "{out}", "--weights", "0.9 0.3"), "weights"),
     (("mix", "{model}", "{model}", "-o", "{out}", "--log-linear", "--weights", "1"), "1 weights"),

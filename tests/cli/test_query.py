@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import math
@@ -182,3 +183,60 @@ def test_models_are_written_in_two_formats(
     assert (code, out) == (2, "")
     assert message in err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        ("score model text.txt --totals", "--totals goes with --by word"),
+        ("score model text.txt --format srilm --unit bits", "--unit goes with --format tsv and"),
+        ("evaluate model text.txt --dynamic-rate 0.1", "--dynamic-rate goes with --dynamic"),
+        (
+            "evaluate model text.txt --cache-weight 0.2 --cache-theta 1",
+            "--cache-weight, --cache-theta go with --cache",
+        ),
+    ],
+)
+def test_options_that_would_do_nothing(
+    run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch, words: str, problem: str
+) -> None:
+    monkeypatch.chdir(folder)
+    code, out, err = run(*words.split())
+    assert (code, out) == (2, "")
+    assert err.startswith(f"unrolled: {problem}")
+
+
+def test_what_is_not_utf8_is_replaced_where_a_user_wants_it(
+    run: Run, folder: Path, tmp_path: Path, type_in: Callable[[str], None]
+) -> None:
+    text = tmp_path / "latin.txt"
+    text.write_bytes("the café sat\n".encode("latin-1"))
+    for words in (["evaluate"], ["score"], ["score", "--by", "word"]):
+        code, out, err = run(words[0], folder / "model", text, *words[1:])
+        assert (code, out.count("\n")) == (2, int(words[0] == "score"))  # the header
+        assert "--invalid replace" in err
+        assert run(words[0], folder / "model", text, *words[1:], "--invalid", "replace")[0] == 0
+
+
+def test_a_file_that_is_no_text_is_named(run: Run, folder: Path, tmp_path: Path) -> None:
+    packed = tmp_path / "text"
+    packed.write_bytes(gzip.compress(b"the cat\n"))
+    code, _, err = run("evaluate", folder / "model", packed)
+    problem = "this is gzip-compressed data, not text. Unpack it first with gunzip.\n"
+    assert (code, err) == (2, f"unrolled: {packed}: {problem}")
+
+
+def test_rank_reads_standard_input_where_it_is_named(
+    run: Run, folder: Path, type_in: Callable[[str], None]
+) -> None:
+    lines = "the cat sat\nsat cat the\n"
+    type_in(lines)
+    printed = run("rank", folder / "model")
+    type_in(lines)
+    assert run("rank", folder / "model", "-") == printed
+    assert printed[1].count("\n") == 3
+
+
+def test_the_vocabulary_as_json(run: Run, folder: Path) -> None:
+    _, out, _ = run("info", folder / "model", "--words", "--json")
+    assert json.loads(out) == list(unrolled.load(folder / "model").vocabulary)

@@ -190,7 +190,19 @@ def test_options_of_taggers_are_not_for_language_models(run: Run, tmp_path: Path
     assert run("train", "ngram", tmp_path / "t.txt", "-o", model, "--order", 2)[0] == 0
     code, _, err = run("evaluate", model, tmp_path / "t.txt", "--encoding", "latin-1")
     assert code == 2
-    assert "--errors are for taggers" in err
+    assert "--encoding goes with taggers" in err
+
+
+def test_options_of_language_models_are_not_for_taggers(
+    run: Run, model: str, tmp_path: Path
+) -> None:
+    write_columns(sentences(3), tmp_path / "t.txt")
+    code, out, err = run("evaluate", model, tmp_path / "t.txt", "--by", "line", "--lower")
+    assert (code, out) == (2, "")
+    assert "--by, --lower go with language models, and this is a tagger" in err
+    code, out, err = run("tag", model, tmp_path / "t.txt", "--marks", "renew")
+    assert (code, out) == (2, "")
+    assert "--marks goes with plain text to punctuate" in err
 
 
 def test_further_columns_are_asked_for_by_name(run: Run, tmp_path: Path) -> None:

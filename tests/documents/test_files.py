@@ -327,7 +327,7 @@ def test_an_unfinished_file_is_gone_on_with_by_the_same_run_only(models, write_r
 
 def test_outputs_that_cannot_be_written(models, write_rows, tmp_path):
     source = write_rows(ROWS)
-    with pytest.raises(SettingError, match="the output is the input"):
+    with pytest.raises(SettingError, match="it is read, and would be written over"):
         annotate_file([models["words"]], source, source)
     with pytest.raises(SettingError, match="the folder .*nowhere does not exist"):
         annotate_file([models["words"]], source, tmp_path / "nowhere" / "out")

@@ -9,6 +9,7 @@ import pytest
 from unrolled.errors import SettingError
 from unrolled.language_models.scoring import rank, score_sentences, surprisals
 from unrolled.ngram.model import NgramModel
+from unrolled.ngram.training import train_ngram
 
 pytestmark = pytest.mark.filterwarnings("ignore::unrolled.errors.UnrolledWarning")
 
@@ -46,3 +47,11 @@ def test_surprisals_have_words_as_written(model: NgramModel) -> None:
     ]
     assert sum(token.log_prob for token in tokens[:4]) == pytest.approx(model.score("the Bird sat"))
     assert tokens[0].bits == pytest.approx(-tokens[0].log_prob / math.log(2))
+
+
+def test_one_text_is_not_taken_letter_by_letter(model: NgramModel) -> None:
+    with pytest.raises(SettingError, match="sentences is one text"):
+        next(surprisals(model, "the bird"))
+    for wrong, problem in (("the bird", "texts is one text"), ([b"a"], "text 1 is bytes, not str")):
+        with pytest.raises(SettingError, match=problem):
+            train_ngram(texts=wrong, order=2)

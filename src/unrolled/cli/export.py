@@ -43,7 +43,7 @@ def export(
     from unrolled.errors import SettingError
     from unrolled.storage.loading import load
 
-    check_output(output)
+    check_output(output, model)
     opened = load(model)
     if opened.kind not in _EXPORTERS:  # checked first, as the exporters need torch
         raise SettingError(

@@ -72,9 +72,13 @@ def gradients(
         unrolled gradients --cell elman --start orthogonal -o pictures/
     """
     from unrolled.cli.progress import Stages
+    from unrolled.errors import SettingError
     from unrolled.gradients.measure import compare_cells, measure_cell, measure_gradients
 
     _check(inputs, cell)
+    if output is not None and str(output) == "-":
+        raise SettingError("pictures are written to a folder, not to standard output",
+                           hint="Name it with -o, or print numbers with --json")  # fmt: skip
     with Stages() as stages:
         stages.stage("gradients by lag and Jacobians")
         if cell is not None:

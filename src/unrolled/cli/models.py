@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from unrolled.language_models.protocol import LanguageModel
     from unrolled.ngram.model import NgramModel
     from unrolled.storage.loading import StoredModel
+    from unrolled.text.sources import Sources
 
 _OTHER_FORMATS = (
     ".bin", ".binary", ".blm", ".ckpt", ".h5", ".klm", ".mmap", ".npz", ".onnx", ".pickle", ".pkl",
@@ -54,13 +55,18 @@ def save_model(model: StoredModel, path: Path, threads: int | None = None) -> No
         model.save(path)
 
 
-def check_model_output(path: Path) -> None:
+def check_model_output(path: Path, *read: Sources | None) -> None:
     """Fail before the work: a model is written to a file, as safetensors or ARPA.
 
+    Args:
+        read: the files that it may not replace, see `check_not_read`.
+
     Raises:
-        SettingError: standard output, or a name that ends as files of another format do.
+        SettingError: standard output or a pipe, a name that ends as files of another format do, or
+            a file that is read.
     """
     from unrolled.errors import SettingError
+    from unrolled.storage.model_file import check_model_name
 
     if str(path) == "-":
         raise SettingError(
@@ -79,19 +85,31 @@ def check_model_output(path: Path) -> None:
             where=str(path),
             hint="End the name in .safetensors or .arpa, or let unrolled convert write .fst",
         )
-    check_output(path)
+    if not is_arpa_name(path):
+        check_model_name(str(path))
+        if path.is_fifo():
+            raise SettingError("is a pipe, and a model needs a file", where=str(path))
+    check_output(path, *read)
 
 
-def check_output(path: Path) -> None:
-    """Fail before the work rather than after it."""
+def check_output(path: Path, *read: Sources | None) -> None:
+    """Fail before the work rather than after it.
+
+    Args:
+        read: the files that may not be replaced, see `check_not_read`.
+    """
     from unrolled.storage.atomic import check_target
+    from unrolled.text.sources import check_not_read
 
     check_target(str(path))
+    check_not_read(path, *read)
 
 
 def info(
     model: shared.ModelPath,
-    words: Annotated[bool, typer.Option("--words", help="List the vocabulary: id, word.")] = False,
+    words: Annotated[
+        bool, typer.Option("--words", help="List the vocabulary: id, word; with --json an array.")
+    ] = False,
     verify: Annotated[
         bool, typer.Option("--verify", help="Read all of the file and compare checksums.")
     ] = False,
@@ -116,6 +134,9 @@ def info(
         print(_training_config(opened, model))
         return
     if words:
+        if json_:
+            print(json.dumps(list(opened.vocabulary), ensure_ascii=False))
+            return
         for number, word in enumerate(opened.vocabulary):
             print(f"{number}\t{word}")
         return
@@ -218,7 +239,7 @@ def convert(
     from unrolled.storage.loading import load
 
     as_fst = target.name.endswith(_FST_ENDINGS)
-    (check_output if as_fst else check_model_output)(target)
+    (check_output if as_fst else check_model_output)(target, classes, symbols)
     fst = {
         "symbols": symbols, "disambiguation": disambiguation, "bos": bos, "eos": eos,
         "type": fst_type,
@@ -314,7 +335,8 @@ def prune(
     given = [value for value in (threshold, ngrams, megabytes, order) if value is not None]
     if len(given) != 1:
         raise SettingError("give one of --threshold, --ngrams, --megabytes and --order")
-    check_model_output(target)
+    named = history in ("stationary", "chain")
+    check_model_output(target, None if named else history)
     with Stages() as stages:
         from unrolled.ngram.editing.pruning import entropy_prune, prune_to_size
         from unrolled.ngram.editing.truncation import truncate_order
@@ -322,7 +344,6 @@ def prune(
 
         stages.stage(f"reading {source}")
         model = load_ngram(source, "prune")
-        named = history in ("stationary", "chain")
         if not named and not Path(history).exists():
             raise SettingError(
                 f"--history is {history!r}, allowed are stationary, chain and a model's file"
@@ -360,7 +381,7 @@ def filter_words(
     """
     from unrolled.cli.progress import Stages
 
-    check_model_output(target)
+    check_model_output(target, words)
     with Stages() as stages:
         from unrolled.ngram.editing.pruning import filter_vocabulary
         from unrolled.ngram.model import load_ngram
@@ -432,7 +453,7 @@ def mix(
 
     if tune and weights:
         raise SettingError("give --tune or --weights, not both")
-    check_model_output(output)
+    check_model_output(output, sources, tune)
     with Stages() as stages:
         opened = [load_as(source, LanguageModel, "mix") for source in sources]
         given = shared.numbers(weights, float, "--weights") or None

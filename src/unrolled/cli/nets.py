@@ -70,10 +70,10 @@ def net(
     from unrolled.cli.models import check_model_output
     from unrolled.cli.progress import Stages
 
-    check_model_output(output)
     *of_net, of_text, of_vocabulary, of_run = divide(settings, *KINDS)
     limits, run = VocabularyLimits(**of_vocabulary), NetRun(**of_run)
-    checkpoint = shared.checkpoint_path(run.checkpoint, output)
+    check_model_output(output, texts, valid, limits.vocabulary)
+    checkpoint = shared.checkpoint_path(run.checkpoint, output, texts, valid)
     with Stages() as stages:
         from unrolled.neural.training import train_net
         from unrolled.training.distributed import is_first

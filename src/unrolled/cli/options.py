@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +12,7 @@ import typer
 if TYPE_CHECKING:
     from unrolled.language_models.protocol import LanguageModel
     from unrolled.text.options import TextOptions
+    from unrolled.text.sources import Sources
 
 Texts = Annotated[
     list[str],
@@ -52,7 +53,9 @@ ResumePhases = Annotated[
         help="Go on after the last phase that a stopped run over temporary files had done.",
     ),
 ]
-Invalid = Annotated[str, typer.Option(help="What is not UTF-8: error, or replace it by U+FFFD.")]
+Invalid = Annotated[
+    str | None, typer.Option(help="What is not UTF-8: error, or replace it by U+FFFD.")
+]
 # How a trained model's input is read: by default as its training text was.
 InputTokens = Annotated[
     str | None, typer.Option("--tokens", help="word, char, byte, or a SentencePiece .model file.")
@@ -83,18 +86,38 @@ def help_of(command: Callable[..., None]) -> str:
     return "\n\n".join(a + " ".join(b) for a, b in zip(indents, lines, strict=True))
 
 
-def checkpoint_path(given: str, output: Path) -> Path:
-    """Where training's state is saved: beside the model, unless a file was named."""
-    return Path(given) if given else output.with_name(output.name + ".checkpoint")
+def named_file(output: Path | None) -> Path | None:
+    """The file to write; None for standard output, which is the default there or named ``-``."""
+    return None if output is None or str(output) == "-" else output
+
+
+def checkpoint_path(given: str, output: Path, *read: Sources | None) -> Path:
+    """Where training's state is saved: beside the model, unless a file was named.
+
+    Args:
+        read: the files that it may not replace, see `check_not_read`.
+
+    Raises:
+        SettingError: it cannot be written, or is one of them.
+    """
+    from unrolled.cli.models import check_output
+
+    path = Path(given) if given else output.with_name(output.name + ".checkpoint")
+    check_output(path, *read)
+    return path
 
 
 def input_options(
-    model: LanguageModel, tokens: str | None, lower: bool | None, field: str | None = None
+    model: LanguageModel,
+    tokens: str | None,
+    lower: bool | None,
+    field: str | None = None,
+    invalid: str | None = None,
 ) -> TextOptions:
     """How a model's input is read: as its training text was, but for what is given."""
     from dataclasses import replace
 
-    given = {"tokens": tokens, "lower": lower, "field": field}
+    given = {"tokens": tokens, "lower": lower, "field": field, "invalid": invalid}
     changed: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if tokens is not None:
         changed["sentencepiece"] = ""
@@ -107,6 +130,22 @@ def input_options(
             file=sys.stderr,
         )
     return replace(model.text_options, **changed)
+
+
+def check_unused(given: Mapping[str, Any], why: str) -> None:
+    """Refuse options that would do nothing.
+
+    Args:
+        given: by their names, those with a true value. why: the rest of the sentence.
+
+    Raises:
+        SettingError: with the options that have one.
+    """
+    from unrolled.errors import SettingError
+
+    names = [name for name, value in given.items() if value]
+    if names:
+        raise SettingError(f"{', '.join(names)} {'goes' if len(names) == 1 else 'go'} {why}")
 
 
 def check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
@@ -125,13 +164,26 @@ def read_words(path: str | Path) -> list[str] | None:
     """Words of a list, one a line; None without a file.
 
     Raises:
-        TextError: the file cannot be read.
+        TextError: the file cannot be read, has no words, or several in a line.
     """
     if not path:
         return None
+    from unrolled.errors import TextError
     from unrolled.text.tokens import iter_sentences
 
-    return [line.strip() for line in iter_sentences(str(path)) if line.strip()]
+    found: list[str] = []
+    for number, line in enumerate(iter_sentences(str(path)), 1):
+        words = line.split()
+        if len(words) > 1:
+            raise TextError(
+                f"the line has {len(words)} words",
+                where=f"{path}:{number}",
+                hint="Put each on a line of its own",
+            )
+        found += words
+    if not found:
+        raise TextError("the list has no words", where=str(path))
+    return found
 
 
 def amount(text: str | None, option: str) -> int | None:

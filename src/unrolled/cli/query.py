@@ -43,9 +43,9 @@ def _batches(
     return line_batches(sources, replace(options, tokens="word", lower=False), size)
 
 
-def _print_batches(batches: Iterable[Iterable[str]]) -> None:
-    """Print lines, those of each batch at once."""
-    for lines in batches:
+def _print_batches(batches: Iterable[Iterable[str]], header: Sequence[str] = ()) -> None:
+    """Print a header, at once for a program that waits for it, and the lines of each batch."""
+    for lines in chain([["\t".join(header)]] if header else [], batches):
         for line in lines:
             print(line)
         sys.stdout.flush()
@@ -79,6 +79,7 @@ def evaluate(
     field: shared.InputField = None,
     tokens: shared.InputTokens = None,
     lower: shared.InputLower = None,
+    invalid: shared.Invalid = None,
     word_column: tagging.WordColumn = None,
     tag_column: tagging.TagColumn = None,
     separator: tagging.Separator = None,
@@ -109,19 +110,36 @@ def evaluate(
         unrolled evaluate names.safetensors test.conll
     """
     from unrolled.cli.progress import Stages
+    from unrolled.documents.scores import FIELDS
     from unrolled.errors import SettingError
     from unrolled.language_models.evaluation import evaluate as measure
     from unrolled.language_models.protocol import LanguageModel
     from unrolled.storage.loading import load, require_kind
 
     shared.check_choice("--by", by, ("text", "line"))
+    shared.check_unused(
+        {} if dynamic else
+        {"--dynamic-rate": dynamic_rate != 0.3, "--dynamic-decay": dynamic_decay},
+        "with --dynamic",
+    )  # fmt: skip
+    shared.check_unused(
+        {} if cache else
+        {"--cache-weight": cache_weight != 0.1, "--cache-theta": cache_theta != 0.5},
+        "with --cache",
+    )  # fmt: skip
     if dynamic and cache:
         raise SettingError("--dynamic and --cache cannot be had together", hint="Name one of them")
     if by == "line" and (dynamic or cache):
         raise SettingError("--by line scores each line by itself, without --dynamic and --cache")
     with Stages() as stages:
         opened = load(model)
+        of_models = {
+            "--by": by != "text", "--unknown": unknown != "class", "--dynamic": dynamic,
+            "--cache": cache, "--field": field, "--tokens": tokens, "--lower": lower is not None,
+            "--invalid": invalid,
+        }  # fmt: skip
         if opened.kind == "tagger":
+            shared.check_unused(of_models, "with language models, and this is a tagger")
             layout = tagging.column_format(
                 word_column, tag_column, separator, comment=comment, names=tag_names
             )
@@ -130,16 +148,17 @@ def evaluate(
                 errors=errors,
             )  # fmt: skip
             return
-        given = (word_column, tag_column, separator, comment, tag_names, confusion, errors)
-        if any(given) or encoding != "utf-8":
-            raise SettingError(
-                "--word-column, --tag-column, --separator, --comment, --tag-names, --encoding, "
-                "--confusion and --errors are for taggers, and this is a language model"
-            )
+        of_taggers = {
+            "--word-column": word_column, "--tag-column": tag_column, "--separator": separator,
+            "--comment": comment, "--tag-names": tag_names, "--encoding": encoding != "utf-8",
+            "--confusion": confusion, "--errors": errors,
+        }  # fmt: skip
+        shared.check_unused(of_taggers, "with taggers, and this is a language model")
         measured = require_kind(opened, LanguageModel, "evaluate", where=model)
         if by == "line":
-            options = shared.input_options(measured, tokens, lower, field)
-            _print_batches(_line_rows(measured, texts, options, unknown, json_))
+            options = shared.input_options(measured, tokens, lower, field, invalid)
+            header = () if json_ else (*FIELDS, "sentence")
+            _print_batches(_line_rows(measured, texts, options, unknown, json_), header)
             return
         if dynamic:
             from unrolled.neural.dynamic import DynamicModel
@@ -154,7 +173,7 @@ def evaluate(
         result = measure(
             measured,
             texts,
-            options=shared.input_options(measured, tokens, lower, field),
+            options=shared.input_options(measured, tokens, lower, field, invalid),
             threads=threads,
             unknown=unknown,
             progress=stages.tokens_done,
@@ -174,8 +193,6 @@ def _line_rows(
     scorer = DocumentScorer(
         {"": model}, options={**changed, "sentencepiece": options.sentencepiece}, unknown=unknown
     )
-    if not as_json:
-        yield ["\t".join([*FIELDS, "sentence"])]
     for batch in _batches(texts, options):
         data = "".join(f"{line}\n" for line in batch).encode(errors="replace")
         found = scorer.score(data, np.ones(len(batch), np.int64)).values.T.tolist()
@@ -211,6 +228,7 @@ def score(
     field: shared.InputField = None,
     tokens: shared.InputTokens = None,
     lower: shared.InputLower = None,
+    invalid: shared.Invalid = None,
     threads: shared.Threads = 2,
 ) -> None:
     """Print the score of each sentence, or the surprisal of each word, beside its text.
@@ -229,8 +247,13 @@ def score(
     shared.check_choice("--by", by, ("sentence", "word"))
     shared.check_choice("--unit", unit, tuple(_UNITS))
     shared.check_choice("--format", format, ("tsv", "jsonl", "srilm"))
+    if format == "srilm":
+        unused = {"--unit": unit != "log10", "--totals": totals}
+        shared.check_unused(unused, "with --format tsv and jsonl")
+    elif by == "sentence":
+        shared.check_unused({"--totals": totals}, "with --by word")
     opened = _load(model, "score")
-    options = shared.input_options(opened, tokens, lower, field)
+    options = shared.input_options(opened, tokens, lower, field, invalid)
     given: dict[str, Any] = {"options": options, "threads": threads, "unknown": unknown}
     if format == "srilm":
         from unrolled.language_models.srilm_report import srilm_report
@@ -246,11 +269,8 @@ def score(
     else:
         rows = _sentence_rows(opened, _batches(texts or "-", options), unit, given)
         columns = [unit, "sentence"]
-    if format == "tsv":
-        _print_batches([["\t".join(columns)]])
-    _print_batches(
-        (_tsv(row) if format == "tsv" else _json(row, unit) for row in some) for some in rows
-    )
+    shown = ((_tsv(row) if format == "tsv" else _json(row, unit) for row in some) for some in rows)
+    _print_batches(shown, columns if format == "tsv" else ())
 
 
 def _sentence_rows(
@@ -313,9 +333,7 @@ def _print_table(
         named = dict(zip(names, row, strict=True))
         return _tsv(named) if format == "tsv" else _json(named, names[0])
 
-    if format == "tsv":
-        _print_batches([["\t".join(names)]])
-    _print_batches(map(shown, rows) for rows in batches)
+    _print_batches((map(shown, rows) for rows in batches), names if format == "tsv" else ())
 
 
 def _json(row: dict[str, Any], *numbers: str) -> str:
@@ -331,13 +349,16 @@ def rank(
     model: shared.ModelPath,
     sentences: Annotated[
         list[str] | None,
-        typer.Argument(help="Sentences to compare; lines of standard input if none is given."),
+        typer.Argument(
+            help="Sentences to compare; lines of standard input if none, or -, is given."
+        ),
     ] = None,
     unknown: shared.UnknownWord = "class",
     format: _RowFormat = "tsv",
     field: shared.InputField = None,
     tokens: shared.InputTokens = None,
     lower: shared.InputLower = None,
+    invalid: shared.Invalid = None,
 ) -> None:
     """Order sentences from likeliest to least likely: which word order, which word choice?
 
@@ -349,9 +370,10 @@ def rank(
 
     shared.check_choice("--format", format, ("tsv", "jsonl"))
     opened = _load(model, "rank")
-    options = shared.input_options(opened, tokens, lower, field)
-    given = sentences or list(chain.from_iterable(_batches("-", options)))
-    ranked = order(opened, given, options=options, unknown=unknown)
+    options = shared.input_options(opened, tokens, lower, field, invalid)
+    if not sentences or sentences == ["-"]:
+        sentences = list(chain.from_iterable(_batches("-", options)))
+    ranked = order(opened, sentences, options=options, unknown=unknown)
     rows = [(log_prob * _UNITS["log10"], sentence) for log_prob, sentence in ranked]
     _print_table(format, ("log10", "sentence"), [rows])
 
@@ -429,12 +451,14 @@ def generate(
 
         unrolled generate news.safetensors --tokens 300M --seed 1 -o random.txt
     """
+    from unrolled.cli.models import check_output
     from unrolled.cli.progress import Stages
     from unrolled.language_models.random_text import generate_lines
-    from unrolled.storage.atomic import atomic_write, check_target
+    from unrolled.storage.atomic import atomic_write
 
+    output = shared.named_file(output)
     if output is not None:
-        check_target(str(output))
+        check_output(output, model)
     opened = _load(model, "generate")
     with Stages() as stages:
         blocks = generate_lines(

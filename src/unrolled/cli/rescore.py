@@ -104,6 +104,7 @@ def rescore(
     from unrolled.rescoring.lattice_files import LATTICE_FORMATS, detect_format
     from unrolled.rescoring.rescore import RescoringWeights
     from unrolled.storage.loading import load_as
+    from unrolled.text.sources import check_not_read
 
     if tune and references is None:
         raise SettingError("--tune needs --references")
@@ -114,6 +115,11 @@ def rescore(
             where=nbest,
             hint="Name it: --format kaldi, moses, rnnlm, srilm, slf or kaldi-lattice",
         )
+    output = shared.named_file(output)
+    read = (model, nbest, old_lm, acoustic, references, symbols)
+    for target in (output, scores):
+        if target is not None:
+            check_not_read(target, *read)
     weights = RescoringWeights(lm_scale, mix, word_penalty)
     job: LatticeJob | NbestJob
     if format in LATTICE_FORMATS:

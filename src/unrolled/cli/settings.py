@@ -19,7 +19,9 @@ MODELS = ("net", "tagger", "ngram")
 _INTRODUCTION = """# Settings
 
 Made by `unrolled settings --format markdown`. Each setting is given by `--set NAME=VALUE`, by a
-line of the TOML file of `--config`, or by name in Python (`train_net(text, hidden=100)`).
+line of the TOML file of `--config`, or by name in Python (`train_net(text, hidden=100)`). Those of
+the text are one argument there, `options=TextOptions(lower=True)`; of the vocabulary there are
+`min_count`, `max_size` and `words`, a list.
 """
 
 

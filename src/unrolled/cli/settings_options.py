@@ -63,6 +63,10 @@ def with_settings(
         def command(**given: Any) -> None:
             options = {name: given.pop(name) for name in shown}
             pairs, path = given.pop("set_", None), given.pop("config", None)
+            if path is not None:
+                from unrolled.text.sources import check_not_read
+
+                check_not_read(given["output"], path)
             function(**given, settings=chosen.settings(options, pairs or (), path))
 
         command.__name__, command.__doc__ = function.__name__, function.__doc__

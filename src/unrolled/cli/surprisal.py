@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import IO, Annotated, Any
 
 import typer
@@ -75,6 +76,7 @@ def surprisal(
 
         unrolled surprisal lstm.safetensors regions.csv --group-by item,condition --by region
     """
+    from unrolled.cli.models import check_output
     from unrolled.cli.progress import Stages
     from unrolled.errors import TextError
     from unrolled.language_models.protocol import LanguageModel
@@ -84,6 +86,8 @@ def surprisal(
 
     chosen = format or _format_of(output)
     shared.check_choice("--format", chosen, _FORMATS)
+    if output != "-":
+        check_output(Path(output), models, table, frequencies)
     opened = [load_as(path, LanguageModel, "surprisal") for path in models]
     options = [shared.input_options(model, tokens, lower) for model in opened]
     with Stages() as stages:
@@ -106,8 +110,6 @@ def _format_of(output: str) -> str:
     Raises:
         SettingError: the name tells none.
     """
-    from pathlib import Path
-
     from unrolled.errors import SettingError
     from unrolled.text.tables import format_of
 

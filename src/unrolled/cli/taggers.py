@@ -86,14 +86,14 @@ def tagger(
     from unrolled.cli.models import check_model_output
     from unrolled.cli.progress import Stages
 
-    check_model_output(output)
     of_tagger, of_training, of_data = divide(settings, *KINDS)
     data = TaggerData(**of_data)
+    check_model_output(output, files, valid, of_training.get("vectors"), data.tag_names)
     layout = column_format(
         data.word_column, data.tag_column, data.separator, comment=data.comment,
         names=data.tag_names,
     )  # fmt: skip
-    checkpoint = shared.checkpoint_path(data.checkpoint, output)
+    checkpoint = shared.checkpoint_path(data.checkpoint, output, files, valid)
     with Stages() as stages:
         from unrolled.tagging.training import train_tagger
 

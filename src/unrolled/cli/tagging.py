@@ -104,7 +104,7 @@ def tag(
     separator: Separator = None,
     comment: Comment = None,
     encoding: Encoding = "utf-8",
-    invalid: shared.Invalid = "error",
+    invalid: shared.Invalid = None,
     batch: Annotated[
         int, typer.Option(help="Sentences read before they are tagged; 1: as they come.", min=1)
     ] = 256,
@@ -128,7 +128,9 @@ def tag(
     opened = _tagger(model, threads).to(device)
     layout = column_format(word_column, None, separator, comment=comment, tagged=False)
     format, kind = _settled(opened, format, input)
-    lines = _Lines(files or "-", encoding, invalid)
+    if kind != "bare":
+        shared.check_unused({"--marks": marks != "keep"}, "with plain text to punctuate")
+    lines = _Lines(files or "-", encoding, invalid or "error")
     for inputs in _batches(_inputs(lines, kind, layout), size):
         given = [bare_words(line)[0] for line in inputs] if kind == "bare" else inputs
         results = opened.tag(given, confidences=format == "jsonl")

@@ -101,18 +101,19 @@ def ngram(
 
     if shards:
         check_folder(output)
-    else:
-        check_model_output(output)
     chosen, of_vocabulary, of_text, of_run = divide(settings, *KINDS)
     NgramConfig(**chosen)  # refuses wrong settings before hours of reading
     options, limits = TextOptions(**of_text), VocabularyLimits(**of_vocabulary)
     run = NgramRun(**of_run)
+    if not shards:
+        check_model_output(output, texts, limits.vocabulary)
     for name in ("min_count", "vocabulary_size"):
         if run.from_counts and of_vocabulary.get(name):
             raise SettingError(
                 f"--{name.replace('_', '-')} does not go with --from-counts",
                 hint="Give a list: --vocabulary",
             )
+    words = shared.read_words(limits.vocabulary)
     with contextlib.ExitStack() as stack:
         stages = stack.enter_context(Stages(0 if spark else source_bytes(texts) or 0))
         chosen |= {
@@ -122,7 +123,7 @@ def ngram(
         if dry_run or spark:
             taken = {
                 **chosen, "options": options, "min_count": limits.min_count,
-                "max_size": limits.vocabulary_size, "words": shared.read_words(limits.vocabulary),
+                "max_size": limits.vocabulary_size, "words": words,
             }  # fmt: skip
             if dry_run:
                 _plan(texts, output, {**taken, "memory": memory}, run, bool(spark))
@@ -140,14 +141,12 @@ def ngram(
             from unrolled.scale.counts_training import counts_training
             from unrolled.text.vocabulary import Vocabulary
 
-            words = shared.read_words(limits.vocabulary)
             given = None if words is None else Vocabulary.from_words(dict.fromkeys(words))
             training = counts_training(texts, output, vocabulary=given, **within, **chosen)
         else:
             training = ngram_training(
                 texts, output, min_count=limits.min_count, max_size=limits.vocabulary_size,
-                words=shared.read_words(limits.vocabulary),
-                **within, **chosen,
+                words=words, **within, **chosen,
             )  # fmt: skip
         trained = stack.enter_context(training)
         model = trained.model
@@ -236,12 +235,16 @@ def count(
         unrolled count corpus.txt -o counts.gz --order 3
 
         unrolled count monday.gz tuesday.gz --from-counts -o both.gz
+
+        unrolled count corpus.txt --order 1 -o - | sort -k 2nr | head
     """
+    from unrolled.cli.models import check_output
     from unrolled.cli.progress import Stages
-    from unrolled.storage.atomic import check_target
     from unrolled.text.sources import source_bytes
 
-    check_target(str(output))
+    if str(output) == "-":
+        output = Path("/dev/stdout")
+    check_output(output, texts)
     *_, of_text, of_run = divide(settings, *KINDS)
     options, run = TextOptions(**of_text), NgramRun(**of_run)
     if run.weights and not run.from_counts:

@@ -26,7 +26,8 @@ from unrolled.language_models.protocol import LanguageModel
 from unrolled.runtime.memory import keep_freed_memory
 from unrolled.runtime.threads import run_ahead
 from unrolled.storage.atomic import check_target
-from unrolled.text.sources import files_of
+from unrolled.text.sources import PARQUET, check_not_read, files_of
+from unrolled.text.tables import format_of
 from unrolled.version import __version__
 
 Array = np.ndarray[Any, Any]
@@ -122,12 +123,17 @@ def annotate_file(
     annotator = Annotator(models, annotation, threads)
     path = Path(os.fspath(output)) if isinstance(output, (str, os.PathLike)) else None
     _check_source(source)
-    reader = ParquetFile if Path(source).suffix.lower() == ".parquet" else JsonlFile
+    reader = ParquetFile if Path(source).suffix.lower() == PARQUET else JsonlFile
     rows: RowFile = reader(source, annotator, "" if path is None else str(path), progress)
     aside = None if rejected is None else Path(rejected)
     if path is not None and aside is None:
         aside = path.with_name(path.name + rows.rejected_suffix)
-    _check_files(annotator, source, path, (aside, save_cutoffs))
+    if path is not None:
+        _check_name(path, "parquet" if reader is ParquetFile else "jsonl")
+    _check_files(annotator, source, (aside, save_cutoffs))
+    for written in (path, aside, save_cutoffs):
+        if written is not None:
+            check_not_read(written, source, [model.path for model in models if model.path])
     if path is None:
         target: Output = Stream(output, aside)  # type: ignore[arg-type]
     else:
@@ -254,9 +260,21 @@ def _check_source(source: str) -> None:
     files_of(source)
 
 
-def _check_files(
-    annotator: Annotator, source: str, output: Path | None, others: Sequence[Any]
-) -> None:
+def _check_name(output: Path, format: str) -> None:
+    """Refuse the name of a table of another format than the one that is read and written.
+
+    Raises:
+        SettingError: with the ending that the name may have.
+    """
+    if format_of(output) not in (None, format):
+        raise SettingError(
+            "rows are written in the format in which they are read",
+            where=str(output),
+            hint=f"End the name in .{format}",
+        )
+
+
+def _check_files(annotator: Annotator, source: str, others: Sequence[Any]) -> None:
     """Refuse files that cannot be read, written or both.
 
     Raises:
@@ -266,8 +284,6 @@ def _check_files(
     for other in others:
         if other is not None:
             check_target(os.fspath(other))
-    if file is not None and output is not None and output.exists() and output.samefile(file):
-        raise SettingError("the output is the input", where=source, hint="Name another file")
     if annotator.needs_cutoffs and (file is None or not file.is_file()):
         raise SettingError(
             "standard input is read once, and cut-offs of buckets take a first pass",

@@ -236,8 +236,6 @@ def _blocks(
         raise SettingError("evaluate takes either sources or texts")
     if sources is not None:
         return read_blocks(sources, options)
-    if isinstance(texts, str):
-        raise SettingError("texts is one text", hint="Give a list of them")
     return cut_blocks(text_blocks(texts or ()), options)
 
 

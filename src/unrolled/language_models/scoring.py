@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from unrolled.errors import SettingError
 from unrolled.language_models.protocol import LanguageModel
 from unrolled.language_models.sentences import words_of
 from unrolled.language_models.unknown_words import Unknown, unknown_words
@@ -63,11 +64,16 @@ def surprisals(
         unknown: what an unknown word costs, see `unknown_words`.
         threads: that may be used.
 
+    Raises:
+        SettingError: one text instead of several, when the first token is asked for.
+
     >>> from unrolled import train_ngram
     >>> model = train_ngram(texts=["the cat sat"], order=2, smoothing="witten-bell")
     >>> [(token.word, round(token.bits, 2)) for token in surprisals(model, ["the cat"])]
     [('the', 0.71), ('cat', 0.71), ('</s>', 3.15)]
     """
+    if isinstance(sentences, str):
+        raise SettingError("sentences is one text", hint="Give a list of them")
     options, reading = options or model.text_options, unknown_words(unknown, model)
     remaining, number = iter(sentences), 0
     while batch := list(islice(remaining, _BATCH)):

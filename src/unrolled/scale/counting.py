@@ -18,7 +18,7 @@ from unrolled.scale.part_shapes import OutputPart, part_shapes, parts_within
 from unrolled.scale.reading import Run, TextReading, read_within
 from unrolled.storage.atomic import atomic_write, check_target
 from unrolled.text.options import TextOptions
-from unrolled.text.sources import Sources
+from unrolled.text.sources import Sources, check_not_read
 from unrolled.text.vocabulary import Vocabulary
 
 Array = np.ndarray[Any, Any]
@@ -52,6 +52,7 @@ def count_into_file(
     """
     say = report or (lambda stage: None)
     check_target(os.fspath(output))
+    check_not_read(output, sources)
     run = Run(Budget(memory), order, threads, say, progress)
     reading = TextReading(sources, options or TextOptions())
     with read_within(reading, run, output, temporary, {"count": order}, resume) as text:

@@ -195,8 +195,10 @@ def work_folder(
 
 def place_for_files(output: str | os.PathLike[str]) -> Path:
     """The folder of an output; beside a device or a pipe, as /dev/null, there is no place."""
-    place = Path(os.path.realpath(output))
-    return place.parent if place.is_file() or not place.exists() else Path(tempfile.gettempdir())
+    path = Path(output)
+    if path.exists() and not path.is_file():
+        return Path(tempfile.gettempdir())
+    return Path(os.path.realpath(path)).parent
 
 
 def _read(reading: TextReading, run: Run, folder: WorkFolder) -> tuple[Corpus, IdStore]:

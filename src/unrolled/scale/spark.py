@@ -37,6 +37,7 @@ from unrolled.storage.loading import load_as
 from unrolled.storage.shards import check_folder, write_shards
 from unrolled.storage.work_folder import WorkFolder
 from unrolled.text.options import TextOptions, VocabularyLimits, training_record
+from unrolled.text.sources import check_not_read
 from unrolled.text.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -111,6 +112,7 @@ def train_ngram_files(
     """
     options = options or TextOptions()
     given = [sources] if isinstance(sources, (str, os.PathLike)) else list(sources)
+    check_not_read(output, given)
     if any(is_url(source) for source in given):
         urls = [os.fspath(source) for source in repeated(given, weights)]
         try:

@@ -28,6 +28,7 @@ from unrolled.storage.file_kinds import is_arpa_name
 from unrolled.storage.loading import StoredModel, load_as
 from unrolled.storage.model_file import prefixed
 from unrolled.text.options import TextOptions, VocabularyLimits, training_record
+from unrolled.text.sources import check_not_read
 
 if TYPE_CHECKING:
     from unrolled.text.sources import Sources
@@ -134,6 +135,7 @@ def train_ngram_file(
     >>> folder.cleanup()
     """
     check_target(os.fspath(output))
+    check_not_read(output, sources)
     settings = {
         "memory": memory, "temporary": temporary, "resume": resume, "quantize": quantize, **training
     }  # fmt: skip

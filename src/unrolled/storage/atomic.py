@@ -76,7 +76,7 @@ def atomic_write(
     """
     shown = os.fspath(path)
     if compress is None:
-        compress = shown.endswith(".gz")
+        compress = shown.lower().endswith(".gz")
     layers = partial(_layers, compress=compress, threads=threads)
     mode = check_target(shown)
     target = Path(os.path.realpath(shown))

@@ -78,17 +78,18 @@ def recognise(head: bytes) -> FileKind | None:
         return _TAR
     if head and not head.strip(b"\x00"):
         return _ZEROS
-    return _text(head) if _is_text(head) else None
+    return _text(head) if is_text(head) else None
 
 
 def is_arpa_name(path: str | os.PathLike[str]) -> bool:
     """Whether a file of that name is written as ARPA."""
-    return os.fspath(path).endswith(ARPA_ENDINGS)
+    return os.fspath(path).lower().endswith(ARPA_ENDINGS)
 
 
 def arpa_ending(path: str | os.PathLike[str]) -> str:
     """The ending of a name of an ARPA file, such as ``.arpa.gz``, or nothing."""
-    return next((end for end in sorted(ARPA_ENDINGS, key=len) if os.fspath(path).endswith(end)), "")
+    shown = os.fspath(path).lower()
+    return next((end for end in sorted(ARPA_ENDINGS, key=len) if shown.endswith(end)), "")
 
 
 def is_arpa(head: bytes) -> bool:
@@ -105,7 +106,7 @@ def is_arpa(head: bytes) -> bool:
     at = head.find(b"\\data\\")
     before = head[: max(at, 0)].removeprefix(codecs.BOM_UTF8)
     # Only on a line of its own, and only after text: a model's bytes can hold anything.
-    return at >= 0 and before.rpartition(b"\n")[2].strip() == b"" and _is_text(before + b" ")
+    return at >= 0 and before.rpartition(b"\n")[2].strip() == b"" and is_text(before + b" ")
 
 
 def _text(head: bytes) -> FileKind:
@@ -118,7 +119,7 @@ def _text(head: bytes) -> FileKind:
     return FileKind(TEXT, "To train a model on it: unrolled train ngram FILE -o LM.safetensors")
 
 
-def _is_text(head: bytes) -> bool:
+def is_text(head: bytes) -> bool:
     """Whether this is UTF-8 without control characters; it may end within a character."""
     if not head or any(byte in head for byte in _CONTROLS):
         return False

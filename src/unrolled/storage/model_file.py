@@ -36,7 +36,7 @@ import numpy.typing as npt
 
 from unrolled.errors import FormatError, SettingError
 from unrolled.storage.atomic import atomic_write, reason
-from unrolled.storage.file_kinds import HEAD_BYTES
+from unrolled.storage.file_kinds import HEAD_BYTES, is_arpa_name
 from unrolled.storage.header import (
     ALIGNMENT,
     DTYPE_NAMES,
@@ -59,6 +59,7 @@ Source: TypeAlias = Array | Iterable[Array]
 # maps it as one, so that the processor looks up one address instead of 512.
 _BLOCK_BYTES = 2 << 20
 _BLOCKS_BEHIND = 32  # on a busy machine the two threads seldom run at the same time
+_COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
 _WIDEST = np.dtype("<f8")
 
 
@@ -176,12 +177,7 @@ def write_model(
         UnrolledError: the disk is full or fails.
     """
     shown = os.fspath(path)
-    if shown.endswith((".gz", ".bz2", ".xz", ".zst")):
-        raise SettingError(
-            "a model file is never compressed, as it is mapped into memory",
-            where=shown,
-            hint="End its name in .safetensors",
-        )
+    check_model_name(shown)
     for name, source in arrays.items():
         check_name(name)
         if not isinstance(source, Iterable):
@@ -206,6 +202,26 @@ def write_model(
         summed = (replace(entry, crc32=sums.crc32.get(entry.name, 0)) for entry in entries)
         file.seek(0)
         file.write(render(replace(header, entries=tuple(summed)), space))
+
+
+def check_model_name(shown: str) -> None:
+    """Refuse a name that promises another file than `write_model` writes.
+
+    Raises:
+        SettingError: that of a compressed file, or of ARPA.
+    """
+    if is_arpa_name(shown):
+        raise SettingError(
+            "this is the name of an ARPA file",
+            where=shown,
+            hint="End it in .safetensors, or write ARPA: unrolled.write_arpa(model, path)",
+        )
+    if shown.lower().endswith(_COMPRESSED):
+        raise SettingError(
+            "a model file is never compressed, as it is mapped into memory",
+            where=shown,
+            hint="End its name in .safetensors",
+        )
 
 
 def read_model(path: str | os.PathLike[str], *, verify: bool = False) -> ModelFile:

@@ -18,7 +18,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from isal import igzip, isal_zlib
 
-from unrolled.errors import MissingExtraError, TextError
+from unrolled.errors import MissingExtraError, SettingError, TextError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -73,7 +73,7 @@ def files_of(sources: Sources) -> list[Path | None]:
     with a dot are left out.
 
     Raises:
-        TextError: when one does not exist or a folder has no file.
+        TextError: when one does not exist, or a folder has no file or cannot be read.
     """
     if isinstance(sources, (str, os.PathLike)):
         sources = [sources]
@@ -83,7 +83,7 @@ def files_of(sources: Sources) -> list[Path | None]:
         if str(source) == "-":
             files.append(None)
         elif path.is_dir():
-            inside = sorted(file for file in path.rglob("*") if _is_visible(file, path))
+            inside = _files_in(path)
             if not inside:
                 raise TextError("the folder has no files", where=str(source))
             files.extend(inside)
@@ -94,6 +94,43 @@ def files_of(sources: Sources) -> list[Path | None]:
     if not files:
         raise TextError("no text was given", hint="Name a file, a folder, or - for standard input")
     return files
+
+
+def _files_in(folder: Path) -> list[Path]:
+    """All visible files in a folder and below, in the order of their names."""
+
+    def refuse(error: OSError) -> None:
+        raise TextError(f"the folder cannot be read ({error.strerror})", where=str(error.filename))
+
+    found: list[Path] = []
+    for place, folders, names in os.walk(folder, onerror=refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += (Path(place, name) for name in names if not name.startswith("."))
+    return sorted(path for path in found if path.is_file())
+
+
+def check_not_read(output: str | os.PathLike[str], *read: Sources | None) -> None:
+    """Refuse to write over a file that is read: it would be lost.
+
+    Args:
+        output: the file to write. read: files, folders (with all that is in them) and ``-``; what
+            is empty or does not exist is passed over.
+
+    Raises:
+        SettingError: the output is one of them.
+    """
+    if not Path(output).is_file():  # a device or a pipe keeps nothing
+        return
+    for sources in read:
+        several = [sources] if isinstance(sources, (str, os.PathLike)) else sources or ()
+        for path in map(Path, filter(os.fspath, several)):
+            for file in _files_in(path) if path.is_dir() else [path]:
+                if file.exists() and file.samefile(output):
+                    raise SettingError(
+                        "it is read, and would be written over",
+                        where=os.fspath(output),
+                        hint="Give the output another name",
+                    )
 
 
 def suffixes_of(path: PurePath) -> tuple[str, str | None]:
@@ -169,15 +206,18 @@ def _begins_with_object(blocks: Iterator[Block]) -> tuple[bool, Iterator[Block]]
     return first.data.lstrip().startswith(b"{"), chain([first], blocks)
 
 
-def _is_visible(file: Path, folder: Path) -> bool:
-    hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
-    return not hidden and file.is_file()
-
-
 def text_blocks(texts: Iterable[str]) -> Iterator[Block]:
-    """Blocks of texts in memory, each of which is a line: newlines in it become spaces."""
+    """Blocks of texts in memory, each of which is a line: newlines in it become spaces.
+
+    Raises:
+        SettingError: one text instead of several, or what is no text.
+    """
+    if isinstance(texts, (str, bytes)):
+        raise SettingError("texts is one text", hint="Give a list of them")
     data, first_line = bytearray(), 1
     for number, text in enumerate(texts, 1):
+        if not isinstance(text, str):
+            raise SettingError(f"text {number} is {type(text).__name__}, not str")
         data += text.replace("\n", " ").encode(errors="replace")
         data += b"\n"
         if len(data) >= BLOCK_BYTES:
@@ -369,7 +409,7 @@ def json_text(row: bytes, field: str) -> str:
     if not isinstance(value, str):
         found = ", ".join(sorted(map(repr, record))[:8]) or "none"
         what = "is not a string" if field in record else f"is missing among the fields {found}"
-        raise TextError(f"the field {field!r} {what}", hint="Set field to its name")
+        raise TextError(f"the field {field!r} {what}", hint="Name it with --field")
     return value
 
 
@@ -407,7 +447,7 @@ def check_parquet_column(schema: Any, column: str, where: str) -> None:
         raise TextError(
             f"the column {column!r} is missing among {found}",
             where=where,
-            hint="Set field to its name",
+            hint="Name it with --field",
         )
     kind = schema.field(column).type
     if not (pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind)):

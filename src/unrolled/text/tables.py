@@ -155,7 +155,11 @@ def _separator(header: str, kind: str) -> str:
 
 
 def _cells(line: str, separator: str) -> list[str]:
-    return next(csv.reader([line], delimiter=separator), [])
+    """The cells of a header; of a line that cannot be one, the line."""
+    try:
+        return next(csv.reader([line], delimiter=separator), [])
+    except csv.Error:  # a cell of more than 128 kB
+        return [line]
 
 
 def _separated_rows(

@@ -13,6 +13,7 @@ import numpy as np
 
 from unrolled.errors import MissingExtraError, TextError
 from unrolled.runtime.cached_kernels import CachedKernel
+from unrolled.storage.file_kinds import HEAD_BYTES, is_text, recognise
 from unrolled.text.options import TextOptions
 from unrolled.text.sources import Block, Sources, raw_blocks
 from unrolled.text.vocabulary import readonly
@@ -161,13 +162,15 @@ def _checked(block: Block, options: TextOptions) -> bytes:
         return data
     if options.invalid == "replace":
         return data.decode(errors="replace").encode()
-    hint = "Convert it, or replace what is wrong with invalid=replace"
-    if block.first_line == 1 and data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        hint = "It looks like UTF-16: convert it to UTF-8"
+    head = data[:HEAD_BYTES] if block.first_line == 1 else b""
+    known = None if is_text(head) else recognise(head)
+    if known is not None:
+        raise TextError(f"this is {known.what}, not text", where=block.source, hint=known.hint)
     raise TextError(
         f"byte 0x{data[start]:02x} at offset {block.offset + start} is not UTF-8",
         where=block.place(data.count(b"\n", 0, start)),
-        hint=hint,
+        hint="Convert it, or replace what is wrong: --invalid replace, or of unrolled train "
+        "--set invalid=replace",
     )
 
 

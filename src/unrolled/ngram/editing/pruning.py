@@ -15,6 +15,7 @@ weights of contexts that lose nothing stay as they are, bit for bit.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
@@ -67,10 +68,11 @@ def entropy_prune(
         report: called with the name of each stage as it begins.
 
     Raises:
-        SettingError: a negative threshold, or another history. NotNormalisedError: stupid back-off.
+        SettingError: a threshold that is no share, or another history. NotNormalisedError: stupid
+            back-off.
     """
-    if not threshold >= 0:
-        raise SettingError(f"the threshold {threshold} must be 0 or more")
+    if not 0 <= threshold < math.inf:
+        raise SettingError(f"the threshold is {threshold}, allowed are 0 and more")
     table, suffixes, values = _measured(model, history, threads, report)
     keep = values >= threshold
     operation = {"pruned": {"threshold": threshold, "history": _name(history)}}
