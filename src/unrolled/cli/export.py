@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from unrolled.cli.outputs import check_output
+
 # Kind of model -> the module and the function that write it.
 _EXPORTERS = {
     "net": ("unrolled.integrations.net_onnx", "export_onnx"),
@@ -39,7 +41,6 @@ def export(
 
         unrolled export names.safetensors names.onnx
     """
-    from unrolled.cli.models import check_output
     from unrolled.errors import SettingError
     from unrolled.storage.loading import load
 

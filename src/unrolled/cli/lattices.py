@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from unrolled.cli.outputs import check_output
 from unrolled.errors import SettingError
 
 if TYPE_CHECKING:
@@ -37,7 +38,6 @@ class LatticeJob:
 
     def run(self, model: LanguageModel) -> None:
         """Rescore, and write what is wanted."""
-        from unrolled.cli.models import check_output
 
         folder = Path(self.source).is_dir()
         lists = self.best or self.count is not None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from unrolled.cli import options as shared
+from unrolled.cli.outputs import FST_ENDINGS, check_model_output, check_output
 from unrolled.storage.file_kinds import is_arpa_name
 
 if TYPE_CHECKING:
@@ -18,12 +19,7 @@ if TYPE_CHECKING:
     from unrolled.language_models.protocol import LanguageModel
     from unrolled.ngram.model import NgramModel
     from unrolled.storage.loading import StoredModel
-    from unrolled.text.sources import Sources
 
-_OTHER_FORMATS = (
-    ".bin", ".binary", ".blm", ".ckpt", ".h5", ".klm", ".mmap", ".npz", ".onnx", ".pickle", ".pkl",
-    ".pt", ".pth", ".trie", ".zip",
-)  # fmt: skip
 Source = Annotated[str, typer.Argument(help="The model to read.", show_default=False)]
 Target = Annotated[
     Path,
@@ -32,7 +28,6 @@ Target = Annotated[
         show_default=False,
     ),
 ]
-_FST_ENDINGS = (".fst", ".fst.txt")
 
 
 def save_model(model: StoredModel, path: Path, threads: int | None = None) -> None:
@@ -53,56 +48,6 @@ def save_model(model: StoredModel, path: Path, threads: int | None = None) -> No
         write_arpa(ngram, path, threads=threads)
     else:
         model.save(path)
-
-
-def check_model_output(path: Path, *read: Sources | None) -> None:
-    """Fail before the work: a model is written to a file, as safetensors or ARPA.
-
-    Args:
-        read: the files that it may not replace, see `check_not_read`.
-
-    Raises:
-        SettingError: standard output or a pipe, a name that ends as files of another format do, or
-            a file that is read.
-    """
-    from unrolled.errors import SettingError
-    from unrolled.storage.model_file import check_model_name
-
-    if str(path) == "-":
-        raise SettingError(
-            "a model is written to a file, not to standard output",
-            hint="Name a file that ends in .safetensors or .arpa",
-        )
-    if path.name.endswith(_FST_ENDINGS):
-        raise SettingError(
-            "only unrolled convert writes FSTs",
-            where=str(path),
-            hint="End the name in .safetensors, and convert that file",
-        )
-    if path.suffix.lower() in _OTHER_FORMATS:
-        raise SettingError(
-            f"models are not written as {path.suffix}",
-            where=str(path),
-            hint="End the name in .safetensors or .arpa, or let unrolled convert write .fst",
-        )
-    if not is_arpa_name(path):
-        check_model_name(str(path))
-        if path.is_fifo():
-            raise SettingError("is a pipe, and a model needs a file", where=str(path))
-    check_output(path, *read)
-
-
-def check_output(path: Path, *read: Sources | None) -> None:
-    """Fail before the work rather than after it.
-
-    Args:
-        read: the files that may not be replaced, see `check_not_read`.
-    """
-    from unrolled.storage.atomic import check_target
-    from unrolled.text.sources import check_not_read
-
-    check_target(str(path))
-    check_not_read(path, *read)
 
 
 def info(
@@ -238,7 +183,7 @@ def convert(
     from unrolled.errors import SettingError
     from unrolled.storage.loading import load
 
-    as_fst = target.name.endswith(_FST_ENDINGS)
+    as_fst = target.name.endswith(FST_ENDINGS)
     (check_output if as_fst else check_model_output)(target, classes, symbols)
     fst = {
         "symbols": symbols, "disambiguation": disambiguation, "bos": bos, "eos": eos,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from unrolled.cli.outputs import check_output
 from unrolled.errors import SettingError
 
 if TYPE_CHECKING:
@@ -36,7 +37,6 @@ class NbestJob:
         """Rescore, and write what is wanted."""
         import numpy as np
 
-        from unrolled.cli.models import check_output
         from unrolled.cli.streams import write_lines
         from unrolled.rescoring import rescore as rescoring
         from unrolled.rescoring.nbest import nbest_lines, read_nbest, score_lines, srilm_files

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from unrolled.cli import options as shared
+from unrolled.cli.outputs import check_model_output, checkpoint_path
 from unrolled.cli.settings_options import with_settings
 from unrolled.neural.config import NetConfig, TrainingConfig
 from unrolled.settings import check_settings, divide, setting
@@ -67,13 +68,12 @@ def net(
         torchrun --nproc-per-node 2 -m unrolled train net train.txt --valid valid.txt
         -o lstm.safetensors
     """
-    from unrolled.cli.models import check_model_output
     from unrolled.cli.progress import Stages
 
     *of_net, of_text, of_vocabulary, of_run = divide(settings, *KINDS)
     limits, run = VocabularyLimits(**of_vocabulary), NetRun(**of_run)
     check_model_output(output, texts, valid, limits.vocabulary)
-    checkpoint = shared.checkpoint_path(run.checkpoint, output, texts, valid)
+    checkpoint = checkpoint_path(run.checkpoint, output, texts, valid)
     with Stages() as stages:
         from unrolled.neural.training import train_net
         from unrolled.training.distributed import is_first

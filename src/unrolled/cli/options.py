@@ -12,7 +12,6 @@ import typer
 if TYPE_CHECKING:
     from unrolled.language_models.protocol import LanguageModel
     from unrolled.text.options import TextOptions
-    from unrolled.text.sources import Sources
 
 Texts = Annotated[
     list[str],
@@ -84,27 +83,6 @@ def help_of(command: Callable[..., None]) -> str:
     lines = ([line.strip() for line in text.splitlines()] for text in paragraphs)
     indents = (text[: len(text) - len(text.lstrip())] for text in paragraphs)
     return "\n\n".join(a + " ".join(b) for a, b in zip(indents, lines, strict=True))
-
-
-def named_file(output: Path | None) -> Path | None:
-    """The file to write; None for standard output, which is the default there or named ``-``."""
-    return None if output is None or str(output) == "-" else output
-
-
-def checkpoint_path(given: str, output: Path, *read: Sources | None) -> Path:
-    """Where training's state is saved: beside the model, unless a file was named.
-
-    Args:
-        read: the files that it may not replace, see `check_not_read`.
-
-    Raises:
-        SettingError: it cannot be written, or is one of them.
-    """
-    from unrolled.cli.models import check_output
-
-    path = Path(given) if given else output.with_name(output.name + ".checkpoint")
-    check_output(path, *read)
-    return path
 
 
 def input_options(

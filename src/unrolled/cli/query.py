@@ -15,6 +15,7 @@ import typer
 
 from unrolled.cli import options as shared
 from unrolled.cli import tagging
+from unrolled.cli.outputs import check_output, named_file
 
 if TYPE_CHECKING:
     from unrolled.language_models.protocol import LanguageModel
@@ -95,7 +96,8 @@ def evaluate(
 ) -> None:
     """Print the perplexity of a text, on one line that says how it was measured.
 
-    Of a tagger, print how well it finds the spans of a column file, as conlleval does.
+    Literal <s> and </s> are refused, or what the model was trained with (`--set specials`); by line
+    they are unknown words. Of a tagger, print how well it finds the spans of a column file, as conlleval does.
 
     Examples:
 
@@ -233,7 +235,8 @@ def score(
 ) -> None:
     """Print the score of each sentence, or the surprisal of each word, beside its text.
 
-    The column `order` of words holds the length of the longest n-gram found, of n-gram models.
+    Literal <s> and </s> in a sentence are those marks, as for KenLM's query. The column `order` of
+    words holds the length of the longest n-gram found, of n-gram models.
 
     Examples:
 
@@ -451,12 +454,11 @@ def generate(
 
         unrolled generate news.safetensors --tokens 300M --seed 1 -o random.txt
     """
-    from unrolled.cli.models import check_output
     from unrolled.cli.progress import Stages
     from unrolled.language_models.random_text import generate_lines
     from unrolled.storage.atomic import atomic_write
 
-    output = shared.named_file(output)
+    output = named_file(output)
     if output is not None:
         check_output(output, model)
     opened = _load(model, "generate")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from unrolled.cli import options as shared
+from unrolled.cli.outputs import named_file
 
 if TYPE_CHECKING:
     from unrolled.cli.lattices import LatticeJob
@@ -115,7 +116,7 @@ def rescore(
             where=nbest,
             hint="Name it: --format kaldi, moses, rnnlm, srilm, slf or kaldi-lattice",
         )
-    output = shared.named_file(output)
+    output = named_file(output)
     read = (model, nbest, old_lm, acoustic, references, symbols)
     for target in (output, scores):
         if target is not None:

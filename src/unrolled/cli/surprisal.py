@@ -11,6 +11,7 @@ from typing import IO, Annotated, Any
 import typer
 
 from unrolled.cli import options as shared
+from unrolled.cli.outputs import check_output
 from unrolled.cli.settings_options import with_settings
 from unrolled.language_models.stimulus_options import StimulusOptions
 from unrolled.settings import settings_of
@@ -76,7 +77,6 @@ def surprisal(
 
         unrolled surprisal lstm.safetensors regions.csv --group-by item,condition --by region
     """
-    from unrolled.cli.models import check_output
     from unrolled.cli.progress import Stages
     from unrolled.errors import TextError
     from unrolled.language_models.protocol import LanguageModel

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from unrolled.cli import options as shared
+from unrolled.cli.outputs import check_model_output, checkpoint_path
 from unrolled.cli.settings_options import with_settings
 from unrolled.cli.tagging import column_format
 from unrolled.settings import check_settings, divide, record_of, setting
@@ -83,7 +84,6 @@ def tagger(
 
         unrolled train tagger book.txt --task punctuation -o punctuation.safetensors
     """
-    from unrolled.cli.models import check_model_output
     from unrolled.cli.progress import Stages
 
     of_tagger, of_training, of_data = divide(settings, *KINDS)
@@ -93,7 +93,7 @@ def tagger(
         data.word_column, data.tag_column, data.separator, comment=data.comment,
         names=data.tag_names,
     )  # fmt: skip
-    checkpoint = shared.checkpoint_path(data.checkpoint, output, files, valid)
+    checkpoint = checkpoint_path(data.checkpoint, output, files, valid)
     with Stages() as stages:
         from unrolled.tagging.training import train_tagger
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from unrolled.cli import options as shared
+from unrolled.cli.outputs import check_model_output, check_output
 from unrolled.cli.settings_options import with_settings
 from unrolled.errors import MissingExtraError, SettingError
 from unrolled.ngram.estimation.config import NgramConfig
@@ -93,7 +94,6 @@ def ngram(
 
         unrolled train ngram crawl/ -o crawl.safetensors --spark spark://head:7077
     """
-    from unrolled.cli.models import check_model_output
     from unrolled.cli.progress import Stages
     from unrolled.storage.file_kinds import is_arpa_name
     from unrolled.storage.shards import check_folder, write_shards
@@ -238,7 +238,6 @@ def count(
 
         unrolled count corpus.txt --order 1 -o - | sort -k 2nr | head
     """
-    from unrolled.cli.models import check_output
     from unrolled.cli.progress import Stages
     from unrolled.text.sources import source_bytes
 

@@ -24,6 +24,8 @@ def encode_sentences(
 ) -> Array:
     """Ids of many sentences, each as <s> words </s>, (T,) int32; a newline in one is a space.
 
+    Literal <s> and </s> are those marks, as for KenLM's query.
+
     Raises:
         SettingError: one text instead of a list of them.
     """
