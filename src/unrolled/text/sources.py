@@ -398,13 +398,7 @@ def json_text(row: bytes, field: str) -> str:
     Raises:
         TextError: the row is no JSON object, or its field is no string.
     """
-    try:
-        record = json.loads(row)
-    except (ValueError, RecursionError) as error:
-        detail = getattr(error, "msg", None) or type(error).__name__
-        raise TextError(f"the line is not JSON ({detail})") from None
-    if not isinstance(record, dict):
-        raise TextError("the line is JSON but not an object")
+    record = json_object(row)
     value = record.get(field)
     if not isinstance(value, str):
         found = ", ".join(sorted(map(repr, record))[:8]) or "none"
@@ -413,19 +407,47 @@ def json_text(row: bytes, field: str) -> str:
     return value
 
 
-@contextlib.contextmanager
-def parquet_file(path: str | os.PathLike[str]) -> Iterator[Any]:
-    """An opened Parquet file (`pyarrow.parquet.ParquetFile`).
+def json_object(line: bytes | str, where: str | None = None) -> dict[str, Any]:
+    """The fields of a line of JSON.
 
     Raises:
-        TextError: it is broken, which may be found while it is read. MissingExtraError: pyarrow is
-            not installed.
+        TextError: it is no JSON, or no object.
+    """
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        detail = getattr(error, "msg", None) or type(error).__name__
+        raise TextError(f"the line is not JSON ({detail})", where=where) from None
+    if not isinstance(record, dict):
+        raise TextError("the line is JSON but not an object", where=where)
+    return record
+
+
+def load_pyarrow() -> Any:
+    """The package that reads and writes Parquet.
+
+    Raises:
+        MissingExtraError: it is not installed.
     """
     try:
         import pyarrow
         import pyarrow.parquet
     except ImportError:
         raise MissingExtraError("text", "pyarrow") from None
+    return pyarrow
+
+
+@contextlib.contextmanager
+def parquet_file(path: str | os.PathLike[str]) -> Iterator[Any]:
+    """An opened Parquet file (`pyarrow.parquet.ParquetFile`).
+
+    Raises:
+        TextError: there is none, or it is broken, which may be found while it is read.
+        MissingExtraError: pyarrow is not installed.
+    """
+    if not Path(path).is_file():
+        raise TextError("there is no such file", where=str(path))
+    pyarrow = load_pyarrow()
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
             yield file

@@ -17,9 +17,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from unrolled.errors import MissingExtraError, SettingError, TextError
+from unrolled.errors import SettingError, TextError
 from unrolled.text.options import TABLE_FORMATS, TextOptions
-from unrolled.text.sources import MAX_LINE, raw_blocks, suffixes_of
+from unrolled.text.sources import (
+    MAX_LINE,
+    json_object,
+    load_pyarrow,
+    parquet_file,
+    raw_blocks,
+    suffixes_of,
+)
 from unrolled.text.tokens import cut_blocks
 
 FIELDS = ("text", "sentence")  # columns that hold the text where none is named
@@ -208,14 +215,7 @@ def _json_rows(lines: Iterator[str], field: str | None, name: str) -> Iterator[R
         if not line.strip():
             continue
         place = f"{name}:{number}"
-        try:
-            values = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            detail = getattr(error, "msg", None) or type(error).__name__
-            raise TextError(f"the line is not JSON ({detail})", where=place) from None
-        if not isinstance(values, dict):
-            raise TextError("the line is JSON but not an object", where=place)
-        yield _row(values, field, place)
+        yield _row(json_object(line, place), field, place)
 
 
 def _rows_in_memory(table: Any, field: str | None) -> Iterator[Row]:
@@ -240,29 +240,13 @@ def _row(values: Mapping[str, Any], field: str | None, place: str) -> Row:
 
 
 def _parquet_rows(path: Path, field: str | None) -> Iterator[Row]:
-    if not path.is_file():
-        raise TextError("there is no such file", where=str(path))
-    pyarrow = _pyarrow()
-    try:
-        with pyarrow.parquet.ParquetFile(path) as file:
-            text_column(file.schema_arrow.names, field, str(path))
-            number = 0
-            for batch in file.iter_batches(batch_size=1024):
-                for values in batch.to_pylist():
-                    number += 1
-                    yield _row(values, field, f"{path}:{number}")
-    except (pyarrow.ArrowException, OSError) as error:
-        detail = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        raise TextError(f"the Parquet file is broken ({detail})", where=str(path)) from None
-
-
-def _pyarrow() -> Any:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError:
-        raise MissingExtraError("text", "pyarrow") from None
-    return pyarrow
+    with parquet_file(path) as file:
+        text_column(file.schema_arrow.names, field, str(path))
+        number = 0
+        for batch in file.iter_batches(batch_size=1024):
+            for values in batch.to_pylist():
+                number += 1
+                yield _row(values, field, f"{path}:{number}")
 
 
 # -- writing --------------------------------------------------------------------------------
@@ -290,7 +274,7 @@ def write_table(
         SettingError: a format that cannot be written.
     """
     if format == "parquet":
-        pyarrow = _pyarrow()
+        pyarrow = load_pyarrow()
         found = list(rows)
         names = dict.fromkeys([*columns, *itertools.chain.from_iterable(found)])
         listed = [{name: row.get(name) for name in names} for row in found]

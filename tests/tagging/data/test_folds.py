@@ -3,60 +3,13 @@ from __future__ import annotations
 import pytest
 
 from unrolled.errors import SettingError, TextError
-from unrolled.tagging.data.columns import TaggedSentence
 from unrolled.tagging.data.folds import (
-    fold_ranks,
-    k_folds,
     mpqa_fold,
     read_conll2003,
     read_mpqa,
     read_mpqa_fold,
     read_sentiment,
 )
-
-
-def sentences(documents, length=3):
-    return [
-        TaggedSentence(("w",) * (length + rank % 5), ("O",) * (length + rank % 5), (), document)
-        for rank, document in enumerate(documents)
-    ]
-
-
-def test_every_document_is_tested_once_and_stays_whole():
-    text = sentences([f"d{n % 23}" for n in range(200)])
-    tested = []
-    for split in k_folds(text, 5):
-        parts = [{s.document for s in part} for part in (split.train, split.dev, split.test)]
-        assert not parts[0] & parts[1]
-        assert not parts[0] & parts[2]
-        assert not parts[1] & parts[2]
-        assert sum(map(len, (split.train, split.dev, split.test))) == 200
-        tested += sorted(parts[2])
-    assert sorted(tested) == sorted({f"d{n}" for n in range(23)})
-
-
-def test_folds_have_about_equally_many_words():
-    text = sentences([f"d{n % 40}" for n in range(400)])
-    ranks = fold_ranks(text, 4)
-    words = [
-        sum(len(s.words) for s, r in zip(text, ranks, strict=True) if r == f) for f in range(4)
-    ]
-    assert max(words) < 1.1 * min(words)
-    assert fold_ranks(text, 4) == ranks
-    assert fold_ranks(text, 4, seed=2) != ranks
-
-
-def test_sentences_of_one_document_are_split_apart():
-    assert sorted(fold_ranks(sentences(["d"] * 6), 3)) == [0, 0, 1, 1, 2, 2]
-
-
-def test_folds_that_cannot_be_are_refused():
-    with pytest.raises(SettingError, match="folds is 2, allowed are 3 and more"):
-        next(k_folds(sentences("abc"), 2))
-    with pytest.raises(SettingError, match="folds is 1, allowed are 2 and more"):
-        fold_ranks(sentences("abc"), 1)
-    with pytest.raises(SettingError, match="there are 2 documents for 3 folds"):
-        fold_ranks(sentences("aab"), 3)
 
 
 @pytest.fixture

@@ -131,7 +131,7 @@ def test_docbins_of_spacy(tmp_path):
         ('{"tokens": ["a"], "tags": ["X", "Y"]}', ":1: 2 tags for 1 words"),
         ('{"tokens": ["a"], "tags": ["X"]}\n{"tokens": ["b"]}', ":2: the field 'tags' is missing"),
         ('{"words": ["a"], "tags": ["X"]}\n{"words": "b", "tags": []}', ":2: the field 'words' is"),
-        ('{"tokens": ["a"], "tags": ["X"]}\n[1]', ":2: the row is not an object"),
+        ('{"tokens": ["a"], "tags": ["X"]}\n[1]', ":2: the line is JSON but not an object"),
         ('{"tokens": ["a"], "tags": ["X"]}\n{', ":2: the line is not JSON"),
     ],
 )  # fmt: skip

@@ -1,14 +1,11 @@
-"""Parts of a data set for training, tuning and testing: folds by document and published splits."""
+"""Parts of a data set for training, tuning and testing, as they were published."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
 
 from unrolled.errors import SettingError, TextError
 from unrolled.tagging.data.columns import TaggedSentence, read_columns
@@ -24,59 +21,6 @@ class Split:
     train: list[TaggedSentence]
     dev: list[TaggedSentence]
     test: list[TaggedSentence]
-
-
-def k_folds(sentences: Sequence[TaggedSentence], folds: int, *, seed: int = 1) -> Iterator[Split]:
-    """Splits that test on each document once; the part for tuning is the next fold's test part.
-
-    Documents stay whole, and folds have about equally many words: documents in a random order,
-    the longest first among those of about one length, go to the fold with the fewest words.
-    Where all sentences are of one document, each counts as its own.
-
-    Raises:
-        SettingError: there are fewer than 3 folds, or fewer documents than folds.
-
-    >>> text = [TaggedSentence((word,), ("O",), document=word) for word in "abcdef"]
-    >>> [(len(s.train), len(s.dev), len(s.test)) for s in k_folds(text, 3)]
-    [(2, 2, 2), (2, 2, 2), (2, 2, 2)]
-    """
-    rank_of = fold_ranks(sentences, folds, seed=seed)
-    if folds < 3:
-        hint = "One is for testing, one for tuning, the others for training"
-        raise SettingError(f"folds is {folds}, allowed are 3 and more", hint=hint)
-    for test in range(folds):
-        dev = (test + 1) % folds
-        parts: list[list[TaggedSentence]] = [[], [], []]
-        for sentence, rank in zip(sentences, rank_of, strict=True):
-            parts[2 if rank == test else 1 if rank == dev else 0].append(sentence)
-        yield Split(*parts)
-
-
-def fold_ranks(sentences: Sequence[TaggedSentence], folds: int, *, seed: int = 1) -> list[int]:
-    """The fold, from 0, of each sentence; see `k_folds`."""
-    if folds < 2:
-        raise SettingError(f"folds is {folds}, allowed are 2 and more")
-    names = [sentence.document for sentence in sentences]
-    if len(set(names)) <= 1:
-        names = [str(rank) for rank in range(len(sentences))]
-    words: dict[str, int] = {}
-    for name, sentence in zip(names, sentences, strict=True):
-        words[name] = words.get(name, 0) + len(sentence.words)
-    if len(words) < folds:
-        what = f"there are {len(words)} documents for {folds} folds"
-        raise SettingError(what, hint="Take fewer folds")
-    documents = list(words)
-    np.random.default_rng(seed).shuffle(documents)
-    # By powers of two: lengths that differ by little keep the random order.
-    documents.sort(key=lambda name: -words[name].bit_length())
-    load = [0] * folds
-    fold: dict[str, int] = {}
-    for name in documents:
-        least = min(range(folds), key=load.__getitem__)
-        fold[name] = least
-        # An empty document still takes its place, so that no fold is left without one.
-        load[least] += max(words[name], 1)
-    return [fold[name] for name in names]
 
 
 def read_mpqa(folder: str | os.PathLike[str], kind: str = "dse") -> list[TaggedSentence]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from unrolled.errors import MissingExtraError, SettingError, TextError
+from unrolled.text.sources import json_object, parquet_file
 
 WORD_FIELDS = ("tokens", "words")
 TAG_FIELDS = ("tags", "ner_tags", "labels", "entities")
@@ -74,15 +75,11 @@ def json_rows(lines: Iterable[str], source: str, first: int) -> Iterator[Mapping
     """The objects of JSON lines.
 
     Raises:
-        TextError: a line is not JSON.
+        TextError: a line is not JSON, or no object.
     """
     for number, line in enumerate(lines, first):
-        try:
-            # A blank line is a row without words, so that rows have the numbers of their lines.
-            yield json.loads(line) if line.strip() else {}
-        except (ValueError, RecursionError) as error:
-            what = f"the line is not JSON ({getattr(error, 'msg', type(error).__name__)})"
-            raise TextError(what, where=f"{source}:{number}") from None
+        # A blank line is a row without words, so that rows have the numbers of their lines.
+        yield json_object(line, f"{source}:{number}") if line.strip() else {}
 
 
 def is_json_row(line: str) -> bool:
@@ -91,10 +88,13 @@ def is_json_row(line: str) -> bool:
     >>> is_json_row('{"tokens": []}'), is_json_row("{ O")
     (True, False)
     """
-    try:
-        return line.lstrip().startswith("{") and isinstance(json.loads(line), dict)
-    except (ValueError, RecursionError):
+    if not line.lstrip().startswith("{"):
         return False
+    try:
+        json_object(line)
+    except TextError:
+        return False
+    return True
 
 
 def parquet_rows(path: Path, fields: RowFields) -> Iterator[Row]:
@@ -103,25 +103,14 @@ def parquet_rows(path: Path, fields: RowFields) -> Iterator[Row]:
     Raises:
         TextError: as `sentences_of`, or the file is broken.
     """
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError:
-        raise MissingExtraError("text", "pyarrow") from None
-    try:
-        with pyarrow.parquet.ParquetFile(path) as file:
-            if fields.names is None:
-                info = json.loads((file.schema_arrow.metadata or {}).get(b"huggingface", b"{}"))
-                fields = fields._replace(
-                    names=names_of_features(info.get("info", info).get("features"))
-                )
-            rows = (row for batch in file.iter_batches() for row in batch.to_pylist())
-            yield from sentences_of(rows, fields, str(path))
-    except (pyarrow.ArrowException, OSError, ValueError) as error:
-        if isinstance(error, SettingError):
-            raise
-        detail = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        raise TextError(f"the Parquet file is broken ({detail})", where=str(path)) from None
+    with parquet_file(path) as file:
+        if fields.names is None:
+            about = (file.schema_arrow.metadata or {}).get(b"huggingface", b"{}")
+            info = json_object(about, str(path))
+            names = names_of_features(info.get("info", info).get("features"))
+            fields = fields._replace(names=names)
+        rows = (row for batch in file.iter_batches() for row in batch.to_pylist())
+        yield from sentences_of(rows, fields, str(path))
 
 
 def info_beside(path: Path) -> Mapping[str, Sequence[str]] | None:
