@@ -203,7 +203,7 @@ def _line_rows(
             {**dict(zip(FIELDS, (a, b, int(c), int(d)), strict=True)), "sentence": line}
             for line, (a, b, c, d) in zip(batch, found, strict=True)
         )
-        yield (_json(row, *FIELDS[:2]) if as_json else _tsv(row) for row in rows)
+        yield (_json(row) if as_json else _tsv(row) for row in rows)
 
 
 def score(
@@ -273,7 +273,7 @@ def score(
     else:
         rows = _sentence_rows(opened, _batches(texts or "-", options), unit, given)
         columns = [unit, "sentence"]
-    shown = ((_tsv(row) if format == "tsv" else _json(row, unit) for row in some) for some in rows)
+    shown = ((_tsv(row) if format == "tsv" else _json(row) for row in some) for some in rows)
     _print_batches(shown, columns if format == "tsv" else ())
 
 
@@ -335,18 +335,16 @@ def _print_table(
 
     def shown(row: Sequence[Any]) -> str:
         named = dict(zip(names, row, strict=True))
-        return _tsv(named) if format == "tsv" else _json(named, names[0])
+        return _tsv(named) if format == "tsv" else _json(named)
 
     _print_batches((map(shown, rows) for rows in batches), names if format == "tsv" else ())
 
 
-def _json(row: dict[str, Any], *numbers: str) -> str:
-    """A row as JSON, which knows no infinity; these fields may be infinite."""
-    row = {name: value for name, value in row.items() if value is not None}
-    infinite = [name for name in numbers if math.isinf(row.get(name, 0))]
-    if infinite:
-        row |= {**dict.fromkeys(infinite), "infinite": True}
-    return json.dumps(row, ensure_ascii=False, allow_nan=False)
+def _json(row: dict[str, Any]) -> str:
+    """A row as JSON; fields that have no value are left out."""
+    from unrolled.text.tables import json_row
+
+    return json_row({name: value for name, value in row.items() if value is not None})
 
 
 def rank(

@@ -281,7 +281,7 @@ def write_table(
         pyarrow.parquet.write_table(pyarrow.Table.from_pylist(listed), file)
     elif format == "jsonl":
         for row in rows:
-            file.write(_json_line(row))
+            file.write(f"{json_row(row)}\n".encode(errors="replace"))
     elif format in ("csv", "tsv"):
         text = io.TextIOWrapper(file, "utf-8", "replace", newline="", write_through=True)
         writer = csv.writer(text, delimiter="," if format == "csv" else "\t", lineterminator="\n")
@@ -312,11 +312,15 @@ def _cell(value: Any, decimals: int | None) -> Any:
     return value
 
 
-def _json_line(row: Mapping[str, Any]) -> bytes:
+def json_row(row: Mapping[str, Any]) -> str:
+    """A row as JSON, which knows no infinity: such a number is null, and the row says so.
+
+    >>> json_row({"word": "the", "bits": float("inf")})
+    '{"word": "the", "bits": null, "infinite": true}'
+    """
     infinite = [
         name for name, value in row.items() if isinstance(value, float) and not math.isfinite(value)
     ]
     if infinite:
         row = {**row, **dict.fromkeys(infinite), "infinite": True}
-    line = json.dumps(row, ensure_ascii=False, allow_nan=False, default=str)
-    return f"{line}\n".encode(errors="replace")
+    return json.dumps(row, ensure_ascii=False, allow_nan=False, default=str)
