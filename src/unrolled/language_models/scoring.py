@@ -105,6 +105,9 @@ def score_sentences(
         options: how to split them into tokens; by default as the model's training text.
         unknown: what an unknown word costs, see `unknown_words`.
         threads: that may be used.
+
+    Raises:
+        SettingError: one text instead of several, or another cost of unknown words.
     """
     reading = unknown_words(unknown, model)
     scores = model.token_scores(sentences, threads=threads, options=options)
@@ -125,6 +128,9 @@ def rank(
     """Sentences by falling log-probability: which word order, which word, is likelier.
 
     The lecture's example: p(the cat is small) > p(small the is cat).
+
+    Raises:
+        As `score_sentences`.
     """
     scores = score_sentences(model, sentences, options=options, unknown=unknown)
     places = np.argsort(-scores, kind="stable")

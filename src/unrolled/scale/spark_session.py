@@ -94,7 +94,7 @@ def ship_model(spark: Any, model: StoredModel) -> str:
 
 @lru_cache(maxsize=2)
 def shipped_model(name: str) -> StoredModel:
-    """On an executor: the model, mapped; its processes share one copy in memory."""
+    """On an executor: the model, mapped; its processes share all but a quantized one's words."""
     from pyspark import SparkFiles
 
     return load(SparkFiles.get(name))

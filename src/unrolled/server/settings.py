@@ -21,7 +21,12 @@ class ServerSettings:
         group="Address",
     )
     port: int = setting(8000, "Port to listen on; 0 for a free one.", minimum=0, maximum=65535)
-    workers: int = setting(1, "Processes; they share the models' memory.", minimum=1, maximum=256)
+    workers: int = setting(
+        1,
+        "Processes; they share the models' memory, but for the words of quantized ones.",
+        minimum=1,
+        maximum=256,
+    )
     cors: str = setting(
         "",
         "Origin of web pages that may call the server, such as https://example.org; * for all.",

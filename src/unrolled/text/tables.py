@@ -68,7 +68,8 @@ def read_table(
 
     Raises:
         TextError: the file or a row cannot be read, with the place; there is no such column.
-        SettingError: a format that is unknown.
+        SettingError: a format that is unknown. MissingExtraError: what reads Parquet, or unpacks
+            the file, is not installed.
     """
     if not isinstance(table, (str, os.PathLike)):
         return _rows_in_memory(table, field)
@@ -271,7 +272,8 @@ def write_table(
             writes them.
 
     Raises:
-        SettingError: a format that cannot be written.
+        SettingError: a format that cannot be written. TextError: of CSV and TSV, a row with a
+            column that is not among them. MissingExtraError: Parquet without pyarrow.
     """
     if format == "parquet":
         pyarrow = load_pyarrow()

@@ -107,6 +107,9 @@ class Vocabulary:
         """The vocabulary of the words in their order, after ``<unk>``, ``<s>`` and ``</s>``.
 
         Those three may be among the words, anywhere, and keep ids 0, 1 and 2.
+
+        Raises:
+            SettingError: the words have 4 GiB and more.
         """
         specials = [special.encode() for special in SPECIALS]
         given = [word.encode() if isinstance(word, str) else word for word in words]

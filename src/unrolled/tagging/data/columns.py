@@ -87,6 +87,7 @@ def read_columns(
             column does not exist, bytes are not of the encoding, or there are no sentences; with
             ``file:line``.
         SettingError: the encoding is unknown or does not write a newline as one byte.
+        MissingExtraError: what reads Parquet or spaCy's files is not installed.
 
     >>> import tempfile, pathlib
     >>> folder = tempfile.TemporaryDirectory()

@@ -101,7 +101,8 @@ def parquet_rows(path: Path, fields: RowFields) -> Iterator[Row]:
     """The sentences of a Parquet file; names of tags are found where Hugging Face writes them.
 
     Raises:
-        TextError: as `sentences_of`, or the file is broken.
+        TextError: as `sentences_of`, or the file is broken. MissingExtraError: pyarrow is not
+            installed.
     """
     with parquet_file(path) as file:
         if fields.names is None:
@@ -150,7 +151,8 @@ def docbin_rows(path: Path, fields: RowFields) -> Iterator[Row]:
         fields: its tag may be ``ner``, ``tag`` or ``pos``.
 
     Raises:
-        TextError: the file is no DocBin, or its documents have no such tags.
+        TextError: the file is no DocBin, or its documents have no such tags. MissingExtraError:
+            spaCy is not installed.
     """
     try:
         from spacy.tokens import DocBin

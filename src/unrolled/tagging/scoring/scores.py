@@ -181,7 +181,8 @@ def score_spans(
             these are B, I and O; none: plain labels.
 
     Raises:
-        TextError: there are not as many sentences, or tags in a sentence, on both sides.
+        TextError: there are not as many sentences, or tags in a sentence, on both sides, or a tag
+            is none of the scheme. SettingError: a scheme or policy that is unknown.
 
     >>> score_spans([["B-PER", "O", "B-LOC"]], [["B-PER", "O", "O"]]).f1
     0.6666666666666666
