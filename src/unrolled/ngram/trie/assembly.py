@@ -212,11 +212,8 @@ def _last_words(rows: Array, threads: int) -> Array:
 
 def _take(values: Array, places: Array, out: Array, threads: int) -> None:
     """out[:] = values[places], on all threads."""
-    run_slices(
-        lambda low, high: np.take(values, places[low:high], out=out[low:high], mode="clip"),
-        even_slices(places.size, CHUNKS),
-        threads,
-    )
+    bits = values.view(np.int32), places, out.view(np.int32)
+    run_slices(kernels.take, [(*bits, *cut) for cut in even_slices(places.size, CHUNKS)], threads)
 
 
 def _distinct(rows: Array) -> Array:

@@ -148,6 +148,15 @@ def find_rows(
 
 
 @kernel
+def take(values: Array, places: Array, out: Array, start: int, stop: int) -> None:
+    """out[start:stop] = values[places[start:stop]]."""
+    last = stop - 1
+    for at in range(start, stop):
+        prefetch(values, np.int64(places[min(at + AHEAD, last)]))
+        out[at] = values[places[at]]
+
+
+@kernel
 def ascend(parents: Array, rows: Array, bits: int, start: int, stop: int) -> bool:
     """Whether rows ``start`` to ``stop``, and the one before, stand in the trie's order."""
     last = rows.shape[1] - 1
@@ -200,6 +209,12 @@ def arrange_rows(
     last, size = rows.shape[1] - 1, np.uint64(high - low)
     cursors = starts[low:high].astype(np.int64)
     for row in range(parents.size):
+        ahead = np.int64(parents[min(row + 2 * AHEAD, parents.size - 1)]) - base - low
+        if np.uint64(ahead) < size:
+            prefetch(cursors, ahead)
+        ahead = np.int64(parents[min(row + AHEAD, parents.size - 1)]) - base - low
+        if np.uint64(ahead) < size:
+            prefetch(places, cursors[ahead])
         own = np.int64(parents[row]) - base - low
         if np.uint64(own) < size:
             places[cursors[own]] = row
