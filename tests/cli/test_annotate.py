@@ -69,10 +69,11 @@ def test_what_is_refused(run, folder, words, problem):
     assert code == 2 and problem in err and err.count("\n") == 1
 
 
-def test_a_field_that_no_row_has_is_no_success(run, folder):
+def test_a_field_that_no_row_has_leaves_what_was_there(run, folder):
     model, output = folder / "order-2.safetensors", folder / "none.jsonl"
+    output.write_text("before")
     code, _, err = run("annotate", model, folder / "in.jsonl", "-o", output, "--field", "txt")
     assert code == 2
-    assert "all 4 rows were set aside: none has a text. Is 'txt' the field" in err
-    assert output.read_text() == ""
-    assert (folder / "none.jsonl.rejected.tsv").read_text().count("\n") == 4
+    assert "all 4 rows are broken: nothing is written. Is 'txt' the field" in err
+    assert output.read_text() == "before"
+    assert [path.name for path in folder.glob("none*")] == ["none.jsonl"]

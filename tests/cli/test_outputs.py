@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Path("hyps").write_text("u-1 the cat\nu-2 the dog\n")
     Path("refs").write_text("u the cat\n")
     Path("items.csv").write_text("sentence\nthe cat\n")
+    Path("cut.json").write_text('{"a": 5}')
+    Path("pieces.model").write_text("")
+    Path("lattices").mkdir()
     Path("rows.jsonl").write_text('{"text": "the cat"}\n')
     unrolled.train_ngram("t.txt", order=2, smoothing="witten-bell").save("m.safetensors")
     return tmp_path
@@ -39,6 +44,9 @@ READ = [
     "train net t.txt --valid v.txt -o v.txt",
     "train tagger t.txt --valid v.txt -o v.txt",
     "train tagger t.txt --vectors w.txt -o w.txt",
+    "train tagger t.txt --set language_model=m.safetensors -o m.safetensors",
+    "train ngram t.txt --tokens pieces.model -o pieces.model",
+    "count t.txt --tokens pieces.model -o pieces.model",
     "train net t.txt -o new.safetensors --set checkpoint=t.txt",
     "train tagger t.txt -o new.safetensors --set checkpoint=t.txt",
     "count t.txt -o t.txt",
@@ -53,6 +61,10 @@ READ = [
     "surprisal m.safetensors items.csv -o items.csv",
     "annotate m.safetensors rows.jsonl -o rows.jsonl",
     "annotate m.safetensors rows.jsonl -o new.jsonl --rejected rows.jsonl",
+    "annotate m.safetensors rows.jsonl -o new.jsonl --buckets a,b --cutoffs cut.json "
+    "--rejected cut.json",
+    "rescore m.safetensors lattices --format slf -o lattices",
+    "rescore m.safetensors lattices --format srilm -o lattices",
 ]
 
 
@@ -75,10 +87,38 @@ def test_a_link_to_a_text_is_the_text(folder: Path, run: Run) -> None:
     assert Path("t.txt").read_text() == TEXT
 
 
-@pytest.mark.parametrize("words", ["prune {0} {0} --order 1", "convert {0} {0} --quantize 8"])
-def test_a_model_may_be_changed_in_its_place(folder: Path, run: Run, words: str) -> None:
-    assert run(*words.format("m.safetensors").split())[0] == 0
-    assert unrolled.load("m.safetensors").order in (1, 2)
+def test_standard_input_is_a_file_that_is_read(folder: Path) -> None:
+    for words in ("count - -o t.txt", "train ngram - -o t.txt"):
+        command = [sys.executable, "-m", "unrolled", *words.split()]
+        with Path("t.txt").open("rb") as text:
+            done = subprocess.run(command, stdin=text, capture_output=True, text=True, check=False)
+        assert done.returncode == 2
+        assert "it is read" in done.stderr
+    assert Path("t.txt").read_text() == TEXT
+
+
+def test_a_model_may_be_changed_in_its_place(folder: Path, run: Run) -> None:
+    assert run("convert", "m.safetensors", "m.safetensors", "--quantize", 8)[0] == 0
+    assert unrolled.load("m.safetensors").trie.quantized
+    assert run("prune", "m.safetensors", "m.safetensors", "--order", 1)[0] == 0
+    assert unrolled.load("m.safetensors").order == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "train net t.txt -o n.safetensors --set checkpoint=n.safetensors",
+        "train tagger t.txt -o n.safetensors --set checkpoint=./n.safetensors",
+        "annotate m.safetensors rows.jsonl -o n.jsonl --rejected n.jsonl",
+        "annotate m.safetensors rows.jsonl -o n.jsonl --buckets a,b --save-cutoffs n.jsonl",
+        "rescore m.safetensors hyps --format kaldi -o n --scores n",
+    ],
+)
+def test_two_outputs_have_two_names(folder: Path, run: Run, words: str) -> None:
+    code, out, err = run(*words.split())
+    assert (code, out) == (2, "")
+    assert "two outputs have" in err
+    assert not list(folder.glob("n*"))
 
 
 def test_python_does_not_write_over_a_text_either(folder: Path) -> None:
@@ -88,15 +128,37 @@ def test_python_does_not_write_over_a_text_either(folder: Path) -> None:
     assert Path("t.txt").read_text() == TEXT
 
 
+def _no_work(*_: object, **__: object) -> None:
+    raise AssertionError("the work has begun")
+
+
 @pytest.mark.parametrize("name", ["m.gz", "m.zst", "m.safetensors.XZ", "m.pt", "-"])
-@pytest.mark.parametrize(
-    "words", ["train ngram t.txt", "train net t.txt", "train tagger t.txt", "mix m.safetensors"]
-)
-def test_names_of_what_is_no_model(folder: Path, run: Run, words: str, name: str) -> None:
-    code, _, err = run(*words.split(), "-o", name)
+@pytest.mark.parametrize("what", ["ngram", "net", "tagger"])
+def test_names_of_what_is_no_model(
+    folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch, what: str, name: str
+) -> None:
+    monkeypatch.setattr("unrolled.cli.progress.Stages.__enter__", _no_work)
+    code, _, err = run("train", what, "t.txt", "-o", name)
     assert code == 2
     assert ".safetensors" in err
     assert not Path(name).exists()
+
+
+@pytest.mark.parametrize("name", ["m.arpa", "m.lm", "m.ARPA.gz"])
+@pytest.mark.parametrize(
+    "words", ["train net t.txt", "train tagger t.txt", "mix m.safetensors --cache 9 --tune v.txt"]
+)
+def test_only_ngram_models_become_arpa(folder: Path, run: Run, words: str, name: str) -> None:
+    code, _, err = run(*words.split(), "-o", name)
+    assert code == 2
+    assert err.startswith(f"unrolled: {name}: this is the name of an ARPA file")
+    assert not Path(name).exists()
+
+
+def test_python_refuses_names_before_the_work_too(folder: Path) -> None:
+    for name in ("m.gz", "m.lm"):
+        with pytest.raises(unrolled.SettingError, match=rf"^{name}: "):
+            unrolled.train_ngram_file("nothing.txt", name)
 
 
 def test_a_model_is_not_written_to_a_pipe(folder: Path, run: Run) -> None:
@@ -121,6 +183,29 @@ def test_a_hyphen_is_standard_output(folder: Path, run: Run, words: str) -> None
     assert printed[0] == 0
     assert run(*words.split(), "-o", "-") == printed
     assert not Path("-").exists()
+
+
+def test_counts_to_standard_output_stand_after_what_it_has(folder: Path, run: Run) -> None:
+    assert run("count", "t.txt", "-o", "counts", "--order", 1)[0] == 0
+    counts = Path("counts").read_text()
+    command = f"'{sys.executable}' -m unrolled count t.txt --order 1 -o -"
+    for redirected in (f"{command} >> out", f"( {command}; echo two ) >> out"):
+        Path("out").write_text("one\n")
+        subprocess.run(redirected, shell=True, check=True, capture_output=True)
+        end = "two\n" if "echo" in redirected else ""
+        assert Path("out").read_text() == f"one\n{counts}{end}"
+    piped = subprocess.run(command, shell=True, check=True, capture_output=True, text=True)
+    assert piped.stdout == counts
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["export m.safetensors -", "rescore m.safetensors hyps --format kaldi --scores -"],
+)
+def test_files_are_not_named_by_a_hyphen(folder: Path, run: Run, words: str) -> None:
+    code, out, err = run(*words.split())
+    assert (code, out) == (2, "")
+    assert "this is written to a file, not to standard output" in err
 
 
 def test_annotated_rows_keep_their_format(folder: Path, run: Run) -> None:

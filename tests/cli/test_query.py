@@ -207,10 +207,13 @@ def test_options_that_would_do_nothing(
 
 
 def test_what_is_not_utf8_is_replaced_where_a_user_wants_it(
-    run: Run, folder: Path, tmp_path: Path, type_in: Callable[[str], None]
+    run: Run, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = tmp_path / "latin.txt"
     text.write_bytes("the café sat\n".encode("latin-1"))
+    for how, code in (("error", 2), ("replace", 0)):
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.read_bytes())))
+        assert run("rank", folder / "model", "--invalid", how)[0] == code
     for words in (["evaluate"], ["score"], ["score", "--by", "word"]):
         code, out, err = run(words[0], folder / "model", text, *words[1:])
         assert (code, out.count("\n")) == (2, int(words[0] == "score"))  # the header
@@ -222,7 +225,7 @@ def test_a_file_that_is_no_text_is_named(run: Run, folder: Path, tmp_path: Path)
     packed = tmp_path / "text"
     packed.write_bytes(gzip.compress(b"the cat\n"))
     code, _, err = run("evaluate", folder / "model", packed)
-    problem = "this is gzip-compressed data, not text. Unpack it first with gunzip.\n"
+    problem = "this is gzip-compressed data. Unpack it first with gunzip.\n"
     assert (code, err) == (2, f"unrolled: {packed}: {problem}")
 
 

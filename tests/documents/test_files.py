@@ -153,7 +153,7 @@ def test_broken_rows_are_set_aside(models, tmp_path):
     source.write_bytes(good)
     annotate_file([models["words"]], source, output)  # a file of broken rows would be another's
     assert not (tmp_path / "out.jsonl.rejected.tsv").exists()
-    source.write_bytes(b"[]\n" * 30)
+    source.write_bytes(b"[]\n" * 30 + good)
     notes.clear()
     annotate_file([models["words"]], source, output, rejected=tmp_path / "a", report=notes.append)
     assert len(notes) == 21 and "10 more rows are set aside" in notes[-1]

@@ -90,7 +90,6 @@ def annotate(
     from unrolled.cli.progress import Stages
     from unrolled.documents.annotation import Annotation
     from unrolled.documents.files import annotate_file
-    from unrolled.errors import TextError
     from unrolled.language_models.protocol import LanguageModel
     from unrolled.storage.loading import load_as
     from unrolled.text.sources import source_bytes
@@ -123,12 +122,6 @@ def annotate(
             progress=stages.bytes_read,
             report=stages.note,
         )
-        if done.rejected and not done.rows:
-            raise TextError(
-                f"all {done.rejected:,} rows were set aside: none has a text",
-                where=documents,
-                hint=f"Is '{annotation.field}' the field of the text? Name it with --field",
-            )
         if output != "-":
             aside = f", {done.rejected:,} set aside" if done.rejected else ""
             stages.stage(f"{done.rows:,} documents, {done.kept:,} written{aside}")

@@ -76,9 +76,9 @@ def gradients(
     from unrolled.gradients.measure import compare_cells, measure_cell, measure_gradients
 
     _check(inputs, cell)
-    if output is not None and str(output) == "-":
-        raise SettingError("pictures are written to a folder, not to standard output",
-                           hint="Name it with -o, or print numbers with --json")  # fmt: skip
+    if output is not None and (str(output) == "-" or output.is_file()):
+        raise SettingError("pictures are written to a folder", where=str(output),
+                           hint="Name one with -o, or print numbers with --json")  # fmt: skip
     with Stages() as stages:
         stages.stage("gradients by lag and Jacobians")
         if cell is not None:

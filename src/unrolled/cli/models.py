@@ -183,8 +183,11 @@ def convert(
     from unrolled.errors import SettingError
     from unrolled.storage.loading import load
 
-    as_fst = target.name.endswith(FST_ENDINGS)
-    (check_output if as_fst else check_model_output)(target, classes, symbols)
+    as_fst = target.name.lower().endswith(FST_ENDINGS)
+    if as_fst:
+        check_output(target, source, classes, symbols)
+    else:
+        check_model_output(target, classes, symbols, arpa=True)
     fst = {
         "symbols": symbols, "disambiguation": disambiguation, "bos": bos, "eos": eos,
         "type": fst_type,
@@ -281,7 +284,14 @@ def prune(
     if len(given) != 1:
         raise SettingError("give one of --threshold, --ngrams, --megabytes and --order")
     named = history in ("stationary", "chain")
-    check_model_output(target, None if named else history)
+    check_model_output(target, None if named else history, arpa=True)
+    if not named and not Path(history).exists():
+        raise SettingError(
+            f"--history is {history!r}, allowed are stationary, chain and a model's file"
+        )
+    if order is not None:
+        unused = {"--history": history != "stationary"}
+        shared.check_unused(unused, "with --threshold, --ngrams and --megabytes")
     with Stages() as stages:
         from unrolled.ngram.editing.pruning import entropy_prune, prune_to_size
         from unrolled.ngram.editing.truncation import truncate_order
@@ -289,10 +299,6 @@ def prune(
 
         stages.stage(f"reading {source}")
         model = load_ngram(source, "prune")
-        if not named and not Path(history).exists():
-            raise SettingError(
-                f"--history is {history!r}, allowed are stationary, chain and a model's file"
-            )
         past = history if named else load_ngram(history, "prune --history")
         settings: Any = {"history": past, "threads": threads, "report": stages.stage}
         stages.stage("pruning")
@@ -326,7 +332,8 @@ def filter_words(
     """
     from unrolled.cli.progress import Stages
 
-    check_model_output(target, words)
+    check_model_output(target, words, arpa=True)
+    kept = shared.read_words(words) or []
     with Stages() as stages:
         from unrolled.ngram.editing.pruning import filter_vocabulary
         from unrolled.ngram.model import load_ngram
@@ -334,9 +341,7 @@ def filter_words(
         stages.stage(f"reading {source}")
         model = load_ngram(source, "filter")
         stages.stage("filtering")
-        model = filter_vocabulary(
-            model, shared.read_words(words) or [], removed=removed, report=stages.stage
-        )
+        model = filter_vocabulary(model, kept, removed=removed, report=stages.stage)
         stages.stage(f"writing {target}")
         save_model(model, target)
 
@@ -398,7 +403,7 @@ def mix(
 
     if tune and weights:
         raise SettingError("give --tune or --weights, not both")
-    check_model_output(output, sources, tune)
+    check_model_output(output, sources, tune, arpa=True)
     with Stages() as stages:
         opened = [load_as(source, LanguageModel, "mix") for source in sources]
         given = shared.numbers(weights, float, "--weights") or None
@@ -411,7 +416,9 @@ def mix(
             opened.append(CacheModel(words, half_life=cache, text_options=options))
             sources = [*sources, opened[-1].name]
         model: LanguageModel
-        if dynamic or log_linear or any(model.kind != "ngram" for model in opened):
+        merged = not (dynamic or log_linear) and all(model.kind == "ngram" for model in opened)
+        check_model_output(output, arpa=merged)
+        if not merged:
             from unrolled.language_models.mixture_tuning import mix_models
 
             stages.stage("tuning weights" if tune else "mixing")

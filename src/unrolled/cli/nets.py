@@ -72,8 +72,10 @@ def net(
 
     *of_net, of_text, of_vocabulary, of_run = divide(settings, *KINDS)
     limits, run = VocabularyLimits(**of_vocabulary), NetRun(**of_run)
-    check_model_output(output, texts, valid, limits.vocabulary)
-    checkpoint = checkpoint_path(run.checkpoint, output, texts, valid)
+    options = TextOptions(**of_text)
+    read = (texts, valid, limits.vocabulary, options.tokens)
+    check_model_output(output, *read)
+    checkpoint = checkpoint_path(run.checkpoint, output, *read)
     with Stages() as stages:
         from unrolled.neural.training import train_net
         from unrolled.training.distributed import is_first
@@ -87,7 +89,7 @@ def net(
             record = output.with_name(output.name + ".gradients.jsonl")
             monitor = partial(GradientMonitor, record=record, every=run.monitor_every, live=view)
         model = train_net(
-            texts, valid=valid, options=TextOptions(**of_text), min_count=limits.min_count,
+            texts, valid=valid, options=options, min_count=limits.min_count,
             max_size=limits.vocabulary_size, words=shared.read_words(limits.vocabulary),
             checkpoint=checkpoint, resume=resume, threads=threads, device=device,
             report=view.say if view else stages.stage, monitor=monitor,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -53,9 +54,13 @@ ResumePhases = Annotated[
     ),
 ]
 Invalid = Annotated[
-    str | None, typer.Option(help="What is not UTF-8: error, or replace it by U+FFFD.")
+    str | None,
+    typer.Option(
+        help="What is not UTF-8: error, or replace it by U+FFFD; by default as in training."
+    ),
 ]
 # How a trained model's input is read: by default as its training text was.
+_SPACES = re.compile("[\0\t\r ]+")  # of text; what is a space in Unicode only is a letter
 InputTokens = Annotated[
     str | None, typer.Option("--tokens", help="word, char, byte, or a SentencePiece .model file.")
 ]
@@ -151,7 +156,7 @@ def read_words(path: str | Path) -> list[str] | None:
 
     found: list[str] = []
     for number, line in enumerate(iter_sentences(str(path)), 1):
-        words = line.split()
+        words = [word for word in _SPACES.split(line) if word]
         if len(words) > 1:
             raise TextError(
                 f"the line has {len(words)} words",

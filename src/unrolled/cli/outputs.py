@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,11 +18,11 @@ _OTHER_FORMATS = (
 FST_ENDINGS = (".fst", ".fst.txt")
 
 
-def check_model_output(path: Path, *read: Sources | None) -> None:
-    """Fail before the work: a model is written to a file, as safetensors or ARPA.
+def check_model_output(path: Path, *read: Sources | None, arpa: bool = False) -> None:
+    """Fail before the work: a model is written to a file, as safetensors or, some, as ARPA.
 
     Args:
-        read: the files that it may not replace, see `check_not_read`.
+        read: the files that it may not replace, see `check_not_read`. arpa: it can be ARPA.
 
     Raises:
         SettingError: standard output or a pipe, a name that ends as files of another format do, or
@@ -47,7 +48,7 @@ def check_model_output(path: Path, *read: Sources | None) -> None:
             where=str(path),
             hint="End the name in .safetensors or .arpa, or let unrolled convert write .fst",
         )
-    if not is_arpa_name(path):
+    if not (arpa and is_arpa_name(path)):
         check_model_name(str(path))
         if path.is_fifo():
             raise SettingError("is a pipe, and a model needs a file", where=str(path))
@@ -59,10 +60,17 @@ def check_output(path: Path, *read: Sources | None) -> None:
 
     Args:
         read: the files that may not be replaced, see `check_not_read`.
+
+    Raises:
+        SettingError: it cannot be written, or is one of them.
     """
-    from unrolled.storage.atomic import check_target
+    from unrolled.errors import SettingError
+    from unrolled.storage.atomic import STANDARD_OUTPUT, check_target
     from unrolled.text.sources import check_not_read
 
+    if str(path) == "-":
+        raise SettingError("this is written to a file, not to standard output",
+                           hint=f"Name a file, or {STANDARD_OUTPUT}")  # fmt: skip
     check_target(str(path))
     check_not_read(path, *read)
 
@@ -79,8 +87,25 @@ def checkpoint_path(given: str, output: Path, *read: Sources | None) -> Path:
         read: the files that it may not replace, see `check_not_read`.
 
     Raises:
-        SettingError: it cannot be written, or is one of them.
+        SettingError: it cannot be written, is one of them, or is the output.
     """
     path = Path(given) if given else output.with_name(output.name + ".checkpoint")
-    check_output(path, *read)
+    check_model_output(path, *read)
+    check_different(path, output)
     return path
+
+
+def check_different(*paths: Path | None) -> None:
+    """Refuse one name for several outputs.
+
+    Raises:
+        SettingError: two are the same file.
+    """
+    from unrolled.errors import SettingError
+
+    seen: set[str] = set()
+    for path in filter(None, paths):
+        real = os.path.realpath(path)
+        if real in seen and (path.is_file() or not path.exists()):
+            raise SettingError("two outputs have this name", where=str(path))
+        seen.add(real)

@@ -18,6 +18,7 @@ from unrolled.cli import tagging
 from unrolled.cli.outputs import check_output, named_file
 
 if TYPE_CHECKING:
+    from unrolled.documents.scores import DocumentScorer
     from unrolled.language_models.protocol import LanguageModel
     from unrolled.text.options import TextOptions
 
@@ -160,8 +161,9 @@ def evaluate(
         measured = require_kind(opened, LanguageModel, "evaluate", where=model)
         if by == "line":
             options = shared.input_options(measured, tokens, lower, field, invalid)
+            scorer = _line_scorer(measured, options, unknown)
             header = () if json_ else (*FIELDS, "sentence")
-            _print_batches(_line_rows(measured, texts, options, unknown, json_), header)
+            _print_batches(_line_rows(scorer, texts, options, json_), header)
             return
         if dynamic:
             from unrolled.neural.dynamic import DynamicModel
@@ -184,18 +186,23 @@ def evaluate(
     typer.echo(json.dumps(result.as_dict(), allow_nan=False) if json_ else result.line())
 
 
+def _line_scorer(model: LanguageModel, options: TextOptions, unknown: str) -> DocumentScorer:
+    from unrolled.documents.scores import DocumentScorer
+
+    changed = {"tokens": options.tokens, "lower": options.lower}
+    return DocumentScorer(
+        {"": model}, options={**changed, "sentencepiece": options.sentencepiece}, unknown=unknown
+    )
+
+
 def _line_rows(
-    model: LanguageModel, texts: list[str], options: TextOptions, unknown: str, as_json: bool
+    scorer: DocumentScorer, texts: list[str], options: TextOptions, as_json: bool
 ) -> Iterator[Iterable[str]]:
     """Perplexity, log-probability, tokens and OOVs of each line, and the line."""
     import numpy as np
 
-    from unrolled.documents.scores import FIELDS, DocumentScorer
+    from unrolled.documents.scores import FIELDS
 
-    changed = {"tokens": options.tokens, "lower": options.lower}
-    scorer = DocumentScorer(
-        {"": model}, options={**changed, "sentencepiece": options.sentencepiece}, unknown=unknown
-    )
     for batch in _batches(texts, options):
         data = "".join(f"{line}\n" for line in batch).encode(errors="replace")
         found = scorer.score(data, np.ones(len(batch), np.int64)).values.T.tolist()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from unrolled.cli import options as shared
-from unrolled.cli.outputs import named_file
+from unrolled.cli.outputs import check_different, named_file
 
 if TYPE_CHECKING:
     from unrolled.cli.lattices import LatticeJob
@@ -121,6 +121,7 @@ def rescore(
     for target in (output, scores):
         if target is not None:
             check_not_read(target, *read)
+    check_different(output, scores)
     weights = RescoringWeights(lm_scale, mix, word_penalty)
     job: LatticeJob | NbestJob
     if format in LATTICE_FORMATS:

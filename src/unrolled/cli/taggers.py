@@ -88,12 +88,14 @@ def tagger(
 
     of_tagger, of_training, of_data = divide(settings, *KINDS)
     data = TaggerData(**of_data)
-    check_model_output(output, files, valid, of_training.get("vectors"), data.tag_names)
+    trained_on = (of_training.get(name) for name in ("vectors", "language_model"))
+    read = (files, valid, data.tag_names, *trained_on)
+    check_model_output(output, *read)
     layout = column_format(
         data.word_column, data.tag_column, data.separator, comment=data.comment,
         names=data.tag_names,
     )  # fmt: skip
-    checkpoint = checkpoint_path(data.checkpoint, output, files, valid)
+    checkpoint = checkpoint_path(data.checkpoint, output, *read)
     with Stages() as stages:
         from unrolled.tagging.training import train_tagger
 

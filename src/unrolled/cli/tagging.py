@@ -104,7 +104,9 @@ def tag(
     separator: Separator = None,
     comment: Comment = None,
     encoding: Encoding = "utf-8",
-    invalid: shared.Invalid = None,
+    invalid: Annotated[
+        str, typer.Option(help="What is not UTF-8: error, or replace it by U+FFFD.")
+    ] = "error",
     batch: Annotated[
         int, typer.Option(help="Sentences read before they are tagged; 1: as they come.", min=1)
     ] = 256,
@@ -130,7 +132,7 @@ def tag(
     format, kind = _settled(opened, format, input)
     if kind != "bare":
         shared.check_unused({"--marks": marks != "keep"}, "with plain text to punctuate")
-    lines = _Lines(files or "-", encoding, invalid or "error")
+    lines = _Lines(files or "-", encoding, invalid)
     for inputs in _batches(_inputs(lines, kind, layout), size):
         given = [bare_words(line)[0] for line in inputs] if kind == "bare" else inputs
         results = opened.tag(given, confidences=format == "jsonl")

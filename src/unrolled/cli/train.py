@@ -15,6 +15,7 @@ from unrolled.cli.settings_options import with_settings
 from unrolled.errors import MissingExtraError, SettingError
 from unrolled.ngram.estimation.config import NgramConfig
 from unrolled.settings import check_settings, divide, record_of, setting, settings_of
+from unrolled.storage.atomic import STANDARD_OUTPUT
 from unrolled.text.options import TextOptions, VocabularyLimits
 
 app = typer.Typer(help="Train a model.", no_args_is_help=True, rich_markup_mode=None)
@@ -106,7 +107,7 @@ def ngram(
     options, limits = TextOptions(**of_text), VocabularyLimits(**of_vocabulary)
     run = NgramRun(**of_run)
     if not shards:
-        check_model_output(output, texts, limits.vocabulary)
+        check_model_output(output, texts, limits.vocabulary, options.tokens, arpa=True)
     for name in ("min_count", "vocabulary_size"):
         if run.from_counts and of_vocabulary.get(name):
             raise SettingError(
@@ -242,10 +243,10 @@ def count(
     from unrolled.text.sources import source_bytes
 
     if str(output) == "-":
-        output = Path("/dev/stdout")
-    check_output(output, texts)
+        output = Path(STANDARD_OUTPUT)
     *_, of_text, of_run = divide(settings, *KINDS)
     options, run = TextOptions(**of_text), NgramRun(**of_run)
+    check_output(output, texts, options.tokens)
     if run.weights and not run.from_counts:
         raise SettingError("--weights goes with --from-counts")
     with Stages(source_bytes(texts) or 0) as stages:

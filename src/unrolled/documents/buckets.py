@@ -118,6 +118,16 @@ def write_cutoffs(buckets: Buckets, path: str | os.PathLike[str]) -> None:
         file.write(json.dumps(named, indent=1).encode() + b"\n")
 
 
+def cutoffs_file(path: str) -> str:
+    """The file that `read_cutoffs` reads.
+
+    >>> cutoffs_file("cutoff.csv:de"), cutoffs_file("cutoffs.json")
+    ('cutoff.csv', 'cutoffs.json')
+    """
+    file, _, _ = path.rpartition(":")
+    return file if file.endswith(".csv") else path
+
+
 def read_cutoffs(path: str, names: Sequence[str], shares: Sequence[float] | None = None) -> Buckets:
     """Buckets with the cut-offs of a file.
 
@@ -131,8 +141,9 @@ def read_cutoffs(path: str, names: Sequence[str], shares: Sequence[float] | None
     Raises:
         SettingError: the file cannot be read, or lacks one of the cut-offs.
     """
-    file, _, column = path.rpartition(":")
-    if file.endswith(".csv"):
+    file = cutoffs_file(path)
+    if file != path:
+        column = path[len(file) + 1 :]
         return Buckets(tuple(names), _table_cutoffs(file, column, shares, len(names)))
     if path.endswith(".csv"):
         raise SettingError("the table has a column a language", where=path, hint=f"Name {path}:en")

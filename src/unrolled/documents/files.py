@@ -16,7 +16,12 @@ from typing import IO, Any
 import numpy as np
 
 from unrolled.documents.annotation import Annotation, Annotator
-from unrolled.documents.buckets import PerplexityCounts, even_shares, write_cutoffs
+from unrolled.documents.buckets import (
+    PerplexityCounts,
+    cutoffs_file,
+    even_shares,
+    write_cutoffs,
+)
 from unrolled.documents.jsonl_files import JsonlFile
 from unrolled.documents.outputs import Output, Stream, UnfinishedFile
 from unrolled.documents.parquet_files import ParquetFile
@@ -105,7 +110,8 @@ def annotate_file(
 
     Raises:
         SettingError: a setting that is not allowed, rows that have such fields already, an output
-            that cannot be written. TextError: a source that cannot be read.
+            that cannot be written. TextError: a source that cannot be read, or that has no row
+            with a text: then nothing is written.
 
     >>> import tempfile
     >>> from unrolled import train_ngram
@@ -131,9 +137,9 @@ def annotate_file(
     if path is not None:
         _check_name(path, "parquet" if reader is ParquetFile else "jsonl")
     _check_files(annotator, source, (aside, save_cutoffs))
-    for written in (path, aside, save_cutoffs):
-        if written is not None:
-            check_not_read(written, source, [model.path for model in models if model.path])
+    read = [source, *(model.path or "" for model in models), cutoffs_file(annotation.cutoffs or "")]
+    _check_overwriting(read, (path, aside))
+    _check_overwriting(read[:-1], (path, aside, save_cutoffs))  # which may be saved where they were
     if path is None:
         target: Output = Stream(output, aside)  # type: ignore[arg-type]
     else:
@@ -142,6 +148,14 @@ def annotate_file(
     run = _Run(annotator, rows, target, threads, report or _ignore)
     try:
         done = run.through()
+        if done.rejected and not done.rows:
+            target.discard()
+            raise TextError(
+                f"all {done.rejected:,} rows are broken: nothing is written",
+                where=source,
+                hint=f"Is '{annotation.field}' the field of the text? Name it: --field NAME, or "
+                "Annotation(field=NAME)",
+            )
         if annotator.buckets is not None and save_cutoffs is not None:
             write_cutoffs(annotator.buckets, save_cutoffs)
         rows.conclude(target, path, aside)
@@ -289,6 +303,19 @@ def _check_files(annotator: Annotator, source: str, others: Sequence[Any]) -> No
             "standard input is read once, and cut-offs of buckets take a first pass",
             hint="Give them as a file with --cutoffs",
         )
+
+
+def _check_overwriting(read: Sequence[str], written: Sequence[Any]) -> None:
+    """Refuse outputs that would be written over what is read, or over each other.
+
+    Raises:
+        SettingError: there is one.
+    """
+    places = [Path(one) for one in written if one is not None]
+    for place in places:
+        check_not_read(place, read)
+    if len({os.path.realpath(place) for place in places}) < len(places):
+        raise SettingError("two outputs have the same name", where=str(places[0]))
 
 
 def _settings_of(

@@ -145,6 +145,10 @@ class UnfinishedFile:
                     path.replace(target)
             shutil.rmtree(self.folder)
 
+    def discard(self) -> None:
+        """Let nothing be left by `close`."""
+        self._state_file.unlink(missing_ok=True)
+
     def close(self) -> None:
         """Close the files, and let another run go on with them, if something is done yet."""
         for file in self._files.values():
@@ -174,6 +178,9 @@ class Stream:
         if name in self._files:
             self._files[name].write(data)
             self._files[name].flush()
+
+    def discard(self) -> None:
+        """Nothing to do."""
 
     def commit(self, state: Mapping[str, Any], *, now: bool = False) -> None:
         """Nothing to do."""

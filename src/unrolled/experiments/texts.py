@@ -80,6 +80,7 @@ def texts_in(folder: Path) -> list[str]:
 def texts_of(setup: Setup) -> list[str]:
     """Files to train, validate and test on; for size ``smoke`` their first lines."""
     from unrolled.text.demo_text import demo_text
+    from unrolled.text.sources import check_not_read
     from unrolled.text.tokens import iter_sentences
 
     if setup.data is None:
@@ -92,6 +93,7 @@ def texts_of(setup: Setup) -> list[str]:
     folder.mkdir(parents=True, exist_ok=True)
     short = [folder / f"{part}.txt" for part in PARTS]
     for part, target, text in zip(PARTS, short, texts, strict=True):
+        check_not_read(target, text)
         lines = islice(iter_sentences(text), _SMOKE_LINES[part])
         target.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return [str(target) for target in short]

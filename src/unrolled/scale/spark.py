@@ -34,6 +34,7 @@ from unrolled.scale.spark_training import (
 from unrolled.scale.training import UnsavedModel, stored_settings
 from unrolled.storage.atomic import check_target
 from unrolled.storage.loading import load_as
+from unrolled.storage.model_file import check_model_name
 from unrolled.storage.shards import check_folder, write_shards
 from unrolled.storage.work_folder import WorkFolder
 from unrolled.text.options import TextOptions, VocabularyLimits, training_record
@@ -150,6 +151,7 @@ def _train(
     if shards:
         check_folder(output)
     else:
+        check_model_name(os.fspath(output))
         check_target(os.fspath(output))
     limits = VocabularyLimits(min_count, max_size)
     given = None if words is None else Vocabulary.from_words(dict.fromkeys(words))

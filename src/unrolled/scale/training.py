@@ -26,7 +26,7 @@ from unrolled.scale.reading import Run, TextReading, read_within
 from unrolled.storage.atomic import check_target
 from unrolled.storage.file_kinds import is_arpa_name
 from unrolled.storage.loading import StoredModel, load_as
-from unrolled.storage.model_file import prefixed
+from unrolled.storage.model_file import check_model_name, prefixed
 from unrolled.text.options import TextOptions, VocabularyLimits, training_record
 from unrolled.text.sources import check_not_read
 
@@ -134,6 +134,7 @@ def train_ngram_file(
     2
     >>> folder.cleanup()
     """
+    check_model_name(os.fspath(output))
     check_target(os.fspath(output))
     check_not_read(output, sources)
     settings = {

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 _BUFFER_BYTES = 1 << 20
+STANDARD_OUTPUT = "/dev/stdout"
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 unfinished: set[Path] = set()  # temporary files and folders of this process
@@ -47,7 +48,8 @@ def atomic_write(
     The bytes go to a hidden temporary file in the same folder, which is renamed over `path` at the
     end. On any exception, Ctrl-C and a full disk included, it is removed, and what stood at `path`
     before stays as it was. A symbolic link is followed; an existing file's permissions are kept.
-    A device or a pipe (``/dev/stdout``) cannot be renamed over and is written directly.
+    A device or a pipe cannot be renamed over and is written directly, and so is ``/dev/stdout``,
+    whatever it is.
 
     Args:
         path: the file to make; its folder must exist.
@@ -80,9 +82,11 @@ def atomic_write(
     layers = partial(_layers, compress=compress, threads=threads)
     mode = check_target(shown)
     target = Path(os.path.realpath(shown))
-    if mode is not None and not stat.S_ISREG(mode):
+    if mode is not None and (not stat.S_ISREG(mode) or shown == STANDARD_OUTPUT):
+        # A file to which standard output is redirected may have been written to before.
+        place = 1 if shown == STANDARD_OUTPUT else Path(shown)
         with (
-            _open(Path(shown), "w", shown, size) as raw,
+            _open(place, "w", shown, size) as raw,
             layers(raw) as file,
         ):
             yield file
@@ -250,7 +254,7 @@ class OutputFile(io.FileIO):
         )
 
 
-def _open(path: Path, mode: str, shown: str, size: int | None) -> OutputFile:
+def _open(path: Path | int, mode: str, shown: str, size: int | None) -> OutputFile:
     """Open the file to write."""
     try:
         return OutputFile(path, mode, shown, size)

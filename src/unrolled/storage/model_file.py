@@ -214,7 +214,8 @@ def check_model_name(shown: str) -> None:
         raise SettingError(
             "this is the name of an ARPA file",
             where=shown,
-            hint="End it in .safetensors, or write ARPA: unrolled.write_arpa(model, path)",
+            hint="End it in .safetensors; n-gram models are written as ARPA by unrolled convert "
+            "and unrolled.write_arpa",
         )
     if shown.lower().endswith(_COMPRESSED):
         raise SettingError(

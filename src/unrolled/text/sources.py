@@ -8,6 +8,7 @@ import json
 import lzma
 import os
 import select
+import stat
 import sys
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,7 +19,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from isal import igzip, isal_zlib
 
-from unrolled.errors import MissingExtraError, SettingError, TextError
+from unrolled.errors import MissingExtraError, SettingError, TextError, UnrolledError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,6 +34,7 @@ PARQUET = ".parquet"
 _GZIP_DAMAGE: type[Exception] = isal_zlib.error  # type: ignore[assignment]
 DAMAGE = (EOFError, zlib.error, _GZIP_DAMAGE, lzma.LZMAError, OSError)
 DEFAULT_FIELD = "text"
+_FIELD_HINT = "Name it: --field NAME, --set field=NAME, or TextOptions(field=NAME)"
 _SIGNATURE = b"\xef\xbb\xbf"  # of UTF-8, at the beginning of a file
 _MOMENT = 0.001  # seconds in which a program that has more to write fills a pipe again
 
@@ -113,19 +115,26 @@ def check_not_read(output: str | os.PathLike[str], *read: Sources | None) -> Non
     """Refuse to write over a file that is read: it would be lost.
 
     Args:
-        output: the file to write. read: files, folders (with all that is in them) and ``-``; what
-            is empty or does not exist is passed over.
+        output: the file or folder to write. read: files, folders (with all that is in them) and
+            ``-``; what is empty or does not exist is passed over.
 
     Raises:
         SettingError: the output is one of them.
     """
-    if not Path(output).is_file():  # a device or a pipe keeps nothing
+    try:
+        written = Path(output).stat()
+    except OSError:
         return
+    if not (stat.S_ISREG(written.st_mode) or stat.S_ISDIR(written.st_mode)):
+        return  # a device or a pipe keeps nothing
+    place = Path(os.path.realpath(output))
     for sources in read:
         several = [sources] if isinstance(sources, (str, os.PathLike)) else sources or ()
-        for path in map(Path, filter(os.fspath, several)):
-            for file in _files_in(path) if path.is_dir() else [path]:
-                if file.exists() and file.samefile(output):
+        for source in filter(os.fspath, several):
+            with contextlib.suppress(OSError):
+                found = os.fstat(0) if str(source) == "-" else Path(source).stat()
+                within = stat.S_ISDIR(found.st_mode) and Path(os.path.realpath(source))
+                if os.path.samestat(found, written) or (within and within in place.parents):
                     raise SettingError(
                         "it is read, and would be written over",
                         where=os.fspath(output),
@@ -403,7 +412,7 @@ def json_text(row: bytes, field: str) -> str:
     if not isinstance(value, str):
         found = ", ".join(sorted(map(repr, record))[:8]) or "none"
         what = "is not a string" if field in record else f"is missing among the fields {found}"
-        raise TextError(f"the field {field!r} {what}", hint="Name it with --field")
+        raise TextError(f"the field {field!r} {what}", hint=_FIELD_HINT)
     return value
 
 
@@ -451,7 +460,9 @@ def parquet_file(path: str | os.PathLike[str]) -> Iterator[Any]:
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
             yield file
-    except (pyarrow.ArrowException, OSError) as error:
+    except UnrolledError:
+        raise
+    except (pyarrow.ArrowException, OSError, ValueError) as error:  # text that is not UTF-8 too
         detail = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise TextError(f"the Parquet file is broken ({detail})", where=str(path)) from None
 
@@ -469,7 +480,7 @@ def check_parquet_column(schema: Any, column: str, where: str) -> None:
         raise TextError(
             f"the column {column!r} is missing among {found}",
             where=where,
-            hint="Name it with --field",
+            hint=_FIELD_HINT,
         )
     kind = schema.field(column).type
     if not (pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind)):

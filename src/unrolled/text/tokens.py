@@ -165,12 +165,12 @@ def _checked(block: Block, options: TextOptions) -> bytes:
     head = data[:HEAD_BYTES] if block.first_line == 1 else b""
     known = None if is_text(head) else recognise(head)
     if known is not None:
-        raise TextError(f"this is {known.what}, not text", where=block.source, hint=known.hint)
+        raise TextError(f"this is {known.what}", where=block.source, hint=known.hint)
     raise TextError(
         f"byte 0x{data[start]:02x} at offset {block.offset + start} is not UTF-8",
         where=block.place(data.count(b"\n", 0, start)),
-        hint="Convert it, or replace what is wrong: --invalid replace, or of unrolled train "
-        "--set invalid=replace",
+        hint="Convert it, or replace what is wrong: --invalid replace, --set invalid=replace, or "
+        "TextOptions(invalid='replace')",
     )
 
 
