@@ -27,6 +27,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Path("refs").write_text("u the cat\n")
     Path("items.csv").write_text("sentence\nthe cat\n")
     Path("cut.json").write_text('{"a": 5}')
+    Path("m.fst.txt").write_text("")
+    Path("c.csv").write_text("the\t1\n")
     Path("pieces.model").write_text("")
     Path("lattices").mkdir()
     Path("rows.jsonl").write_text('{"text": "the cat"}\n')
@@ -50,14 +52,17 @@ READ = [
     "train net t.txt -o new.safetensors --set checkpoint=t.txt",
     "train tagger t.txt -o new.safetensors --set checkpoint=t.txt",
     "count t.txt -o t.txt",
-    "count t.txt --from-counts -o t.txt",
+    "train ngram t.txt --from-counts -o t.txt",
     "generate m.safetensors -o m.safetensors",
     "mix m.safetensors m.safetensors --tune v.txt -o v.txt",
-    "mix m.safetensors --cache 100 -o m.safetensors",
     "filter m.safetensors w.txt --words w.txt",
     "export m.safetensors m.safetensors",
     "rescore m.safetensors hyps --format kaldi -o hyps",
     "rescore m.safetensors hyps --format kaldi --references refs --scores refs",
+    "rescore m.safetensors hyps --format kaldi --acoustic refs -o refs",
+    "prune m.safetensors w.txt --order 1 --history w.txt",
+    "convert m.safetensors m.fst.txt --symbols m.fst.txt",
+    "surprisal m.safetensors items.csv --frequencies c.csv -o c.csv",
     "surprisal m.safetensors items.csv -o items.csv",
     "annotate m.safetensors rows.jsonl -o rows.jsonl",
     "annotate m.safetensors rows.jsonl -o new.jsonl --rejected rows.jsonl",
@@ -100,8 +105,34 @@ def test_standard_input_is_a_file_that_is_read(folder: Path) -> None:
 def test_a_model_may_be_changed_in_its_place(folder: Path, run: Run) -> None:
     assert run("convert", "m.safetensors", "m.safetensors", "--quantize", 8)[0] == 0
     assert unrolled.load("m.safetensors").trie.quantized
+    Path("w.txt").write_text("the\ncat\n")
+    assert run("filter", "m.safetensors", "m.safetensors", "--words", "w.txt")[0] == 0
+    assert list(unrolled.load("m.safetensors").vocabulary)[3:] == ["the", "cat"]
     assert run("prune", "m.safetensors", "m.safetensors", "--order", 1)[0] == 0
     assert unrolled.load("m.safetensors").order == 1
+    assert run("mix", "m.safetensors", "--cache", 9, "-o", "m.safetensors")[0] == 0
+    assert unrolled.load("m.safetensors").kind == "mixture"
+
+
+def test_counts_may_be_added_to_in_their_place(folder: Path, run: Run) -> None:
+    assert run("count", "t.txt", "-o", "all", "--order", 1)[0] == 0
+    assert run("count", "all", "all", "--from-counts", "-o", "all")[0] == 0
+    assert "the\t4\n" in Path("all").read_text()
+
+
+@pytest.mark.parametrize("name", ["word", "word.d/m.safetensors", ".hidden/m.safetensors"])
+def test_a_model_is_trained_anew_where_it_was(folder: Path, run: Run, name: str) -> None:
+    Path(name).parent.mkdir(exist_ok=True)
+    for order in (1, 2):
+        options = ("--smoothing", "witten-bell", "--order", order)
+        assert run("train", "ngram", "books", "-o", name, *options)[0] == 0
+        assert unrolled.load(name).order == order
+
+
+def test_a_hidden_output_is_in_no_folder_of_texts(folder: Path, run: Run) -> None:
+    Path("books/.out").mkdir()
+    for _ in range(2):
+        assert run("count", "books", "-o", "books/.out/counts")[0] == 0
 
 
 @pytest.mark.parametrize(
@@ -140,13 +171,15 @@ def test_names_of_what_is_no_model(
     monkeypatch.setattr("unrolled.cli.progress.Stages.__enter__", _no_work)
     code, _, err = run("train", what, "t.txt", "-o", name)
     assert code == 2
+    assert (".arpa" in err) == (what == "ngram" and name in ("m.pt", "-"))
     assert ".safetensors" in err
     assert not Path(name).exists()
 
 
 @pytest.mark.parametrize("name", ["m.arpa", "m.lm", "m.ARPA.gz"])
 @pytest.mark.parametrize(
-    "words", ["train net t.txt", "train tagger t.txt", "mix m.safetensors --cache 9 --tune v.txt"]
+    "words",
+    ["train net none.txt", "train tagger none.txt", "mix m.safetensors --cache 9 --tune none.txt"],
 )
 def test_only_ngram_models_become_arpa(folder: Path, run: Run, words: str, name: str) -> None:
     code, _, err = run(*words.split(), "-o", name)

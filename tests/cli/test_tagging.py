@@ -79,10 +79,13 @@ def test_an_interrupted_training_resumes(run: Run, tmp_path: Path) -> None:
     assert np.array_equal(one.vectors.trained, other.vectors.trained)
     assert len(other.settings["curve"]) == 2
     assert not (tmp_path / "m.safetensors.checkpoint").exists()
-    options = (*options, "--resume", "--set", f"checkpoint={train}")
+    wrong = tmp_path / "state.ckpt"
+    wrong.write_text("the cat")
+    options = (*options, "--resume", "--set", f"checkpoint={wrong}")
     code, _, err = run("train", "tagger", train, "-o", output, *options)
     assert code == 2
-    assert "train.txt" in err
+    assert err.startswith(f"unrolled: {wrong}: ")
+    assert wrong.read_text() == "the cat"
 
 
 def test_tag_writes_three_formats(

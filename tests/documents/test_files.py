@@ -11,6 +11,7 @@ import math
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ import pytest
 import zstandard
 
 import unrolled
-from unrolled import Annotation, SettingError, annotate_file
+from unrolled import Annotation, SettingError, TextError, annotate_file
 from unrolled.documents import jsonl_files
 from unrolled.documents.outputs import UnfinishedFile
 
@@ -345,3 +346,31 @@ def test_pipes(models, write_rows, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(source.read_bytes())))
     with pytest.raises(SettingError, match="standard input is read once"):
         annotate_file([models["words"]], "-", io.BytesIO(), Annotation(buckets=("a", "b")))
+
+
+def test_devices_stay_devices(models, write_rows, tmp_path):
+    source, output = write_rows(ROWS), tmp_path / "out.jsonl"
+    with pytest.raises(SettingError, match="/dev/null: is a device or a pipe"):
+        annotate_file([models["words"]], source, "/dev/null")
+    annotate_file([models["words"]], source, output, rejected="/dev/null")
+    assert Path("/dev/null").is_char_device()
+
+
+def test_broken_rows_go_to_another_disk(models, write_rows, tmp_path):
+    memory = Path("/dev/shm")
+    if not memory.is_dir() or memory.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("there is no other file system")
+    source, output = write_rows([*ROWS, {"text": 1}]), tmp_path / "out.jsonl"
+    with tempfile.TemporaryDirectory(dir=memory) as folder:
+        rejected = Path(folder) / "bad.tsv"
+        annotate_file([models["words"]], source, output, rejected=rejected)
+        assert rejected.read_text().startswith("5\tthe field 'text' is not a string")
+    assert not (tmp_path / "out.jsonl.partial").exists()
+
+
+def test_a_first_pass_without_documents_leaves_nothing(models, write_rows, tmp_path):
+    source, output = write_rows(ROWS), tmp_path / "out.jsonl"
+    annotation = Annotation(field="txt", buckets=("a", "b"))
+    with pytest.raises(TextError, match="all rows are broken: nothing is written. Is 'txt' the"):
+        annotate_file([models["words"]], source, output, annotation)
+    assert [path.name for path in tmp_path.iterdir()] == ["in.jsonl"]

@@ -76,7 +76,7 @@ def gradients(
     from unrolled.gradients.measure import compare_cells, measure_cell, measure_gradients
 
     _check(inputs, cell)
-    if output is not None and (str(output) == "-" or output.is_file()):
+    if output is not None and (str(output) == "-" or (output.exists() and not output.is_dir())):
         raise SettingError("pictures are written to a folder", where=str(output),
                            hint="Name one with -o, or print numbers with --json")  # fmt: skip
     with Stages() as stages:

@@ -183,7 +183,7 @@ def convert(
     from unrolled.errors import SettingError
     from unrolled.storage.loading import load
 
-    as_fst = target.name.lower().endswith(FST_ENDINGS)
+    as_fst = target.name.endswith(FST_ENDINGS)
     if as_fst:
         check_output(target, source, classes, symbols)
     else:
@@ -403,7 +403,7 @@ def mix(
 
     if tune and weights:
         raise SettingError("give --tune or --weights, not both")
-    check_model_output(output, sources, tune, arpa=True)
+    check_model_output(output, tune, arpa=True)
     with Stages() as stages:
         opened = [load_as(source, LanguageModel, "mix") for source in sources]
         given = shared.numbers(weights, float, "--weights") or None
@@ -417,8 +417,8 @@ def mix(
             sources = [*sources, opened[-1].name]
         model: LanguageModel
         merged = not (dynamic or log_linear) and all(model.kind == "ngram" for model in opened)
-        check_model_output(output, arpa=merged)
         if not merged:
+            check_model_output(output)
             from unrolled.language_models.mixture_tuning import mix_models
 
             stages.stage("tuning weights" if tune else "mixing")

@@ -73,7 +73,7 @@ def net(
     *of_net, of_text, of_vocabulary, of_run = divide(settings, *KINDS)
     limits, run = VocabularyLimits(**of_vocabulary), NetRun(**of_run)
     options = TextOptions(**of_text)
-    read = (texts, valid, limits.vocabulary, options.tokens)
+    read = (texts, valid, limits.vocabulary, options.sentencepiece_file)
     check_model_output(output, *read)
     checkpoint = checkpoint_path(run.checkpoint, output, *read)
     with Stages() as stages:

@@ -60,7 +60,6 @@ Invalid = Annotated[
     ),
 ]
 # How a trained model's input is read: by default as its training text was.
-_SPACES = re.compile("[\0\t\r ]+")  # of text; what is a space in Unicode only is a letter
 InputTokens = Annotated[
     str | None, typer.Option("--tokens", help="word, char, byte, or a SentencePiece .model file.")
 ]
@@ -141,6 +140,9 @@ def check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
 
     if value not in allowed:
         raise SettingError(f"{name} is '{value}', allowed are {', '.join(allowed)}")
+
+
+_SPACES = re.compile("[\0\t\r ]+")  # of text; what is a space in Unicode only is a letter
 
 
 def read_words(path: str | Path) -> list[str] | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,12 +28,14 @@ def check_model_output(path: Path, *read: Sources | None, arpa: bool = False) ->
             a file that is read.
     """
     from unrolled.errors import SettingError
+    from unrolled.storage.atomic import STANDARD_OUTPUT
     from unrolled.storage.model_file import check_model_name
 
-    if str(path) == "-":
+    endings = ".safetensors or .arpa" if arpa else ".safetensors"
+    if str(path) in ("-", STANDARD_OUTPUT):
         raise SettingError(
             "a model is written to a file, not to standard output",
-            hint="Name a file that ends in .safetensors or .arpa",
+            hint=f"Name a file that ends in {endings}",
         )
     if path.name.endswith(FST_ENDINGS):
         raise SettingError(
@@ -46,7 +47,7 @@ def check_model_output(path: Path, *read: Sources | None, arpa: bool = False) ->
         raise SettingError(
             f"models are not written as {path.suffix}",
             where=str(path),
-            hint="End the name in .safetensors or .arpa, or let unrolled convert write .fst",
+            hint=f"End the name in {endings}, or let unrolled convert write .fst",
         )
     if not (arpa and is_arpa_name(path)):
         check_model_name(str(path))
@@ -64,13 +65,9 @@ def check_output(path: Path, *read: Sources | None) -> None:
     Raises:
         SettingError: it cannot be written, or is one of them.
     """
-    from unrolled.errors import SettingError
-    from unrolled.storage.atomic import STANDARD_OUTPUT, check_target
+    from unrolled.storage.atomic import check_target
     from unrolled.text.sources import check_not_read
 
-    if str(path) == "-":
-        raise SettingError("this is written to a file, not to standard output",
-                           hint=f"Name a file, or {STANDARD_OUTPUT}")  # fmt: skip
     check_target(str(path))
     check_not_read(path, *read)
 
@@ -89,23 +86,14 @@ def checkpoint_path(given: str, output: Path, *read: Sources | None) -> Path:
     Raises:
         SettingError: it cannot be written, is one of them, or is the output.
     """
+    from unrolled.errors import SettingError
+    from unrolled.storage.atomic import check_different
+    from unrolled.storage.model_file import check_model_name
+
     path = Path(given) if given else output.with_name(output.name + ".checkpoint")
-    check_model_output(path, *read)
+    check_model_name(str(path))
+    if path.exists() and not path.is_file():
+        raise SettingError("a checkpoint is a file", where=str(path))
+    check_output(path, *read)
     check_different(path, output)
     return path
-
-
-def check_different(*paths: Path | None) -> None:
-    """Refuse one name for several outputs.
-
-    Raises:
-        SettingError: two are the same file.
-    """
-    from unrolled.errors import SettingError
-
-    seen: set[str] = set()
-    for path in filter(None, paths):
-        real = os.path.realpath(path)
-        if real in seen and (path.is_file() or not path.exists()):
-            raise SettingError("two outputs have this name", where=str(path))
-        seen.add(real)

@@ -98,7 +98,7 @@ def evaluate(
     """Print the perplexity of a text, on one line that says how it was measured.
 
     Literal <s> and </s> are refused, or what the model was trained with (`--set specials`); by line
-    they are unknown words. Of a tagger, print how well it finds the spans of a column file, as
+    they are never refused. Of a tagger, print how well it finds the spans of a column file, as
     conlleval does.
 
     Examples:

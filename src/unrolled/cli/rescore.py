@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from unrolled.cli import options as shared
-from unrolled.cli.outputs import check_different, named_file
+from unrolled.cli.outputs import named_file
 
 if TYPE_CHECKING:
     from unrolled.cli.lattices import LatticeJob
@@ -104,6 +104,7 @@ def rescore(
     from unrolled.language_models.protocol import LanguageModel
     from unrolled.rescoring.lattice_files import LATTICE_FORMATS, detect_format
     from unrolled.rescoring.rescore import RescoringWeights
+    from unrolled.storage.atomic import check_different
     from unrolled.storage.loading import load_as
     from unrolled.text.sources import check_not_read
 

@@ -107,7 +107,7 @@ def ngram(
     options, limits = TextOptions(**of_text), VocabularyLimits(**of_vocabulary)
     run = NgramRun(**of_run)
     if not shards:
-        check_model_output(output, texts, limits.vocabulary, options.tokens, arpa=True)
+        check_model_output(output, texts, limits.vocabulary, options.sentencepiece_file, arpa=True)
     for name in ("min_count", "vocabulary_size"):
         if run.from_counts and of_vocabulary.get(name):
             raise SettingError(
@@ -246,7 +246,8 @@ def count(
         output = Path(STANDARD_OUTPUT)
     *_, of_text, of_run = divide(settings, *KINDS)
     options, run = TextOptions(**of_text), NgramRun(**of_run)
-    check_output(output, texts, options.tokens)
+    # Counts may be added to in their place.
+    check_output(output, () if run.from_counts else texts, options.sentencepiece_file)
     if run.weights and not run.from_counts:
         raise SettingError("--weights goes with --from-counts")
     with Stages(source_bytes(texts) or 0) as stages:

@@ -30,7 +30,7 @@ from unrolled.errors import SettingError, TextError
 from unrolled.language_models.protocol import LanguageModel
 from unrolled.runtime.memory import keep_freed_memory
 from unrolled.runtime.threads import run_ahead
-from unrolled.storage.atomic import check_target
+from unrolled.storage.atomic import check_different, check_target
 from unrolled.text.sources import PARQUET, check_not_read, files_of
 from unrolled.text.tables import format_of
 from unrolled.version import __version__
@@ -138,8 +138,12 @@ def annotate_file(
         _check_name(path, "parquet" if reader is ParquetFile else "jsonl")
     _check_files(annotator, source, (aside, save_cutoffs))
     read = [source, *(model.path or "" for model in models), cutoffs_file(annotation.cutoffs or "")]
-    _check_overwriting(read, (path, aside))
-    _check_overwriting(read[:-1], (path, aside, save_cutoffs))  # which may be saved where they were
+    for place in (path, aside):
+        if place is not None:
+            check_not_read(place, read)
+    if save_cutoffs is not None:
+        check_not_read(save_cutoffs, read[:-1])  # cut-offs may be saved where they were
+    check_different(path, aside, save_cutoffs)
     if path is None:
         target: Output = Stream(output, aside)  # type: ignore[arg-type]
     else:
@@ -148,14 +152,6 @@ def annotate_file(
     run = _Run(annotator, rows, target, threads, report or _ignore)
     try:
         done = run.through()
-        if done.rejected and not done.rows:
-            target.discard()
-            raise TextError(
-                f"all {done.rejected:,} rows are broken: nothing is written",
-                where=source,
-                hint=f"Is '{annotation.field}' the field of the text? Name it: --field NAME, or "
-                "Annotation(field=NAME)",
-            )
         if annotator.buckets is not None and save_cutoffs is not None:
             write_cutoffs(annotator.buckets, save_cutoffs)
         rows.conclude(target, path, aside)
@@ -187,7 +183,19 @@ class _Run:
                 self._find_cutoffs(threads)
             if not self._done.done:
                 self._write(threads)
+        if self._done.rejected and not self._done.rows:
+            self._refuse_all()
         return self._done
+
+    def _refuse_all(self) -> None:
+        """No row has a text: what was written before stays."""
+        self._target.discard()
+        raise TextError(
+            "all rows are broken: nothing is written",
+            where=self._rows.source,
+            hint=f"Is '{self._annotator.annotation.field}' the field of the text? Name it: "
+            "--field NAME, or Annotation(field=NAME)",
+        )
 
     def _find_cutoffs(self, threads: int) -> None:
         annotation = self._annotator.annotation
@@ -196,6 +204,8 @@ class _Run:
             counts.add(result.perplexities)
             self._advance(result)
             self._target.commit(asdict(replace(self._done, perplexities=counts.stored())))
+        if self._done.line and not counts.counts.any():
+            self._refuse_all()
         shares = annotation.shares or even_shares(len(annotation.buckets))
         cutoffs = counts.quantiles(shares)
         self._annotator.set_cutoffs(cutoffs)
@@ -303,19 +313,6 @@ def _check_files(annotator: Annotator, source: str, others: Sequence[Any]) -> No
             "standard input is read once, and cut-offs of buckets take a first pass",
             hint="Give them as a file with --cutoffs",
         )
-
-
-def _check_overwriting(read: Sequence[str], written: Sequence[Any]) -> None:
-    """Refuse outputs that would be written over what is read, or over each other.
-
-    Raises:
-        SettingError: there is one.
-    """
-    places = [Path(one) for one in written if one is not None]
-    for place in places:
-        check_not_read(place, read)
-    if len({os.path.realpath(place) for place in places}) < len(places):
-        raise SettingError("two outputs have the same name", where=str(places[0]))
 
 
 def _settings_of(

@@ -8,9 +8,11 @@ bytes are on the disk. A run that finds the folder cuts the files off at those s
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import shutil
+import stat
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -45,7 +47,13 @@ class UnfinishedFile:
     has_rejected = True
 
     def __init__(self, output: Path, settings: Mapping[str, Any]) -> None:
-        check_target(str(output))
+        mode = check_target(str(output))
+        if mode is not None and not stat.S_ISREG(mode):
+            raise SettingError(
+                "is a device or a pipe, and rows are written to a file",
+                where=str(output),
+                hint="Let them go to standard output: -o -",
+            )
         self.folder = output.with_name(output.name + ".partial")
         self.output = output
         self._state_file = self.folder / "state.json"
@@ -137,12 +145,14 @@ class UnfinishedFile:
         with _sentences(self.output):
             for name, target in targets.items():
                 path = self.folder / name
+                if target.exists() and not target.is_file():
+                    continue  # a device keeps nothing
                 if self._sizes.get(name) is None:
                     target.unlink(missing_ok=True)
                 elif path.exists():
                     if target.exists():
                         path.chmod(target.stat().st_mode)
-                    path.replace(target)
+                    _move(path, target)
             shutil.rmtree(self.folder)
 
     def discard(self) -> None:
@@ -156,6 +166,17 @@ class UnfinishedFile:
         if not self._state_file.exists():
             shutil.rmtree(self.folder, ignore_errors=True)
         self._lock.close()
+
+
+def _move(path: Path, target: Path) -> None:
+    """Give a file its place, on another disk too."""
+    try:
+        path.replace(target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        with path.open("rb") as file, atomic_write(target, compress=False) as copy:
+            shutil.copyfileobj(file, copy)
 
 
 class Stream:

@@ -28,7 +28,7 @@ from unrolled.scale.training import (
 )
 from unrolled.storage.atomic import check_target
 from unrolled.text.options import TextOptions, VocabularyLimits, training_record
-from unrolled.text.sources import check_not_read, source_bytes
+from unrolled.text.sources import source_bytes
 
 if TYPE_CHECKING:
     from unrolled.text.sources import Sources
@@ -133,7 +133,6 @@ def merge_counts_into_file(
         As `read_counts`; SettingError: too small a budget.
     """
     check_target(os.fspath(output))
-    check_not_read(output, sources)
     say, budget = report or (lambda stage: None), Budget(memory)
     shared: dict[str, Any] = {"order": order, "weights": weights, "progress": progress}
     if _fit(sources, budget):

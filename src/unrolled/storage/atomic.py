@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 _BUFFER_BYTES = 1 << 20
-STANDARD_OUTPUT = "/dev/stdout"
+STANDARD_OUTPUT = str(Path("/dev/stdout"))  # of Windows too, which has no such file
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 unfinished: set[Path] = set()  # temporary files and folders of this process
@@ -82,8 +82,8 @@ def atomic_write(
     layers = partial(_layers, compress=compress, threads=threads)
     mode = check_target(shown)
     target = Path(os.path.realpath(shown))
-    if mode is not None and (not stat.S_ISREG(mode) or shown == STANDARD_OUTPUT):
-        # A file to which standard output is redirected may have been written to before.
+    if mode is not None and not stat.S_ISREG(mode):
+        # A file that is standard output may have been written to before.
         place = 1 if shown == STANDARD_OUTPUT else Path(shown)
         with (
             _open(place, "w", shown, size) as raw,
@@ -180,6 +180,13 @@ def check_target(shown: str) -> int | None:
     Raises:
         SettingError: as in `atomic_write`.
     """
+    if shown == STANDARD_OUTPUT:
+        return stat.S_IFIFO  # or what it is; it is open already
+    if shown == "-":
+        raise SettingError(
+            "this is written to a file, not to standard output",
+            hint=f"Name a file, or {STANDARD_OUTPUT}",
+        )
     if not shown or "\0" in shown:
         raise SettingError(f"{shown!r} is not a file name", hint="Give the file to write a name")
     try:
@@ -202,6 +209,22 @@ def check_target(shown: str) -> int | None:
     return mode
 
 
+def check_different(*outputs: str | os.PathLike[str] | None) -> None:
+    """Refuse one name for several outputs; None is no output.
+
+    Raises:
+        SettingError: two are the same file.
+    """
+    seen: set[str] = set()
+    for output in outputs:
+        if output is None or (Path(output).exists() and not Path(output).is_file()):
+            continue  # a device takes all that is written
+        real = os.path.realpath(output)
+        if real in seen:
+            raise SettingError("two outputs have this name", where=os.fspath(output))
+        seen.add(real)
+
+
 def reason(error: OSError) -> str:
     """What the operating system says is wrong, in lower case and without number and path."""
     return (error.strerror or type(error).__name__).lower()
@@ -216,11 +239,16 @@ class OutputFile(io.FileIO):
 
     def __init__(self, path: Path | int, mode: str, shown: str, size: int | None = None) -> None:
         super().__init__(path, mode, closefd=not isinstance(path, int))
+        self._is_shared = isinstance(path, int)
         self.failed: UnrolledError | None = None
         self.abandoned = False
         self._shown = shown
         self._size = size
         self._written = 0
+
+    def seekable(self) -> bool:
+        """Whether it can seek; others may have written to a descriptor before."""
+        return not self._is_shared and super().seekable()
 
     def write(self, data: ReadableBuffer, /) -> int:
         if self.abandoned or self.failed:

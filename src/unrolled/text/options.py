@@ -72,6 +72,11 @@ class TextOptions:
     def __post_init__(self) -> None:
         check_settings(self)
 
+    @property
+    def sentencepiece_file(self) -> str:
+        """The path of the SentencePiece file that ``tokens`` names; empty for other tokens."""
+        return "" if self.tokens in _TOKENS else self.tokens
+
     def stored(self) -> dict[str, Any]:
         """What a model file keeps of the options; a SentencePiece file is packed into it.
 

@@ -115,8 +115,8 @@ def check_not_read(output: str | os.PathLike[str], *read: Sources | None) -> Non
     """Refuse to write over a file that is read: it would be lost.
 
     Args:
-        output: the file or folder to write. read: files, folders (with all that is in them) and
-            ``-``; what is empty or does not exist is passed over.
+        output: the file or folder to write. read: files, folders (with all visible files in them,
+            but for links to others) and ``-``; what is empty or does not exist is passed over.
 
     Raises:
         SettingError: the output is one of them.
@@ -133,13 +133,21 @@ def check_not_read(output: str | os.PathLike[str], *read: Sources | None) -> Non
         for source in filter(os.fspath, several):
             with contextlib.suppress(OSError):
                 found = os.fstat(0) if str(source) == "-" else Path(source).stat()
-                within = stat.S_ISDIR(found.st_mode) and Path(os.path.realpath(source))
-                if os.path.samestat(found, written) or (within and within in place.parents):
+                within = stat.S_ISDIR(found.st_mode) and _is_visible(place, source)
+                if os.path.samestat(found, written) or within:
                     raise SettingError(
                         "it is read, and would be written over",
                         where=os.fspath(output),
                         hint="Give the output another name",
                     )
+
+
+def _is_visible(file: Path, folder: str | os.PathLike[str]) -> bool:
+    """Whether `files_of` finds a file, whose path has no links, in a folder."""
+    place = Path(os.path.realpath(folder))
+    if not file.is_relative_to(place):
+        return False
+    return not any(part.startswith(".") for part in file.relative_to(place).parts)
 
 
 def suffixes_of(path: PurePath) -> tuple[str, str | None]:

@@ -107,7 +107,7 @@ def parquet_rows(path: Path, fields: RowFields) -> Iterator[Row]:
     with parquet_file(path) as file:
         if fields.names is None:
             about = (file.schema_arrow.metadata or {}).get(b"huggingface", b"{}")
-            info = json_object(about, str(path))
+            info = json_object(about, f"{path}, metadata of huggingface")
             names = names_of_features(info.get("info", info).get("features"))
             fields = fields._replace(names=names)
         rows = (row for batch in file.iter_batches() for row in batch.to_pylist())
