@@ -81,7 +81,7 @@ PRINTING = [
     "info m.safetensors",
     "info m.safetensors --words",
     "mix m.safetensors m.safetensors -o /dev/null",
-    "convert m.safetensors /dev/stdout",
+    "count text --order 1 -o -",
 ]
 
 
