@@ -171,7 +171,7 @@ def test_a_process_alone_needs_no_messages() -> None:
     assert group.broadcast_from_rank0(4.0) == 4
     group.require_equal(1, "text")
     assert [group.threads(n) for n in (1, 4)] == [1, 4]
-    assert Group(1, 4, 1, 2).threads(5) == 2
+    assert Group(1, 4, 2).threads(5) == 2
 
 
 def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

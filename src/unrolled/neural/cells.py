@@ -182,16 +182,21 @@ class Cell(nn.Module):
         y = _ElmanRun.apply(from_x, *lower, self.nonlinearity)
         return y, (y[-1],)
 
+    def second_bias(self) -> Tensor:
+        """What torch's kernels add to the products of the states, (G H,): of a GRU its second bias
+        to the last gate's, else nothing."""
+        second = torch.zeros_like(self.bias)
+        if self.state_bias is None:
+            return second
+        return torch.cat([second[: 2 * self.hidden], self.state_bias])
+
     def _run_gates_by_torch(self, x: Tensor, state: State, weight: Tensor) -> tuple[Tensor, State]:
         on_cpu = x.device.type == "cpu"
         lower = on_cpu and torch.is_autocast_enabled("cpu")
         if self.kind == "lstm" and lower:  # few CPUs have a kernel
             return self.run_unrolled(x, state, state_weight=weight)
         function: Any = _lstm_by_torch if self.kind == "lstm" else _gru_by_torch
-        second = torch.zeros_like(self.bias)
-        if self.state_bias is not None:
-            second = torch.cat([second[: 2 * self.hidden], self.state_bias])
-        given = (x, *state, self.input_weight, weight, self.bias, second)
+        given = (x, *state, self.input_weight, weight, self.bias, self.second_bias())
         if on_cpu and not lower:
             recorded = torch.is_grad_enabled()
             y, *last = TorchRun.apply(function, 1 + len(state), recorded, *given)

@@ -33,13 +33,12 @@ class Group:
 
     Attributes:
         rank: number of this process, from 0. size: how many there are.
-        local_rank, local_size: the same among those on this machine.
+        local_size: how many there are on this machine.
         device: where this process computes, a GPU of its own or the CPU.
     """
 
     rank: int = 0
     size: int = 1
-    local_rank: int = 0
     local_size: int = 1
     device: torch.device = CPU
 
@@ -142,7 +141,7 @@ def join(device: str | torch.device = "auto") -> Group:
     gpus = torch.cuda.device_count() if where.type == "cuda" else 0
     if where.type == "cuda":
         where = torch.device("cuda", local_rank)
-    group = Group(rank, size, local_rank, local_size, where)
+    group = Group(rank, size, local_size, where)
     if 0 < gpus < group.local_size:
         raise SettingError(
             f"{group.local_size} processes are to share {gpus} GPUs, and each needs its own",

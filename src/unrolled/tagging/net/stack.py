@@ -76,10 +76,7 @@ class Layer(nn.Module):
 
 
 def _torch_weights(cell: Cell) -> list[Tensor]:
-    second = torch.zeros_like(cell.bias)
-    if cell.state_bias is not None:
-        second = torch.cat([second[: 2 * cell.hidden], cell.state_bias])
-    return [cell.input_weight, cell.state_weight, cell.bias, second]
+    return [cell.input_weight, cell.state_weight, cell.bias, cell.second_bias()]
 
 
 class DeepStack(nn.Module):
