@@ -218,13 +218,14 @@ def test_every_command_takes_a_mixture(run: Run, folder: Path, tmp_path: Path, h
     facts = json.loads(run("info", target, "--json")[1])
     assert [part["name"] for part in facts["models"]] == ["witten-bell-3", "witten-bell-2"]
     assert facts["settings"]["weights"] == [part["weight"] for part in facts["models"]]
+    (tmp_path / "words").write_text("the\n")
     for words, message in (
         (
             ("prune", target, tmp_path / "x.safetensors", "--threshold", 1),
             "prune needs an n-gram model",
         ),
         (
-            ("filter", target, tmp_path / "x", "--words", folder / "test.txt"),
+            ("filter", target, tmp_path / "x", "--words", tmp_path / "words"),
             "filter needs",
         ),
         (("convert", target, tmp_path / "x", "--quantize", 8), "--quantize needs an n-gram model"),
