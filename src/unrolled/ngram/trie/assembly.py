@@ -212,7 +212,7 @@ def _last_words(rows: Array, threads: int) -> Array:
 
 def _take(values: Array, places: Array, out: Array, threads: int) -> None:
     """out[:] = values[places], of four bytes each, on all threads."""
-    bits = values.view(np.int32), places, out.view(np.int32)
+    bits = np.asarray(values, out.dtype).view(np.int32), places, out.view(np.int32)
     run_slices(kernels.take, [(*bits, *cut) for cut in even_slices(places.size, CHUNKS)], threads)
 
 
@@ -261,9 +261,9 @@ def assemble(
     one, so that the distribution stays the same.
 
     Args:
-        unigrams: (V,) log-probabilities and (V,) log back-off weights, float32, by word id.
+        unigrams: (V,) log-probabilities and (V,) log back-off weights, by word id.
         longer: for each order k from 2: (G_k, k) int32 ids, (G_k,) log-probabilities, and
-            (G_k,) log back-off weights or None, float32.
+            (G_k,) log back-off weights or None.
 
     Raises:
         FormatError: an n-gram is given twice.
