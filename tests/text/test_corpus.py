@@ -492,3 +492,15 @@ def test_an_interrupt_while_reading_ends_the_threads(write):
     with pytest.raises(KeyboardInterrupt):
         read_corpus(write(ROSE), progress=interrupt)
     assert threading.active_count() == before
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may read all")
+def test_a_folder_that_may_not_be_read_is_not_left_out(tmp_path):
+    (tmp_path / "a.txt").write_text("a\n")
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0)
+    try:
+        with pytest.raises(TextError, match=r"closed: the folder cannot be read"):
+            read_corpus(tmp_path)
+    finally:
+        closed.chmod(0o700)

@@ -136,3 +136,9 @@ def test_cells_of_tables() -> None:
     file = io.BytesIO()
     write_table(file, list(row), [row], format="jsonl", decimals={})
     assert json.loads(file.getvalue()) == {**row, "e": None, "infinite": True}
+
+
+def test_a_first_line_too_long_for_a_header_is_text(tmp_path):
+    path = tmp_path / "long"
+    path.write_text("word " * 40_000 + "\nthe cat\n")
+    assert [row.text[:7] for row in read_table(path)] == ["word wo", "the cat"]
