@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 
 import numpy as np
 import pytest
@@ -57,6 +58,13 @@ def test_columns_are_those_of_jsonl(models, source, tmp_path, write_rows, settin
     assert found.drop_columns(new).equals(table().take(kept))
     assert found.schema.metadata == {b"author": b"somebody"}
     assert not list(tmp_path.glob("*.partial")) and not list(tmp_path.glob("*rejected*"))
+
+
+def test_a_pipe_for_broken_rows_stays(models, source, tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    annotate_file([models["words"]], source, tmp_path / "out.parquet", rejected=pipe)
+    assert pipe.is_fifo()
 
 
 def test_rows_without_text_are_set_aside(models, tmp_path):

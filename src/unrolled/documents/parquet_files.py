@@ -215,7 +215,8 @@ class ParquetFile:
         _write_parquet(output.folder / "rows", rows, empty)
         if rejected is not None:
             aside = output.folder / "rejected"
-            rejected.unlink(missing_ok=True)
+            if rejected.is_file():  # a device stays
+                rejected.unlink()
             if aside.exists() and aside.stat().st_size:
                 _write_parquet(aside, rejected, None)
         output.finish({})
