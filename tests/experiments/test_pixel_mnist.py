@@ -20,6 +20,7 @@ from unrolled.experiments.mnist import read_mnist
 from unrolled.experiments.sequence_classifier import states_by_torch
 from unrolled.experiments.setup import Setup
 from unrolled.neural.cells import Cell
+from unrolled.neural.initialisation import set_timescales
 from unrolled.training.loop import TrainingLoop
 from unrolled.training.settings import TrainingSettings
 
@@ -169,20 +170,22 @@ def test_a_batch_whose_states_explode_moves_nothing(folder: Path) -> None:
 
 def test_weights_between_states_start_and_move_as_set(folder: Path) -> None:
     settings = TrainingSettings(epochs=1, batch=8, rate=0.01, warmup=0)
+    started = torch.empty(6, 6)
+    set_timescales(started, 5, 4 * 4 * 4)
 
     def trained(state_rate: float) -> torch.Tensor:
         task = DigitsTask(
-            {"kind": "irnn"}, read_mnist(folder, 4).held_out(20), settings, units=8,
-            start=Start(identity_scale=0.5), state_rate=state_rate,
+            {"kind": "irnn"}, read_mnist(folder, 4).held_out(20), settings, units=6,
+            start=Start(memory=True), state_rate=state_rate,
         )  # fmt: skip
-        assert torch.equal(task.net.cell.state_weight, 0.5 * torch.eye(8))
+        assert torch.equal(task.net.cell.state_weight, started)
         before = task.net.output.weight.detach().clone()
         TrainingLoop(task).run()
         assert not torch.equal(task.net.output.weight, before)
         return task.net.cell.state_weight.detach()
 
-    assert torch.equal(trained(0.0), 0.5 * torch.eye(8))
-    moved = [float((trained(rate) - 0.5 * torch.eye(8)).norm()) for rate in (0.1, 1.0)]
+    assert torch.equal(trained(0.0), started)
+    moved = [float((trained(rate) - started).norm()) for rate in (0.1, 1.0)]
     assert 0 < 3 * moved[0] < moved[1]
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from unrolled.errors import SettingError
-from unrolled.neural.initialisation import initialise, set_memory, spectral_radius
+from unrolled.neural.initialisation import initialise, set_memory, set_timescales, spectral_radius
 
 
 @pytest.mark.parametrize("kind", ["identity", "orthogonal"])
@@ -50,7 +50,21 @@ def test_memory_is_of_all_lengths_up_to_the_longest() -> None:
     assert steps.mean() == pytest.approx(100, rel=0.1)
 
 
+def test_states_fade_at_many_rates_and_units_do_not_meet() -> None:
+    weight = torch.full((5, 5), 7.0)
+    set_timescales(weight, 1, 10_000)
+    kept = weight.diagonal()
+    torch.testing.assert_close(
+        1 / (1 - kept), torch.tensor([1.0, 10, 100, 1000, 10_000]), rtol=1e-2, atol=0
+    )
+    assert torch.equal(weight, torch.diag(kept))
+
+
 def test_what_cannot_be_initialised() -> None:
+    with pytest.raises(SettingError, match=r"weights of shape \(8, 2\) are not one square"):
+        set_timescales(torch.empty(8, 2), 1, 2)
+    with pytest.raises(SettingError, match="states fade in 0.5 to 2 steps, allowed is 1 or more"):
+        set_timescales(torch.empty(2, 2), 0.5, 2)
     with pytest.raises(SettingError, match=r"a bias of shape \(6,\) is not that of four gates"):
         set_memory(torch.empty(6), 9)
     with pytest.raises(SettingError, match="the memory is 2 steps, allowed are 3 and more"):

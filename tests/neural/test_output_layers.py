@@ -81,6 +81,32 @@ def test_single_precision_gives_the_same_gradients(classes: int) -> None:
         torch.testing.assert_close(one.double(), other, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("width", [16, 40, 47, 5])
+def test_vectors_of_any_width_have_the_same_gradients(width: int) -> None:
+    torch.manual_seed(2)
+    class_of = word_classes(COUNTS, 4, by="frequency")
+    layer = output_layer("classes", nn.Parameter(torch.randn(V, width)), class_of)
+    h, targets = torch.randn(N, width, requires_grad=True), _batch()[1]
+    wanted = [h, *layer.parameters()]
+    found = torch.autograd.grad(layer.loss(h, targets), wanted)
+    plain = torch.autograd.grad(-layer.distribution(h)[range(N), targets].mean(), wanted)
+    for one, other in zip(found, plain, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("most", [0, output_layers._FEW_CLASSES])
+def test_tokens_of_a_few_classes_are_shared_out(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    monkeypatch.setattr(output_layers, "_FEW_CLASSES", most)
+    monkeypatch.setattr(output_layers, "_WORTH_A_SHARE", 1)
+    layer = _layer("classes")
+    h, targets = _batch()
+    found = torch.autograd.grad(layer.loss(h, targets), [h, *layer.parameters()])
+    monkeypatch.undo()
+    wanted = torch.autograd.grad(layer.loss(h, targets), [h, *layer.parameters()])
+    for one, other in zip(found, wanted, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
+
+
 def test_words_of_classes_without_a_token_have_no_gradient() -> None:
     layer = _layer("classes")
     assert isinstance(layer, ClassFactoredSoftmax)

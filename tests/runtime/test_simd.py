@@ -41,6 +41,17 @@ def test_exponentials_of_very_low_numbers_are_zero() -> None:
     assert found.tolist()[0] == pytest.approx([0, 0, 0, 0, 1, np.e, 1, 1] * 2, rel=1e-6, abs=0)
 
 
+@numba.njit
+def _total(x: Any) -> Any:
+    return vectors.total(vectors.load(x, 0, 0))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_totals_are_of_all_numbers(dtype: Any) -> None:
+    x = (2.0 ** np.arange(WIDTH)).astype(dtype).reshape(1, -1)
+    assert _total(x) == 2.0**WIDTH - 1
+
+
 def test_what_lies_outside_is_refused_where_bounds_are_checked() -> None:
     x = np.arange(2 * (WIDTH + 4), dtype=np.float32).reshape(2, WIDTH + 4)
     found = np.empty((1, WIDTH), np.float32)

@@ -104,9 +104,15 @@ def test_words_in_the_same_company_share_a_class() -> None:
 
 
 def test_settings_that_cannot_be() -> None:
-    with pytest.raises(SettingError, match="classes is 0, allowed are 1 and more"):
-        word_classes(np.ones(5), 0)
+    with pytest.raises(SettingError, match="classes is -1, allowed are 0 and more"):
+        word_classes(np.ones(5), -1)
     with pytest.raises(SettingError, match="by 'brown' are unknown, allowed are frequency, sqrt"):
         word_classes(np.ones(5), 2, by="brown")
     with pytest.raises(SettingError, match="need the training text"):
         word_classes(np.ones(5), 2, by="bigrams")
+
+
+@pytest.mark.parametrize(("words", "classes"), [(5000, 100), (40_000, 200)])
+def test_many_words_have_more_classes(words: int, classes: int) -> None:
+    found = word_classes(np.ones(words, np.int64), 0, by="frequency")
+    assert found.max() + 1 == classes

@@ -15,7 +15,7 @@ from unrolled.errors import DivergedError
 from unrolled.experiments.mnist import Digits
 from unrolled.experiments.sequence_classifier import SequenceClassifier
 from unrolled.neural.cells import Cell
-from unrolled.neural.initialisation import initialise, set_memory
+from unrolled.neural.initialisation import set_memory, set_timescales
 from unrolled.neural.recurrent import Limits
 from unrolled.runtime.threads import usable_cores
 from unrolled.training.optimisers import Groups
@@ -25,6 +25,7 @@ from unrolled.training.task import BatchLoss, Task, prepare
 DIGITS = 10
 _HIGHEST_LOSS = 100.0  # nats
 _MOST_EXPLODED = 100  # batches without an update
+_SHORTEST = 5  # steps after which a state has faded
 _PART = 1000  # images of a test that are read together
 
 Batch = tuple[Tensor, Tensor]  # pixels (T, B) and labels (B,)
@@ -35,23 +36,22 @@ class Start:
     """What the weights of a cell are before training, where they are not as the cell has them.
 
     Attributes:
-        identity_scale: what the identity is multiplied by from one state to the next.
         input_spread: weights from a pixel are uniform in plus or minus so much.
-        memory: an LSTM's units forget after 1 to all steps.
+        memory: an LSTM's units forget after 1 to all steps, those of another cell keep their state,
+            of which 1 / e is left after 5 to four times all steps.
     """
 
-    identity_scale: float = 0.0
     input_spread: float = 0.0
     memory: bool = False
 
     def fill(self, cell: Cell, steps: int) -> None:
         """Fill the weights of a cell that reads so many pixels."""
-        if self.identity_scale:
-            initialise(cell.state_weight, "identity", scale=self.identity_scale)
         if self.input_spread:
             nn.init.uniform_(cell.input_weight, -self.input_spread, self.input_spread)
-        if self.memory:
+        if self.memory and cell.kind == "lstm":
             set_memory(cell.bias, steps)
+        elif self.memory:
+            set_timescales(cell.state_weight, _SHORTEST, 4 * steps)
 
 
 class DigitsTask(Task):

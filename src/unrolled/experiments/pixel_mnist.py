@@ -52,7 +52,7 @@ class Net:
 # states at a tenth of it 76.6 and 42.4, and 0.995 of the identity 78.0 and 53.4. After 625 of an
 # LSTM with its own start 16 and 44 %, with memory and larger weights from the pixels 63 and 27.
 NETS = {
-    "IRNN": Net({"kind": "irnn"}, (Start(identity_scale=0.995),), state_rate=0.1),
+    "IRNN": Net({"kind": "irnn"}, (Start(input_spread=0.3, memory=True),), state_rate=0.1),
     "LSTM": Net({"kind": "lstm"}, (Start(), Start(input_spread=1.0, memory=True))),
     "tanh RNN": Net({"kind": "elman"}),
     "ReLU RNN": Net({"kind": "elman", "nonlinearity": "relu"}),

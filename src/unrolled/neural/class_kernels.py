@@ -1,4 +1,7 @@
-"""Kernels of the class-factored softmax: p(w | c, h) for the words of the target's class only."""
+"""Kernels of the class-factored softmax: p(w | c, h) for the words of the target's class only.
+
+Rows of weights lie here and there, so that the next ones are asked for while some are used.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,19 @@ from typing import Any
 
 import numpy as np
 
-from unrolled.runtime.kernels import REASSOCIATE, device_function, inlined, kernel
+from unrolled.neural.tiles import prefetch_row, store_tile
+from unrolled.runtime.kernels import REASSOCIATE, inlined, kernel, no_refcount
 from unrolled.runtime.simd import (
     WIDTH,
     add_product,
     broadcast,
+    exponential,
     load,
     load_first,
     store,
     store_first,
+    subtract,
+    total,
 )
 
 Array = np.ndarray[Any, Any]
@@ -64,7 +71,7 @@ def word_losses(
     most = 0
     for c in classes:
         most = max(most, borders[c + 1] - borders[c])
-    p = np.empty((TOGETHER, most), h.dtype)
+    p, sums = np.empty((TOGETHER, most), h.dtype), np.empty(most, h.dtype)
     for c in classes:
         words = members[borders[c] : borders[c + 1]]
         if dweight.shape[0] > 0:
@@ -78,14 +85,15 @@ def word_losses(
                         for j in range(words.size):
                             p[a, j] += table[starts[rows[a], k] + j]
             for a in range(rows.size):
-                losses[rows[a]] = _softmax(p[a, : words.size], places[targets[rows[a]]])
+                losses[rows[a]] = _softmax(p, a, words.size, places[targets[rows[a]]])
             if dh.shape[0] > 0:
                 for a in range(rows.size):
                     p[a, places[targets[rows[a]]]] -= 1
-                    for j in range(words.size):
-                        p[a, j] *= scale
-                        dbias[words[j]] += p[a, j]
-                    if errors.size > 0:
+                _scale(p, rows.size, words.size, scale, sums)
+                for j in range(words.size):
+                    dbias[words[j]] += sums[j]
+                if errors.size > 0:
+                    for a in range(rows.size):
                         for j in range(words.size):
                             errors[offsets[rows[a]] + j] = p[a, j]
                 _clear(dh, rows)
@@ -94,125 +102,164 @@ def word_losses(
                     _add_products(dweight, words, p.T, h, rows)
 
 
-@device_function(fastmath=REASSOCIATE)
+@no_refcount
 def _scores(h: Array, rows: Array, weight: Array, bias: Array, words: Array, p: Array) -> None:
     """p[a, j] = h[rows[a]] weight[words[j]] + bias[words[j]], two tokens and four words at a time.
 
     Where there are fewer left, the last one is done again.
     """
+    end, last = words.size - 1, rows.size - 1
     for j in range(0, words.size, 4):
-        j1, j2, j3 = (
-            min(j + 1, words.size - 1),
-            min(j + 2, words.size - 1),
-            min(j + 3, words.size - 1),
-        )
-        w0, w1, w2, w3 = weight[words[j]], weight[words[j1]], weight[words[j2]], weight[words[j3]]
-        b0, b1, b2, b3 = bias[words[j]], bias[words[j1]], bias[words[j2]], bias[words[j3]]
+        places = (j, min(j + 1, end), min(j + 2, end), min(j + 3, end))
+        of = (words[places[0]], words[places[1]], words[places[2]], words[places[3]])
+        for k in range(j + 4, min(j + 8, words.size)):
+            prefetch_row(weight, words[k])
         for a in range(0, rows.size, 2):
-            b = min(a + 1, rows.size - 1)
-            one, two = h[rows[a]], h[rows[b]]
-            s0, s1, s2, s3 = b0, b1, b2, b3
-            t0, t1, t2, t3 = b0, b1, b2, b3
-            for x in range(h.shape[1]):
-                s0 += one[x] * w0[x]
-                s1 += one[x] * w1[x]
-                s2 += one[x] * w2[x]
-                s3 += one[x] * w3[x]
-                t0 += two[x] * w0[x]
-                t1 += two[x] * w1[x]
-                t2 += two[x] * w2[x]
-                t3 += two[x] * w3[x]
-            p[a, j], p[a, j1], p[a, j2], p[a, j3] = s0, s1, s2, s3
-            p[b, j], p[b, j1], p[b, j2], p[b, j3] = t0, t1, t2, t3
+            b = min(a + 1, last)
+            _score(h, (rows[a], rows[b]), weight, of, bias, p, (a, b), places)
 
 
-@device_function(fastmath=REASSOCIATE)
+@inlined
+def _score(
+    h: Array, rows: Any, weight: Array, words: Any, bias: Array, p: Array, into: Any, places: Any
+) -> None:
+    """Two tokens' scores of four words."""
+    one, two = rows
+    i, j, k, m = words
+    none = broadcast(weight.dtype.type(0))
+    sums = (none, none, none, none, none, none, none, none)
+    whole = h.shape[1] // WIDTH * WIDTH
+    for x in range(0, whole, WIDTH):
+        of_words = load(weight, i, x), load(weight, j, x), load(weight, k, x), load(weight, m, x)
+        sums = _plus_products(sums, load(h, one, x), load(h, two, x), of_words)
+    rest = h.shape[1] - whole
+    if rest > 0:
+        of_words = (
+            load_first(weight, i, whole, rest),
+            load_first(weight, j, whole, rest),
+            load_first(weight, k, whole, rest),
+            load_first(weight, m, whole, rest),
+        )
+        last = load_first(h, one, whole, rest), load_first(h, two, whole, rest)
+        sums = _plus_products(sums, last[0], last[1], of_words)
+    s0, s1, s2, s3, t0, t1, t2, t3 = sums
+    a, b = into
+    p[a, places[0]], p[a, places[1]] = total(s0) + bias[i], total(s1) + bias[j]
+    p[a, places[2]], p[a, places[3]] = total(s2) + bias[k], total(s3) + bias[m]
+    p[b, places[0]], p[b, places[1]] = total(t0) + bias[i], total(t1) + bias[j]
+    p[b, places[2]], p[b, places[3]] = total(t2) + bias[k], total(t3) + bias[m]
+
+
+@inlined
+def _plus_products(sums: Any, one: Any, two: Any, words: Any) -> Any:
+    s0, s1, s2, s3, t0, t1, t2, t3 = sums
+    w0, w1, w2, w3 = words
+    s0, s1 = add_product(s0, one, w0), add_product(s1, one, w1)
+    s2, s3 = add_product(s2, one, w2), add_product(s3, one, w3)
+    t0, t1 = add_product(t0, two, w0), add_product(t1, two, w1)
+    t2, t3 = add_product(t2, two, w2), add_product(t3, two, w3)
+    return s0, s1, s2, s3, t0, t1, t2, t3
+
+
+@no_refcount
 def _clear(array: Array, rows: Array) -> None:
     for row in rows:
         for x in range(array.shape[1]):
             array[row, x] = 0
 
 
-@device_function(fastmath=REASSOCIATE)
+@no_refcount
 def _add_products(sums: Array, places: Array, factors: Array, source: Array, rows: Array) -> None:
-    """sums[places[i]] += sum over k of factors[i, k] source[rows[k]], two and four at a time.
+    """sums[places[i]] += sum over k of factors[i, k] source[rows[k]], four places at a time.
 
-    Where there are fewer left, the last one is done again, or is added 0 times.
+    Where there are fewer left, the last one is done again.
     """
-    none = factors.dtype.type(0)
-    last, end = places.size - 1, rows.size - 1
-    for i in range(0, places.size, 2):
-        j = min(i + 1, last)
-        for k in range(0, rows.size, 4):
-            k1, k2, k3 = min(k + 1, end), min(k + 2, end), min(k + 3, end)
-            _add_four(
-                sums, places[i], places[j], source, rows[k], rows[k1], rows[k2], rows[k3],
-                (
-                    factors[i, k],
-                    factors[i, k1] if k + 1 <= end else none,
-                    factors[i, k2] if k + 2 <= end else none,
-                    factors[i, k3] if k + 3 <= end else none,
-                ),
-                (
-                    factors[j, k],
-                    factors[j, k1] if k + 1 <= end else none,
-                    factors[j, k2] if k + 2 <= end else none,
-                    factors[j, k3] if k + 3 <= end else none,
-                ),
-            )  # fmt: skip
+    last, width = places.size - 1, sums.shape[1]
+    whole = width // WIDTH * WIDTH
+    for i in range(0, places.size, 4):
+        j, k, m = min(i + 1, last), min(i + 2, last), min(i + 3, last)
+        of, into = (i, j, k, m), (places[i], places[j], places[k], places[m])
+        for x in range(i + 4, min(i + 8, places.size)):
+            prefetch_row(sums, places[x])
+        for c in range(0, whole, 2 * WIDTH):
+            # Of an odd number of vectors the last one is both.
+            _add_columns(sums, into, factors, of, source, rows, c, min(c + WIDTH, whole - WIDTH))
+        if whole < width:
+            _add_last_columns(sums, into, factors, of, source, rows, whole)
 
 
 @inlined
-def _add_four(
-    sums: Array, one: int, two: int, source: Array, r0: int, r1: int, r2: int, r3: int,
-    f: tuple[float, ...], g: tuple[float, ...],
-) -> None:  # fmt: skip
-    """Add four rows of the source, times f, to one row of sums, and times g to another."""
-    f0, f1, f2, f3 = broadcast(f[0]), broadcast(f[1]), broadcast(f[2]), broadcast(f[3])
-    g0, g1, g2, g3 = broadcast(g[0]), broadcast(g[1]), broadcast(g[2]), broadcast(g[3])
-    factors = f0, f1, f2, f3, g0, g1, g2, g3
-    whole = sums.shape[1] // WIDTH * WIDTH
-    for x in range(0, whole, WIDTH):
-        rows = load(source, r0, x), load(source, r1, x), load(source, r2, x), load(source, r3, x)
-        s, t = _plus_four(load(sums, one, x), load(sums, two, x), factors, rows)
-        store(sums, one, x, s)
-        store(sums, two, x, t)
-    rest = sums.shape[1] - whole
+def _add_columns(
+    sums: Array, into: Any, factors: Array, of: Any, source: Array, rows: Array, c: int, d: int
+) -> None:
+    """The vectors that begin at two columns. All are read before one is stored: places may be the
+    same."""
+    i, j, k, m = into
+    s0, t0, s1, t1 = load(sums, i, c), load(sums, i, d), load(sums, j, c), load(sums, j, d)
+    s2, t2, s3, t3 = load(sums, k, c), load(sums, k, d), load(sums, m, c), load(sums, m, d)
+    for x in range(rows.size):
+        v, w = load(source, rows[x], c), load(source, rows[x], d)
+        factor = broadcast(factors[of[0], x])
+        s0, t0 = add_product(s0, factor, v), add_product(t0, factor, w)
+        factor = broadcast(factors[of[1], x])
+        s1, t1 = add_product(s1, factor, v), add_product(t1, factor, w)
+        factor = broadcast(factors[of[2], x])
+        s2, t2 = add_product(s2, factor, v), add_product(t2, factor, w)
+        factor = broadcast(factors[of[3], x])
+        s3, t3 = add_product(s3, factor, v), add_product(t3, factor, w)
+    store_tile(sums, into, c, d, (s0, t0, s1, t1, s2, t2, s3, t3))
+
+
+@inlined
+def _add_last_columns(
+    sums: Array, into: Any, factors: Array, of: Any, source: Array, rows: Array, c: int
+) -> None:
+    """Likewise the columns from one on, which are fewer than a vector has."""
+    i, j, k, m = into
+    rest = sums.shape[1] - c
+    s0, s1 = load_first(sums, i, c, rest), load_first(sums, j, c, rest)
+    s2, s3 = load_first(sums, k, c, rest), load_first(sums, m, c, rest)
+    for x in range(rows.size):
+        v = load_first(source, rows[x], c, rest)
+        s0 = add_product(s0, broadcast(factors[of[0], x]), v)
+        s1 = add_product(s1, broadcast(factors[of[1], x]), v)
+        s2 = add_product(s2, broadcast(factors[of[2], x]), v)
+        s3 = add_product(s3, broadcast(factors[of[3], x]), v)
+    store_first(sums, i, c, rest, s0)
+    store_first(sums, j, c, rest, s1)
+    store_first(sums, k, c, rest, s2)
+    store_first(sums, m, c, rest, s3)
+
+
+@no_refcount(fastmath=REASSOCIATE)
+def _softmax(scores: Array, row: int, count: int, target: int) -> float:
+    """Turn a row's first scores into probabilities in place; returns -log of the target's."""
+    top = scores[row, 0]
+    for j in range(count):
+        top = max(top, scores[row, j])
+    chosen = scores[row, target] - top
+    whole = count // WIDTH * WIDTH
+    for j in range(0, whole, WIDTH):
+        store(scores, row, j, exponential(subtract(load(scores, row, j), broadcast(top))))
+    rest = count - whole
     if rest > 0:
-        rows = (
-            load_first(source, r0, whole, rest),
-            load_first(source, r1, whole, rest),
-            load_first(source, r2, whole, rest),
-            load_first(source, r3, whole, rest),
-        )
-        s, t = load_first(sums, one, whole, rest), load_first(sums, two, whole, rest)
-        s, t = _plus_four(s, t, factors, rows)
-        store_first(sums, one, whole, rest, s)
-        store_first(sums, two, whole, rest, t)
+        last = load_first(scores, row, whole, rest)
+        store_first(scores, row, whole, rest, exponential(subtract(last, broadcast(top))))
+    mass = scores[row, 0] * 0  # a zero of the array's own precision
+    for j in range(count):
+        mass += scores[row, j]
+    for j in range(count):
+        scores[row, j] /= mass
+    return np.log(mass) - chosen
 
 
-@inlined
-def _plus_four(s: Any, t: Any, factors: Any, rows: Any) -> Any:
-    """Vectors of both sums, read before either is stored: the two rows may be the same one."""
-    f0, f1, f2, f3, g0, g1, g2, g3 = factors
-    v0, v1, v2, v3 = rows
-    s, t = add_product(s, f0, v0), add_product(t, g0, v0)
-    s, t = add_product(s, f1, v1), add_product(t, g1, v1)
-    s, t = add_product(s, f2, v2), add_product(t, g2, v2)
-    return add_product(s, f3, v3), add_product(t, g3, v3)
-
-
-@device_function(fastmath=REASSOCIATE)
-def _softmax(scores: Array, target: int) -> float:
-    """Turn scores into probabilities in place; returns -log of the target's."""
-    top = scores[0]
-    for j in range(scores.size):
-        top = max(top, scores[j])
-    chosen = scores[target] - top
-    total = scores[0] * 0  # a zero of the array's own precision
-    for j in range(scores.size):
-        scores[j] = np.exp(scores[j] - top)
-        total += scores[j]
-    for j in range(scores.size):
-        scores[j] /= total
-    return np.log(total) - chosen
+@no_refcount(fastmath=REASSOCIATE)
+def _scale(p: Array, tokens: int, words: int, scale: float, sums: Array) -> None:
+    """Multiply errors, and sum those of each word."""
+    for j in range(words):
+        p[0, j] *= scale
+        sums[j] = p[0, j]
+    for a in range(1, tokens):
+        for j in range(words):
+            p[a, j] *= scale
+            sums[j] += p[a, j]

@@ -54,7 +54,12 @@ class NetConfig:
         choices=OUTPUTS,
         former="output",
     )
-    classes: int = setting(100, "Classes of the class-factored softmax.", minimum=1)
+    classes: int = setting(
+        0,
+        "Classes of the class-factored softmax; 0: the square root of the number of words, at "
+        "least 100.",
+        minimum=0,
+    )
     classes_by: str = setting(
         "bigrams",
         "How words are put into classes: by frequency, its square root, or bigrams (Brown).",

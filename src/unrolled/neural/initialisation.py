@@ -8,6 +8,8 @@ sparse      a few connections into each unit, scaled to a spectral radius (Marte
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -91,6 +93,33 @@ def set_memory(bias: Tensor, steps: int, generator: torch.Generator | None = Non
     enter, forget, *_ = bias.chunk(4)
     forget.uniform_(1, steps - 1, generator=generator).log_()
     enter.copy_(-forget)
+
+
+@torch.no_grad()
+def set_timescales(weight: Tensor, shortest: float, longest: float) -> None:
+    """Fill recurrent weights so that each unit keeps a share 1 - 1 / tau of its state, and no more.
+
+    The tau of the units, steps after which a state has fallen to 1 / e, are evenly spaced on a
+    logarithmic scale: a sequence is first summed up with weights that fade at many rates, where
+    the identity (Le, Jaitly, Hinton 2015) would give every unit the same one.
+
+    Args:
+        weight: (H, H) of an Elman layer. shortest, longest: tau in steps.
+
+    Raises:
+        SettingError: a shape that is not square, or not 1 <= shortest <= longest.
+
+    >>> weight = torch.empty(3, 3)
+    >>> set_timescales(weight, 2, 50)
+    >>> weight.diagonal()
+    tensor([0.5000, 0.9000, 0.9800])
+    """
+    if weight.dim() != 2 or weight.shape[0] != weight.shape[1]:
+        raise SettingError(f"weights of shape {tuple(weight.shape)} are not one square")
+    if not 1 <= shortest <= longest:
+        raise SettingError(f"states fade in {shortest} to {longest} steps, allowed is 1 or more")
+    logarithms = torch.linspace(math.log(shortest), math.log(longest), len(weight))
+    weight.zero_().diagonal().copy_(1 - torch.exp(-logarithms))
 
 
 def _few_a_row(block: Tensor, connections: int, generator: torch.Generator | None) -> Tensor:

@@ -25,6 +25,7 @@ Array = np.ndarray[Any, Any]
 DISTRIBUTIONS = 256  # computed at a time for entropies
 _MOST_SHARES = 8  # of the classes: more than threads, of which one may have to wait for a core
 _WORTH_A_SHARE = 3_000_000  # multiplications, a fraction of a millisecond
+_FEW_CLASSES = 512  # or words, of whose weights each share may have gradients of its own
 IMPOSSIBLE = -1e6  # nats, in place of log 0 where 0 log 0 is wanted
 
 
@@ -138,6 +139,7 @@ class ClassFactoredSoftmax(OutputLayer):
         nn.init.uniform_(self.class_weight, -spread, spread)
         self.class_bias = nn.Parameter(torch.zeros(classes))
         self.index = ClassIndex(class_of)
+        self.all_classes = ClassIndex(np.zeros(classes, np.int64))
         class_tensor = torch.from_numpy(np.array(class_of, np.int64))
         self.register_buffer("class_of", class_tensor, persistent=False)
         self.register_buffer("forbidden", _forbidden(weight), persistent=False)
@@ -145,7 +147,7 @@ class ClassFactoredSoftmax(OutputLayer):
     def loss(self, h: Tensor, targets: Tensor) -> Tensor:
         classes = self.class_of[targets]
         h, context = self.split_context(h)
-        of_class = nn.functional.cross_entropy(self._class_scores(h, context), classes)
+        of_class = self._class_loss(h, context, classes)
         bias = self.bias + self.forbidden
         if h.device.type != "cpu":
             return of_class + self._masked(h, targets, classes, "mean")
@@ -169,6 +171,17 @@ class ClassFactoredSoftmax(OutputLayer):
             *given, targets, classes, self.index, features and features[1], False
         )[0]
         return -of_class - torch.from_numpy(losses)
+
+    def _class_loss(self, h: Tensor, context: Tensor | None, classes: Tensor) -> Tensor:
+        """Mean of -log p(c | h). A few classes are as the words of one class of their own, which
+        takes half of the time that torch's matrix products take."""
+        if context is not None or h.device.type != "cpu" or len(self.class_bias) > _FEW_CLASSES:
+            return nn.functional.cross_entropy(self._class_scores(h, context), classes)
+        loss: Tensor = _WordLoss.apply(
+            h, self.class_weight, self.class_bias, classes, torch.zeros_like(classes),
+            self.all_classes, None,
+        )  # fmt: skip
+        return loss
 
     def _class_scores(self, h: Tensor, context: Tensor | None = None) -> Tensor:
         scores = nn.functional.linear(h, self.class_weight, self.class_bias)
@@ -275,7 +288,10 @@ def _word_losses(
     h: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, classes: Tensor, index: ClassIndex,
     features: FeatureSlices | None, gradients: bool, of_weights: bool = False,
 ) -> tuple[Array, Array, Array, Array]:  # fmt: skip
-    """Sort tokens by class, share the classes out among threads, and run the kernel.
+    """Sort tokens by class, share them out among threads, and run the kernel.
+
+    A share has whole classes; of a single class of few words it has some of the tokens, and its own
+    gradients by the weights, which are summed in the end.
 
     Returns losses (N,), and the gradients of their mean by h (N, E), weight (V, E), bias (V,): the
     first if ``gradients``, the others if ``of_weights`` too.
@@ -290,30 +306,40 @@ def _word_losses(
     order = np.argsort(-counts * sizes, kind="stable")
     if not of_weights:
         order = order[counts[order] > 0]
+    products = int((counts * sizes).sum()) * outputs.shape[1]
+    count = max(min(_MOST_SHARES, products // _WORTH_A_SHARE), 1)
+    by_tokens = sizes.size == 1 and biases.size <= _FEW_CLASSES
+    parts = count if by_tokens else 1
     losses = np.empty(words.size, outputs.dtype)
     dh = np.empty((len(outputs) if gradients else 0, outputs.shape[1]), outputs.dtype)
-    dweight = np.empty((len(rows) if of_weights else 0, rows.shape[1]), rows.dtype)
-    dbias = np.zeros_like(biases)
-    results = losses, dh, dweight, dbias
+    dweight = np.empty((parts, len(rows) if of_weights else 0, rows.shape[1]), rows.dtype)
+    dbias = np.zeros((parts, biases.size), biases.dtype)
+    if by_tokens:
+        ends = np.linspace(0, words.size, count + 1).astype(np.int64)
+        shares = [(order, ends[k : k + 2], dweight[k], dbias[k]) for k in range(count)]
+    else:
+        own = [np.ascontiguousarray(order[k::count]) for k in range(count)]
+        shares = [(part, first, dweight[0], dbias[0]) for part in own if part.size]
     layout = index.members, index.borders, index.places
     if features is None:
         none = np.zeros(0, np.int64)
-        features = FeatureSlices(dbias[:0], np.zeros((words.size, 0), np.int64), none, dbias[:0])
+        features = FeatureSlices(biases[:0], np.zeros((words.size, 0), np.int64), none, biases[:0])
     beside = features.table, features.starts, features.offsets, features.errors
     scale = outputs.dtype.type(1 / max(words.size, 1))
-    products = int((counts * sizes).sum()) * outputs.shape[1]
-    count = max(min(_MOST_SHARES, products // _WORTH_A_SHARE), 1)
-    shares = [np.ascontiguousarray(order[k::count]) for k in range(count)]
     run_short_slices(
         word_losses,
         [
-            (outputs, words, tokens, first, share, *layout, rows, biases, *beside, scale, *results)
-            for share in shares
-            if share.size
+            (
+                outputs, words, tokens, begins, part, *layout, rows, biases, *beside, scale, losses,
+                dh, *sums,
+            )
+            for part, begins, *sums in shares
         ],
         threads(),
-    )
-    return results
+    )  # fmt: skip
+    if parts > 1:
+        return losses, dh, dweight.sum(0), dbias.sum(0)
+    return losses, dh, dweight[0], dbias[0]
 
 
 class AdaptiveSoftmax(OutputLayer):

@@ -19,9 +19,17 @@ from typing import Any
 import numpy as np
 
 from unrolled.neural.recurrent_steps import GRU, activate, bound_errors, send_back
-from unrolled.runtime.intrinsics import prefetch
-from unrolled.runtime.kernels import REASSOCIATE, inlined, kernel, no_refcount
-from unrolled.runtime.simd import WIDTH, add, add_product, broadcast, load, store
+from unrolled.neural.tiles import (
+    add_half_tile,
+    add_tile,
+    eight_rows,
+    plus_tile,
+    prefetch_row,
+    store_half_tile,
+    store_tile,
+)
+from unrolled.runtime.kernels import REASSOCIATE, kernel, no_refcount
+from unrolled.runtime.simd import WIDTH, add, add_product, broadcast, load
 
 Array = np.ndarray[Any, Any]
 
@@ -81,7 +89,7 @@ def run(
         for at in range(low, gates.shape[0], batch):
             _step(x, from_x, y, units, from_h, bias, skipped, gates, at, count)
             for row in range(at, at + count):
-                _prefetch_row(gates, row + batch)
+                prefetch_row(gates, row + batch)
                 activate(kind, gates, y, cells, row, row + batch, row)
 
 
@@ -135,7 +143,7 @@ def run_back(
                     )  # fmt: skip
                     _copy_row(y, at + i, before, place + i)
                     _copy_row(x, at + i, inputs_of, place + i)
-                    _prefetch_row(gates, at + i - batch)
+                    prefetch_row(gates, at + i - batch)
                 if truncation > 0 and (steps - t) % truncation == 0:
                     _forget(errors_of_state, low, low + count)
                     _forget(errors_of_cell, low, min(low + count, errors_of_cell.shape[0]))
@@ -166,14 +174,6 @@ def _copy_row(rows: Array, row: int, copies: Array, at: int) -> None:
 
 
 @no_refcount
-def _prefetch_row(rows: Array, row: int) -> None:
-    """Ask for a row of the next step: B rows away, which the hardware does not foresee."""
-    width = rows.shape[1]
-    for j in range(0, width, 16):
-        prefetch(rows, row * width + j)
-
-
-@no_refcount
 def _forget(errors: Array, begin: int, end: int) -> None:
     for i in range(begin, end):
         for j in range(errors.shape[1]):
@@ -194,24 +194,24 @@ def _step(
         low, high = load(bias, 0, c), load(bias, 0, d)
         if d == c:  # 8 rows by the last `WIDTH` columns
             for i in range(at, at + count, 8):
-                places = _eight_rows(i, last)
+                places = eight_rows(i, last)
                 sums = (low, low, low, low, low, low, low, low)
                 if block * inputs < from_x.shape[0]:
-                    sums = _add_half_tile(sums, x, places, 0, 0, from_x, block * inputs, inputs)
+                    sums = add_half_tile(sums, x, places, 0, 0, from_x, block * inputs, inputs)
                 if block >= skipped:
                     begin = (block - skipped) * units
-                    sums = _add_half_tile(sums, y, places, 0, 0, from_h, begin, units)
-                _store_half_tile(gates, places, 0, c, sums)
+                    sums = add_half_tile(sums, y, places, 0, 0, from_h, begin, units)
+                store_half_tile(gates, places, 0, c, sums)
             continue
         for i in range(at, at + count, 4):
             j, k, m = min(i + 1, last), min(i + 2, last), min(i + 3, last)
             sums = (low, high, low, high, low, high, low, high)
             if block * inputs < from_x.shape[0]:
-                sums = _add_tile(sums, x, (i, j, k, m), 0, from_x, block * inputs, inputs)
+                sums = add_tile(sums, x, (i, j, k, m), 0, from_x, block * inputs, inputs)
             if block >= skipped:
                 begin = (block - skipped) * units
-                sums = _add_tile(sums, y, (i, j, k, m), 0, from_h, begin, units)
-            _store_tile(gates, (i, j, k, m), c, d, sums)
+                sums = add_tile(sums, y, (i, j, k, m), 0, from_h, begin, units)
+            store_tile(gates, (i, j, k, m), c, d, sums)
 
 
 @no_refcount
@@ -232,21 +232,21 @@ def multiply_rows(
         d = min(c + WIDTH, width - WIDTH)
         if d == c and not added:
             for i in range(0, count, 8):
-                places = _eight_rows(i, last)
+                places = eight_rows(i, last)
                 sums = (none, none, none, none, none, none, none, none)
-                sums = _add_half_tile(
+                sums = add_half_tile(
                     sums, rows, places, place, offset, weights, block * factors, factors
                 )
-                _store_half_tile(products, places, at, c, sums)
+                store_half_tile(products, places, at, c, sums)
             continue
         for i in range(0, count, 4):
             j, k, m = min(i + 1, last), min(i + 2, last), min(i + 3, last)
             sums = (none, none, none, none, none, none, none, none)
             of = (place + i, place + j, place + k, place + m)
-            sums = _add_tile(sums, rows, of, offset, weights, block * factors, factors)
+            sums = add_tile(sums, rows, of, offset, weights, block * factors, factors)
             if added:
-                sums = _plus_tile(sums, products, (at + i, at + j, at + k, at + m), c, d)
-            _store_tile(products, (at + i, at + j, at + k, at + m), c, d, sums)
+                sums = plus_tile(sums, products, (at + i, at + j, at + k, at + m), c, d)
+            store_tile(products, (at + i, at + j, at + k, at + m), c, d, sums)
 
 
 @no_refcount
@@ -275,8 +275,8 @@ def _add_products(
                 factor = broadcast(left[row, m])
                 s3, t3 = add_product(s3, factor, v), add_product(t3, factor, w)
             places = (at + i, at + j, at + k, at + m)
-            sums = _plus_tile((s0, t0, s1, t1, s2, t2, s3, t3), totals, places, c, d)
-            _store_tile(totals, places, c, d, sums)
+            sums = plus_tile((s0, t0, s1, t1, s2, t2, s3, t3), totals, places, c, d)
+            store_tile(totals, places, c, d, sums)
 
 
 @no_refcount
@@ -287,7 +287,7 @@ def _add_half_products(
     last = left.shape[1] - 1
     none = broadcast(np.float32(0))
     for i in range(0, last + 1, 8):
-        r0, r1, r2, r3, r4, r5, r6, r7 = _eight_rows(i, last)
+        r0, r1, r2, r3, r4, r5, r6, r7 = eight_rows(i, last)
         s0, s1, s2, s3, s4, s5, s6, s7 = none, none, none, none, none, none, none, none
         for row in range(rows):
             v = load(errors, row, c)
@@ -304,93 +304,4 @@ def _add_half_products(
         s2, s3 = add(s2, load(totals, at + r2, c)), add(s3, load(totals, at + r3, c))
         s4, s5 = add(s4, load(totals, at + r4, c)), add(s5, load(totals, at + r5, c))
         s6, s7 = add(s6, load(totals, at + r6, c)), add(s7, load(totals, at + r7, c))
-        _store_half_tile(totals, places, at, c, (s0, s1, s2, s3, s4, s5, s6, s7))
-
-
-@inlined
-def _add_tile(
-    sums: Any, left: Array, rows: Any, offset: int, weights: Array, begin: int, count: int
-) -> Any:
-    """Four rows' sums of a block's columns, with left[rows, offset:] times its weights added."""
-    s0, t0, s1, t1, s2, t2, s3, t3 = sums
-    i, j, k, m = rows
-    for row in range(count):
-        v, w = load(weights, begin + row, 0), load(weights, begin + row, WIDTH)
-        factor = broadcast(left[i, offset + row])
-        s0, t0 = add_product(s0, factor, v), add_product(t0, factor, w)
-        factor = broadcast(left[j, offset + row])
-        s1, t1 = add_product(s1, factor, v), add_product(t1, factor, w)
-        factor = broadcast(left[k, offset + row])
-        s2, t2 = add_product(s2, factor, v), add_product(t2, factor, w)
-        factor = broadcast(left[m, offset + row])
-        s3, t3 = add_product(s3, factor, v), add_product(t3, factor, w)
-    return s0, t0, s1, t1, s2, t2, s3, t3
-
-
-@inlined
-def _eight_rows(i: int, last: int) -> Any:
-    """Eight rows from i on; where fewer are left, the last one again."""
-    return (
-        i, min(i + 1, last), min(i + 2, last), min(i + 3, last), min(i + 4, last),
-        min(i + 5, last), min(i + 6, last), min(i + 7, last),
-    )  # fmt: skip
-
-
-@inlined
-def _add_half_tile(
-    sums: Any, left: Array, rows: Any, first: int, offset: int, weights: Array, begin: int,
-    count: int,
-) -> Any:  # fmt: skip
-    """As `_add_tile`: eight rows' sums of `WIDTH` columns."""
-    s0, s1, s2, s3, s4, s5, s6, s7 = sums
-    r0, r1, r2, r3, r4, r5, r6, r7 = rows
-    for row in range(count):
-        v, column = load(weights, begin + row, 0), offset + row
-        s0 = add_product(s0, broadcast(left[first + r0, column]), v)
-        s1 = add_product(s1, broadcast(left[first + r1, column]), v)
-        s2 = add_product(s2, broadcast(left[first + r2, column]), v)
-        s3 = add_product(s3, broadcast(left[first + r3, column]), v)
-        s4 = add_product(s4, broadcast(left[first + r4, column]), v)
-        s5 = add_product(s5, broadcast(left[first + r5, column]), v)
-        s6 = add_product(s6, broadcast(left[first + r6, column]), v)
-        s7 = add_product(s7, broadcast(left[first + r7, column]), v)
-    return s0, s1, s2, s3, s4, s5, s6, s7
-
-
-@inlined
-def _store_half_tile(into: Array, rows: Any, first: int, c: int, sums: Any) -> None:
-    s0, s1, s2, s3, s4, s5, s6, s7 = sums
-    r0, r1, r2, r3, r4, r5, r6, r7 = rows
-    store(into, first + r0, c, s0)
-    store(into, first + r1, c, s1)
-    store(into, first + r2, c, s2)
-    store(into, first + r3, c, s3)
-    store(into, first + r4, c, s4)
-    store(into, first + r5, c, s5)
-    store(into, first + r6, c, s6)
-    store(into, first + r7, c, s7)
-
-
-@inlined
-def _plus_tile(sums: Any, base: Array, rows: Any, c: int, d: int) -> Any:
-    s0, t0, s1, t1, s2, t2, s3, t3 = sums
-    i, j, k, m = rows
-    return (
-        add(s0, load(base, i, c)), add(t0, load(base, i, d)), add(s1, load(base, j, c)),
-        add(t1, load(base, j, d)), add(s2, load(base, k, c)), add(t2, load(base, k, d)),
-        add(s3, load(base, m, c)), add(t3, load(base, m, d)),
-    )  # fmt: skip
-
-
-@inlined
-def _store_tile(into: Array, rows: Any, c: int, d: int, sums: Any) -> None:
-    s0, t0, s1, t1, s2, t2, s3, t3 = sums
-    i, j, k, m = rows
-    store(into, i, c, s0)
-    store(into, i, d, t0)
-    store(into, j, c, s1)
-    store(into, j, d, t1)
-    store(into, k, c, s2)
-    store(into, k, d, t2)
-    store(into, m, c, s3)
-    store(into, m, d, t3)
+        store_half_tile(totals, places, at, c, (s0, s1, s2, s3, s4, s5, s6, s7))

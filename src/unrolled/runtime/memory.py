@@ -17,7 +17,7 @@ from unrolled.errors import UnrolledError
 Array = np.ndarray[Any, Any]
 
 _TRIM, _MMAP = -1, -3  # mallopt's M_TRIM_THRESHOLD and M_MMAP_THRESHOLD
-_MOST_MMAP = 32 << 20  # glibc takes no more on 64 bits
+_MOST_MMAP = (1 << 30, 32 << 20)  # bytes; glibc before 2.35 takes no more than the latter
 _PIECE, _HUGE_PAGE = 16 << 20, 2 << 20
 _MADV_DONTNEED = 4
 
@@ -32,7 +32,7 @@ def keep_freed_memory() -> None:
     if platform.libc_ver()[0] == "glibc":
         with suppress(OSError, AttributeError):
             library = ctypes.CDLL(None)
-            library.mallopt(_MMAP, _MOST_MMAP)
+            any(library.mallopt(_MMAP, most) for most in _MOST_MMAP)  # the first that it takes
             library.mallopt(_TRIM, 1 << 30)
 
 

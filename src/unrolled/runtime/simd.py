@@ -2,8 +2,8 @@
 
 LLVM makes vectors of a loop by itself unless several arrays are written in it, which might overlap;
 and it reads and writes memory at each turn. Any processor can run these: LLVM splits what is wider
-than its registers. A vector has as many float32 as a register holds, where that is known to pay; no
-result depends on how many, as none is a sum over a vector. Arrays are (M, N), contiguous, float32
+than its registers. A vector has as many float32 as a register holds, where that is known to pay;
+only `total` depends on how many, in the last bits. Arrays are (M, N), contiguous, float32
 or float64.
 """
 
@@ -154,6 +154,20 @@ def add_product(_context: Any, total: Any, a: Any, b: Any) -> Any:
         return _call(builder, name, kind, arguments[1], arguments[2], arguments[0])
 
     return total(total, a, b), build
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def total(_context: Any, vector: Any) -> Any:
+    """The sum of a vector's numbers, in any order."""
+
+    def build(_target: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        number = _kind(vector.dtype).element
+        name = f"llvm.vector.reduce.fadd.v{WIDTH}f{vector.dtype.bitwidth}"
+        shape = ir.FunctionType(number, [number, _kind(vector.dtype)])
+        function = cgutils.get_or_insert_function(builder.module, shape, name)  # type: ignore[no-untyped-call]
+        return builder.call(function, [number(-0.0), arguments[0]], fastmath=["reassoc"])
+
+    return vector.dtype(vector), build
 
 
 @intrinsic  # type: ignore[untyped-decorator]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from unrolled.text.vocabulary import BOS, EOS, UNK
 
 Array = np.ndarray[Any, Any]
 
+_LEAST = 100  # classes, where their number is not given
 CLASSINGS = ("frequency", "sqrt-frequency", "bigrams")
 PASSES = 12  # of the exchange over all words; later ones move almost nothing
 TABLE = 1 << 16  # counts of which the exchange keeps n log n
@@ -32,7 +34,8 @@ def word_classes(
 
     Args:
         word_counts: (V,) how often each id occurs in the training text.
-        classes: how many are wanted; there are fewer where one word outweighs several.
+        classes: how many are wanted; there are fewer where one word outweighs several. 0 for
+            the square root of V, with which a word costs least, or 100 if that is more.
         by: one of `CLASSINGS`.
         ids: (T,) the training text, for ``bigrams``.
 
@@ -40,14 +43,15 @@ def word_classes(
         (V,) int64, 0 to C - 1; no class is empty, and ``<s>`` is in that of ``<unk>``.
 
     Raises:
-        SettingError: fewer than one class, or an unknown way.
+        SettingError: fewer classes than none, or an unknown way.
 
     >>> counts = np.array([4, 0, 4, 4, 2, 2, 2, 2, 1, 1, 1, 1])
     >>> word_classes(counts, 3, by="frequency").tolist()
     [0, 0, 0, 1, 1, 1, 2, 2, 2, 2, 2, 2]
     """
-    if classes < 1:
-        raise SettingError(f"classes is {classes}, allowed are 1 and more")
+    if classes < 0:
+        raise SettingError(f"classes is {classes}, allowed are 0 and more")
+    classes = classes or max(round(math.sqrt(len(word_counts))), _LEAST)
     if by not in CLASSINGS:
         raise SettingError(f"classes by '{by}' are unknown, allowed are {', '.join(CLASSINGS)}")
     mass = np.array(word_counts, np.float64)
