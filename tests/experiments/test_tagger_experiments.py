@@ -85,10 +85,14 @@ def test_nets_of_a_table_have_about_equal_size() -> None:
 
 
 def test_names(tmp_path: Path) -> None:
-    folder = write_conll2003(tmp_path / "data")
-    results = run_experiment(
-        "conll2003-ner", folder, size="smoke", output=tmp_path / "out"
-    )["results"]  # fmt: skip
+    above = tmp_path / "data"
+    above.mkdir()
+    folder = write_conll2003(above / "conll2003")
+    (above / "README").write_text("what lies beside the folder that is read")
+    record = run_experiment("conll2003-ner", above, size="smoke", output=tmp_path / "out")
+    results = record["results"]
+    read = {path.name for path in folder.iterdir() if path.is_file()}
+    assert {file["name"] for file in record["data"]} == read
     assert outside_its_spread("conll2003-ner", results) == []
     assert set(results["table"]) == {"characters, CRF, vectors", "characters, CRF"}
     assert (tmp_path / "out" / "conll2003-characters-CRF.safetensors").is_file()

@@ -24,7 +24,7 @@ from unrolled.documents.row_layout import (
 )
 from unrolled.errors import SettingError, TextError
 from unrolled.runtime.cached_kernels import CachedKernel
-from unrolled.text.sources import json_text
+from unrolled.text.records import json_text
 from unrolled.text.tokens import first_invalid
 from unrolled.text.vocabulary import readonly
 

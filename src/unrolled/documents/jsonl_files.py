@@ -13,7 +13,8 @@ from unrolled.documents.outputs import Output
 from unrolled.errors import MissingExtraError, SettingError
 from unrolled.runtime.threads import one_ahead
 from unrolled.storage.gzip_members import member
-from unrolled.text.sources import Block, raw_blocks
+from unrolled.text.blocks import Block
+from unrolled.text.sources import raw_blocks
 
 BATCH_BYTES = 1 << 20
 _UNPACKABLE = (".bz2", ".xz")

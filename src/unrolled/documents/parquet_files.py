@@ -20,7 +20,7 @@ from unrolled.documents.buckets import FIELD
 from unrolled.documents.outputs import Output, UnfinishedFile
 from unrolled.errors import SettingError
 from unrolled.storage.atomic import atomic_write
-from unrolled.text.sources import check_parquet_column, parquet_file
+from unrolled.text.records import check_parquet_column, parquet_file
 from unrolled.text.tokens import first_invalid
 
 Array = np.ndarray[Any, Any]

@@ -42,6 +42,7 @@ class Experiment(Protocol):
 
     ``SPREAD``: column of the table -> how far a fresh run may be from the result in it
     (`unrolled.experiments.checks`); of the others 2 %.
+    ``DATA``: the name of its folder of data, and of a file in it, where it cannot do without one.
     ``PARALLEL = True``: it makes many runs, and takes ``jobs`` and ``device``.
     ``ROWS``: the rows of its table that can be run alone, with ``SETTINGS``, of each size, and
     ``merge(earlier, fresh)``: results of both, where a row is in both those of the fresh run.
@@ -114,9 +115,8 @@ def run_experiment(
     experiment = experiment_of(name)
     _check_size(size)
     _check_rows(name, rows)
-    if data is not None and not data.is_dir():
-        raise SettingError("there is no such folder", where=str(data))
     _check_parallel(name, jobs, device)
+    data = _data_folder(experiment, data)
     if seeds < 1:
         raise SettingError(f"seeds is {seeds}, allowed are 1 and more")
     if rows and seeds > 1:
@@ -169,6 +169,29 @@ def _stated(experiment: Experiment) -> Spreads:
     return cast("Spreads", vars(experiment).get("SPREAD", {}))
 
 
+def _data_folder(experiment: Experiment, data: Path | None) -> Path | None:
+    """The folder that an experiment reads: the one that the user named, or, where that has not its
+    file, the one of its own name in it.
+
+    Raises:
+        SettingError: there is no such folder, or none was named and the experiment needs one.
+    """
+    if data is not None and not data.is_dir():
+        raise SettingError("there is no such folder", where=str(data))
+    if "DATA" not in vars(experiment):
+        return data
+    name, file = vars(experiment)["DATA"]
+    if data is None:
+        raise SettingError(
+            f"the experiment needs data of its own: a folder with {file}",
+            hint="Name it with --data; word vectors are looked for in 'vectors' in it or beside it",
+        )
+    for folder in (data, data / name):
+        if (folder / file).is_file():
+            return folder
+    raise SettingError(f"there is no {file}, nor a folder '{name}' with it", where=str(data))
+
+
 def _data_facts(data: Path | None) -> list[dict[str, Any]]:
     from unrolled.comparison.provenance import file_facts
 
@@ -203,6 +226,7 @@ def check_experiment(
         raise SettingError(
             "there are no results to compare with", where=str(path), hint="Run the experiment first"
         )
+    data = _data_folder(experiment, data)
     record = _read_record(path, data)
     try:
         known = set(record["results"]["table"])

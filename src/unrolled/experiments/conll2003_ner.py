@@ -16,6 +16,7 @@ SOURCE = (
     "GloVe vectors; flair; MITIE."
 )
 PARALLEL = True
+DATA = ("conll2003", "eng.train")
 PUBLISHED = {
     "characters, CRF, vectors": {"test F1": 91.26},
     "CRF, vectors": {"test F1": 89.45},
@@ -74,7 +75,7 @@ def train_and_test(run: TaggerRun) -> dict[str, Any]:
 
 def run(setup: Setup) -> Results:
     """Train the taggers of the table in parallel, each on one core."""
-    experiment = TaggerExperiment(setup, "conll2003", "eng.train")
+    experiment = TaggerExperiment(setup)
     runs = []
     for name in _ROWS_OF[setup.size]:
         with_vectors, changes = _ROWS[name]

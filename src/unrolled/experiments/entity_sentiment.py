@@ -16,6 +16,7 @@ SOURCE = (
     "6714 to 6721: exact F1 of spans with their polarity; of laptops by their full model."
 )
 PARALLEL = True
+DATA = ("sentiment", "laptop14_train.txt")
 PUBLISHED = {"laptop14": {"F1": 57.9}}
 SPREAD = dict.fromkeys(("F1", "spans alone", "dev F1", "deviation"), Spread(absolute=2.0))
 
@@ -61,7 +62,7 @@ def train_and_test(run: TaggerRun) -> dict[str, float]:
 
 def run(setup: Setup) -> Results:
     """Laptops, and the folds of tweets: means over folds and seeds."""
-    experiment = TaggerExperiment(setup, "sentiment", "laptop14_train.txt")
+    experiment = TaggerExperiment(setup)
     folds, seeds = _SIZES[setup.size]
     smoke = setup.size == "smoke"
     settings = {**SETTINGS, "vectors": experiment.vectors, **(_SMOKE if smoke else {})}

@@ -25,6 +25,7 @@ SOURCE = (
     "Its CRFs also knew phrases and lists of opinion words."
 )
 PARALLEL = True
+DATA = ("mpqa", "dse.txt")
 PUBLISHED: dict[str, dict[str, float]] = {}  # no copy of their table was found that can be cited
 SPREAD = {"proportional": Spread(absolute=1.0), "binary": Spread(absolute=1.0)}
 # Weights for the word, its part of speech, its end and how it is written, at the word itself and
@@ -72,7 +73,7 @@ def train_and_test(run: TaggerRun) -> dict[str, float]:
 
 def run(setup: Setup) -> Results:
     """Train a CRF for each fold and kind; means over folds."""
-    experiment = TaggerExperiment(setup, "mpqa", "dse.txt", with_vectors=False)
+    experiment = TaggerExperiment(setup, with_vectors=False)
     plan = _SIZES[setup.size]
     settings = {**SETTINGS, "epochs": plan["epochs"]}
     runs = [

@@ -27,6 +27,7 @@ SOURCE = (
     "narrow nets are better than shallow and wide ones of as many parameters."
 )
 PARALLEL = True
+DATA = ("mpqa", "dse.txt")
 PUBLISHED: dict[str, dict[str, float]] = {}  # no copy of their table was found that can be cited
 SPREAD = {"proportional": Spread(absolute=1.5), "binary": Spread(absolute=1.5)}
 
@@ -102,7 +103,7 @@ def run(setup: Setup) -> Results:
     """Train every net on every fold, and compare deep ones with shallow ones of the same size."""
     from unrolled.text.word_vectors import read_vectors
 
-    experiment = TaggerExperiment(setup, "mpqa", "dse.txt")
+    experiment = TaggerExperiment(setup)
     plan, smoke = _SIZES[setup.size], setup.size == "smoke"
     inputs = int(read_vectors(experiment.vectors, 1)[1].shape[1])
     shared = {**SETTINGS, "epochs": plan["epochs"], "vectors": experiment.vectors}

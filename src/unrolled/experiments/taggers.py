@@ -60,17 +60,15 @@ class TaggerExperiment:
     """The data of an experiment on taggers, and how its runs are made.
 
     Args:
-        name, file: the data folder is the one that the user named, or a folder `name` in it: the
-            one that holds `file`.
         with_vectors: it reads word vectors, see `vectors_file`.
 
     Raises:
         SettingError: data or word vectors are missing, or the device is.
     """
 
-    def __init__(self, setup: Setup, name: str, file: str, *, with_vectors: bool = True) -> None:
-        self.setup = setup
-        self.folder = data_folder(setup.data, name, file)
+    def __init__(self, setup: Setup, *, with_vectors: bool = True) -> None:
+        assert setup.data is not None  # an experiment with `DATA` has a folder
+        self.setup, self.folder = setup, setup.data
         self.workers, self.device = how_to_run(setup.size, setup.jobs, setup.device)
         self.vectors = vectors_file(self.folder) if with_vectors else ""
 
@@ -102,23 +100,6 @@ class TaggerExperiment:
         """Where the runs computed and which word vectors they read, for the results."""
         vectors = {"vectors": file_facts(self.vectors)} if self.vectors else {}
         return {**vectors, "device": self.device, "jobs": self.workers}
-
-
-def data_folder(data: Path | None, name: str, file: str) -> Path:
-    """The folder that holds a file: the one that the user named, or the one of that name in it.
-
-    Raises:
-        SettingError: neither does, or none was named.
-    """
-    if data is None:
-        raise SettingError(
-            f"the experiment needs data of its own: a folder with {file}",
-            hint="Name it with --data; word vectors are looked for in 'vectors' in it or beside it",
-        )
-    for folder in (data, data / name):
-        if (folder / file).is_file():
-            return folder
-    raise SettingError(f"there is no {file}, nor a folder '{name}' with it", where=str(data))
 
 
 def vectors_file(data: Path) -> str:

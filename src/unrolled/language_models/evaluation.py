@@ -26,8 +26,9 @@ from unrolled.text.vocabulary import UNK
 from unrolled.version import __version__
 
 if TYPE_CHECKING:
+    from unrolled.text.blocks import Block
     from unrolled.text.options import TextOptions
-    from unrolled.text.sources import Block, Sources
+    from unrolled.text.sources import Sources
 
 Array = np.ndarray[Any, Any]
 

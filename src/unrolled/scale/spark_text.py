@@ -13,17 +13,16 @@ import numpy as np
 
 from unrolled.errors import TextError
 from unrolled.scale.windows import overlapping
+from unrolled.text.blocks import Block
 from unrolled.text.corpus import OwnWords, own_words
 from unrolled.text.options import TextOptions, VocabularyLimits
+from unrolled.text.records import DEFAULT_FIELD, json_blocks
 from unrolled.text.sources import (
-    DEFAULT_FIELD,
     JSON_LINES,
     PARQUET,
-    Block,
     Sources,
     files_of,
     is_plain,
-    json_blocks,
     raw_blocks,
     suffixes_of,
     whole_lines,

@@ -23,9 +23,10 @@ import numpy.typing as npt
 from unrolled.errors import SettingError
 from unrolled.runtime.memory import mapped_copy
 from unrolled.runtime.threads import run_ahead
+from unrolled.text.blocks import Block
 from unrolled.text.id_store import IdStore
 from unrolled.text.options import TextOptions
-from unrolled.text.sources import Block, Sources, text_blocks
+from unrolled.text.sources import Sources, text_blocks
 from unrolled.text.specials import SPECIALS
 from unrolled.text.tokens import cut_blocks, read_blocks
 from unrolled.text.unicode_forms import report_unicode_forms

@@ -2,70 +2,29 @@
 
 from __future__ import annotations
 
-import bz2
 import contextlib
-import json
-import lzma
 import os
 import select
 import stat
 import sys
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path, PurePath
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO
 
-from isal import igzip, isal_zlib
-
-from unrolled.errors import MissingExtraError, SettingError, TextError, UnrolledError
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
+from unrolled.errors import SettingError, TextError
+from unrolled.text.blocks import Block
+from unrolled.text.compressed import COMPRESSED, DAMAGE, damaged, open_reader
+from unrolled.text.records import DEFAULT_FIELD, json_blocks, parquet_blocks
 
 BLOCK_BYTES = 8 << 20
 MAX_LINE = 1 << 30
-COMPRESSED = {".gz": "gzip", ".bz2": "bzip2", ".xz": "xz", ".zst": "Zstandard"}
 JSON_LINES = {".jsonl", ".ndjson"}
 PARQUET = ".parquet"
-# Its stub calls this class an exception.
-_GZIP_DAMAGE: type[Exception] = isal_zlib.error  # type: ignore[assignment]
-DAMAGE = (EOFError, zlib.error, _GZIP_DAMAGE, lzma.LZMAError, OSError)
-DEFAULT_FIELD = "text"
-_FIELD_HINT = "Name it: --field NAME, --set field=NAME, or TextOptions(field=NAME)"
 _SIGNATURE = b"\xef\xbb\xbf"  # of UTF-8, at the beginning of a file
 _MOMENT = 0.001  # seconds in which a program that has more to write fills a pipe again
 
 Sources = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
-
-
-@dataclass(frozen=True)
-class Block:
-    """Some whole lines of one source.
-
-    Attributes:
-        data: the bytes, each line but perhaps the last of a source with its newline.
-        source: the name to show.
-        first_line: number of the first line, from 1; a row for Parquet.
-        offset: bytes of the source, uncompressed, before this block.
-        lines: the source's line or row of each line, for formats where they differ.
-    """
-
-    data: bytes
-    source: str
-    first_line: int
-    offset: int = 0
-    lines: npt.NDArray[np.int64] | None = None
-
-    def place(self, line: int) -> str:
-        """``source:number`` of a line of the block, counted from 0."""
-        if self.lines is not None:
-            number = int(self.lines[min(line, self.lines.size - 1)]) if self.lines.size else 1
-        else:
-            number = self.first_line + line
-        return f"{self.source}:{number}"
 
 
 def files_of(sources: Sources) -> list[Path | None]:
@@ -205,7 +164,7 @@ def raw_blocks(
         name = "<stdin>" if path is None else str(path)
         kind, packed = ("", None) if path is None else suffixes_of(path)
         if path is not None and kind == PARQUET and packed is None and not plain:
-            yield from _parquet_blocks(path, field or DEFAULT_FIELD)
+            yield from parquet_blocks(path, field or DEFAULT_FIELD)
             continue
         blocks = _line_blocks(path, name, packed, progress, live=live, skip=skip)
         is_json = kind in JSON_LINES
@@ -300,56 +259,6 @@ def _opened(path: Path) -> IO[bytes]:
     return path.open("rb", buffering=0)
 
 
-def open_reader(raw: IO[bytes], packed: str | None) -> Callable[[int], bytes]:
-    """A function that reads at most n bytes of a file, decompressed as its suffix says."""
-    if packed == ".gz":
-        return igzip.IGzipFile(fileobj=raw).read  # type: ignore[no-untyped-call]
-    if packed == ".bz2":
-        return bz2.BZ2File(raw).read
-    if packed == ".xz":
-        return lzma.LZMAFile(raw).read
-    if packed == ".zst":
-        return _zstandard_reader(raw)
-    return raw.read
-
-
-def _zstandard_reader(raw: IO[bytes]) -> Callable[[int], bytes]:
-    try:
-        import zstandard
-    except ImportError:
-        raise MissingExtraError("text", "zstandard") from None
-
-    def pieces() -> Iterator[bytes]:
-        # The package's stream reader does not notice that a file is cut off; this object does.
-        # Small reads bound what an untrusted frame can expand to.
-        frame = zstandard.ZstdDecompressor().decompressobj()
-        begun, waiting = False, b""
-        while chunk := waiting or raw.read(4096):
-            if frame.eof:
-                frame = zstandard.ZstdDecompressor().decompressobj()
-            begun = True
-            try:
-                piece = frame.decompress(chunk)
-            except zstandard.ZstdError as error:
-                raise zlib.error(str(error)) from None
-            waiting = frame.unused_data if frame.eof else b""
-            if piece:
-                yield piece
-        if begun and not frame.eof:
-            raise EOFError
-
-    stream = pieces()
-
-    def read(size: int) -> bytes:
-        parts, have = [], 0
-        while have < size and (piece := next(stream, b"")):
-            parts.append(piece)
-            have += len(piece)
-        return b"".join(parts)
-
-    return read
-
-
 def whole_lines(
     read: Callable[[int], bytes], name: str, more: Callable[[], bool] | None = None
 ) -> Iterator[bytes]:
@@ -376,143 +285,3 @@ def whole_lines(
     rest = b"".join(waiting)
     if rest:
         yield rest
-
-
-def damaged(error: BaseException, name: str, packed: str | None) -> TextError:
-    """One of DAMAGE, met while reading a file, as a sentence."""
-    if isinstance(error, OSError) and error.errno is not None:
-        return TextError(f"the file cannot be read ({error.strerror})", where=name)
-    kind = COMPRESSED[packed] if packed else "text"
-    if isinstance(error, EOFError) or "ended before" in str(error):
-        return TextError(f"the {kind} file ends too early", where=name, hint="Fetch it again")
-    return TextError(f"the {kind} file is broken ({error})", where=name, hint="Fetch it again")
-
-
-def json_blocks(blocks: Iterable[Block], field: str) -> Iterator[Block]:
-    """Blocks of JSONL -> blocks of the texts in a field of their rows."""
-    import numpy as np
-
-    for block in blocks:
-        texts: list[str] = []
-        numbers: list[int] = []
-        for rank, line in enumerate(block.data.split(b"\n")):
-            if line and not line.isspace():
-                try:
-                    text = json_text(line, field)
-                except TextError as error:
-                    error.where = block.place(rank)
-                    raise
-                texts.append(text)
-                numbers += [block.first_line + rank] * (text.count("\n") + 1)
-        data = "".join(f"{text}\n" for text in texts).encode(errors="surrogatepass")
-        lines = np.array(numbers, np.int64)
-        yield Block(data, block.source, block.first_line, block.offset, lines)
-
-
-def json_text(row: bytes, field: str) -> str:
-    """The text of one row of JSONL.
-
-    Raises:
-        TextError: the row is no JSON object, or its field is no string.
-    """
-    record = json_object(row)
-    value = record.get(field)
-    if not isinstance(value, str):
-        found = ", ".join(sorted(map(repr, record))[:8]) or "none"
-        what = "is not a string" if field in record else f"is missing among the fields {found}"
-        raise TextError(f"the field {field!r} {what}", hint=_FIELD_HINT)
-    return value
-
-
-def json_object(line: bytes | str, where: str | None = None) -> dict[str, Any]:
-    """The fields of a line of JSON.
-
-    Raises:
-        TextError: it is no JSON, or no object.
-    """
-    try:
-        record = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        detail = getattr(error, "msg", None) or type(error).__name__
-        raise TextError(f"the line is not JSON ({detail})", where=where) from None
-    if not isinstance(record, dict):
-        raise TextError("the line is JSON but not an object", where=where)
-    return record
-
-
-def load_pyarrow() -> Any:
-    """The package that reads and writes Parquet.
-
-    Raises:
-        MissingExtraError: it is not installed.
-    """
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError:
-        raise MissingExtraError("text", "pyarrow") from None
-    return pyarrow
-
-
-@contextlib.contextmanager
-def parquet_file(path: str | os.PathLike[str]) -> Iterator[Any]:
-    """An opened Parquet file (`pyarrow.parquet.ParquetFile`).
-
-    Raises:
-        TextError: there is none, or it is broken, which may be found while it is read.
-        MissingExtraError: pyarrow is not installed.
-    """
-    if not Path(path).is_file():
-        raise TextError("there is no such file", where=str(path))
-    pyarrow = load_pyarrow()
-    try:
-        with pyarrow.parquet.ParquetFile(path) as file:
-            yield file
-    except UnrolledError:
-        raise
-    except (pyarrow.ArrowException, OSError, ValueError) as error:  # text that is not UTF-8 too
-        detail = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise TextError(f"the Parquet file is broken ({detail})", where=str(path)) from None
-
-
-def check_parquet_column(schema: Any, column: str, where: str) -> None:
-    """Refuse a schema that has no such column, or one of another type.
-
-    Raises:
-        TextError: with the columns that there are, or the type.
-    """
-    import pyarrow
-
-    if column not in schema.names:
-        found = ", ".join(map(repr, schema.names[:8]))
-        raise TextError(
-            f"the column {column!r} is missing among {found}",
-            where=where,
-            hint=_FIELD_HINT,
-        )
-    kind = schema.field(column).type
-    if not (pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind)):
-        raise TextError(f"the column {column!r} is {kind}, not string", where=where)
-
-
-def _parquet_blocks(path: Path, column: str) -> Iterator[Block]:
-    with parquet_file(path) as file:
-        check_parquet_column(file.schema_arrow, column, str(path))
-        yield from _row_blocks(file, str(path), column)
-
-
-def _row_blocks(file: Any, name: str, column: str) -> Iterator[Block]:
-    import numpy as np
-
-    row, offset = 1, 0
-    for batch in file.iter_batches(batch_size=4096, columns=[column]):
-        texts = batch.column(0).to_pylist()
-        if None in texts:
-            raise TextError(
-                f"the column {column!r} has no value", where=f"{name}:{row + texts.index(None)}"
-            )
-        counts = [text.count("\n") + 1 for text in texts]
-        lines = np.repeat(np.arange(row, row + len(texts), dtype=np.int64), counts)
-        data = "".join(f"{text}\n" for text in texts).encode(errors="surrogatepass")
-        yield Block(data, name, row, offset, lines)
-        row, offset = row + len(texts), offset + len(data)

@@ -19,14 +19,8 @@ from typing import IO, Any, NamedTuple
 
 from unrolled.errors import SettingError, TextError
 from unrolled.text.options import TABLE_FORMATS, TextOptions
-from unrolled.text.sources import (
-    MAX_LINE,
-    json_object,
-    load_pyarrow,
-    parquet_file,
-    raw_blocks,
-    suffixes_of,
-)
+from unrolled.text.records import json_object, load_pyarrow, parquet_file
+from unrolled.text.sources import MAX_LINE, raw_blocks, suffixes_of
 from unrolled.text.tokens import cut_blocks
 
 FIELDS = ("text", "sentence")  # columns that hold the text where none is named

@@ -14,8 +14,9 @@ import numpy as np
 from unrolled.errors import MissingExtraError, TextError
 from unrolled.runtime.cached_kernels import CachedKernel
 from unrolled.storage.file_kinds import HEAD_BYTES, is_text, recognise
+from unrolled.text.blocks import Block
 from unrolled.text.options import TextOptions
-from unrolled.text.sources import Block, Sources, raw_blocks
+from unrolled.text.sources import Sources, raw_blocks
 from unrolled.text.vocabulary import readonly
 
 _HIGH_RUNS = re.compile(rb"[\x80-\xff]+")

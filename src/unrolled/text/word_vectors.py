@@ -27,8 +27,8 @@ import numpy as np
 
 from unrolled.errors import TextError
 from unrolled.storage.file_kinds import HEAD_BYTES, TEXT, recognise
+from unrolled.text.compressed import DAMAGE, damaged, open_reader
 from unrolled.text.number_kernels import read_row
-from unrolled.text.sources import DAMAGE, damaged, open_reader
 
 Array = np.ndarray[Any, Any]
 

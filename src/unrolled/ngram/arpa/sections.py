@@ -18,7 +18,7 @@ from unrolled.errors import FormatError
 from unrolled.ngram.trie.layout import MAX_ORDER
 from unrolled.storage.atomic import reason
 from unrolled.storage.file_kinds import HEAD_BYTES, TEXT, recognise
-from unrolled.text.sources import DAMAGE, damaged, open_reader
+from unrolled.text.compressed import DAMAGE, damaged, open_reader
 
 BLOCK_BYTES = 4 << 20
 MAX_LINE = 64 << 20

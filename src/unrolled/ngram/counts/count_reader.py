@@ -19,7 +19,7 @@ from unrolled.text.tokens import read_blocks
 from unrolled.text.vocabulary import BOS, EOS, Vocabulary
 
 if TYPE_CHECKING:
-    from unrolled.text.sources import Block
+    from unrolled.text.blocks import Block
     from unrolled.text.word_table import WordTable
 
 Array = np.ndarray[Any, Any]

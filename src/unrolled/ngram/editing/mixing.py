@@ -30,8 +30,9 @@ from unrolled.text.tokens import read_blocks
 from unrolled.text.vocabulary import BOS, UNK, Vocabulary
 
 if TYPE_CHECKING:
+    from unrolled.text.blocks import Block
     from unrolled.text.options import TextOptions
-    from unrolled.text.sources import Block, Sources
+    from unrolled.text.sources import Sources
 
 Array = np.ndarray[Any, Any]
 Report = Callable[[str], None]

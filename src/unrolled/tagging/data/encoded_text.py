@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from unrolled.errors import SettingError, TextError
 from unrolled.storage.file_kinds import HEAD_BYTES, recognise
-from unrolled.text.sources import Block, Sources, raw_blocks
+from unrolled.text.blocks import Block
+from unrolled.text.sources import Sources, raw_blocks
 
 
 def check_encoding(encoding: str) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from unrolled.errors import MissingExtraError, SettingError, TextError
-from unrolled.text.sources import json_object, parquet_file
+from unrolled.text.records import json_object, parquet_file
 
 WORD_FIELDS = ("tokens", "words")
 TAG_FIELDS = ("tags", "ner_tags", "labels", "entities")
