@@ -117,6 +117,8 @@ def test_input_is_read_as_told(run: Run, folder: Path, tmp_path: Path) -> None:
 
 def test_rank_reads_a_field_of_rows(run: Run, folder: Path, type_in: Callable[[str], None]) -> None:
     type_in('{"a": "cat the"}\n{"a": "the cat"}\n')
+    code, _, error = run("rank", folder / "model", "the cat", "--field", "a")
+    assert code == 2 and "--field goes with the lines of standard input" in error
     _, out, _ = run("rank", folder / "model", "--field", "a")
     assert [line.split("\t")[1] for line in out.splitlines()[1:]] == ["the cat", "cat the"]
 
