@@ -74,7 +74,7 @@ def word_losses(
     p, sums = np.empty((TOGETHER, most), h.dtype), np.empty(most, h.dtype)
     for c in classes:
         words = members[borders[c] : borders[c + 1]]
-        if dweight.shape[0] > 0:
+        if first[c] == first[c + 1] and dweight.shape[0] > 0:
             _clear(dweight, words)
         for begin in range(first[c], first[c + 1], TOGETHER):
             rows = tokens[begin : min(begin + TOGETHER, first[c + 1])]
@@ -96,10 +96,9 @@ def word_losses(
                     for a in range(rows.size):
                         for j in range(words.size):
                             errors[offsets[rows[a]] + j] = p[a, j]
-                _clear(dh, rows)
-                _add_products(dh, rows, p, weight, words)
+                _sum_products(dh, rows, p, weight, words, False)
                 if dweight.shape[0] > 0:
-                    _add_products(dweight, words, p.T, h, rows)
+                    _sum_products(dweight, words, p.T, h, rows, begin > first[c])
 
 
 @no_refcount
@@ -169,10 +168,12 @@ def _clear(array: Array, rows: Array) -> None:
 
 
 @no_refcount
-def _add_products(sums: Array, places: Array, factors: Array, source: Array, rows: Array) -> None:
-    """sums[places[i]] += sum over k of factors[i, k] source[rows[k]], four places at a time.
+def _sum_products(
+    sums: Array, places: Array, factors: Array, source: Array, rows: Array, added: bool
+) -> None:
+    """sums[places[i]] = sum over k of factors[i, k] source[rows[k]], four places at a time.
 
-    Where there are fewer left, the last one is done again.
+    Where there are fewer left, the last one is done again. Sums are added to what is there or not.
     """
     last, width = places.size - 1, sums.shape[1]
     whole = width // WIDTH * WIDTH
@@ -183,20 +184,25 @@ def _add_products(sums: Array, places: Array, factors: Array, source: Array, row
             prefetch_row(sums, places[x])
         for c in range(0, whole, 2 * WIDTH):
             # Of an odd number of vectors the last one is both.
-            _add_columns(sums, into, factors, of, source, rows, c, min(c + WIDTH, whole - WIDTH))
+            d = min(c + WIDTH, whole - WIDTH)
+            _sum_columns(sums, into, factors, of, source, rows, added, c, d)
         if whole < width:
-            _add_last_columns(sums, into, factors, of, source, rows, whole)
+            _sum_last_columns(sums, into, factors, of, source, rows, added, whole)
 
 
 @inlined
-def _add_columns(
-    sums: Array, into: Any, factors: Array, of: Any, source: Array, rows: Array, c: int, d: int
-) -> None:
+def _sum_columns(
+    sums: Array, into: Any, factors: Array, of: Any, source: Array, rows: Array, added: bool,
+    c: int, d: int,
+) -> None:  # fmt: skip
     """The vectors that begin at two columns. All are read before one is stored: places may be the
     same."""
     i, j, k, m = into
-    s0, t0, s1, t1 = load(sums, i, c), load(sums, i, d), load(sums, j, c), load(sums, j, d)
-    s2, t2, s3, t3 = load(sums, k, c), load(sums, k, d), load(sums, m, c), load(sums, m, d)
+    none = broadcast(sums.dtype.type(0))
+    s0, t0, s1, t1, s2, t2, s3, t3 = none, none, none, none, none, none, none, none
+    if added:
+        s0, t0, s1, t1 = load(sums, i, c), load(sums, i, d), load(sums, j, c), load(sums, j, d)
+        s2, t2, s3, t3 = load(sums, k, c), load(sums, k, d), load(sums, m, c), load(sums, m, d)
     for x in range(rows.size):
         v, w = load(source, rows[x], c), load(source, rows[x], d)
         factor = broadcast(factors[of[0], x])
@@ -211,14 +217,17 @@ def _add_columns(
 
 
 @inlined
-def _add_last_columns(
-    sums: Array, into: Any, factors: Array, of: Any, source: Array, rows: Array, c: int
+def _sum_last_columns(
+    sums: Array, into: Any, factors: Array, of: Any, source: Array, rows: Array, added: bool, c: int
 ) -> None:
     """Likewise the columns from one on, which are fewer than a vector has."""
     i, j, k, m = into
     rest = sums.shape[1] - c
-    s0, s1 = load_first(sums, i, c, rest), load_first(sums, j, c, rest)
-    s2, s3 = load_first(sums, k, c, rest), load_first(sums, m, c, rest)
+    none = broadcast(sums.dtype.type(0))
+    s0, s1, s2, s3 = none, none, none, none
+    if added:
+        s0, s1 = load_first(sums, i, c, rest), load_first(sums, j, c, rest)
+        s2, s3 = load_first(sums, k, c, rest), load_first(sums, m, c, rest)
     for x in range(rows.size):
         v = load_first(source, rows[x], c, rest)
         s0 = add_product(s0, broadcast(factors[of[0], x]), v)
