@@ -63,7 +63,7 @@ def test_states_fade_at_many_rates_and_units_do_not_meet() -> None:
 def test_what_cannot_be_initialised() -> None:
     with pytest.raises(SettingError, match=r"weights of shape \(8, 2\) are not one square"):
         set_timescales(torch.empty(8, 2), 1, 2)
-    with pytest.raises(SettingError, match="states fade in 0.5 to 2 steps, allowed is 1 or more"):
+    with pytest.raises(SettingError, match="states fade in 0.5 to 2 steps, allowed are 1 and m"):
         set_timescales(torch.empty(2, 2), 0.5, 2)
     with pytest.raises(SettingError, match=r"a bias of shape \(6,\) is not that of four gates"):
         set_memory(torch.empty(6), 9)

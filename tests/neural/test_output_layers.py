@@ -81,12 +81,13 @@ def test_single_precision_gives_the_same_gradients(classes: int) -> None:
         torch.testing.assert_close(one.double(), other, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("width", [16, 40, 47, 5])
-def test_vectors_of_any_width_have_the_same_gradients(width: int) -> None:
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("width", [5, 16, 40, 47, 48, 55])
+def test_vectors_of_any_width_have_the_same_gradients(width: int, dtype: torch.dtype) -> None:
     torch.manual_seed(2)
     class_of = word_classes(COUNTS, 4, by="frequency")
-    layer = output_layer("classes", nn.Parameter(torch.randn(V, width)), class_of)
-    h, targets = torch.randn(N, width, requires_grad=True), _batch()[1]
+    layer = output_layer("classes", nn.Parameter(torch.randn(V, width)), class_of).to(dtype)
+    h, targets = torch.randn(N, width, dtype=dtype, requires_grad=True), _batch()[1]
     wanted = [h, *layer.parameters()]
     found = torch.autograd.grad(layer.loss(h, targets), wanted)
     plain = torch.autograd.grad(-layer.distribution(h)[range(N), targets].mean(), wanted)
@@ -94,17 +95,55 @@ def test_vectors_of_any_width_have_the_same_gradients(width: int) -> None:
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("most", [0, output_layers._FEW_CLASSES])
-def test_tokens_of_a_few_classes_are_shared_out(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
-    monkeypatch.setattr(output_layers, "_FEW_CLASSES", most)
+@pytest.mark.parametrize("small", [0, output_layers._SMALL])
+@pytest.mark.parametrize("tokens", [0, 1, 3, N])
+def test_tokens_of_a_few_classes_are_shared_out(
+    monkeypatch: pytest.MonkeyPatch, small: int, tokens: int
+) -> None:
+    monkeypatch.setattr(output_layers, "_SMALL", small)
     monkeypatch.setattr(output_layers, "_WORTH_A_SHARE", 1)
     layer = _layer("classes")
+    h, targets = (part[:tokens] for part in _batch())
+    wanted = [h, *layer.parameters()]
+    assert torch.isfinite(layer.log_probs(h, targets)).all()
+    if tokens:
+        found = torch.autograd.grad(layer.loss(h, targets), wanted)
+        mean = -layer.distribution(h)[range(tokens), targets].mean()
+        for one, other in zip(found, torch.autograd.grad(mean, wanted), strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("which", ["outputs", "weights"])
+def test_gradients_may_be_wanted_of_a_part_alone(which: str) -> None:
+    layer = _layer("classes")
     h, targets = _batch()
-    found = torch.autograd.grad(layer.loss(h, targets), [h, *layer.parameters()])
-    monkeypatch.undo()
-    wanted = torch.autograd.grad(layer.loss(h, targets), [h, *layer.parameters()])
-    for one, other in zip(found, wanted, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
+    parameters = [*layer.parameters()]
+    whole = torch.autograd.grad(layer.loss(h, targets), [h, *parameters])
+    if which == "outputs":
+        found = torch.autograd.grad(layer.requires_grad_(False).loss(h, targets), h)
+        assert torch.equal(found[0], whole[0])
+        return
+    found = torch.autograd.grad(layer.loss(h.detach(), targets), parameters)
+    for one, other in zip(found, whole[1:], strict=True):
+        assert torch.equal(one, other)
+
+
+def test_what_a_second_backward_would_get_wrong_is_refused() -> None:
+    layer = _layer("classes")
+    h, targets = _batch()
+    (gradient,) = torch.autograd.grad(layer.loss(h, targets) ** 2, h, create_graph=True)
+    with pytest.raises(RuntimeError, match="marked with @once_diff"):
+        gradient.square().sum().backward()
+    loss = layer.loss(h, targets)
+    loss.backward(retain_graph=True)
+    with torch.no_grad():
+        layer.weight.mul_(2)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward(retain_graph=True)
+    loss = layer.loss(h, targets)
+    loss.backward()
+    with pytest.raises(RuntimeError, match="backward through the graph a second time"):
+        loss.backward()
 
 
 def test_words_of_classes_without_a_token_have_no_gradient() -> None:

@@ -43,7 +43,7 @@ def test_exponentials_of_very_low_numbers_are_zero() -> None:
 
 @numba.njit
 def _total(x: Any) -> Any:
-    return vectors.total(vectors.load(x, 0, 0))
+    return vectors.sum_of(vectors.load(x, 0, 0))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -378,13 +378,13 @@ def rank(
     from unrolled.language_models.scoring import rank as order
 
     shared.check_choice("--format", format, ("tsv", "jsonl"))
+    given = sentences if sentences != ["-"] else None
+    if given:
+        shared.check_unused({"--field": field}, "with the lines of standard input")
     opened = _load(model, "rank")
     options = shared.input_options(opened, tokens, lower, field, invalid)
-    if not sentences or sentences == ["-"]:
-        sentences = list(chain.from_iterable(_batches("-", options)))
-    else:
-        shared.check_unused({"--field": field}, "with the lines of standard input")
-    ranked = order(opened, sentences, options=options, unknown=unknown)
+    given = given or list(chain.from_iterable(_batches("-", options)))
+    ranked = order(opened, given, options=options, unknown=unknown)
     rows = [(log_prob * _UNITS["log10"], sentence) for log_prob, sentence in ranked]
     _print_table(format, ("log10", "sentence"), [rows])
 

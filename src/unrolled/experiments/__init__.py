@@ -42,7 +42,7 @@ class Experiment(Protocol):
 
     ``SPREAD``: column of the table -> how far a fresh run may be from the result in it
     (`unrolled.experiments.checks`); of the others 2 %.
-    ``DATA``: the name of its folder of data, and of a file in it, where it cannot do without one.
+    ``DATA``: the usual name of the folder that it reads and cannot do without, and a file in it.
     ``PARALLEL = True``: it makes many runs, and takes ``jobs`` and ``device``.
     ``ROWS``: the rows of its table that can be run alone, with ``SETTINGS``, of each size, and
     ``merge(earlier, fresh)``: results of both, where a row is in both those of the fresh run.
@@ -170,8 +170,8 @@ def _stated(experiment: Experiment) -> Spreads:
 
 
 def _data_folder(experiment: Experiment, data: Path | None) -> Path | None:
-    """The folder that an experiment reads: the one that the user named, or, where that has not its
-    file, the one of its own name in it.
+    """The folder that an experiment reads: the one that the user named, or, where that lacks the
+    file by which it is known, the one of its usual name in it.
 
     Raises:
         SettingError: there is no such folder, or none was named and the experiment needs one.
@@ -184,7 +184,8 @@ def _data_folder(experiment: Experiment, data: Path | None) -> Path | None:
     if data is None:
         raise SettingError(
             f"the experiment needs data of its own: a folder with {file}",
-            hint="Name it with --data; word vectors are looked for in 'vectors' in it or beside it",
+            hint="Name it with --data; word vectors, where it reads any, are looked for in "
+            "'vectors' in it or beside it",
         )
     for folder in (data, data / name):
         if (folder / file).is_file():

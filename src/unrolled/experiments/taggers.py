@@ -63,7 +63,7 @@ class TaggerExperiment:
         with_vectors: it reads word vectors, see `vectors_file`.
 
     Raises:
-        SettingError: data or word vectors are missing, or the device is.
+        SettingError: word vectors are missing, or the device is.
     """
 
     def __init__(self, setup: Setup, *, with_vectors: bool = True) -> None:

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from unrolled.neural.tiles import prefetch_row, store_tile
+from unrolled.neural.tiles import plus_products, plus_tile, prefetch_row, store_tile
 from unrolled.runtime.kernels import REASSOCIATE, inlined, kernel, no_refcount
 from unrolled.runtime.simd import (
     WIDTH,
+    add,
     add_product,
     broadcast,
     exponential,
@@ -21,7 +22,7 @@ from unrolled.runtime.simd import (
     store,
     store_first,
     subtract,
-    total,
+    sum_of,
 )
 
 Array = np.ndarray[Any, Any]
@@ -120,9 +121,14 @@ def _scores(h: Array, rows: Array, weight: Array, bias: Array, words: Array, p: 
 
 @inlined
 def _score(
-    h: Array, rows: Any, weight: Array, words: Any, bias: Array, p: Array, into: Any, places: Any
+    h: Array, rows: Any, weight: Array, words: Any, bias: Array, p: Array, tokens: Any, places: Any
 ) -> None:
-    """Two tokens' scores of four words."""
+    """Scores of four words for two tokens.
+
+    Args:
+        rows: of h, the tokens' two. words: four.
+        tokens, places: the same ones as rows and columns of p.
+    """
     one, two = rows
     i, j, k, m = words
     none = broadcast(weight.dtype.type(0))
@@ -130,7 +136,7 @@ def _score(
     whole = h.shape[1] // WIDTH * WIDTH
     for x in range(0, whole, WIDTH):
         of_words = load(weight, i, x), load(weight, j, x), load(weight, k, x), load(weight, m, x)
-        sums = _plus_products(sums, load(h, one, x), load(h, two, x), of_words)
+        sums = _plus_scores(sums, load(h, one, x), load(h, two, x), of_words)
     rest = h.shape[1] - whole
     if rest > 0:
         of_words = (
@@ -139,18 +145,19 @@ def _score(
             load_first(weight, k, whole, rest),
             load_first(weight, m, whole, rest),
         )
-        last = load_first(h, one, whole, rest), load_first(h, two, whole, rest)
-        sums = _plus_products(sums, last[0], last[1], of_words)
+        left, right = load_first(h, one, whole, rest), load_first(h, two, whole, rest)
+        sums = _plus_scores(sums, left, right, of_words)
     s0, s1, s2, s3, t0, t1, t2, t3 = sums
-    a, b = into
-    p[a, places[0]], p[a, places[1]] = total(s0) + bias[i], total(s1) + bias[j]
-    p[a, places[2]], p[a, places[3]] = total(s2) + bias[k], total(s3) + bias[m]
-    p[b, places[0]], p[b, places[1]] = total(t0) + bias[i], total(t1) + bias[j]
-    p[b, places[2]], p[b, places[3]] = total(t2) + bias[k], total(t3) + bias[m]
+    a, b = tokens
+    p[a, places[0]], p[a, places[1]] = sum_of(s0) + bias[i], sum_of(s1) + bias[j]
+    p[a, places[2]], p[a, places[3]] = sum_of(s2) + bias[k], sum_of(s3) + bias[m]
+    p[b, places[0]], p[b, places[1]] = sum_of(t0) + bias[i], sum_of(t1) + bias[j]
+    p[b, places[2]], p[b, places[3]] = sum_of(t2) + bias[k], sum_of(t3) + bias[m]
 
 
 @inlined
-def _plus_products(sums: Any, one: Any, two: Any, words: Any) -> Any:
+def _plus_scores(sums: Any, one: Any, two: Any, words: Any) -> Any:
+    """Sums with the products of two tokens' vectors and four words' added."""
     s0, s1, s2, s3, t0, t1, t2, t3 = sums
     w0, w1, w2, w3 = words
     s0, s1 = add_product(s0, one, w0), add_product(s1, one, w1)
@@ -179,61 +186,59 @@ def _sum_products(
     whole = width // WIDTH * WIDTH
     for i in range(0, places.size, 4):
         j, k, m = min(i + 1, last), min(i + 2, last), min(i + 3, last)
-        of, into = (i, j, k, m), (places[i], places[j], places[k], places[m])
+        four, into = (i, j, k, m), (places[i], places[j], places[k], places[m])
         for x in range(i + 4, min(i + 8, places.size)):
             prefetch_row(sums, places[x])
         for c in range(0, whole, 2 * WIDTH):
             # Of an odd number of vectors the last one is both.
             d = min(c + WIDTH, whole - WIDTH)
-            _sum_columns(sums, into, factors, of, source, rows, added, c, d)
+            _sum_columns(sums, into, factors, four, source, rows, added, c, d)
         if whole < width:
-            _sum_last_columns(sums, into, factors, of, source, rows, added, whole)
+            _sum_last_columns(sums, into, factors, four, source, rows, added, whole)
 
 
 @inlined
 def _sum_columns(
-    sums: Array, into: Any, factors: Array, of: Any, source: Array, rows: Array, added: bool,
+    sums: Array, into: Any, factors: Array, four: Any, source: Array, rows: Array, added: bool,
     c: int, d: int,
 ) -> None:  # fmt: skip
-    """The vectors that begin at two columns. All are read before one is stored: places may be the
-    same."""
-    i, j, k, m = into
+    """The vectors that begin at two columns, of four rows of sums; places may be the same.
+
+    Args:
+        into: rows of sums. four: the same ones as rows of factors.
+    """
+    i, j, k, m = four
     none = broadcast(sums.dtype.type(0))
-    s0, t0, s1, t1, s2, t2, s3, t3 = none, none, none, none, none, none, none, none
-    if added:
-        s0, t0, s1, t1 = load(sums, i, c), load(sums, i, d), load(sums, j, c), load(sums, j, d)
-        s2, t2, s3, t3 = load(sums, k, c), load(sums, k, d), load(sums, m, c), load(sums, m, d)
+    tile = (none, none, none, none, none, none, none, none)
     for x in range(rows.size):
-        v, w = load(source, rows[x], c), load(source, rows[x], d)
-        factor = broadcast(factors[of[0], x])
-        s0, t0 = add_product(s0, factor, v), add_product(t0, factor, w)
-        factor = broadcast(factors[of[1], x])
-        s1, t1 = add_product(s1, factor, v), add_product(t1, factor, w)
-        factor = broadcast(factors[of[2], x])
-        s2, t2 = add_product(s2, factor, v), add_product(t2, factor, w)
-        factor = broadcast(factors[of[3], x])
-        s3, t3 = add_product(s3, factor, v), add_product(t3, factor, w)
-    store_tile(sums, into, c, d, (s0, t0, s1, t1, s2, t2, s3, t3))
+        own = (factors[i, x], factors[j, x], factors[k, x], factors[m, x])
+        tile = plus_products(tile, own, load(source, rows[x], c), load(source, rows[x], d))
+    if added:
+        tile = plus_tile(tile, sums, into, c, d)
+    store_tile(sums, into, c, d, tile)
 
 
 @inlined
 def _sum_last_columns(
-    sums: Array, into: Any, factors: Array, of: Any, source: Array, rows: Array, added: bool, c: int
-) -> None:
+    sums: Array, into: Any, factors: Array, four: Any, source: Array, rows: Array, added: bool,
+    c: int,
+) -> None:  # fmt: skip
     """Likewise the columns from one on, which are fewer than a vector has."""
     i, j, k, m = into
     rest = sums.shape[1] - c
     none = broadcast(sums.dtype.type(0))
     s0, s1, s2, s3 = none, none, none, none
-    if added:
-        s0, s1 = load_first(sums, i, c, rest), load_first(sums, j, c, rest)
-        s2, s3 = load_first(sums, k, c, rest), load_first(sums, m, c, rest)
     for x in range(rows.size):
         v = load_first(source, rows[x], c, rest)
-        s0 = add_product(s0, broadcast(factors[of[0], x]), v)
-        s1 = add_product(s1, broadcast(factors[of[1], x]), v)
-        s2 = add_product(s2, broadcast(factors[of[2], x]), v)
-        s3 = add_product(s3, broadcast(factors[of[3], x]), v)
+        s0 = add_product(s0, broadcast(factors[four[0], x]), v)
+        s1 = add_product(s1, broadcast(factors[four[1], x]), v)
+        s2 = add_product(s2, broadcast(factors[four[2], x]), v)
+        s3 = add_product(s3, broadcast(factors[four[3], x]), v)
+    if added:
+        s0 = add(s0, load_first(sums, i, c, rest))
+        s1 = add(s1, load_first(sums, j, c, rest))
+        s2 = add(s2, load_first(sums, k, c, rest))
+        s3 = add(s3, load_first(sums, m, c, rest))
     store_first(sums, i, c, rest, s0)
     store_first(sums, j, c, rest, s1)
     store_first(sums, k, c, rest, s2)

@@ -97,11 +97,12 @@ def set_memory(bias: Tensor, steps: int, generator: torch.Generator | None = Non
 
 @torch.no_grad()
 def set_timescales(weight: Tensor, shortest: float, longest: float) -> None:
-    """Fill recurrent weights so that each unit keeps a share 1 - 1 / tau of its state, and no more.
+    """Fill recurrent weights so that a unit keeps a share 1 - 1 / tau of its own state, and
+    reads no other one.
 
-    The tau of the units, steps after which a state has fallen to 1 / e, are evenly spaced on a
-    logarithmic scale: a sequence is first summed up with weights that fade at many rates, where
-    the identity (Le, Jaitly, Hinton 2015) would give every unit the same one.
+    The tau of the units, after so many steps of which about 1 / e of a state is left, are evenly
+    spaced on a logarithmic scale: a sequence is first summed up with weights that fade at many
+    rates, where the identity (Le, Jaitly, Hinton 2015) would give every unit the same one.
 
     Args:
         weight: (H, H) of an Elman layer. shortest, longest: tau in steps.
@@ -117,8 +118,11 @@ def set_timescales(weight: Tensor, shortest: float, longest: float) -> None:
     if weight.dim() != 2 or weight.shape[0] != weight.shape[1]:
         raise SettingError(f"weights of shape {tuple(weight.shape)} are not one square")
     if not 1 <= shortest <= longest:
-        raise SettingError(f"states fade in {shortest} to {longest} steps, allowed is 1 or more")
-    logarithms = torch.linspace(math.log(shortest), math.log(longest), len(weight))
+        limits = f"{shortest} to {longest}"
+        raise SettingError(f"states fade in {limits} steps, allowed are 1 and more, ascending")
+    logarithms = torch.linspace(
+        math.log(shortest), math.log(longest), len(weight), dtype=weight.dtype
+    )
     weight.zero_().diagonal().copy_(1 - torch.exp(-logarithms))
 
 

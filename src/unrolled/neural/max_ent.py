@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from unrolled.errors import SettingError
 from unrolled.neural.max_ent_kernels import adagrad, adagrad_rows, add_features, collect
@@ -152,6 +153,7 @@ class _Added(torch.autograd.Function):
         return total
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *given: Any) -> Any:
         errors = given[0].contiguous()
         offsets = np.arange(len(errors) + 1) * errors.shape[1]

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from unrolled.errors import SettingError
 from unrolled.neural.class_kernels import word_losses
@@ -23,9 +24,9 @@ from unrolled.text.vocabulary import BOS
 Array = np.ndarray[Any, Any]
 
 DISTRIBUTIONS = 256  # computed at a time for entropies
-_MOST_SHARES = 8  # of the classes: more than threads, of which one may have to wait for a core
+_MOST_SHARES = 8  # of a batch: more than threads, of which one may have to wait for a core
 _WORTH_A_SHARE = 3_000_000  # multiplications, a fraction of a millisecond
-_FEW_CLASSES = 512  # or words, of whose weights each share may have gradients of its own
+_SMALL = 1 << 19  # weights of which each share can have gradients of its own
 IMPOSSIBLE = -1e6  # nats, in place of log 0 where 0 log 0 is wanted
 
 
@@ -147,7 +148,10 @@ class ClassFactoredSoftmax(OutputLayer):
     def loss(self, h: Tensor, targets: Tensor) -> Tensor:
         classes = self.class_of[targets]
         h, context = self.split_context(h)
-        of_class = self._class_loss(h, context, classes)
+        if self._by_kernel(h, context):
+            of_class: Tensor = _WordLoss.apply(*self._of_classes(h, classes), None)
+        else:
+            of_class = nn.functional.cross_entropy(self._class_scores(h, context), classes)
         bias = self.bias + self.forbidden
         if h.device.type != "cpu":
             return of_class + self._masked(h, targets, classes, "mean")
@@ -161,8 +165,11 @@ class ClassFactoredSoftmax(OutputLayer):
     def log_probs(self, h: Tensor, targets: Tensor) -> Tensor:
         classes = self.class_of[targets]
         h, context = self.split_context(h)
-        scores = self._class_scores(h, context)
-        of_class = nn.functional.cross_entropy(scores, classes, reduction="none")
+        if self._by_kernel(h, context):
+            of_class = torch.from_numpy(_word_losses(*self._of_classes(h, classes), None, False)[0])
+        else:
+            scores = self._class_scores(h, context)
+            of_class = nn.functional.cross_entropy(scores, classes, reduction="none")
         if h.device.type != "cpu":
             return -of_class - self._masked(h, targets, classes, "none")
         given = (h.contiguous(), self.weight, self.bias + self.forbidden)
@@ -172,16 +179,20 @@ class ClassFactoredSoftmax(OutputLayer):
         )[0]
         return -of_class - torch.from_numpy(losses)
 
-    def _class_loss(self, h: Tensor, context: Tensor | None, classes: Tensor) -> Tensor:
-        """Mean of -log p(c | h). A few classes are as the words of one class of their own, which
-        takes half of the time that torch's matrix products take."""
-        if context is not None or h.device.type != "cpu" or len(self.class_bias) > _FEW_CLASSES:
-            return nn.functional.cross_entropy(self._class_scores(h, context), classes)
-        loss: Tensor = _WordLoss.apply(
-            h, self.class_weight, self.class_bias, classes, torch.zeros_like(classes),
-            self.all_classes, None,
-        )  # fmt: skip
-        return loss
+    def _by_kernel(self, h: Tensor, context: Tensor | None) -> bool:
+        """Whether the words' kernel takes the classes too, in half of the time of torch's products.
+
+        It knows no features of classes, and many classes would take much memory, see `_SMALL`.
+        """
+        on_cpu = h.device.type == "cpu"
+        return on_cpu and context is None and self.class_weight.numel() <= _SMALL
+
+    def _of_classes(
+        self, h: Tensor, classes: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, ClassIndex]:
+        """What `_word_losses` takes: all classes are as the words of a single one."""
+        one = torch.zeros_like(classes)
+        return h.contiguous(), self.class_weight, self.class_bias, classes, one, self.all_classes
 
     def _class_scores(self, h: Tensor, context: Tensor | None = None) -> Tensor:
         scores = nn.functional.linear(h, self.class_weight, self.class_bias)
@@ -257,19 +268,22 @@ class _WordLoss(torch.autograd.Function):
     def forward(ctx: Any, *given: Any) -> Tensor:
         """From h, weight, bias, targets, classes and index, as `_word_losses` has them, and from
         the `MaxEnt` and its `FeatureSlices`, or None."""
-        h, *rest, ctx.features = given
+        h, weight, bias, *rest, ctx.features = given
         needed, of_weights = any(ctx.needs_input_grad[:3]), any(ctx.needs_input_grad[1:3])
-        slices = ctx.features and ctx.features[1]
-        ctx.given = h.contiguous(), *rest, slices, needed, of_weights
-        losses, *ctx.gradients = _word_losses(*ctx.given)
+        ctx.rest = *rest, ctx.features and ctx.features[1], needed, of_weights
+        h = h.contiguous()
+        ctx.save_for_backward(h, weight, bias)
+        losses, *ctx.gradients = _word_losses(h, weight, bias, *ctx.rest)
         return torch.tensor(losses.mean(dtype=np.float64), dtype=h.dtype)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *given: Any) -> Any:
+        saved = ctx.saved_tensors  # which torch checks: nothing was freed or changed
         # They are given away, so that the gradients by the input vectors are added to them in their
         # place. Seldom there is a second time.
-        found, ctx.gradients = ctx.gradients or _word_losses(*ctx.given)[1:], None
-        returned = (True, *[ctx.given[-1]] * 2)
+        found, ctx.gradients = ctx.gradients or _word_losses(*saved, *ctx.rest)[1:], None
+        returned = (True, *[ctx.rest[-1]] * 2)
         gradients: list[Any] = [
             torch.from_numpy(array) if wanted else None
             for array, wanted in zip(found, returned, strict=True)
@@ -308,7 +322,7 @@ def _word_losses(
         order = order[counts[order] > 0]
     products = int((counts * sizes).sum()) * outputs.shape[1]
     count = max(min(_MOST_SHARES, products // _WORTH_A_SHARE), 1)
-    by_tokens = sizes.size == 1 and biases.size <= _FEW_CLASSES
+    by_tokens = sizes.size == 1 and rows.size <= _SMALL
     parts = count if by_tokens else 1
     losses = np.empty(words.size, outputs.dtype)
     dh = np.empty((len(outputs) if gradients else 0, outputs.shape[1]), outputs.dtype)

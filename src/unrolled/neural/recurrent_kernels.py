@@ -23,6 +23,7 @@ from unrolled.neural.tiles import (
     add_half_tile,
     add_tile,
     eight_rows,
+    plus_products,
     plus_tile,
     prefetch_row,
     store_half_tile,
@@ -263,20 +264,12 @@ def _add_products(
             continue
         for i in range(0, last + 1, 4):
             j, k, m = min(i + 1, last), min(i + 2, last), min(i + 3, last)
-            s0, t0, s1, t1, s2, t2, s3, t3 = none, none, none, none, none, none, none, none
+            sums = (none, none, none, none, none, none, none, none)
             for row in range(rows):
-                v, w = load(errors, row, c), load(errors, row, d)
-                factor = broadcast(left[row, i])
-                s0, t0 = add_product(s0, factor, v), add_product(t0, factor, w)
-                factor = broadcast(left[row, j])
-                s1, t1 = add_product(s1, factor, v), add_product(t1, factor, w)
-                factor = broadcast(left[row, k])
-                s2, t2 = add_product(s2, factor, v), add_product(t2, factor, w)
-                factor = broadcast(left[row, m])
-                s3, t3 = add_product(s3, factor, v), add_product(t3, factor, w)
+                factors = (left[row, i], left[row, j], left[row, k], left[row, m])
+                sums = plus_products(sums, factors, load(errors, row, c), load(errors, row, d))
             places = (at + i, at + j, at + k, at + m)
-            sums = plus_tile((s0, t0, s1, t1, s2, t2, s3, t3), totals, places, c, d)
-            store_tile(totals, places, c, d, sums)
+            store_tile(totals, places, c, d, plus_tile(sums, totals, places, c, d))
 
 
 @no_refcount

@@ -1,4 +1,5 @@
-"""Tiles of matrix products: sums of a few rows and columns, which stay in registers.
+"""Tiles of matrix products: sums of a few rows and columns, which stay in registers; and rows asked
+for ahead.
 
 A tile is four rows of two vectors, ``(s0, t0, s1, t1, s2, t2, s3, t3)``, a half tile eight rows of
 one.
@@ -16,24 +17,33 @@ from unrolled.runtime.simd import WIDTH, add, add_product, broadcast, load, stor
 
 Array = np.ndarray[Any, Any]
 
+_LINE = 64  # bytes that a cache reads at once
+
 
 @inlined
 def add_tile(
     sums: Any, left: Array, rows: Any, offset: int, weights: Array, begin: int, count: int
 ) -> Any:
     """Four rows' sums of a block's columns, with left[rows, offset:] times its weights added."""
-    s0, t0, s1, t1, s2, t2, s3, t3 = sums
     i, j, k, m = rows
     for row in range(count):
+        c = offset + row
+        factors = (left[i, c], left[j, c], left[k, c], left[m, c])
         v, w = load(weights, begin + row, 0), load(weights, begin + row, WIDTH)
-        factor = broadcast(left[i, offset + row])
-        s0, t0 = add_product(s0, factor, v), add_product(t0, factor, w)
-        factor = broadcast(left[j, offset + row])
-        s1, t1 = add_product(s1, factor, v), add_product(t1, factor, w)
-        factor = broadcast(left[k, offset + row])
-        s2, t2 = add_product(s2, factor, v), add_product(t2, factor, w)
-        factor = broadcast(left[m, offset + row])
-        s3, t3 = add_product(s3, factor, v), add_product(t3, factor, w)
+        sums = plus_products(sums, factors, v, w)
+    return sums
+
+
+@inlined
+def plus_products(sums: Any, factors: Any, v: Any, w: Any) -> Any:
+    """A tile with two vectors added to each of its rows, times the row's factor."""
+    s0, t0, s1, t1, s2, t2, s3, t3 = sums
+    f0, f1 = broadcast(factors[0]), broadcast(factors[1])
+    f2, f3 = broadcast(factors[2]), broadcast(factors[3])
+    s0, t0 = add_product(s0, f0, v), add_product(t0, f0, w)
+    s1, t1 = add_product(s1, f1, v), add_product(t1, f1, w)
+    s2, t2 = add_product(s2, f2, v), add_product(t2, f2, w)
+    s3, t3 = add_product(s3, f3, v), add_product(t3, f3, w)
     return s0, t0, s1, t1, s2, t2, s3, t3
 
 
@@ -110,5 +120,5 @@ def store_tile(into: Array, rows: Any, c: int, d: int, sums: Any) -> None:
 def prefetch_row(rows: Array, row: int) -> None:
     """Ask for a row that is read or written soon, where the hardware does not foresee it."""
     width = rows.shape[1]
-    for j in range(0, width, 16):
+    for j in range(0, width, _LINE // rows.itemsize):
         prefetch(rows, row * width + j)

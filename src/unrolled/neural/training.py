@@ -42,7 +42,7 @@ def train_net(
     monitor: Callable[..., Monitor] | None = None,
     **settings: Any,
 ) -> NeuralModel:
-    """Train a neural language model; a tied LSTM of 256 units with 100 classes by default.
+    """Train a neural language model; a tied LSTM of 256 units by default, its output by classes.
 
     Under torchrun all processes call this with the same arguments and get the same model; each
     trains on its share of every batch, and the first one validates, reports and writes.

@@ -17,7 +17,7 @@ from unrolled.errors import UnrolledError
 Array = np.ndarray[Any, Any]
 
 _TRIM, _MMAP = -1, -3  # mallopt's M_TRIM_THRESHOLD and M_MMAP_THRESHOLD
-_MOST_MMAP = (1 << 30, 32 << 20)  # bytes; glibc before 2.35 takes no more than the latter
+_MOST_MMAP = (1 << 30, 32 << 20)  # bytes; older versions of glibc take no more than the latter
 _PIECE, _HUGE_PAGE = 16 << 20, 2 << 20
 _MADV_DONTNEED = 4
 
@@ -27,12 +27,15 @@ def keep_freed_memory() -> None:
 
     Every step of training allocates several arrays of the size of the vocabulary times the width;
     mapping them anew costs a page fault for every 4 KiB, a third of a small net's step. Only glibc
-    has the switch; elsewhere nothing happens.
+    has the switch; elsewhere nothing happens. It holds for the process: what is done with hands its
+    memory back with `return_memory`.
     """
     if platform.libc_ver()[0] == "glibc":
         with suppress(OSError, AttributeError):
             library = ctypes.CDLL(None)
-            any(library.mallopt(_MMAP, most) for most in _MOST_MMAP)  # the first that it takes
+            for most in _MOST_MMAP:
+                if library.mallopt(_MMAP, most):  # 0: it is more than this glibc takes
+                    break
             library.mallopt(_TRIM, 1 << 30)
 
 

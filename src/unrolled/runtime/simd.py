@@ -3,7 +3,7 @@
 LLVM makes vectors of a loop by itself unless several arrays are written in it, which might overlap;
 and it reads and writes memory at each turn. Any processor can run these: LLVM splits what is wider
 than its registers. A vector has as many float32 as a register holds, where that is known to pay;
-only `total` depends on how many, in the last bits. Arrays are (M, N), contiguous, float32
+only `sum_of` depends on how many, in the last bits. Arrays are (M, N), contiguous, float32
 or float64.
 """
 
@@ -157,7 +157,7 @@ def add_product(_context: Any, total: Any, a: Any, b: Any) -> Any:
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def total(_context: Any, vector: Any) -> Any:
+def sum_of(_context: Any, vector: Any) -> Any:
     """The sum of a vector's numbers, in any order."""
 
     def build(_target: Any, builder: Any, _signature: Any, arguments: Any) -> Any:

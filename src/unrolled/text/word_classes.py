@@ -35,7 +35,8 @@ def word_classes(
     Args:
         word_counts: (V,) how often each id occurs in the training text.
         classes: how many are wanted; there are fewer where one word outweighs several. 0 for
-            the square root of V, with which a word costs least, or 100 if that is more.
+            the square root of V, with which a word has the fewest scores if all classes are equally
+            large, or 100 if that is more.
         by: one of `CLASSINGS`.
         ids: (T,) the training text, for ``bigrams``.
 
@@ -43,7 +44,7 @@ def word_classes(
         (V,) int64, 0 to C - 1; no class is empty, and ``<s>`` is in that of ``<unk>``.
 
     Raises:
-        SettingError: fewer classes than none, or an unknown way.
+        SettingError: a negative number of classes, or an unknown way.
 
     >>> counts = np.array([4, 0, 4, 4, 2, 2, 2, 2, 1, 1, 1, 1])
     >>> word_classes(counts, 3, by="frequency").tolist()
