@@ -145,6 +145,13 @@ def test_rows_are_added_to_those_that_were_run_before(
         run_experiment("echo-state", size="smoke", output=out, rows=["IRNN"])
     with pytest.raises(SettingError, match="single rows are run once, so they take no seeds"):
         run_experiment("pixel-mnist", folder, size="smoke", output=out, rows=["IRNN"], seeds=2)
+    slower = dataclasses.replace(pixel_mnist.NETS["LSTM"], state_rate=0.5)
+    with monkeypatch.context() as changed:
+        changed.setitem(pixel_mnist.NETS, "LSTM", slower)
+        with pytest.raises(SettingError, match="the results of LSTM are of other settings. Run th"):
+            run("IRNN")
+        assert both["IRNN"] == run("IRNN", "LSTM")["IRNN"]
+        assert list(run("LSTM")) == ["IRNN", "LSTM"]
     smoke = dataclasses.replace(pixel_mnist.SETTINGS["smoke"], epochs=3)
     monkeypatch.setitem(pixel_mnist.SETTINGS, "smoke", smoke)
     with pytest.raises(SettingError, match=r"pixel-mnist-smoke\.json: the results are of other"):

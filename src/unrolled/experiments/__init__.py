@@ -44,7 +44,8 @@ class Experiment(Protocol):
     (`unrolled.experiments.checks`); of the others 2 %.
     ``DATA``: the usual name of the folder that it reads and cannot do without, and a file in it.
     ``PARALLEL = True``: it makes many runs, and takes ``jobs`` and ``device``.
-    ``ROWS``: the rows of its table that can be run alone, with ``SETTINGS``, of each size, and
+    ``ROWS``: the rows of its table that can be run alone, by name, each with a dataclass of its
+    settings, which the results have as ``rows``; with ``SETTINGS``, of each size, and
     ``merge(earlier, fresh)``: results of both, where a row is in both those of the fresh run.
     ``draw(results)``: its pictures from its results as JSON holds them: what is added to the names
     of their files (empty for the only one) -> SVG.
@@ -121,7 +122,7 @@ def run_experiment(
         raise SettingError(f"seeds is {seeds}, allowed are 1 and more")
     if rows and seeds > 1:
         raise SettingError("single rows are run once, so they take no seeds")
-    earlier = _earlier_rows(experiment, name, size, output, data) if rows else None
+    earlier = _earlier_rows(experiment, output / f"{name}-{size}.json", size, rows, data)
     output.mkdir(parents=True, exist_ok=True)
     parts = parts_folder(output, name, size)
     resumed = parts.is_dir() or earlier is not None
@@ -269,7 +270,7 @@ def _read_record(path: Path, data: Path | None) -> dict[str, Any]:
 
 
 def _earlier_rows(
-    experiment: Experiment, name: str, size: str, output: Path, data: Path | None
+    experiment: Experiment, path: Path, size: str, rows: Sequence[str], data: Path | None
 ) -> Results | None:
     """Results to which rows can be added, if there are any.
 
@@ -277,16 +278,17 @@ def _earlier_rows(
         SettingError: they are of other data or settings.
         FormatError: they are damaged.
     """
-    import json
-
-    path = output / f"{name}-{size}.json"
-    if not path.is_file():
+    if not rows or not path.is_file():
         return None
     record = _read_record(path, data)
-    settings = json.loads(json.dumps(asdict(vars(experiment)["SETTINGS"][size])))
     try:
         results: Results = record["results"]
-        same = results["settings"] == settings
+        same = results["settings"] == _plain(vars(experiment)["SETTINGS"][size])
+        others = [
+            row for row in results["table"]
+            if row not in rows
+            and results.get("rows", {}).get(row) != _plain(vars(experiment)["ROWS"][row])
+        ]  # fmt: skip
     except (LookupError, TypeError) as error:
         raise FormatError(f"the results are damaged: {error!r}", where=str(path)) from None
     if not same:
@@ -294,7 +296,19 @@ def _earlier_rows(
             "the results are of other settings", where=str(path),
             hint="Write into another folder with -o, or run all rows",
         )  # fmt: skip
+    if others:
+        raise SettingError(
+            f"the results of {', '.join(others)} are of other settings", where=str(path),
+            hint="Run them too, or write into another folder with -o",
+        )  # fmt: skip
     return results
+
+
+def _plain(settings: Any) -> Any:
+    """A dataclass as JSON gives it back."""
+    import json
+
+    return json.loads(json.dumps(asdict(settings)))
 
 
 def _check_rows(name: str, rows: Sequence[str]) -> None:

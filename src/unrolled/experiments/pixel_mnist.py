@@ -59,7 +59,7 @@ NETS = {
     "tanh RNN": Net({"kind": "elman"}),
     "ReLU RNN": Net({"kind": "elman", "nonlinearity": "relu"}),
 }
-ROWS = tuple(NETS)
+ROWS = NETS
 TASKS = ("plain", "permuted")
 PERMUTATION = 7  # seed of the order of pixels, the same for all sizes and nets
 
@@ -257,6 +257,7 @@ def _by_net(runs: dict[str, Any]) -> Results:
     """The table, curves and runs, in the order of the nets."""
     runs = {name: runs[name] for name in NETS if name in runs}
     return {
+        "rows": {name: asdict(NETS[name]) for name in runs},
         "table": {name: _row(run) for name, run in runs.items()},
         "curves": {
             task: {name: run[task]["curve"] for name, run in runs.items()} for task in TASKS
