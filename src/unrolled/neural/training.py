@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from unrolled.neural.config import split_settings
 from unrolled.neural.model import NeuralModel
 from unrolled.neural.task import LanguageModelTask
+from unrolled.runtime.threads import return_memory
 from unrolled.text.corpus import read_corpus
 from unrolled.text.options import TextOptions, VocabularyLimits, training_record
 from unrolled.training.devices import computing_on
@@ -108,4 +109,6 @@ def train_net(
         net_config, training_config, options or TextOptions(), limits, texts=sources, valid=valid,
         threads=threads,
     )  # fmt: skip
+    del loop, task
+    return_memory()  # of gradients and averages, hundreds of MB for many words
     return model

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from unrolled.runtime.threads import return_memory
 from unrolled.tagging.config import split_settings
 from unrolled.tagging.data.column_reader import ColumnFormat
 from unrolled.tagging.data.columns import TaggedSentence, all_columns, read_rows
@@ -86,6 +87,8 @@ def train_tagger(
     tagger.provenance |= training_record(
         config, training, texts=train, valid=valid, threads=threads
     )
+    del loop, task
+    return_memory()  # of word vectors, gradients and averages
     return tagger
 
 
