@@ -261,6 +261,12 @@ class NeuralModel(LanguageModel):
 
     # -- storage ---------------------------------------------------------------------------------
 
+    def info(self) -> dict[str, Any]:
+        """What ``unrolled info`` prints, with how many classes words are in."""
+        class_of = self.net.class_of
+        classes = {} if class_of is None else {"classes": int(class_of.max()) + 1}
+        return {**super().info(), **classes}
+
     def arrays(self) -> dict[str, Any]:
         """The arrays of its file by name."""
         arrays = parameter_arrays(self.net) | prefixed("vocabulary.", self.vocabulary.arrays())
