@@ -263,9 +263,10 @@ class NeuralModel(LanguageModel):
 
     def info(self) -> dict[str, Any]:
         """What ``unrolled info`` prints, with how many classes words are in."""
-        class_of = self.net.class_of
-        classes = {} if class_of is None else {"classes": int(class_of.max()) + 1}
-        return {**super().info(), **classes}
+        info, class_of = super().info(), self.net.class_of
+        if self.net.config.output_layer == "classes" and class_of is not None:
+            info["classes"] = int(class_of.max()) + 1
+        return info
 
     def arrays(self) -> dict[str, Any]:
         """The arrays of its file by name."""
