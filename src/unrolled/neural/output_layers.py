@@ -222,8 +222,8 @@ class ClassFactoredSoftmax(OutputLayer):
         if self.max_ent is not None and context is not None:
             places = torch.from_numpy(self.index.places)
             words = self.max_ent.with_all_words(words, context, self.class_of, places)
-        totals = [torch.logsumexp(words[:, members], -1) for members in self.index.words_of_classes]
-        return words + (of_class - torch.stack(totals, -1))[:, self.class_of]
+        totals = _log_totals(words, self.class_of, len(self.class_bias))
+        return words + (of_class - totals)[:, self.class_of]
 
     @torch.no_grad()
     def entropies(self, h: Tensor) -> Tensor:
@@ -256,9 +256,15 @@ class ClassIndex:
         self.borders = np.concatenate([[0], np.cumsum(sizes)])
         self.places = np.empty(class_of.size, np.int64)
         self.places[self.members] = np.arange(class_of.size) - np.repeat(self.borders[:-1], sizes)
-        self.words_of_classes = [
-            torch.from_numpy(part) for part in np.split(self.members, self.borders[1:-1])
-        ]
+
+
+def _log_totals(scores: Tensor, class_of: Tensor, classes: int) -> Tensor:
+    """log of the sum of exp(scores) (N, V) over the words of each class, (N, C)."""
+    index = class_of.expand(len(scores), -1)
+    top = scores.new_full((len(scores), classes), -math.inf)
+    top = top.scatter_reduce(1, index, scores.detach(), "amax")
+    shares = (scores - top.gather(1, index)).exp()
+    return top + torch.zeros_like(top).scatter_add(1, index, shares).log()
 
 
 class _WordLoss(torch.autograd.Function):
