@@ -27,9 +27,8 @@ def exchange(
     totals: Array,
     around: Array,
     gains: Array,
-    passes: int,
-) -> None:
-    """Move each word to the class that is best for it, pass after pass.
+) -> int:
+    """Move each of some words to the class that is best for it; returns how many have moved.
 
     The log-likelihood of p(w | v) = p(w | c(w)) p(c(w) | c(v)) is, but for what no class changes,
     F = sum of f(N(c, d)) over pairs of classes - sum of f(N(c)) on the left - the same on the
@@ -48,25 +47,22 @@ def exchange(
             with all others is a row. f: (2, C, C) of each.
         totals: (2, C) uint64, N(c) on the left of pairs and on the right.
         around: (2, C) uint64 and gains: (C,), to write to.
-        passes: over all words at most; ends early when few words move.
     """
-    for _ in range(passes):
-        moved = 0
-        for word in order:
-            itself = _look(word, next_first, next_words, next_counts, class_of, around[0])
-            _look(word, last_first, last_words, last_counts, class_of, around[1])
-            old = class_of[word]
-            _shift(table, pairs, f, totals, around, itself, old, False)
-            _gains(table, pairs, f, totals, around, itself, gains)
-            best = 0
-            for c in range(1, gains.size):
-                if gains[c] > gains[best] + 1e-9 or (c == old and gains[c] >= gains[best]):
-                    best = c
-            _shift(table, pairs, f, totals, around, itself, best, True)
-            class_of[word] = best
-            moved += best != old
-        if moved * 1000 < order.size:
-            return
+    moved = 0
+    for word in order:
+        itself = _look(word, next_first, next_words, next_counts, class_of, around[0])
+        _look(word, last_first, last_words, last_counts, class_of, around[1])
+        old = class_of[word]
+        _shift(table, pairs, f, totals, around, itself, old, False)
+        _gains(table, pairs, f, totals, around, itself, gains)
+        best = 0
+        for c in range(1, gains.size):
+            if gains[c] > gains[best] + 1e-9 or (c == old and gains[c] >= gains[best]):
+                best = c
+        _shift(table, pairs, f, totals, around, itself, best, True)
+        class_of[word] = best
+        moved += best != old
+    return moved
 
 
 @device_function

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from unrolled.errors import SettingError
+from unrolled.runtime.threads import even_slices
 from unrolled.text.vocabulary import BOS, EOS, UNK
 
 Array = np.ndarray[Any, Any]
@@ -15,6 +16,7 @@ Array = np.ndarray[Any, Any]
 _LEAST = 100  # classes, where their number is not given
 CLASSINGS = ("frequency", "sqrt-frequency", "bigrams")
 PASSES = 12  # of the exchange over all words; later ones move almost nothing
+_WORDS = 2000  # that are tried in one call
 TABLE = 1 << 16  # counts of which the exchange keeps n log n
 
 
@@ -95,14 +97,16 @@ def _exchanged(ids: Array, mass: Array, classes: int) -> Array:
     of_classes = np.zeros((classes, classes), np.uint64)
     np.add.at(of_classes, (found[left], found[right]), counts)
     both_ways = np.stack([of_classes, of_classes.T])
-    exchange(
+    words = order[mass[order] > 0]
+    neighbours = (
         np.searchsorted(left, np.arange(size + 1)),
         right,
         counts,
         np.searchsorted(right[backwards], np.arange(size + 1)),
         left[backwards],
         counts[backwards],
-        order[mass[order] > 0],
+    )
+    state = (
         found,
         _n_log_n(np.arange(TABLE)),
         both_ways,
@@ -110,8 +114,13 @@ def _exchanged(ids: Array, mass: Array, classes: int) -> Array:
         both_ways.sum(2),
         np.empty((2, classes), np.uint64),
         np.empty(classes),
-        PASSES,
     )
+    for _ in range(PASSES):
+        # A kernel cannot be interrupted, so each call takes some of the words.
+        parts = even_slices(words.size, -(-words.size // _WORDS))
+        moved = sum(exchange(*neighbours, words[begin:end], *state) for begin, end in parts)
+        if moved * 1000 < words.size:
+            break
     return found
 
 
