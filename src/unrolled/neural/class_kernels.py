@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from unrolled.neural.tiles import plus_products, plus_tile, prefetch_row, store_tile
+from unrolled.neural.tiles import four_broadcast, plus_products, plus_tile, prefetch_row, store_tile
 from unrolled.runtime.kernels import REASSOCIATE, inlined, kernel, no_refcount
 from unrolled.runtime.simd import (
     WIDTH,
@@ -136,7 +136,7 @@ def _score(
     whole = h.shape[1] // WIDTH * WIDTH
     for x in range(0, whole, WIDTH):
         of_words = load(weight, i, x), load(weight, j, x), load(weight, k, x), load(weight, m, x)
-        sums = _plus_scores(sums, load(h, one, x), load(h, two, x), of_words)
+        sums = plus_products(sums, of_words, load(h, one, x), load(h, two, x))
     rest = h.shape[1] - whole
     if rest > 0:
         of_words = (
@@ -146,25 +146,13 @@ def _score(
             load_first(weight, m, whole, rest),
         )
         left, right = load_first(h, one, whole, rest), load_first(h, two, whole, rest)
-        sums = _plus_scores(sums, left, right, of_words)
-    s0, s1, s2, s3, t0, t1, t2, t3 = sums
+        sums = plus_products(sums, of_words, left, right)
+    s0, t0, s1, t1, s2, t2, s3, t3 = sums
     a, b = tokens
     p[a, places[0]], p[a, places[1]] = sum_of(s0) + bias[i], sum_of(s1) + bias[j]
     p[a, places[2]], p[a, places[3]] = sum_of(s2) + bias[k], sum_of(s3) + bias[m]
     p[b, places[0]], p[b, places[1]] = sum_of(t0) + bias[i], sum_of(t1) + bias[j]
     p[b, places[2]], p[b, places[3]] = sum_of(t2) + bias[k], sum_of(t3) + bias[m]
-
-
-@inlined
-def _plus_scores(sums: Any, one: Any, two: Any, words: Any) -> Any:
-    """Sums with the products of two tokens' vectors and four words' added."""
-    s0, s1, s2, s3, t0, t1, t2, t3 = sums
-    w0, w1, w2, w3 = words
-    s0, s1 = add_product(s0, one, w0), add_product(s1, one, w1)
-    s2, s3 = add_product(s2, one, w2), add_product(s3, one, w3)
-    t0, t1 = add_product(t0, two, w0), add_product(t1, two, w1)
-    t2, t3 = add_product(t2, two, w2), add_product(t3, two, w3)
-    return s0, s1, s2, s3, t0, t1, t2, t3
 
 
 @no_refcount
@@ -211,7 +199,7 @@ def _sum_columns(
     none = broadcast(sums.dtype.type(0))
     tile = (none, none, none, none, none, none, none, none)
     for x in range(rows.size):
-        own = (factors[i, x], factors[j, x], factors[k, x], factors[m, x])
+        own = four_broadcast(factors[i, x], factors[j, x], factors[k, x], factors[m, x])
         tile = plus_products(tile, own, load(source, rows[x], c), load(source, rows[x], d))
     if added:
         tile = plus_tile(tile, sums, into, c, d)

@@ -23,6 +23,7 @@ from unrolled.neural.tiles import (
     add_half_tile,
     add_tile,
     eight_rows,
+    four_broadcast,
     plus_products,
     plus_tile,
     prefetch_row,
@@ -266,7 +267,7 @@ def _add_products(
             j, k, m = min(i + 1, last), min(i + 2, last), min(i + 3, last)
             sums = (none, none, none, none, none, none, none, none)
             for row in range(rows):
-                factors = (left[row, i], left[row, j], left[row, k], left[row, m])
+                factors = four_broadcast(left[row, i], left[row, j], left[row, k], left[row, m])
                 sums = plus_products(sums, factors, load(errors, row, c), load(errors, row, d))
             places = (at + i, at + j, at + k, at + m)
             store_tile(totals, places, c, d, plus_tile(sums, totals, places, c, d))

@@ -28,18 +28,23 @@ def add_tile(
     i, j, k, m = rows
     for row in range(count):
         c = offset + row
-        factors = (left[i, c], left[j, c], left[k, c], left[m, c])
+        factors = four_broadcast(left[i, c], left[j, c], left[k, c], left[m, c])
         v, w = load(weights, begin + row, 0), load(weights, begin + row, WIDTH)
         sums = plus_products(sums, factors, v, w)
     return sums
 
 
 @inlined
+def four_broadcast(a: float, b: float, c: float, d: float) -> Any:
+    """Vectors of four numbers."""
+    return broadcast(a), broadcast(b), broadcast(c), broadcast(d)
+
+
+@inlined
 def plus_products(sums: Any, factors: Any, v: Any, w: Any) -> Any:
-    """A tile with two vectors added to each of its rows, times the row's factor."""
+    """A tile with two vectors added to each of its rows, times the row's vector of factors."""
     s0, t0, s1, t1, s2, t2, s3, t3 = sums
-    f0, f1 = broadcast(factors[0]), broadcast(factors[1])
-    f2, f3 = broadcast(factors[2]), broadcast(factors[3])
+    f0, f1, f2, f3 = factors
     s0, t0 = add_product(s0, f0, v), add_product(t0, f0, w)
     s1, t1 = add_product(s1, f1, v), add_product(t1, f1, w)
     s2, t2 = add_product(s2, f2, v), add_product(t2, f2, w)
