@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from unrolled.errors import SettingError
+from unrolled.text import word_class_kernels
+from unrolled.text import word_classes as word_classes_module
 from unrolled.text.word_classes import CLASSINGS, TABLE, word_classes
 
 RANDOM = np.random.default_rng(2)
@@ -116,3 +118,22 @@ def test_settings_that_cannot_be() -> None:
 def test_many_words_have_more_classes(words: int, classes: int) -> None:
     found = word_classes(np.ones(words, np.int64), 0, by="frequency")
     assert found.max() + 1 == classes
+
+
+def test_trying_words_in_several_calls_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = np.random.default_rng(3).zipf(1.5, 4000).clip(max=60) + 2
+    counts = np.bincount(ids)
+    tried: list[int] = []
+    kernel = word_class_kernels.exchange
+
+    def exchange(*given: Any) -> int:
+        tried.append(given[6].size)
+        return int(kernel(*given))
+
+    monkeypatch.setattr(word_class_kernels, "exchange", exchange)
+    whole = word_classes(counts, 6, by="bigrams", ids=ids)
+    words, passes = tried[0], len(tried)
+    tried.clear()
+    monkeypatch.setattr(word_classes_module, "_WORDS", 7)
+    assert np.array_equal(word_classes(counts, 6, by="bigrams", ids=ids), whole)
+    assert max(tried) <= 7 and sum(tried) == words * passes
