@@ -7,6 +7,7 @@ import itertools
 import pytest
 import torch
 
+from denormals import count_denormals, needs_mode
 from unrolled.neural import recurrent
 from unrolled.neural.cells import NO_LIMITS, NONLINEARITIES, Cell
 from unrolled.neural.recurrent import Limits
@@ -134,3 +135,27 @@ def test_a_second_derivative_is_refused_instead_of_wrong(kind: str) -> None:
     (gradient,) = torch.autograd.grad((y**2).sum(), cell.bias, create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):
         gradient.sum().backward()
+
+
+@needs_mode
+@pytest.mark.parametrize("count", [1, 2])
+def test_states_and_errors_that_vanish_become_zeros(
+    count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Else a step takes a hundred times as long on some processors.
+    monkeypatch.setattr(recurrent, "_WORTH_A_SLICE", 1)
+    monkeypatch.setattr(recurrent, "threads", lambda: count)
+    cell = Cell("elman", 1, 16, nonlinearity="relu")
+    with torch.no_grad():
+        cell.state_weight.copy_(0.5 * torch.eye(16))
+        cell.input_weight.fill_(1.0)
+    x = torch.zeros(300, 8, 1)
+    x[0] = 1.0
+    x.requires_grad_()
+    y, _ = cell.run_fused(x, (torch.zeros(8, 16),))
+    (dx,) = torch.autograd.grad(y[-1].sum() * 1e-30, x)
+    y = y.detach()
+    assert float(y[120].max()) > 0
+    assert float(y[-1].max()) == 0
+    assert count_denormals(y, dx) == 0
+    assert count_denormals(torch.full((1,), 1e-30) * 1e-10) == 1  # here all is as before

@@ -7,7 +7,18 @@ import platform
 import numpy as np
 import pytest
 
-from unrolled.runtime.memory import drained, resident_memory
+from unrolled.runtime.memory import aligned_empty, drained, resident_memory
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(0, 3), (1, 1), (3, 5), (1000, 112)])
+def test_aligned_arrays_begin_a_cache_line_and_can_be_written(rows: int, columns: int) -> None:
+    arrays = [aligned_empty(rows, columns) for _ in range(5)]
+    for number, array in enumerate(arrays):
+        assert array.size == 0 or array.ctypes.data % 64 == 0
+        array[:] = number
+    for number, array in enumerate(arrays):
+        assert array.shape == (rows, columns)
+        assert np.all(array == number)
 
 
 @pytest.mark.parametrize("size", [0, 1, 4097, 5_000_001])

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from denormals import count_denormals, needs_mode
 from unrolled.errors import SettingError
 from unrolled.training.optimisers import SGD, AdamW, Optimiser, optimiser_of
 from unrolled.training.row_optimiser import RowOptimiser
@@ -124,3 +125,17 @@ for optimiser in ("adam", "sgd"):
 assert "torch._dynamo" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+@needs_mode
+@pytest.mark.parametrize("kind", ["adam", "sgd"])
+def test_averages_of_a_weight_without_gradients_become_zeros(kind: str) -> None:
+    # Those of rare words do; on some processors a step would take eighteen times as long.
+    parameter = nn.Parameter(torch.zeros(5))
+    optimiser = optimiser_of(kind, [([parameter], 1.0)], momentum=0.9)
+    for step in range(1000):
+        parameter.grad = torch.full((5,), float(step == 0))
+        optimiser.step(0.1)
+    averages = [value for value in optimiser.state().values() if value.dim()]
+    assert count_denormals(*averages) == 0
+    assert float(min(value.abs().max() for value in averages)) == 0

@@ -11,8 +11,11 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from unrolled.neural.recurrent_kernels import BLOCK, pack, pack_transposed, run, run_back
+from unrolled.neural import recurrent_kernels
+from unrolled.neural.recurrent_kernels import BLOCK, pack, pack_transposed
 from unrolled.neural.recurrent_steps import GRU, LINEAR, LSTM, RELU, SIGMOID, TANH
+from unrolled.runtime.denormals import no_denormals
+from unrolled.runtime.memory import aligned_empty
 from unrolled.runtime.simd import WIDTH
 from unrolled.runtime.threads import even_slices, run_short_slices
 from unrolled.runtime.torch_threads import run_torch_slices, threads
@@ -30,6 +33,9 @@ _LONG = 64  # steps
 _CACHED = 1 << 17  # weights
 _WORTH_A_SLICE = 10_000_000  # multiplications, a fraction of a millisecond
 _MOST_SLICES = 8
+
+# Gradients that vanish over hundreds of steps, and states that fade, reach the smallest numbers.
+_run, _run_back = no_denormals()(recurrent_kernels.run), no_denormals()(recurrent_kernels.run_back)
 
 
 @dataclass(frozen=True)
@@ -129,6 +135,7 @@ class TorchRun(torch.autograd.Function):
         return None, None, None, *of_texts, *of_weights
 
 
+@no_denormals()
 def _recorded(
     function: Any, given: Sequence[Tensor], needed: Sequence[bool]
 ) -> tuple[list[Tensor], tuple[Tensor, ...]]:
@@ -141,6 +148,7 @@ def _recorded(
         return inputs, function(*inputs)
 
 
+@no_denormals()
 def _back(
     inputs: Sequence[Tensor], outputs: Sequence[Tensor], gradients: Sequence[Any]
 ) -> list[Tensor | None]:
@@ -222,7 +230,7 @@ class _Layer:
         out = (np.int64(self.units), _rows(y), _rows(gates), _rows(cells))
         pieces = self._pieces(steps, batch)
         work = [(*given, np.int64(skipped), piece, *out) for piece in pieces]
-        run_short_slices(run, work, threads())
+        run_short_slices(_run, work, threads())
         return y, gates, cells
 
     def run_back(
@@ -251,7 +259,7 @@ class _Layer:
             (np.int64(self.kind), *arrays, back_to_h, back_to_x, bounds, piece, *out)
             for piece in self._pieces(steps, batch)
         ]
-        run_short_slices(run_back, work, threads())
+        run_short_slices(_run_back, work, threads())
         dfrom_x, dfrom_h = (part.view(count, -1, self.width).sum(0) for part in sums)
         dfrom_x, dbias = dfrom_x[:-1], dfrom_x[-1:]
         second = dbias[0, 3 * self.hidden :][: self.units] if self.kind == GRU else None
@@ -278,8 +286,7 @@ def _size(batch: int, most: int) -> int:
 
 
 def _empty(rows: int, columns: int) -> Tensor:
-    """Numbers to write: in huge pages, as NumPy asks for, which take a fraction of the time."""
-    return torch.from_numpy(np.empty((rows, columns), np.float32))
+    return torch.from_numpy(aligned_empty(rows, columns))
 
 
 def _fill(rows: Tensor, start: Tensor) -> None:
@@ -293,7 +300,7 @@ def _fill(rows: Tensor, start: Tensor) -> None:
 def packed(weight: Tensor) -> Rows:
     """Weights (K, N) in blocks."""
     rows, width = weight.shape
-    packed = np.empty((-(-width // BLOCK) * rows, BLOCK), np.float32)
+    packed = aligned_empty(-(-width // BLOCK) * rows, BLOCK)
     if weight.t().is_contiguous():
         pack_transposed(_rows(weight.t()), packed)
     else:

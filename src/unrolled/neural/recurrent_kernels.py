@@ -36,7 +36,7 @@ from unrolled.runtime.simd import WIDTH, add, add_product, broadcast, load
 Array = np.ndarray[Any, Any]
 
 BLOCK = 2 * WIDTH  # columns of weights together
-_CHUNK = 1 << 15  # numbers of the errors that stay in the cache, at most
+_CHUNK = 1 << 14  # numbers of the errors that stay in the cache, at most
 
 
 @kernel

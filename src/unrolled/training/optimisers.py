@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from unrolled.errors import SettingError
+from unrolled.runtime.denormals import no_denormals
 from unrolled.runtime.torch_threads import run_torch_slices
 
 _SLICE = 1 << 20  # numbers of a parameter, a millisecond's work
@@ -35,6 +36,7 @@ class Optimiser:
         self.weight_decay = weight_decay
         self._state: dict[int, dict[str, Tensor]] = {}  # by the number of the parameter
 
+    @no_denormals()
     def step(self, rate: float) -> None:
         """Move all parameters that have a gradient."""
         with torch.no_grad():
@@ -81,7 +83,8 @@ class Optimiser:
 class AdamW(Optimiser):
     """Adam with decoupled weight decay (Loshchilov and Hutter 2019, algorithm 2).
 
-    To the bit what ``torch.optim.AdamW(..., fused=True)`` computes: one pass over the memory.
+    To the bit what ``torch.optim.AdamW(..., fused=True)`` computes, in one pass over the memory,
+    but for averages below 1e-38, which become 0.
 
     >>> weight = nn.Parameter(torch.ones(2))
     >>> optimiser = AdamW([([weight], 1.0)])
@@ -109,6 +112,7 @@ class AdamW(Optimiser):
 Arrays = tuple[Tensor, ...]  # a parameter, its gradient, the averages and the step
 
 
+@no_denormals()  # in whichever thread
 def _fused_adamw(arrays: Sequence[Arrays], rate: float, weight_decay: float) -> None:
     parameters, gradients, means, squares, steps = map(list, zip(*arrays, strict=True))
     with torch.no_grad():
