@@ -99,11 +99,14 @@ class ArpaSections:
     def _end_of_lines(self, block: bytes, at: int) -> int:
         """Where the n-gram lines from ``at`` on end; outside sections, where the line ends."""
         if isinstance(self._section, int) and not block.startswith(b"\\", at):
+            begin = block.find(b"\\", at)
+            if begin < 0:
+                return len(block)
             # One byte is sought fastest, even where many words have a backslash.
-            data = np.frombuffer(block, np.uint8)[at:]
-            backslashes = np.flatnonzero(data == ord("\\"))
+            data = np.frombuffer(block, np.uint8)
+            backslashes = begin + np.flatnonzero(data[begin:] == ord("\\"))
             headings = backslashes[data[backslashes - 1] == ord("\n")]
-            return at + int(headings[0]) if headings.size else len(block)
+            return int(headings[0]) if headings.size else len(block)
         return block.find(b"\n", at) + 1 or len(block)
 
     def _outside(self, line: bytes) -> None:
