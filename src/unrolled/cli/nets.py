@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from unrolled.cli import options as shared
-from unrolled.cli.outputs import check_model_output, checkpoint_path
+from unrolled.cli.outputs import check_model_output, check_output, checkpoint_path
 from unrolled.cli.settings_options import with_settings
 from unrolled.neural.config import NetConfig, TrainingConfig
 from unrolled.settings import check_settings, divide, setting
@@ -69,6 +69,7 @@ def net(
         -o lstm.safetensors
     """
     from unrolled.cli.progress import Stages
+    from unrolled.storage.atomic import check_different
 
     *of_net, of_text, of_vocabulary, of_run = divide(settings, *KINDS)
     limits, run = VocabularyLimits(**of_vocabulary), NetRun(**of_run)
@@ -76,6 +77,10 @@ def net(
     read = (texts, valid, limits.vocabulary, options.sentencepiece_file)
     check_model_output(output, *read)
     checkpoint = checkpoint_path(run.checkpoint, output, *read)
+    record = output.with_name(output.name + ".gradients.jsonl")
+    if run.monitor:
+        check_output(record, *read)
+        check_different(checkpoint, record)
     with Stages() as stages:
         from unrolled.neural.training import train_net
         from unrolled.training.distributed import is_first
@@ -86,7 +91,6 @@ def net(
             from unrolled.gradients.monitor_view import MonitorView
 
             view = MonitorView()
-            record = output.with_name(output.name + ".gradients.jsonl")
             monitor = partial(GradientMonitor, record=record, every=run.monitor_every, live=view)
         model = train_net(
             texts, valid=valid, options=options, min_count=limits.min_count,
