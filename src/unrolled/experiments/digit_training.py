@@ -25,7 +25,8 @@ from unrolled.training.task import BatchLoss, Task, prepare
 DIGITS = 10
 _HIGHEST_LOSS = 100.0  # nats
 _MOST_EXPLODED = 100  # batches without an update
-_LONGEST = 4  # steps in which a unit fades, as a multiple of all steps
+_SHORTEST = 5  # steps in which a unit fades
+_LONGEST = 4  # likewise, as a multiple of all steps
 _PART = 1000  # images of a test that are read together
 
 Batch = tuple[Tensor, Tensor]  # pixels (T, B) and labels (B,)
@@ -38,13 +39,11 @@ class Start:
     Attributes:
         input_spread: weights from a pixel are uniform in plus or minus so much.
         memory: an LSTM's units forget after 1 to all steps; those of an Elman cell read themselves
-            alone, and fade in `shortest` steps to four times all steps, see `set_timescales`.
-        shortest: in how many steps the first of those fades.
+            alone, and fade in 5 steps to four times all steps, see `set_timescales`.
     """
 
     input_spread: float = 0.0
     memory: bool = False
-    shortest: float = 5.0
 
     def fill(self, cell: Cell, steps: int) -> None:
         """Fill the weights of a cell that reads so many pixels."""
@@ -53,7 +52,7 @@ class Start:
         if self.memory and cell.kind == "lstm":
             set_memory(cell.bias, steps)
         elif self.memory:
-            set_timescales(cell.state_weight, self.shortest, _LONGEST * steps)
+            set_timescales(cell.state_weight, _SHORTEST, _LONGEST * steps)
 
 
 class DigitsTask(Task):
