@@ -51,6 +51,8 @@ class Net:
 # of an IRNN: 82.2 % with 0.995 of the identity, 84.9 with states that fade in 5 to 784 steps and
 # larger weights from the pixels (the same with 2 to 400 steps; 84.7 with weights three times as
 # large); weights between states at a tenth of the rate, 79.7 at a thirtieth and 82.1 at a third.
+# Of 784 pixels in order after 4 epochs: 84.6, and 87.1 with weights three times as large and states
+# that fade in 20 steps and more, a lead of which nothing is left after 65 of 110 epochs.
 # After 625 updates of an LSTM of 784 pixels in order and permuted 16 and 44 % with its own start,
 # with memory and larger weights from the pixels 63 and 27.
 NETS = {
