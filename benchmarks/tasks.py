@@ -117,7 +117,7 @@ def train_tagger(folder: Path, texts: Path, cores: int) -> Timed:
     """An epoch of a BiLSTM-CRF tagger with characters."""
     import unrolled
 
-    # As many filters over characters as were the default of all trees before.
+    # The default number of filters over characters is not the same in all trees.
     settings: Any = {"hidden": 100, "embedding": 50, "character_units": 30, "epochs": 1}
     data = _tagged(texts)[:1500]
     return lambda: unrolled.train_tagger(data, valid=data[:100], threads=cores, **settings)
