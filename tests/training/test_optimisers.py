@@ -12,6 +12,7 @@ from torch import nn
 
 from denormals import count_denormals, needs_mode
 from unrolled.errors import SettingError
+from unrolled.training import optimisers
 from unrolled.training.optimisers import SGD, AdamW, Optimiser, optimiser_of
 from unrolled.training.row_optimiser import RowOptimiser
 
@@ -139,3 +140,20 @@ def test_averages_of_a_weight_without_gradients_become_zeros(kind: str) -> None:
     averages = [value for value in optimiser.state().values() if value.dim()]
     assert count_denormals(*averages) == 0
     assert float(min(value.abs().max() for value in averages)) == 0
+
+
+@needs_mode
+def test_averages_become_zeros_in_other_threads_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(optimisers, "_SLICE", 4)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        parameter = nn.Parameter(torch.zeros(40))
+        optimiser = optimiser_of("adam", [([parameter], 1.0)])
+        for step in range(1000):
+            parameter.grad = torch.full((40,), float(step == 0))
+            optimiser.step(0.1)
+    finally:
+        torch.set_num_threads(before)
+    averages = [value for value in optimiser.state().values() if value.dim()]
+    assert count_denormals(*averages) == 0
