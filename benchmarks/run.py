@@ -72,6 +72,8 @@ def main(arguments: list[str] | None = None) -> int:
             cores=options.cores, tokens=(options.tokens or [3_000_000])[0],
         )  # fmt: skip
     failed, missed = [], []
+    if options.work:
+        options.work.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="unrolled-bench-", dir=options.work) as folder:
         workspace = Workspace(Path(folder), settings)
         for name in options.names or BENCHMARKS:

@@ -78,7 +78,8 @@ def test_the_experiment_runs_and_no_rate_is_chosen_on_the_test_set(
     folder: Path, tmp_path: Path
 ) -> None:
     results = pixel_mnist.run(Setup("x", "smoke", tmp_path / "one", folder))
-    assert set(results["table"]) == {"LSTM", "tanh RNN", "ReLU RNN", "IRNN"}
+    nets, orders = ("IRNN", "LSTM", "tanh RNN", "ReLU RNN"), ("plain", "permuted")
+    assert list(results["table"]) == [f"{net}, {order}" for net in nets for order in orders]
     assert [step for step, _ in results["curves"]["plain"]["IRNN"]] == [12, 24]
     drawn = Drawn(pixel_mnist.draw(json.loads(json.dumps(results)))[""])
     for panel, curves in zip(drawn.panels(), results["curves"].values(), strict=True):
@@ -90,10 +91,9 @@ def test_the_experiment_runs_and_no_rate_is_chosen_on_the_test_set(
     # Other test images change neither rates nor curves.
     _write(folder, "t10k-images-idx3-ubyte", np.zeros((60, 28, 28)), packed=False)
     again = pixel_mnist.run(Setup("x", "smoke", tmp_path / "two", folder))
-    for name, runs in results["runs"].items():
-        for task, run in runs.items():
-            assert run["rate"] == again["runs"][name][task]["rate"]
-            assert run["curve"] == again["runs"][name][task]["curve"]
+    for row, run in results["runs"].items():
+        assert run["rate"] == again["runs"][row]["rate"]
+        assert run["curve"] == again["runs"][row]["curve"]
 
 
 def test_it_continues_where_it_was_ended(folder: Path, tmp_path: Path) -> None:
@@ -112,9 +112,8 @@ def test_it_continues_where_it_was_ended(folder: Path, tmp_path: Path) -> None:
     rest = pixel_mnist.run(Setup("x", "smoke", tmp_path / "ended", folder, lines.append))
     assert not any(line.startswith("IRNN, plain, rate") for line in lines)
     assert rest["table"] == whole["table"]
-    for name in whole["runs"]:
-        for task in ("plain", "permuted"):
-            assert rest["runs"][name][task]["losses"] == whole["runs"][name][task]["losses"]
+    for row in whole["runs"]:
+        assert rest["runs"][row]["losses"] == whole["runs"][row]["losses"]
     assert not [*(tmp_path / "ended" / "x-smoke-parts").glob("*.safetensors")]
 
 
@@ -127,35 +126,37 @@ def test_rows_are_added_to_those_that_were_run_before(
         earlier = any(out.glob("*.json"))
         record = run_experiment("pixel-mnist", folder, size="smoke", output=out, rows=rows)
         assert record["resumed"] == earlier
-        assert record["results"]["curves"]["plain"].keys() == record["results"]["table"].keys()
+        curves = record["results"]["curves"].items()
+        drawn = {f"{net}, {order}" for order, curves_of in curves for net in curves_of}
+        assert drawn == record["results"]["table"].keys()
         return record["results"]["table"]  # type: ignore[no-any-return]
 
-    lstm = run("LSTM")
-    both = run("IRNN")
-    assert list(both) == ["IRNN", "LSTM"]  # in the order of the experiment
-    assert both["LSTM"] == lstm["LSTM"]
+    lstm = run("LSTM, permuted")
+    both = run("IRNN, permuted")
+    assert list(both) == ["IRNN, permuted", "LSTM, permuted"]  # in the order of the experiment
+    assert both["LSTM, permuted"] == lstm["LSTM, permuted"]
     lines: list[str] = []
     check = check_experiment("pixel-mnist", folder, size="smoke", output=out, report=lines.append)
-    assert (check.compared, check.outside) == (4, [])  # only what the record has
+    assert (check.compared, check.outside) == (2, [])  # only what the record has
     assert not any("RNN" in line and "IRNN" not in line for line in lines)
 
-    with pytest.raises(SettingError, match="no row 'GRU'. It has IRNN, LSTM, tanh RNN, ReLU RNN"):
-        run("GRU")
+    with pytest.raises(SettingError, match="no row 'GRU, plain'. It has IRNN, plain; IRNN, perm"):
+        run("GRU, plain")
     with pytest.raises(SettingError, match="rows of echo-state cannot be run alone"):
         run_experiment("echo-state", size="smoke", output=out, rows=["IRNN"])
     with pytest.raises(SettingError, match="single rows are run once, so they take no seeds"):
-        run_experiment("pixel-mnist", folder, size="smoke", output=out, rows=["IRNN"], seeds=2)
+        run_experiment("pixel-mnist", folder, size="smoke", output=out, rows=[*both], seeds=2)
     slower = dataclasses.replace(pixel_mnist.NETS["LSTM"], state_rate=0.5)
     with monkeypatch.context() as changed:
-        changed.setitem(pixel_mnist.NETS, "LSTM", slower)
-        with pytest.raises(SettingError, match="the results of LSTM are of other settings. Run th"):
-            run("IRNN")
-        assert both["IRNN"] == run("IRNN", "LSTM")["IRNN"]
-        assert list(run("LSTM")) == ["IRNN", "LSTM"]
-    smoke = dataclasses.replace(pixel_mnist.SETTINGS["smoke"], epochs=3)
+        changed.setitem(pixel_mnist.ROWS, "LSTM, permuted", slower)
+        with pytest.raises(SettingError, match="of LSTM, permuted are of other settings. Run th"):
+            run("IRNN, permuted")
+        assert both["IRNN, permuted"] == run(*both)["IRNN, permuted"]
+        assert list(run("LSTM, permuted")) == [*both]
+    smoke = dataclasses.replace(pixel_mnist.SETTINGS["smoke"], epochs=(3, 3))
     monkeypatch.setitem(pixel_mnist.SETTINGS, "smoke", smoke)
     with pytest.raises(SettingError, match=r"pixel-mnist-smoke\.json: the results are of other"):
-        run("LSTM")
+        run("LSTM, permuted")
 
 
 def test_a_batch_whose_states_explode_moves_nothing(folder: Path) -> None:
@@ -206,6 +207,27 @@ def test_an_lstm_may_start_with_memory_and_larger_weights_from_the_pixels(folder
     assert 0 <= float(forget.min()) < np.log(5) and np.log(10) < float(forget.max()) <= np.log(15)
     assert 1.5 < float(task.net.cell.input_weight.detach().abs().max()) <= 2
     assert task.identity()["settings"]["start"]["memory"] is True
+
+
+def test_updates_of_lstms_are_dropped_in_training_alone(folder: Path, tmp_path: Path) -> None:
+    digits = read_mnist(folder, 4)
+    batch = digits.train_images[:, :8], digits.train_labels[:8]
+    losses = {}
+    for dropped in (0.0, 0.5):
+        task = DigitsTask(
+            {"kind": "lstm"}, digits, TrainingSettings(batch=8), units=16, start=Start(),
+            dropped=dropped,
+        )  # fmt: skip
+        losses[dropped] = [task.backward(batch).mean for _ in range(2)]
+        with torch.no_grad():
+            first = task.net.eval()(batch[0])
+            assert torch.equal(first, task.net(batch[0]))
+        losses[dropped].append(float(torch.nn.functional.cross_entropy(first, batch[1])))
+    assert len(set(losses[0.0])) == 1
+    assert len({*losses[0.5], *losses[0.0]}) == 3  # the net without it is the same one
+    task.net.train()
+    before = task.score()
+    assert task.score() == before
 
 
 def test_the_better_start_is_taken(

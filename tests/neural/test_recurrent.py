@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 
 import pytest
 import torch
 
 from denormals import count_denormals, needs_mode
+from unrolled.errors import SettingError
 from unrolled.neural import recurrent
 from unrolled.neural.cells import NO_LIMITS, NONLINEARITIES, Cell
-from unrolled.neural.recurrent import Limits
+from unrolled.neural.recurrent import Limits, kept_updates
 from unrolled.runtime import torch_threads
 
 KINDS = [*itertools.product(["elman"], NONLINEARITIES), ("lstm", "tanh"), ("gru", "tanh")]
@@ -30,11 +32,11 @@ def _given(
 
 def _gradients(
     cell: Cell, x: torch.Tensor, state: tuple[torch.Tensor, ...], run: str,
-    limits: Limits = NO_LIMITS, *, from_all: bool = True,
+    limits: Limits = NO_LIMITS, *, from_all: bool = True, **options: float,
 ) -> list[torch.Tensor]:  # fmt: skip
     """States and gradients by all that there is, in the precision of the cell."""
     x, *start = (part.detach().to(cell.bias.dtype).requires_grad_() for part in (x, *state))
-    y, last = getattr(cell, run)(x, tuple(start), limits=limits)
+    y, last = getattr(cell, run)(x, tuple(start), limits=limits, **options)
     weights = torch.linspace(-1, 1, y.numel(), dtype=y.dtype).view(y.shape)
     loss = sum((part**3).sum() for part in last) + (from_all * (weights * y).sum())
     wanted = [x, *start, *cell.parameters()]
@@ -86,6 +88,42 @@ def test_limits_of_errors_are_those_of_a_step_at_a_time(
     free = _gradients(cell, x, state, "run_unrolled", from_all=from_all)
     assert not torch.allclose(free[-1], exact[-1], rtol=1e-3)
     _compare(_gradients(cell, x, state, "run_fused", limits, from_all=from_all), exact)
+
+
+@pytest.mark.parametrize("sizes", [(2, 9), (1, 32)])
+@pytest.mark.parametrize("limits", [NO_LIMITS, Limits(norm=0.1, truncation=9)])
+def test_dropped_updates_are_those_of_a_step_at_a_time(
+    sizes: tuple[int, int], limits: Limits
+) -> None:
+    cell, x, state = _given("lstm", "tanh", 21, 7, sizes)
+    exact_cell = copy.deepcopy(cell).double()
+    found = []
+    for one, run in ((cell, "run_fused"), (exact_cell, "run_fused"), (exact_cell, "run_unrolled")):
+        torch.manual_seed(5)
+        found.append(_gradients(one, x, state, run, limits, dropped=0.25))
+    _compare(found[0], found[2])
+    _compare(found[1], found[2])
+    # Others are dropped the next time, and nothing without being asked.
+    again = _gradients(exact_cell, x, state, "run_unrolled", limits, dropped=0.25)
+    assert not torch.allclose(again[0], found[2][0], rtol=1e-3)
+    whole = _gradients(cell, x, state, "run_fused", limits)
+    _compare(whole, _gradients(exact_cell, x, state, "run_unrolled", limits))
+
+
+def test_of_dropped_updates_the_mean_stays() -> None:
+    torch.manual_seed(1)
+    kept = kept_updates(2000, 100, 0.25)
+    assert kept.unique().tolist() == pytest.approx([0, 4 / 3])
+    assert float(kept.mean()) == pytest.approx(1, abs=0.01)
+    assert float(kept.mean(1).std()) == pytest.approx((1 / 3 / 100) ** 0.5, rel=0.1)
+
+
+@pytest.mark.parametrize("kind", ["elman", "irnn", "gru"])
+@pytest.mark.parametrize("run", ["run_fused", "run_unrolled"])
+def test_only_updates_of_an_lstm_can_be_dropped(kind: str, run: str) -> None:
+    cell, x, state = _given(kind, "tanh", 3, 4, (2, 8))
+    with pytest.raises(SettingError, match=f"'{kind}'"):
+        getattr(cell, run)(x, state, dropped=0.5)
 
 
 @pytest.mark.parametrize("kind", ["elman", "lstm", "gru"])

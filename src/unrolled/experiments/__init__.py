@@ -317,7 +317,7 @@ def _check_rows(name: str, rows: Sequence[str]) -> None:
         raise SettingError(f"rows of {name} cannot be run alone")
     for row in rows:
         if row not in known:
-            raise SettingError(f"{name} has no row '{row}'", hint="It has " + ", ".join(known))
+            raise SettingError(f"{name} has no row '{row}'", hint="It has " + "; ".join(known))
 
 
 def _check_size(size: str) -> None:

@@ -20,6 +20,7 @@ class SequenceClassifier(nn.Module):
     Args:
         encode: inputs (T, B) to vectors (T, B, E). cell: of width E. answers: number A.
         limits: of errors on their way back through time.
+        dropped: as `Cell.run_unrolled` has it, in training.
     """
 
     def __init__(
@@ -28,9 +29,10 @@ class SequenceClassifier(nn.Module):
         cell: Cell,
         answers: int,
         limits: Limits = NO_LIMITS,
+        dropped: float = 0.0,
     ) -> None:
         super().__init__()
-        self.encode, self.cell, self.limits = encode, cell, limits
+        self.encode, self.cell, self.limits, self.dropped = encode, cell, limits, dropped
         self.output = nn.Linear(cell.hidden, answers)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -40,8 +42,9 @@ class SequenceClassifier(nn.Module):
         if self._is_torchs(vectors):
             return self.output(states_by_torch(self.cell, vectors, state[0])[-1])  # type: ignore[no-any-return]
         # Without gradients the states of all steps need not be there at once.
+        dropped = self.dropped if self.training else 0.0
         for part in [vectors] if torch.is_grad_enabled() else torch.split(vectors, _STEPS):
-            _, state = self.cell.run_fused(part, state, limits=self.limits)
+            _, state = self.cell.run_fused(part, state, limits=self.limits, dropped=dropped)
         return self.output(state[0])  # type: ignore[no-any-return]
 
     def states(self, x: Tensor, *, fused: bool = True) -> Tensor:
@@ -65,6 +68,7 @@ class SequenceClassifier(nn.Module):
 
     def train_on(self, x: Tensor, answers: Tensor, optimiser: torch.optim.Optimizer) -> None:
         """One update, its gradient clipped at norm 1."""
+        self.train()
         optimiser.zero_grad()
         torch.autograd.backward(nn.functional.cross_entropy(self(x), answers))
         clip_by_norm([p.grad for p in self.parameters() if p.grad is not None], 1.0)
@@ -72,7 +76,8 @@ class SequenceClassifier(nn.Module):
 
     @torch.no_grad()
     def wrong(self, x: Tensor, answers: Tensor) -> int:
-        """How many sequences get a wrong answer."""
+        """How many sequences get a wrong answer, with nothing dropped."""
+        self.eval()
         return int((self(x).argmax(1) != answers).sum())
 
 

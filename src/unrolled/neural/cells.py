@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -26,7 +27,7 @@ from torch.autograd.function import once_differentiable
 from unrolled.errors import SettingError
 from unrolled.neural import recurrent
 from unrolled.neural.config import CELLS, NONLINEARITIES
-from unrolled.neural.recurrent import Limits, RecurrentRun, TorchRun
+from unrolled.neural.recurrent import Limits, RecurrentRun, TorchRun, kept_updates
 
 GATES = {"elman": 1, "irnn": 1, "lstm": 4, "gru": 3}
 
@@ -95,8 +96,19 @@ class Cell(nn.Module):
         """Tensors in a state: 2 for an LSTM, else 1."""
         return 2 if self.kind == "lstm" else 1
 
-    def step(self, x: Tensor, state: State, *, state_weight: Tensor | None = None) -> State:
-        """The next state (B, H) from inputs (B, E) and the state before."""
+    def step(
+        self,
+        x: Tensor,
+        state: State,
+        *,
+        state_weight: Tensor | None = None,
+        kept: Tensor | None = None,
+    ) -> State:
+        """The next state (B, H) from inputs (B, E) and the state before.
+
+        Args:
+            kept: what an LSTM's input gates (B, H) are multiplied by; None for nothing.
+        """
         weight = self.state_weight if state_weight is None else state_weight
         h = state[0]
         from_x = nn.functional.linear(x, self.input_weight, self.bias)
@@ -111,7 +123,9 @@ class Cell(nn.Module):
         total = from_x + nn.functional.linear(h, weight)
         if self.kind == "lstm":
             enter, forget, new, out = total.chunk(4, -1)
-            c = torch.sigmoid(forget) * state[1] + torch.sigmoid(enter) * torch.tanh(new)
+            update = torch.sigmoid(enter) * torch.tanh(new)
+            update = update if kept is None else update * kept
+            c = torch.sigmoid(forget) * state[1] + update
             return torch.sigmoid(out) * torch.tanh(c), c
         return (activate(total, self.nonlinearity),)
 
@@ -134,13 +148,27 @@ class Cell(nn.Module):
         *,
         state_weight: Tensor | None = None,
         limits: Limits = NO_LIMITS,
+        dropped: float = 0.0,
     ) -> tuple[Tensor, State]:
-        """States (T, B, H) of every step of inputs (T, B, E), and the last state."""
+        """States (T, B, H) of every step of inputs (T, B, E), and the last state.
+
+        Args:
+            limits: of errors on their way back through time.
+            dropped: share of an LSTM's updates i g that are dropped, others at each step: recurrent
+                dropout without loss of memory (Semeniuta, Severyn, Barth 2016); in 256ths.
+
+        Raises:
+            SettingError: `dropped` of another cell than an LSTM.
+        """
+        kept: Sequence[Tensor | None] = [None] * len(x)
+        if dropped:
+            self._require_updates()
+            kept = kept_updates(len(x) * x.shape[1], self.hidden, dropped).to(x).split(x.shape[1])
         outputs = []
         for t, row in enumerate(x):
             if limits.truncation and (len(x) - t) % limits.truncation == 0:
                 state = tuple(part.detach() for part in state)
-            h, *cell = self.step(row, state, state_weight=state_weight)
+            h, *cell = self.step(row, state, state_weight=state_weight, kept=kept[t])
             if limits.size or limits.norm:
                 h = _Bound.apply(h, limits)
             state = (h, *cell)
@@ -154,23 +182,30 @@ class Cell(nn.Module):
         *,
         state_weight: Tensor | None = None,
         limits: Limits = NO_LIMITS,
+        dropped: float = 0.0,
     ) -> tuple[Tensor, State]:
         """The same values and gradients as `run_unrolled`, faster.
 
         Args:
-            limits: of errors on their way back through time; where they are set but no kernel
-                knows them (not in single precision, not on a CPU), a step is taken at a time.
+            limits, dropped: as there; where they are set but no kernel knows them (not in single
+                precision, not on a CPU), a step is taken at a time.
         """
         weight = self.state_weight if state_weight is None else state_weight
         kind = self.kind if self.kind in ("lstm", "gru") else self.nonlinearity
         if recurrent.suits(kind, x, state[0]):
             weights = (self.input_weight, weight, self.bias, self.state_bias)
             start = state if self.states == 2 else (*state, None)
-            y, *last = RecurrentRun.apply(kind, limits, x, *weights, *start)
+            if dropped:
+                self._require_updates()
+            y, *last = RecurrentRun.apply(kind, limits, dropped, x, *weights, *start)
             return y, tuple(last)
-        if limits != NO_LIMITS:
-            return self.run_unrolled(x, state, state_weight=weight, limits=limits)
+        if limits != NO_LIMITS or dropped:
+            return self.run_unrolled(x, state, state_weight=weight, limits=limits, dropped=dropped)
         return self._run_by_torch(x, state, weight)
+
+    def _require_updates(self) -> None:
+        if self.kind != "lstm":
+            raise SettingError(f"only an LSTM's updates can be dropped, this cell is '{self.kind}'")
 
     def _run_by_torch(self, x: Tensor, state: State, weight: Tensor) -> tuple[Tensor, State]:
         """`run_fused` in any precision and on any device."""

@@ -69,19 +69,22 @@ def suits(kind: str, x: Tensor, start: Tensor) -> bool:
 class RecurrentRun(torch.autograd.Function):
     """All states of a layer, and one backward pass that accumulates all errors.
 
-    Args: the kind, `Limits`, x (T, B, E), W (G H, E), U (G H, H), b (G H,), a GRU's second bias
-    (H,), h_0 (B, H) and an LSTM's c_0; None for what a kind lacks.
+    Args: the kind, `Limits`, the share of an LSTM's updates to drop, x (T, B, E), W (G H, E),
+    U (G H, H), b (G H,), a GRU's second bias (H,), h_0 (B, H) and an LSTM's c_0; None for what a
+    kind lacks.
 
     Returns: states (T, B, H), the last one, and the last cell state of an LSTM.
     """
 
     @staticmethod
-    def forward(ctx: Any, kind: str, limits: Limits, *given: Any) -> tuple[Tensor, ...]:
+    def forward(
+        ctx: Any, kind: str, limits: Limits, dropped: float, *given: Any
+    ) -> tuple[Tensor, ...]:
         x, input_weight, weight, bias, state_bias, start, cell_start = given
         layer = _Layer(KINDS[kind], input_weight, weight, bias, state_bias)
         ctx.set_materialize_grads(False)
-        y, gates, cells = layer.run(x, start, cell_start)
-        ctx.layer, ctx.limits = layer, limits
+        y, gates, cells = layer.run(x, start, cell_start, dropped)
+        ctx.layer, ctx.limits, ctx.keep = layer, limits, 1 - dropped
         ctx.save_for_backward(x, y, gates, cells)
         batch = x.shape[1]
         states = y[batch:].view(len(x), batch, -1)[..., : layer.units]
@@ -92,9 +95,10 @@ class RecurrentRun(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *gradients: Any) -> Any:
         found = ctx.layer.run_back(
-            ctx.saved_tensors, gradients, ctx.limits, with_inputs=ctx.needs_input_grad[2]
-        )
-        return None, None, *found
+            ctx.saved_tensors, gradients, ctx.limits, ctx.keep,
+            with_inputs=ctx.needs_input_grad[3],
+        )  # fmt: skip
+        return None, None, None, *found
 
 
 class TorchRun(torch.autograd.Function):
@@ -211,7 +215,7 @@ class _Layer:
         return packed(torch.nn.functional.pad(gates, (0, width - gates.shape[1])))
 
     def run(
-        self, x: Tensor, start: Tensor, cell_start: Tensor | None
+        self, x: Tensor, start: Tensor, cell_start: Tensor | None, dropped: float
     ) -> tuple[Tensor, Tensor, Tensor]:
         """States, gates and cell states, as the kernels have them."""
         steps, batch, inputs = x.shape
@@ -227,15 +231,20 @@ class _Layer:
             from_x = from_x[: -(-3 * self.hidden // BLOCK) * inputs]
             from_h = from_h[skipped * self.units :]
         given = (np.int64(self.kind), _rows(x), from_x, from_h, _rows(self.bias.t()))
-        out = (np.int64(self.units), _rows(y), _rows(gates), _rows(cells))
+        kept = _empty(steps * batch if dropped else 0, self.hidden)
+        if dropped:
+            kept[:, self.units :] = 0
+            kept[:, : self.units] = kept_updates(steps * batch, self.units, dropped)
+        out = (np.int64(self.units), *(_rows(part) for part in (kept, y, gates, cells)))
         pieces = self._pieces(steps, batch)
         work = [(*given, np.int64(skipped), piece, *out) for piece in pieces]
         run_short_slices(_run, work, threads())
         return y, gates, cells
 
     def run_back(
-        self, saved: tuple[Tensor, ...], gradients: Any, limits: Limits, *, with_inputs: bool
-    ) -> tuple[Tensor | None, ...]:
+        self, saved: tuple[Tensor, ...], gradients: Any, limits: Limits, keep: float, *,
+        with_inputs: bool,
+    ) -> tuple[Tensor | None, ...]:  # fmt: skip
         """Gradients by x, W, U, b, the second bias, h_0 and c_0."""
         x, y, _, cells = saved
         steps, batch, inputs = x.shape
@@ -254,7 +263,8 @@ class _Layer:
         sums = [y.new_zeros(count * rows, self.width) for rows in (inputs + 1, self.units)]
         bounds = (float(limits.size), float(limits.norm), int(limits.truncation))
         arrays = [_rows(part) for part in (*saved, dy)]
-        out = (np.int64(self.units), *(_rows(part) for part in (state, cell, dx, *sums)))
+        sizes = (np.int64(self.units), float(keep))
+        out = (*sizes, *(_rows(part) for part in (state, cell, dx, *sums)))
         work = [
             (np.int64(self.kind), *arrays, back_to_h, back_to_x, bounds, piece, *out)
             for piece in self._pieces(steps, batch)
@@ -277,6 +287,17 @@ class _Layer:
         work = steps * batch * self.width * (self.hidden + self.inputs)
         count = min(_MOST_SLICES, work // _WORTH_A_SLICE) if threads() > 1 else 1
         return [(size, *part) for part in even_slices(-(-batch // size), max(count, 1))]
+
+
+def kept_updates(rows: int, units: int, dropped: float) -> Tensor:
+    """Zeros, so many of (rows, units) as the share dropped says, rounded to 256ths; what is left
+    is such that the mean is 1."""
+    seed = int(torch.randint(1 << 62, ()))  # of torch's generator, which takes ten times as long
+    random = np.random.Generator(np.random.SFC64(seed))
+    drawn = random.integers(1 << 64, size=-(-rows * units // 8), dtype=np.uint64).view(np.uint8)
+    kept = drawn[: rows * units].reshape(rows, units) >= round(256 * dropped)
+    scale = np.float32(1 / (1 - dropped))
+    return torch.from_numpy(np.multiply(kept, scale, dtype=np.float32))
 
 
 def _size(batch: int, most: int) -> int:

@@ -69,7 +69,7 @@ def pack_transposed(weight: Array, packed: Array) -> None:
 @kernel
 def run(
     kind: int, x: Array, from_x: Array, from_h: Array, bias: Array, skipped: int, pieces: Any,
-    units: int, y: Array, gates: Array, cells: Array,
+    units: int, kept: Array, y: Array, gates: Array, cells: Array,
 ) -> None:  # fmt: skip
     """The states after each step, of some pieces of the batch.
 
@@ -79,6 +79,7 @@ def run(
         bias: (1, N).
         pieces: texts of a piece, number of the first piece, and of the one after the last.
         units: H before it was rounded up.
+        kept: (T B, H) that an LSTM's input gates are multiplied by, or no rows.
         y: (B + T B, H), of which the first B rows are the state before; the others out.
         gates: (T B, N) out; of an Elman layer y without its first B rows.
         cells: likewise as y, of an LSTM.
@@ -92,13 +93,13 @@ def run(
             _step(x, from_x, y, units, from_h, bias, skipped, gates, at, count)
             for row in range(at, at + count):
                 prefetch_row(gates, row + batch)
-                activate(kind, gates, y, cells, row, row + batch, row)
+                activate(kind, gates, y, cells, kept, row, row + batch, row)
 
 
 @kernel
 def run_back(
     kind: int, x: Array, y: Array, gates: Array, cells: Array, dy: Array, back_to_h: Array,
-    back_to_x: Array, limits: Any, pieces: Any, units: int, errors_of_state: Array,
+    back_to_x: Array, limits: Any, pieces: Any, units: int, keep: float, errors_of_state: Array,
     errors_of_cell: Array, dx: Array, dfrom_x: Array, dfrom_h: Array,
 ) -> None:  # fmt: skip
     """Gradients of some pieces of the batch, the errors of all steps accumulated.
@@ -109,6 +110,7 @@ def run_back(
             the latter without rows where dx has none.
         limits: of each error's size (element-wise), of a text's error's norm, and steps after which
             errors go no further back, counted from the end; 0 for none.
+        keep: share of an LSTM's input gates that were not dropped.
         errors_of_state, errors_of_cell: (B, H) by the last state; then by the state before.
         dx: (T B, E) out, E a multiple of `WIDTH`, or no rows.
         dfrom_x, dfrom_h: (P (E + 1), N), the last row of each for the bias, and (P H, N) out, zeros
@@ -141,7 +143,7 @@ def run_back(
                     bound_errors(errors_of_state, low + i, most, norm)
                     send_back(
                         kind, gates, cells, y, at + i, batch, errors_of_state, errors_of_cell,
-                        low + i, errors, place + i,
+                        low + i, errors, place + i, keep,
                     )  # fmt: skip
                     _copy_row(y, at + i, before, place + i)
                     _copy_row(x, at + i, inputs_of, place + i)

@@ -47,9 +47,12 @@ def _sigmoid(v: Any) -> Any:
 
 @no_refcount
 def activate(
-    kind: int, gates: Array, y: Array, cells: Array, gate: int, after: int, before: int
+    kind: int, gates: Array, y: Array, cells: Array, kept: Array, gate: int, after: int, before: int
 ) -> None:
-    """The state of a row `after` from that of a row `before` and its gates, which are activated."""
+    """The state of a row `after` from that of a row `before` and its gates, which are activated.
+
+    An LSTM's input gates are multiplied by `kept`, rows as of y after each step, if it has any.
+    """
     width = y.shape[1]
     if kind == RELU:
         for j in range(width):
@@ -64,6 +67,8 @@ def activate(
     elif kind == LSTM:
         for j in range(0, width, WIDTH):
             enter = _sigmoid(load(gates, gate, j))
+            if kept.shape[0] > 0:
+                enter = multiply(enter, load(kept, gate, j))
             forget = _sigmoid(load(gates, gate, width + j))
             new = _tanh(load(gates, gate, 2 * width + j))
             out = _sigmoid(load(gates, gate, 3 * width + j))
@@ -89,14 +94,15 @@ def activate(
 @no_refcount
 def send_back(
     kind: int, gates: Array, cells: Array, y: Array, gate: int, batch: int, state: Array,
-    cell: Array, i: int, errors: Array, row: int,
+    cell: Array, i: int, errors: Array, row: int, keep: float,
 ) -> None:  # fmt: skip
     """The errors of a row of gates from those of the state after it.
 
     Those of the state, and of an LSTM's cell, become what reaches the state before past the gates.
+    Its input gates are s / `keep`, of a sigmoid s, or dropped: 0.
     """
     width = y.shape[1]
-    one = broadcast(np.float32(1))
+    one, share = broadcast(np.float32(1)), broadcast(np.float32(keep))
     if kind == LINEAR:
         for j in range(0, width, WIDTH):
             store(errors, row, j, load(state, i, j))
@@ -119,7 +125,8 @@ def send_back(
             slope = multiply(out, subtract(one, multiply(squashed, squashed)))
             dc = add_product(load(cell, i, j), dh, slope)
             store(cell, i, j, multiply(dc, forget))
-            gated = multiply(multiply(dc, new), multiply(enter, subtract(one, enter)))
+            slope = multiply(enter, subtract(one, multiply(share, enter)))
+            gated = multiply(multiply(dc, new), slope)
             store(errors, row, j, gated)
             kept = multiply(dc, load(cells, gate, j))
             kept = multiply(kept, multiply(forget, subtract(one, forget)))
