@@ -82,7 +82,7 @@ def experiment(
 
         unrolled experiment irsoy2014-depth --data mpqa/ --size paper --device cuda --jobs 16
 
-        unrolled experiment pixel-mnist --data mnist/ --size paper --rows IRNN --rows LSTM
+        unrolled experiment pixel-mnist --data mnist/ --size paper --rows "IRNN, plain"
 
         unrolled experiment vanishing-gradient --draw -o results/
 
