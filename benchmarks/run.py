@@ -157,7 +157,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--repeats", type=int, help="runs of each contender")
     add("--cores", type=int, default=2, help="cores, and our threads")
     add("--lmplz-memory", default="4G", help="lmplz's -S")
-    add("--work", type=Path, help="where the temporary folder goes")
+    add("--work", type=Path, help="folder for the temporary folder, made if it is not there")
     add("--results", type=Path, default=_RESULTS, help="where results go")
     add("--quick", action="store_true", help="small texts, one run: does everything work?")
     return parser

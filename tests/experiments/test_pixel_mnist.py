@@ -7,6 +7,7 @@ import gzip
 import json
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -96,24 +97,29 @@ def test_the_experiment_runs_and_no_rate_is_chosen_on_the_test_set(
         assert run["curve"] == again["runs"][row]["curve"]
 
 
-def test_it_continues_where_it_was_ended(folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("row", "epochs", "parts"), [("IRNN, permuted", "1 of 3", 5), ("LSTM, permuted", "1 of 2", 15)]
+)
+def test_it_continues_where_it_was_ended(
+    row: str, epochs: str, parts: int, folder: Path, tmp_path: Path
+) -> None:
     whole = pixel_mnist.run(Setup("x", "smoke", tmp_path / "whole", folder))
     lines: list[str] = []
 
     def end(line: str) -> None:
         lines.append(line)
-        if "IRNN, permuted" in line and "1 of 2 epochs done" in line:
+        if row in line and f"{epochs} epochs done" in line:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         pixel_mnist.run(Setup("x", "smoke", tmp_path / "ended", folder, end))
-    assert len([*(tmp_path / "ended" / "x-smoke-parts").glob("*.json")]) == 5
+    assert len([*(tmp_path / "ended" / "x-smoke-parts").glob("*.json")]) == parts
     lines.clear()
     rest = pixel_mnist.run(Setup("x", "smoke", tmp_path / "ended", folder, lines.append))
     assert not any(line.startswith("IRNN, plain, rate") for line in lines)
     assert rest["table"] == whole["table"]
-    for row in whole["runs"]:
-        assert rest["runs"][row]["losses"] == whole["runs"][row]["losses"]
+    for name, run in whole["runs"].items():
+        assert rest["runs"][name]["losses"] == run["losses"]
     assert not [*(tmp_path / "ended" / "x-smoke-parts").glob("*.safetensors")]
 
 
@@ -146,13 +152,25 @@ def test_rows_are_added_to_those_that_were_run_before(
         run_experiment("echo-state", size="smoke", output=out, rows=["IRNN"])
     with pytest.raises(SettingError, match="single rows are run once, so they take no seeds"):
         run_experiment("pixel-mnist", folder, size="smoke", output=out, rows=[*both], seeds=2)
-    slower = dataclasses.replace(pixel_mnist.NETS["LSTM"], state_rate=0.5)
+    row = pixel_mnist.ROWS["LSTM, permuted"]
+    slower = dataclasses.replace(row, net=dataclasses.replace(row.net, state_rate=0.5))
     with monkeypatch.context() as changed:
         changed.setitem(pixel_mnist.ROWS, "LSTM, permuted", slower)
         with pytest.raises(SettingError, match="of LSTM, permuted are of other settings. Run th"):
             run("IRNN, permuted")
         assert both["IRNN, permuted"] == run(*both)["IRNN, permuted"]
         assert list(run("LSTM, permuted")) == [*both]
+    path = out / "pixel-mnist-smoke.json"
+    record = json.loads(path.read_text())
+    record["results"]["table"] = {"GRU": {}}  # of a version that had other rows
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / path.name).write_text(json.dumps(record))
+    with pytest.raises(SettingError, match="the results of GRU are of other settings"):
+        run_experiment(
+            "pixel-mnist", folder, size="smoke", output=tmp_path / "other", rows=[*both]
+        )
+    with pytest.raises(SettingError, match="the results have no row that pixel-mnist has"):
+        check_experiment("pixel-mnist", folder, size="smoke", output=tmp_path / "other")
     smoke = dataclasses.replace(pixel_mnist.SETTINGS["smoke"], epochs=(3, 3))
     monkeypatch.setitem(pixel_mnist.SETTINGS, "smoke", smoke)
     with pytest.raises(SettingError, match=r"pixel-mnist-smoke\.json: the results are of other"):
@@ -209,14 +227,16 @@ def test_an_lstm_may_start_with_memory_and_larger_weights_from_the_pixels(folder
     assert task.identity()["settings"]["start"]["memory"] is True
 
 
-def test_updates_of_lstms_are_dropped_in_training_alone(folder: Path, tmp_path: Path) -> None:
+def test_updates_of_lstms_are_dropped_in_training_alone(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     digits = read_mnist(folder, 4)
     batch = digits.train_images[:, :8], digits.train_labels[:8]
     losses = {}
     for dropped in (0.0, 0.5):
         task = DigitsTask(
             {"kind": "lstm"}, digits, TrainingSettings(batch=8), units=16, start=Start(),
-            dropped=dropped,
+            dropout_updates=dropped,
         )  # fmt: skip
         losses[dropped] = [task.backward(batch).mean for _ in range(2)]
         with torch.no_grad():
@@ -225,9 +245,48 @@ def test_updates_of_lstms_are_dropped_in_training_alone(folder: Path, tmp_path: 
         losses[dropped].append(float(torch.nn.functional.cross_entropy(first, batch[1])))
     assert len(set(losses[0.0])) == 1
     assert len({*losses[0.5], *losses[0.0]}) == 3  # the net without it is the same one
+    shares = []
+    run = Cell.run_fused
+
+    def noted(*given: Any, **options: Any) -> Any:
+        shares.append(options["dropout_updates"])
+        return run(*given, **options)
+
+    monkeypatch.setattr(Cell, "run_fused", noted)
     task.net.train()
-    before = task.score()
-    assert task.score() == before
+    task.score()
+    assert set(shares) == {0.0} and task.net.training
+    task.backward(batch)
+    assert shares[-1] == 0.5
+    with pytest.raises(SettingError, match="this cell is 'irnn'"):
+        DigitsTask(
+            {"kind": "irnn"}, digits, TrainingSettings(), units=4, start=Start(),
+            dropout_updates=0.5,
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("row", "epochs", "share"),
+    [
+        ("IRNN, plain", 2, 0.0), ("ReLU RNN, permuted", 3, 0.0), ("LSTM, plain", 3, 0.0),
+        ("LSTM, permuted", 2, 0.25),
+    ],
+)  # fmt: skip
+def test_rows_are_trained_as_their_settings_say(
+    row: str, epochs: int, share: float, folder: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    shares = set()
+    make = pixel_mnist.DigitsTask
+
+    def noted(*given: Any, **options: Any) -> DigitsTask:
+        shares.add(options["dropout_updates"])
+        return make(*given, **options)
+
+    monkeypatch.setattr(pixel_mnist, "DigitsTask", noted)
+    results = pixel_mnist.run(Setup("x", "smoke", tmp_path / "out", folder, rows=(row,)))
+    assert len(results["runs"][row]["curve"]) == epochs
+    assert shares == {share}
 
 
 def test_the_better_start_is_taken(
@@ -236,7 +295,8 @@ def test_the_better_start_is_taken(
     lines: list[str] = []
     setup = Setup("pixel-mnist", "smoke", tmp_path / "out", folder, report=lines.append)
     trainer = pixel_mnist.Trainer(setup, {"plain": read_mnist(folder, 4)})
-    held_out = {(start, rate): 0.1 for start in pixel_mnist.NETS["LSTM"].starts for rate in (1, 2)}
+    row = pixel_mnist.ROWS["LSTM, plain"]
+    held_out = {(start, rate): 0.1 for start in row.net.starts for rate in (1, 2)}
     best = (Start(input_spread=1.0, memory=True), 1)
     held_out[best] = 0.5
 
@@ -245,7 +305,7 @@ def test_the_better_start_is_taken(
 
     monkeypatch.setattr(trainer, "train", train)
     monkeypatch.setattr(trainer, "settings", dataclasses.replace(trainer.settings, rates=(1, 2)))
-    assert trainer.best_first("LSTM", "plain")[0] == best
+    assert trainer.best_first(row)[0] == best
     shares = "rate 1 10.0 %, rate 2 10.0 %, rate 1 with memory 50.0 %, rate 2 with memory 10.0 %"
     assert lines == [f"LSTM, plain: {shares}"]
 

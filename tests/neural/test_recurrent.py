@@ -12,7 +12,7 @@ from denormals import count_denormals, needs_mode
 from unrolled.errors import SettingError
 from unrolled.neural import recurrent
 from unrolled.neural.cells import NO_LIMITS, NONLINEARITIES, Cell
-from unrolled.neural.recurrent import Limits, kept_updates
+from unrolled.neural.recurrent import Limits, draw_dropout
 from unrolled.runtime import torch_threads
 
 KINDS = [*itertools.product(["elman"], NONLINEARITIES), ("lstm", "tanh"), ("gru", "tanh")]
@@ -100,11 +100,11 @@ def test_dropped_updates_are_those_of_a_step_at_a_time(
     found = []
     for one, run in ((cell, "run_fused"), (exact_cell, "run_fused"), (exact_cell, "run_unrolled")):
         torch.manual_seed(5)
-        found.append(_gradients(one, x, state, run, limits, dropped=0.25))
+        found.append(_gradients(one, x, state, run, limits, dropout_updates=0.25))
     _compare(found[0], found[2])
     _compare(found[1], found[2])
     # Others are dropped the next time, and nothing without being asked.
-    again = _gradients(exact_cell, x, state, "run_unrolled", limits, dropped=0.25)
+    again = _gradients(exact_cell, x, state, "run_unrolled", limits, dropout_updates=0.25)
     assert not torch.allclose(again[0], found[2][0], rtol=1e-3)
     whole = _gradients(cell, x, state, "run_fused", limits)
     _compare(whole, _gradients(exact_cell, x, state, "run_unrolled", limits))
@@ -112,10 +112,23 @@ def test_dropped_updates_are_those_of_a_step_at_a_time(
 
 def test_of_dropped_updates_the_mean_stays() -> None:
     torch.manual_seed(1)
-    kept = kept_updates(2000, 100, 0.25)
-    assert kept.unique().tolist() == pytest.approx([0, 4 / 3])
-    assert float(kept.mean()) == pytest.approx(1, abs=0.01)
-    assert float(kept.mean(1).std()) == pytest.approx((1 / 3 / 100) ** 0.5, rel=0.1)
+    for given in (0.25, 0.1, 0.3, 0.999):
+        share = Cell("lstm", 1, 1).dropout_share(given)
+        assert share == pytest.approx(given, abs=1 / 256)
+        kept = torch.empty(2000, 100)
+        draw_dropout(kept, share)
+        assert kept.unique().tolist() == pytest.approx([0, 1 / (1 - share)])
+        assert float((kept == 0).double().mean()) == pytest.approx(share, abs=0.005)
+        spread = (share / (1 - share) / 100) ** 0.5
+        assert float(kept.mean(1).std()) == pytest.approx(spread, rel=0.1)
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.0, 1.5, float("nan")])
+@pytest.mark.parametrize("run", ["run_fused", "run_unrolled"])
+def test_shares_that_are_not_allowed_are_refused(share: float, run: str) -> None:
+    cell, x, state = _given("lstm", "tanh", 3, 4, (2, 8))
+    with pytest.raises(SettingError, match=f"dropout_updates is {share}, allowed"):
+        getattr(cell, run)(x, state, dropout_updates=share)
 
 
 @pytest.mark.parametrize("kind", ["elman", "irnn", "gru"])
@@ -123,7 +136,7 @@ def test_of_dropped_updates_the_mean_stays() -> None:
 def test_only_updates_of_an_lstm_can_be_dropped(kind: str, run: str) -> None:
     cell, x, state = _given(kind, "tanh", 3, 4, (2, 8))
     with pytest.raises(SettingError, match=f"'{kind}'"):
-        getattr(cell, run)(x, state, dropped=0.5)
+        getattr(cell, run)(x, state, dropout_updates=0.5)
 
 
 @pytest.mark.parametrize("kind", ["elman", "lstm", "gru"])
@@ -134,9 +147,11 @@ def test_a_truncation_as_long_as_the_sequence_is_none(kind: str) -> None:
         assert torch.equal(one, other)
 
 
-@pytest.mark.parametrize("kind", ["irnn", "lstm", "gru"])
+@pytest.mark.parametrize(
+    ("kind", "share"), [("irnn", 0.0), ("lstm", 0.0), ("lstm", 0.5), ("gru", 0.0)]
+)
 def test_threads_share_the_texts_without_a_change(
-    kind: str, monkeypatch: pytest.MonkeyPatch
+    kind: str, share: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cell, x, state = _given(kind, "relu", 6, 103, (3, 20))
     monkeypatch.setattr(recurrent, "_WORTH_A_SLICE", 1)
@@ -144,7 +159,8 @@ def test_threads_share_the_texts_without_a_change(
     for threads in (1, 2, 3):
         for module in (recurrent, torch_threads):
             monkeypatch.setattr(module, "threads", lambda threads=threads: threads)
-        found.append(_gradients(cell, x, state, "run_fused"))
+        torch.manual_seed(2)
+        found.append(_gradients(cell, x, state, "run_fused", dropout_updates=share))
     for other in found[1:]:
         assert all(torch.equal(*pair) for pair in zip(found[0], other, strict=True))
 

@@ -122,7 +122,8 @@ def run_experiment(
         raise SettingError(f"seeds is {seeds}, allowed are 1 and more")
     if rows and seeds > 1:
         raise SettingError("single rows are run once, so they take no seeds")
-    earlier = _earlier_rows(experiment, output / f"{name}-{size}.json", size, rows, data)
+    path = output / f"{name}-{size}.json"
+    earlier = _earlier_rows(experiment, path, size, rows, data)
     output.mkdir(parents=True, exist_ok=True)
     parts = parts_folder(output, name, size)
     resumed = parts.is_dir() or earlier is not None
@@ -130,6 +131,7 @@ def run_experiment(
     setup = Setup(name, size, output, data, jobs=jobs, device=device or "auto", rows=tuple(rows))
     setup = replace(setup, report=report) if report else setup
     results = experiment.run(setup)
+    earlier = _earlier_rows(experiment, path, size, rows, data)  # others may have been run since
     if earlier is not None:
         results = vars(experiment)["merge"](earlier, results)
     record = {
@@ -145,7 +147,7 @@ def run_experiment(
         "machine": machine(),
     }
     text = json.dumps(record, indent=1)
-    with atomic_write(output / f"{name}-{size}.json") as file:
+    with atomic_write(path) as file:
         file.write(text.encode() + b"\n")
     write_pictures(json.loads(text), output)
     remove_parts(parts)
@@ -234,10 +236,16 @@ def check_experiment(
         known = set(record["results"]["table"])
     except (LookupError, TypeError) as error:
         raise FormatError(f"the results are damaged: {error!r}", where=str(path)) from None
+    rows = [row for row in vars(experiment).get("ROWS", ()) if row in known]
+    if "ROWS" in vars(experiment) and not rows:
+        raise SettingError(
+            f"the results have no row that {name} has", where=str(path),
+            hint="Run it anew, into another folder",
+        )  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="unrolled-") as folder:
         fresh = run_experiment(
             name, data, size=size, output=Path(folder), report=report, jobs=jobs, device=device,
-            rows=[row for row in vars(experiment).get("ROWS", ()) if row in known],
+            rows=rows,
         )  # fmt: skip
     try:
         return compare_with_record(fresh["results"]["table"], record, _stated(experiment))
@@ -284,10 +292,11 @@ def _earlier_rows(
     try:
         results: Results = record["results"]
         same = results["settings"] == _plain(vars(experiment)["SETTINGS"][size])
+        known = {row: _plain(settings) for row, settings in vars(experiment)["ROWS"].items()}
         others = [
             row for row in results["table"]
             if row not in rows
-            and results.get("rows", {}).get(row) != _plain(vars(experiment)["ROWS"][row])
+            and (row not in known or results.get("rows", {}).get(row) != known[row])
         ]  # fmt: skip
     except (LookupError, TypeError) as error:
         raise FormatError(f"the results are damaged: {error!r}", where=str(path)) from None

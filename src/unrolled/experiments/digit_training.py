@@ -64,7 +64,7 @@ class DigitsTask(Task):
         start: of its weights.
         state_rate: what the learning rate is multiplied by for weights from one state to the next.
         error_norm: largest norm of dE/dh_t of an image, as a multiple of 1 / batch; 0 for no limit.
-        dropped: share of an LSTM's updates that are dropped in training.
+        dropout_updates: share of an LSTM's updates dropped in training.
         device: where it computes.
     """
 
@@ -80,21 +80,22 @@ class DigitsTask(Task):
         start: Start,
         state_rate: float = 1.0,
         error_norm: float = 0.0,
-        dropped: float = 0.0,
+        dropout_updates: float = 0.0,
         device: str = "cpu",
     ) -> None:
         prepare(config.seed, usable_cores())
         self.config, self.digits, self.device = config, digits, device
         self._net = {
             **cell, "units": units, "start": asdict(start), "state_rate": state_rate,
-            "error_norm": error_norm, "dropped": dropped,
+            "error_norm": error_norm, "dropout_updates": dropout_updates,
         }  # fmt: skip
         self._state_rate = state_rate
         limits = Limits(norm=error_norm / config.batch)
         layer = Cell(inputs=1, hidden=units, **cell)
         start.fill(layer, len(digits.train_images))
-        self.module = self.net = SequenceClassifier(_columns, layer, DIGITS, limits, dropped)
-        self.module.to(device)
+        self.module = self.net = SequenceClassifier(
+            _columns, layer, DIGITS, limits, dropout_updates
+        ).to(device)
         self._pixels = digits.train_images.t().contiguous()  # an image is read in one piece
         self.exploded = 0
         self.batches_per_epoch = len(self._pixels) // config.batch
@@ -124,7 +125,6 @@ class DigitsTask(Task):
             DivergedError: that happened too often.
         """
         pixels, labels = batch
-        self.net.train()
         loss = nn.functional.cross_entropy(self.net(pixels), labels)
         mean = float(loss.detach())
         torch.autograd.backward(loss)

@@ -39,7 +39,7 @@ PUBLISHED = {
 class Net:
     """A net, which has a row of the table for each order of the pixels.
 
-    Args:
+    Attributes:
         cell: what `Cell` takes.
         starts: of its weights, of which the one is taken that does best in trials.
         state_rate: as of `DigitsTask`.
@@ -50,6 +50,23 @@ class Net:
     state_rate: float = 1.0
 
 
+@dataclass(frozen=True)
+class Row:
+    """A net by its name, and the order in which it reads the pixels: one of `TASKS`."""
+
+    name: str
+    task: str
+    net: Net
+
+    @property
+    def is_lstm(self) -> bool:
+        """Whether it takes the settings of LSTMs."""
+        return bool(self.net.cell["kind"] == "lstm")
+
+    def __str__(self) -> str:
+        return f"{self.name}, {self.task}"
+
+
 # In the order in which they are trained. Held-out images of 14 x 14 permuted pixels after 20 epochs
 # of an IRNN: 82.2 % with 0.995 of the identity, 84.9 with states that fade in 5 to 784 steps and
 # larger weights from the pixels (the same with 2 to 400 steps; 84.7 with weights three times as
@@ -58,6 +75,8 @@ class Net:
 # that fade in 20 steps and more, a lead of which nothing is left after 65 of 110 epochs.
 # After 625 updates of an LSTM of 784 pixels in order and permuted 16 and 44 % with its own start,
 # with memory and larger weights from the pixels 63 and 27.
+# What of permuted pixels an LSTM learns in 22 epochs without dropout it learns by heart: a loss of
+# 0.15 nats, and 0.31 when it knew 91 % of the images held out, of 91.4 in the end.
 NETS = {
     "IRNN": Net({"kind": "irnn"}, (Start(input_spread=0.3, memory=True),), state_rate=0.1),
     "LSTM": Net({"kind": "lstm"}, (Start(), Start(input_spread=1.0, memory=True))),
@@ -65,7 +84,8 @@ NETS = {
     "ReLU RNN": Net({"kind": "elman", "nonlinearity": "relu"}),
 }
 TASKS = ("plain", "permuted")  # in order, and in an order that is drawn
-ROWS = {f"{name}, {task}": net for name, net in NETS.items() for task in TASKS}
+_ROWS = [Row(name, task, net) for name, net in NETS.items() for task in TASKS]
+ROWS = {str(row): row for row in _ROWS}
 PERMUTATION = 7  # seed of the order of pixels, the same for all sizes and nets
 
 
@@ -79,7 +99,7 @@ class Settings:
         batch: images an update.
         epochs: of the final nets, in order and permuted. lstm_epochs: of LSTMs, whose epochs take
             four times as long.
-        lstm_dropped: share of LSTMs' updates that are dropped in training, in order and permuted.
+        lstm_dropout: share of LSTMs' updates dropped in training, in order and permuted.
         rates: of Adam; each net takes the one, and the start of its weights, with which it did
             best on held-out images after trials of `trial` epochs of `trial_images` images, and
             never sees the test set.
@@ -95,7 +115,7 @@ class Settings:
     batch: int = 32
     epochs: tuple[int, int] = (12, 12)
     lstm_epochs: tuple[int, int] = (6, 6)
-    lstm_dropped: tuple[float, float] = (0.0, 0.0)
+    lstm_dropout: tuple[float, float] = (0.0, 0.0)
     rates: tuple[float, ...] = (3e-4, 1e-3, 3e-3)
     trial: int = 1
     lstm_trial: int = 1
@@ -108,15 +128,27 @@ class Settings:
     warmup: int = 200
     seed: int = 1
 
+    def epochs_of(self, row: Row) -> int:
+        """Epochs of the final net of a row."""
+        return (self.lstm_epochs if row.is_lstm else self.epochs)[TASKS.index(row.task)]
+
+    def trial_of(self, row: Row) -> int:
+        """Epochs of its trials."""
+        return self.lstm_trial if row.is_lstm else self.trial
+
+    def dropout_of(self, row: Row) -> float:
+        """Share of its updates that is dropped."""
+        return self.lstm_dropout[TASKS.index(row.task)] if row.is_lstm else 0.0
+
 
 SETTINGS = {
     "smoke": Settings(
-        side=4, units=12, batch=8, epochs=(2, 2), lstm_epochs=(2, 2), rates=(1e-3, 3e-3),
-        trial_images=64, held_out=20, watched=20, warmup=2,
+        side=4, units=12, batch=8, epochs=(2, 3), lstm_epochs=(3, 2), lstm_dropout=(0.0, 0.25),
+        rates=(1e-3, 3e-3), trial_images=64, held_out=20, watched=20, warmup=2,
     ),
     "laptop": Settings(),
     "paper": Settings(
-        side=28, epochs=(150, 110), lstm_epochs=(22, 50), lstm_dropped=(0.0, 0.25),
+        side=28, epochs=(150, 110), lstm_epochs=(22, 50), lstm_dropout=(0.0, 0.25),
         rates=(3e-4, 1e-3, 3e-3), trial=4, trial_images=35_000, averaging=2,
     ),
 }  # fmt: skip
@@ -126,8 +158,7 @@ SETTINGS = {
 class Run:
     """What a net's training depends on."""
 
-    name: str
-    task: str
+    row: Row
     start: Start
     rate: float
     epochs: int
@@ -155,28 +186,24 @@ class Trainer:
         parts = parts_folder(setup.output, setup.name, setup.size)
         self.finished = FinishedRuns(parts, [setup.data] if setup.data else [])
 
-    def best_first(self, name: str, task: str) -> list[tuple[Start, float]]:
+    def best_first(self, row: Row) -> list[tuple[Start, float]]:
         """Starts and rates, those first that do best on held-out images after a short trial."""
         settings = self.settings
-        epochs = settings.lstm_trial if _is_lstm(name) else settings.trial
-        found = {}
-        for choice in product(NETS[name].starts, settings.rates):
-            run = Run(
-                name, task, *choice, epochs, settings.trial_images, settings.held_out, settings
-            )
+        epochs, found = settings.trial_of(row), {}
+        for choice in product(row.net.starts, settings.rates):
+            run = Run(row, *choice, epochs, settings.trial_images, settings.held_out, settings)
             found[choice] = self.train(run, tested=False)["held_out"]
         shares = ", ".join(f"{_in_words(*key)} {100 * share:.1f} %" for key, share in found.items())
-        self.report(f"{name}, {task}: {shares}")
+        self.report(f"{row}: {shares}")
         return sorted(found, key=lambda choice: -found[choice])
 
-    def best(self, name: str, task: str) -> dict[str, Any]:
+    def best(self, row: Row) -> dict[str, Any]:
         """A net with its best start and rate; where training diverges, with the next ones."""
         settings = self.settings
-        epochs = (settings.lstm_epochs if _is_lstm(name) else settings.epochs)[TASKS.index(task)]
+        epochs, images = settings.epochs_of(row), len(self.digits[row.task].train_labels)
         result: dict[str, Any] = {}
-        images = len(self.digits[task].train_labels)
-        for choice in self.best_first(name, task):
-            run = Run(name, task, *choice, epochs, images, settings.watched, settings)
+        for choice in self.best_first(row):
+            run = Run(row, *choice, epochs, images, settings.watched, settings)
             result = self.train(run, tested=True)
             if "diverged" not in result:
                 break
@@ -191,15 +218,14 @@ class Trainer:
         earlier: dict[str, Any] | None = self.finished.find(run)
         if earlier is not None:
             return earlier
-        digits = self.digits[run.task]
-        label = f"{run.name}, {run.task}, {_in_words(run.start, run.rate)}"
+        digits, net = self.digits[run.row.task], run.row.net
+        label = f"{run.row}, {_in_words(run.start, run.rate)}"
         held_out = min(run.held_out, len(digits.train_labels) // 5)
-        net = NETS[run.name]
-        dropped = run.settings.lstm_dropped[TASKS.index(run.task)] if _is_lstm(run.name) else 0.0
         task = DigitsTask(
             net.cell, digits.held_out(held_out).first(run.images), run.config,
             units=self.settings.units, start=run.start, state_rate=net.state_rate,
-            error_norm=self.settings.error_norm, dropped=dropped, device=self.device,
+            error_norm=self.settings.error_norm,
+            dropout_updates=self.settings.dropout_of(run.row), device=self.device,
         )  # fmt: skip
         loop = TrainingLoop(task)
         checkpoint = self.finished.checkpoint(run)
@@ -229,10 +255,6 @@ def _in_words(start: Start, rate: float) -> str:
     return f"rate {rate:g}" + (" with memory" if start.memory else "")
 
 
-def _is_lstm(name: str) -> bool:
-    return bool(NETS[name].cell["kind"] == "lstm")
-
-
 def run(setup: Setup) -> Results:
     """Choose rates on held-out images, then train each net on plain and on permuted pixels.
 
@@ -248,9 +270,9 @@ def run(setup: Setup) -> Results:
     order = torch.randperm(settings.side**2, generator=torch.Generator().manual_seed(PERMUTATION))
     trainer = Trainer(setup, {"plain": plain, "permuted": plain.in_order(order)})
     runs: dict[str, Any] = {}
-    for row in setup.rows or ROWS:
-        runs[row] = trainer.best(*row.split(", "))
-        setup.report_row(row, _row(runs[row]))
+    for name in setup.rows or ROWS:
+        runs[name] = trainer.best(ROWS[name])
+        setup.report_row(name, _numbers(runs[name]))
     return {
         "settings": asdict(settings), "permutation_seed": PERMUTATION, "device": trainer.device,
         **_in_order(runs),
@@ -264,20 +286,19 @@ def merge(earlier: Results, fresh: Results) -> Results:
 
 def _in_order(runs: dict[str, Any]) -> Results:
     """The table, curves and runs, in the order of the rows."""
-    runs = {row: runs[row] for row in ROWS if row in runs}
+    runs = {name: runs[name] for name in ROWS if name in runs}
     curves: dict[str, dict[str, Any]] = {task: {} for task in TASKS}
-    for row, run in runs.items():
-        name, task = row.split(", ")
-        curves[task][name] = run["curve"]
+    for name, run in runs.items():
+        curves[ROWS[name].task][ROWS[name].name] = run["curve"]
     return {
-        "rows": {row: asdict(ROWS[row]) for row in runs},
-        "table": {row: _row(run) for row, run in runs.items()},
+        "rows": {name: asdict(ROWS[name]) for name in runs},
+        "table": {name: _numbers(run) for name, run in runs.items()},
         "curves": curves,
         "runs": runs,
     }
 
 
-def _row(run: dict[str, Any]) -> dict[str, float]:
+def _numbers(run: dict[str, Any]) -> dict[str, float]:
     return {"test accuracy, %": 100 * run["test"]}
 
 

@@ -20,7 +20,10 @@ class SequenceClassifier(nn.Module):
     Args:
         encode: inputs (T, B) to vectors (T, B, E). cell: of width E. answers: number A.
         limits: of errors on their way back through time.
-        dropped: as `Cell.run_unrolled` has it, in training.
+        dropout_updates: as of `Cell.run_unrolled`, for answers in training mode.
+
+    Raises:
+        SettingError: such a share that is not allowed, or not of an LSTM.
     """
 
     def __init__(
@@ -29,10 +32,11 @@ class SequenceClassifier(nn.Module):
         cell: Cell,
         answers: int,
         limits: Limits = NO_LIMITS,
-        dropped: float = 0.0,
+        dropout_updates: float = 0.0,
     ) -> None:
         super().__init__()
-        self.encode, self.cell, self.limits, self.dropped = encode, cell, limits, dropped
+        self.encode, self.cell, self.limits = encode, cell, limits
+        self.dropout_updates = cell.dropout_share(dropout_updates)
         self.output = nn.Linear(cell.hidden, answers)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -42,13 +46,13 @@ class SequenceClassifier(nn.Module):
         if self._is_torchs(vectors):
             return self.output(states_by_torch(self.cell, vectors, state[0])[-1])  # type: ignore[no-any-return]
         # Without gradients the states of all steps need not be there at once.
-        dropped = self.dropped if self.training else 0.0
+        share = self.dropout_updates if self.training else 0.0
         for part in [vectors] if torch.is_grad_enabled() else torch.split(vectors, _STEPS):
-            _, state = self.cell.run_fused(part, state, limits=self.limits, dropped=dropped)
+            _, state = self.cell.run_fused(part, state, limits=self.limits, dropout_updates=share)
         return self.output(state[0])  # type: ignore[no-any-return]
 
     def states(self, x: Tensor, *, fused: bool = True) -> Tensor:
-        """States (T, B, H) after each step."""
+        """States (T, B, H) after each step, with nothing dropped."""
         vectors = self.encode(x)
         begin, cell = self.begin(vectors), self.cell
         if self._is_torchs(vectors):
@@ -68,7 +72,6 @@ class SequenceClassifier(nn.Module):
 
     def train_on(self, x: Tensor, answers: Tensor, optimiser: torch.optim.Optimizer) -> None:
         """One update, its gradient clipped at norm 1."""
-        self.train()
         optimiser.zero_grad()
         torch.autograd.backward(nn.functional.cross_entropy(self(x), answers))
         clip_by_norm([p.grad for p in self.parameters() if p.grad is not None], 1.0)
@@ -77,8 +80,10 @@ class SequenceClassifier(nn.Module):
     @torch.no_grad()
     def wrong(self, x: Tensor, answers: Tensor) -> int:
         """How many sequences get a wrong answer, with nothing dropped."""
-        self.eval()
-        return int((self(x).argmax(1) != answers).sum())
+        mode = self.training
+        found = self.eval()(x).argmax(1)
+        self.train(mode)
+        return int((found != answers).sum())
 
 
 def states_by_torch(cell: Cell, x: Tensor, begin: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ from torch.autograd.function import once_differentiable
 from unrolled.errors import SettingError
 from unrolled.neural import recurrent
 from unrolled.neural.config import CELLS, NONLINEARITIES
-from unrolled.neural.recurrent import Limits, RecurrentRun, TorchRun, kept_updates
+from unrolled.neural.recurrent import Limits, RecurrentRun, TorchRun, draw_dropout
 
 GATES = {"elman": 1, "irnn": 1, "lstm": 4, "gru": 3}
 
@@ -102,12 +102,12 @@ class Cell(nn.Module):
         state: State,
         *,
         state_weight: Tensor | None = None,
-        kept: Tensor | None = None,
+        mask: Tensor | None = None,
     ) -> State:
         """The next state (B, H) from inputs (B, E) and the state before.
 
         Args:
-            kept: what an LSTM's input gates (B, H) are multiplied by; None for nothing.
+            mask: what an LSTM's updates i g (B, H) are multiplied by; None for nothing.
         """
         weight = self.state_weight if state_weight is None else state_weight
         h = state[0]
@@ -124,7 +124,7 @@ class Cell(nn.Module):
         if self.kind == "lstm":
             enter, forget, new, out = total.chunk(4, -1)
             update = torch.sigmoid(enter) * torch.tanh(new)
-            update = update if kept is None else update * kept
+            update = update if mask is None else update * mask
             c = torch.sigmoid(forget) * state[1] + update
             return torch.sigmoid(out) * torch.tanh(c), c
         return (activate(total, self.nonlinearity),)
@@ -148,27 +148,31 @@ class Cell(nn.Module):
         *,
         state_weight: Tensor | None = None,
         limits: Limits = NO_LIMITS,
-        dropped: float = 0.0,
+        dropout_updates: float = 0.0,
     ) -> tuple[Tensor, State]:
         """States (T, B, H) of every step of inputs (T, B, E), and the last state.
 
         Args:
             limits: of errors on their way back through time.
-            dropped: share of an LSTM's updates i g that are dropped, others at each step: recurrent
-                dropout without loss of memory (Semeniuta, Severyn, Barth 2016); in 256ths.
+            dropout_updates: share of an LSTM's updates dropped, others at each step, rounded to
+                256ths: c = f c' + d(i g), recurrent dropout without loss of memory (Semeniuta,
+                Severyn, Barth 2016). What is left is larger by as much, so that nothing is to be
+                scaled where nothing is dropped.
 
         Raises:
-            SettingError: `dropped` of another cell than an LSTM.
+            SettingError: such a share that is not allowed, or not of an LSTM.
         """
-        kept: Sequence[Tensor | None] = [None] * len(x)
-        if dropped:
-            self._require_updates()
-            kept = kept_updates(len(x) * x.shape[1], self.hidden, dropped).to(x).split(x.shape[1])
+        share = self.dropout_share(dropout_updates)
+        masks: Sequence[Tensor | None] = [None] * len(x)
+        if share:
+            drawn = torch.empty(len(x) * x.shape[1], self.hidden)
+            draw_dropout(drawn, share)
+            masks = drawn.to(x).split(x.shape[1])
         outputs = []
         for t, row in enumerate(x):
             if limits.truncation and (len(x) - t) % limits.truncation == 0:
                 state = tuple(part.detach() for part in state)
-            h, *cell = self.step(row, state, state_weight=state_weight, kept=kept[t])
+            h, *cell = self.step(row, state, state_weight=state_weight, mask=masks[t])
             if limits.size or limits.norm:
                 h = _Bound.apply(h, limits)
             state = (h, *cell)
@@ -182,30 +186,43 @@ class Cell(nn.Module):
         *,
         state_weight: Tensor | None = None,
         limits: Limits = NO_LIMITS,
-        dropped: float = 0.0,
+        dropout_updates: float = 0.0,
     ) -> tuple[Tensor, State]:
         """The same values and gradients as `run_unrolled`, faster.
 
         Args:
-            limits, dropped: as there; where they are set but no kernel knows them (not in single
-                precision, not on a CPU), a step is taken at a time.
+            limits, dropout_updates: as there; where they are set but no kernel takes this layer
+                (not in single precision, not on a CPU, fewer than 4 texts, gates of few steps or
+                many weights), a step is taken at a time.
+
+        Raises:
+            SettingError: as there.
         """
+        share = self.dropout_share(dropout_updates)
         weight = self.state_weight if state_weight is None else state_weight
         kind = self.kind if self.kind in ("lstm", "gru") else self.nonlinearity
         if recurrent.suits(kind, x, state[0]):
             weights = (self.input_weight, weight, self.bias, self.state_bias)
             start = state if self.states == 2 else (*state, None)
-            if dropped:
-                self._require_updates()
-            y, *last = RecurrentRun.apply(kind, limits, dropped, x, *weights, *start)
+            y, *last = RecurrentRun.apply(kind, limits, share, x, *weights, *start)
             return y, tuple(last)
-        if limits != NO_LIMITS or dropped:
-            return self.run_unrolled(x, state, state_weight=weight, limits=limits, dropped=dropped)
+        if limits != NO_LIMITS or share:
+            return self.run_unrolled(
+                x, state, state_weight=weight, limits=limits, dropout_updates=share
+            )
         return self._run_by_torch(x, state, weight)
 
-    def _require_updates(self) -> None:
-        if self.kind != "lstm":
+    def dropout_share(self, dropout_updates: float) -> float:
+        """The share of updates that is dropped indeed, in 256ths; 0 for none.
+
+        Raises:
+            SettingError: it is not allowed, or not of an LSTM.
+        """
+        if not 0 <= dropout_updates < 1:
+            raise SettingError(f"dropout_updates is {dropout_updates}, allowed is 0 to below 1")
+        if dropout_updates and self.kind != "lstm":
             raise SettingError(f"only an LSTM's updates can be dropped, this cell is '{self.kind}'")
+        return min(round(256 * dropout_updates), 255) / 256
 
     def _run_by_torch(self, x: Tensor, state: State, weight: Tensor) -> tuple[Tensor, State]:
         """`run_fused` in any precision and on any device."""

@@ -69,7 +69,7 @@ def suits(kind: str, x: Tensor, start: Tensor) -> bool:
 class RecurrentRun(torch.autograd.Function):
     """All states of a layer, and one backward pass that accumulates all errors.
 
-    Args: the kind, `Limits`, the share of an LSTM's updates to drop, x (T, B, E), W (G H, E),
+    Args: the kind, `Limits`, the share of an LSTM's updates dropped, x (T, B, E), W (G H, E),
     U (G H, H), b (G H,), a GRU's second bias (H,), h_0 (B, H) and an LSTM's c_0; None for what a
     kind lacks.
 
@@ -78,13 +78,13 @@ class RecurrentRun(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, kind: str, limits: Limits, dropped: float, *given: Any
+        ctx: Any, kind: str, limits: Limits, dropout: float, *given: Any
     ) -> tuple[Tensor, ...]:
         x, input_weight, weight, bias, state_bias, start, cell_start = given
         layer = _Layer(KINDS[kind], input_weight, weight, bias, state_bias)
         ctx.set_materialize_grads(False)
-        y, gates, cells = layer.run(x, start, cell_start, dropped)
-        ctx.layer, ctx.limits, ctx.keep = layer, limits, 1 - dropped
+        y, gates, cells = layer.run(x, start, cell_start, dropout)
+        ctx.layer, ctx.limits, ctx.keep = layer, limits, 1 - dropout
         ctx.save_for_backward(x, y, gates, cells)
         batch = x.shape[1]
         states = y[batch:].view(len(x), batch, -1)[..., : layer.units]
@@ -215,7 +215,7 @@ class _Layer:
         return packed(torch.nn.functional.pad(gates, (0, width - gates.shape[1])))
 
     def run(
-        self, x: Tensor, start: Tensor, cell_start: Tensor | None, dropped: float
+        self, x: Tensor, start: Tensor, cell_start: Tensor | None, dropout: float
     ) -> tuple[Tensor, Tensor, Tensor]:
         """States, gates and cell states, as the kernels have them."""
         steps, batch, inputs = x.shape
@@ -231,11 +231,11 @@ class _Layer:
             from_x = from_x[: -(-3 * self.hidden // BLOCK) * inputs]
             from_h = from_h[skipped * self.units :]
         given = (np.int64(self.kind), _rows(x), from_x, from_h, _rows(self.bias.t()))
-        kept = _empty(steps * batch if dropped else 0, self.hidden)
-        if dropped:
-            kept[:, self.units :] = 0
-            kept[:, : self.units] = kept_updates(steps * batch, self.units, dropped)
-        out = (np.int64(self.units), *(_rows(part) for part in (kept, y, gates, cells)))
+        mask = _empty(steps * batch if dropout else 0, self.hidden)
+        if dropout:
+            mask[:, self.units :] = 0
+            draw_dropout(mask[:, : self.units], dropout)
+        out = (np.int64(self.units), *(_rows(part) for part in (mask, y, gates, cells)))
         pieces = self._pieces(steps, batch)
         work = [(*given, np.int64(skipped), piece, *out) for piece in pieces]
         run_short_slices(_run, work, threads())
@@ -289,15 +289,15 @@ class _Layer:
         return [(size, *part) for part in even_slices(-(-batch // size), max(count, 1))]
 
 
-def kept_updates(rows: int, units: int, dropped: float) -> Tensor:
-    """Zeros, so many of (rows, units) as the share dropped says, rounded to 256ths; what is left
-    is such that the mean is 1."""
-    seed = int(torch.randint(1 << 62, ()))  # of torch's generator, which takes ten times as long
+def draw_dropout(mask: Tensor, share: float) -> None:
+    """Fill a mask of two axes: 0 with the probability `share`, in 256ths, else 1 / (1 - share)."""
+    rows, units = mask.shape
+    # torch's own generator, from which the seed is, takes ten times as long.
+    seed = int(torch.randint(1 << 62, ()))
     random = np.random.Generator(np.random.SFC64(seed))
     drawn = random.integers(1 << 64, size=-(-rows * units // 8), dtype=np.uint64).view(np.uint8)
-    kept = drawn[: rows * units].reshape(rows, units) >= round(256 * dropped)
-    scale = np.float32(1 / (1 - dropped))
-    return torch.from_numpy(np.multiply(kept, scale, dtype=np.float32))
+    kept = drawn[: rows * units].reshape(rows, units) >= round(256 * share)
+    np.multiply(kept, np.float32(1 / (1 - share)), out=mask.numpy())
 
 
 def _size(batch: int, most: int) -> int:

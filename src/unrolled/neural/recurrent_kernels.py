@@ -69,7 +69,7 @@ def pack_transposed(weight: Array, packed: Array) -> None:
 @kernel
 def run(
     kind: int, x: Array, from_x: Array, from_h: Array, bias: Array, skipped: int, pieces: Any,
-    units: int, kept: Array, y: Array, gates: Array, cells: Array,
+    units: int, mask: Array, y: Array, gates: Array, cells: Array,
 ) -> None:  # fmt: skip
     """The states after each step, of some pieces of the batch.
 
@@ -79,7 +79,7 @@ def run(
         bias: (1, N).
         pieces: texts of a piece, number of the first piece, and of the one after the last.
         units: H before it was rounded up.
-        kept: (T B, H) that an LSTM's input gates are multiplied by, or no rows.
+        mask: of dropout, (T B, H), for an LSTM's updates; no rows where there is none.
         y: (B + T B, H), of which the first B rows are the state before; the others out.
         gates: (T B, N) out; of an Elman layer y without its first B rows.
         cells: likewise as y, of an LSTM.
@@ -93,7 +93,7 @@ def run(
             _step(x, from_x, y, units, from_h, bias, skipped, gates, at, count)
             for row in range(at, at + count):
                 prefetch_row(gates, row + batch)
-                activate(kind, gates, y, cells, kept, row, row + batch, row)
+                activate(kind, gates, y, cells, mask, row, row + batch, row)
 
 
 @kernel
@@ -110,7 +110,7 @@ def run_back(
             the latter without rows where dx has none.
         limits: of each error's size (element-wise), of a text's error's norm, and steps after which
             errors go no further back, counted from the end; 0 for none.
-        keep: share of an LSTM's input gates that were not dropped.
+        keep: share of an LSTM's updates that were not dropped.
         errors_of_state, errors_of_cell: (B, H) by the last state; then by the state before.
         dx: (T B, E) out, E a multiple of `WIDTH`, or no rows.
         dfrom_x, dfrom_h: (P (E + 1), N), the last row of each for the bias, and (P H, N) out, zeros

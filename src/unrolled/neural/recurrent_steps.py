@@ -47,11 +47,11 @@ def _sigmoid(v: Any) -> Any:
 
 @no_refcount
 def activate(
-    kind: int, gates: Array, y: Array, cells: Array, kept: Array, gate: int, after: int, before: int
+    kind: int, gates: Array, y: Array, cells: Array, mask: Array, gate: int, after: int, before: int
 ) -> None:
     """The state of a row `after` from that of a row `before` and its gates, which are activated.
 
-    An LSTM's input gates are multiplied by `kept`, rows as of y after each step, if it has any.
+    An LSTM's input gates, and with them its updates, are multiplied by the mask if it has rows.
     """
     width = y.shape[1]
     if kind == RELU:
@@ -67,8 +67,8 @@ def activate(
     elif kind == LSTM:
         for j in range(0, width, WIDTH):
             enter = _sigmoid(load(gates, gate, j))
-            if kept.shape[0] > 0:
-                enter = multiply(enter, load(kept, gate, j))
+            if mask.shape[0] > 0:
+                enter = multiply(enter, load(mask, gate, j))
             forget = _sigmoid(load(gates, gate, width + j))
             new = _tanh(load(gates, gate, 2 * width + j))
             out = _sigmoid(load(gates, gate, 3 * width + j))
@@ -99,7 +99,7 @@ def send_back(
     """The errors of a row of gates from those of the state after it.
 
     Those of the state, and of an LSTM's cell, become what reaches the state before past the gates.
-    Its input gates are s / `keep`, of a sigmoid s, or dropped: 0.
+    Where a share 1 - `keep` was dropped, its input gates are 0 or sigmoids divided by `keep`.
     """
     width = y.shape[1]
     one, share = broadcast(np.float32(1)), broadcast(np.float32(keep))
@@ -125,8 +125,8 @@ def send_back(
             slope = multiply(out, subtract(one, multiply(squashed, squashed)))
             dc = add_product(load(cell, i, j), dh, slope)
             store(cell, i, j, multiply(dc, forget))
-            slope = multiply(enter, subtract(one, multiply(share, enter)))
-            gated = multiply(multiply(dc, new), slope)
+            of_enter = multiply(enter, subtract(one, multiply(share, enter)))
+            gated = multiply(multiply(dc, new), of_enter)
             store(errors, row, j, gated)
             kept = multiply(dc, load(cells, gate, j))
             kept = multiply(kept, multiply(forget, subtract(one, forget)))
