@@ -166,9 +166,7 @@ def test_rows_are_added_to_those_that_were_run_before(
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / path.name).write_text(json.dumps(record))
     with pytest.raises(SettingError, match="the results of GRU are of other settings"):
-        run_experiment(
-            "pixel-mnist", folder, size="smoke", output=tmp_path / "other", rows=[*both]
-        )
+        run_experiment("pixel-mnist", folder, size="smoke", output=tmp_path / "other", rows=[*both])
     with pytest.raises(SettingError, match="the results have no row that pixel-mnist has"):
         check_experiment("pixel-mnist", folder, size="smoke", output=tmp_path / "other")
     smoke = dataclasses.replace(pixel_mnist.SETTINGS["smoke"], epochs=(3, 3))
