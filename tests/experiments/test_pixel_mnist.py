@@ -175,6 +175,20 @@ def test_rows_are_added_to_those_that_were_run_before(
         run("LSTM, permuted")
 
 
+def test_what_another_run_adds_to_the_results_meanwhile_stays(folder: Path, tmp_path: Path) -> None:
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    name = "pixel-mnist-smoke.json"
+    run_experiment("pixel-mnist", folder, size="smoke", output=theirs, rows=["ReLU RNN, plain"])
+
+    def add(line: str) -> None:
+        (ours / name).write_bytes((theirs / name).read_bytes())
+
+    record = run_experiment(
+        "pixel-mnist", folder, size="smoke", output=ours, rows=["IRNN, plain"], report=add
+    )
+    assert list(record["results"]["table"]) == ["IRNN, plain", "ReLU RNN, plain"]
+
+
 def test_a_batch_whose_states_explode_moves_nothing(folder: Path) -> None:
     task = DigitsTask(
         {"kind": "irnn"}, read_mnist(folder, 14), TrainingSettings(batch=8), units=8,

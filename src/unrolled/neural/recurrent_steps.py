@@ -102,7 +102,7 @@ def send_back(
     Where a share 1 - `keep` was dropped, its input gates are 0 or sigmoids divided by `keep`.
     """
     width = y.shape[1]
-    one, share = broadcast(np.float32(1)), broadcast(np.float32(keep))
+    one, kept_share = broadcast(np.float32(1)), broadcast(np.float32(keep))
     if kind == LINEAR:
         for j in range(0, width, WIDTH):
             store(errors, row, j, load(state, i, j))
@@ -125,7 +125,7 @@ def send_back(
             slope = multiply(out, subtract(one, multiply(squashed, squashed)))
             dc = add_product(load(cell, i, j), dh, slope)
             store(cell, i, j, multiply(dc, forget))
-            of_enter = multiply(enter, subtract(one, multiply(share, enter)))
+            of_enter = multiply(enter, subtract(one, multiply(kept_share, enter)))
             gated = multiply(multiply(dc, new), of_enter)
             store(errors, row, j, gated)
             kept = multiply(dc, load(cells, gate, j))
