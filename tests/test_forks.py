@@ -46,6 +46,10 @@ def mixture() -> Any:
     return unrolled.Mixture([ngram(), net()], [0.5, 0.5])
 
 
+def tagger_mixture() -> Any:
+    return unrolled.TaggerMixture([tagger(), tagger()])
+
+
 def use(model: Any) -> Any:
     """Scores with two threads, of so much text that each has work."""
     if hasattr(model, "predict"):
@@ -59,6 +63,7 @@ MODELS: dict[str, Callable[[], Any]] = {
     "elman": lambda: net("elman"),
     "mixture": mixture,
     "tagger": tagger,
+    "tagger-mixture": tagger_mixture,
 }
 CHILDREN = """
 import multiprocessing, sys

@@ -84,6 +84,7 @@ if TYPE_CHECKING:
     from unrolled.tagging.data.columns import read_columns as read_columns
     from unrolled.tagging.data.columns import read_rows as read_rows
     from unrolled.tagging.data.columns import write_columns as write_columns
+    from unrolled.tagging.mixture import TaggerMixture as TaggerMixture
     from unrolled.tagging.model import Tagger as Tagger
     from unrolled.tagging.scoring.scores import score_spans as score_spans
     from unrolled.tagging.training import train_tagger as train_tagger
@@ -119,6 +120,7 @@ _HOMES = {
     "TaggedSentence": "tagging.data.columns",
     "Tagger": "tagging.model",
     "TaggerEstimator": "integrations.sklearn",
+    "TaggerMixture": "tagging.mixture",
     "TextError": "errors",
     "TextOptions": "text.options",
     "TokenScores": "language_models.protocol",

@@ -125,6 +125,30 @@ def test_a_tagger_is_described(run: Run, model: str) -> None:
     assert "ann" in out.split()
 
 
+def test_taggers_are_mixed_and_tag_as_one(run: Run, model: str, tmp_path: Path) -> None:
+    other, both = tmp_path / "other.safetensors", tmp_path / "both.safetensors"
+    small_tagger(seed=2, hidden=7).save(other)
+    code, out, err = run("mix", model, other, "-o", both, "--weights", "0.25 0.75")
+    assert code == 0, err
+    assert out.splitlines()[1:] == [f"0.2500\t{model}", f"0.7500\t{other}"]
+    facts = json.loads(run("info", both, "--json", "--verify")[1])
+    assert facts["name"] == "1 x lstm-12-crf + 1 x lstm-7-crf"
+    assert [part["name"] for part in facts["models"]] == ["lstm-12-crf", "lstm-7-crf"]
+    gold = tmp_path / "gold.txt"
+    write_columns(sentences(20, seed=5), gold)
+    code, out, err = run("evaluate", both, gold, "--json")
+    assert code == 0, err
+    assert json.loads(out)["f1"] > 0.97
+    code, out, _ = run("tag", both, gold, "--input", "columns", "--format", "jsonl")
+    expected = Tagger.load(both).tag(sentences(20, seed=5))
+    assert [json.loads(line)["tags"] for line in out.splitlines()] == [
+        list(tagged.tags) for tagged in expected
+    ]
+    code, _, err = run("export", both, tmp_path / "both.onnx")
+    assert code == 2
+    assert "a mixture of taggers" in err
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -132,7 +156,13 @@ def test_a_tagger_is_described(run: Run, model: str) -> None:
         (("rank", "MODEL", "a b", "b a"), "crf is a tagger"),
         (("predict", "MODEL", "a"), "crf is a tagger"),
         (("generate", "MODEL"), "crf is a tagger"),
-        (("mix", "MODEL", "MODEL", "-o", "m.safetensors", "--weights", "1 1"), "crf is a tagger"),
+        (("mix", "MODEL", "MODEL", "-o", "m.safetensors", "--weights", "1 1"), "must sum to 1"),
+        (("mix", "MODEL", "-o", "m.safetensors"), "two taggers or more, not 1"),
+        (("mix", "MODEL", "MODEL", "-o", "m.arpa"), "safetensors"),
+        (
+            ("mix", "MODEL", "MODEL", "-o", "m.safetensors", "--tune", "FILE", "--cache", "9"),
+            "--tune, --cache go with language models, and these are taggers",
+        ),
         (("prune", "MODEL", "m.safetensors", "--ngrams", "5"), "prune needs an n-gram model"),
         (("convert", "MODEL", "m.arpa"), "an ARPA file needs an n-gram model"),
         (("gradients", "MODEL", "FILE"), "measuring gradients needs a net"),

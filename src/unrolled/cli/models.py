@@ -388,6 +388,9 @@ def mix(
     of the sum, and counts as <unk> in the words before; <unk> stands for words that no model knows.
     With --log-linear a model's <unk> is shared equally by itself and the words that it lacks.
 
+    Taggers of the same tags, such as ones of several seeds, are mixed by their scores. The mixture
+    usually makes fewer errors than each of them, and takes the time of all.
+
     Examples:
 
         unrolled mix news.safetensors books.arpa -o both.safetensors --tune dev.txt
@@ -395,43 +398,79 @@ def mix(
         unrolled mix lstm.safetensors kn5.safetensors -o best.safetensors --tune dev.txt
 
         unrolled mix kn5.safetensors --cache 100 -o adaptive.safetensors --tune dev.txt
+
+        unrolled mix names-1.safetensors names-2.safetensors -o names.safetensors
     """
     from unrolled.cli.progress import Stages
     from unrolled.errors import SettingError
     from unrolled.language_models.protocol import LanguageModel
-    from unrolled.storage.loading import load_as
+    from unrolled.storage.loading import load, require_kind
 
     if tune and weights:
         raise SettingError("give --tune or --weights, not both")
     check_model_output(output, tune, arpa=True)
+    given = shared.numbers(weights, float, "--weights") or None
     with Stages() as stages:
-        opened = [load_as(source, LanguageModel, "mix") for source in sources]
-        given = shared.numbers(weights, float, "--weights") or None
-        if cache is not None:
-            from unrolled.language_models.cache import CacheModel
-            from unrolled.language_models.word_alignment import united_words
-
-            words = united_words([model.vocabulary for model in opened])
-            options = opened[0].text_options
-            opened.append(CacheModel(words, half_life=cache, text_options=options))
-            sources = [*sources, opened[-1].name]
-        model: LanguageModel
-        merged = not (dynamic or log_linear) and all(model.kind == "ngram" for model in opened)
-        if not merged:
+        models = [load(source) for source in sources]
+        model: StoredModel
+        if models[0].is_tagger:
+            unused = {
+                "--tune": tune, "--dynamic": dynamic, "--log-linear": log_linear, "--cache": cache
+            }  # fmt: skip
+            shared.check_unused(unused, "with language models, and these are taggers")
             check_model_output(output)
-            from unrolled.language_models.mixture_tuning import mix_models
-
-            stages.stage("tuning weights" if tune else "mixing")
-            how = "log-linear" if log_linear else "linear"
-            mixture = mix_models(opened, tune, how=how, weights=given, threads=threads)
-            model, found = mixture, mixture.weights.tolist()
+            model, found = _mixed_taggers(models, sources, given)
         else:
-            model, found = _merged(opened, tune, given, threads, stages.stage)
+            opened = [
+                require_kind(model, LanguageModel, "mix", where=source)
+                for model, source in zip(models, sources, strict=True)
+            ]
+            if cache is not None:
+                opened.append(_cache_beside(opened, cache))
+                sources = [*sources, opened[-1].name]
+            if dynamic or log_linear or any(model.kind != "ngram" for model in opened):
+                check_model_output(output)
+                from unrolled.language_models.mixture_tuning import mix_models
+
+                stages.stage("tuning weights" if tune else "mixing")
+                how = "log-linear" if log_linear else "linear"
+                mixture = mix_models(opened, tune, how=how, weights=given, threads=threads)
+                model, found = mixture, mixture.weights.tolist()
+            else:
+                model, found = _merged(opened, tune, given, threads, stages.stage)
         stages.stage(f"writing {output}")
         save_model(model, output, threads)
     print("weight\tmodel")
     for source, weight in zip(sources, found, strict=True):
         print(f"{weight:.4f}\t{source}")
+
+
+def _mixed_taggers(
+    models: Sequence[StoredModel], sources: Sequence[str], weights: tuple[float, ...] | None
+) -> tuple[StoredModel, list[float]]:
+    """A mixture of taggers, and their weights."""
+    from unrolled.errors import SettingError
+    from unrolled.storage.loading import require_kind
+    from unrolled.tagging.mixture import TaggerMixture
+    from unrolled.tagging.model import Tagger
+
+    taggers = [
+        require_kind(model, Tagger, "mix", where=source)
+        for model, source in zip(models, sources, strict=True)
+    ]
+    if len(taggers) < 2:
+        raise SettingError("mixing takes two taggers or more, not 1")
+    mixture = TaggerMixture(taggers, weights)
+    return mixture, mixture.weights.tolist()
+
+
+def _cache_beside(models: Sequence[LanguageModel], half_life: float) -> LanguageModel:
+    """A cache of the words that some of the models know."""
+    from unrolled.language_models.cache import CacheModel
+    from unrolled.language_models.word_alignment import united_words
+
+    words = united_words([model.vocabulary for model in models])
+    return CacheModel(words, half_life=half_life, text_options=models[0].text_options)
 
 
 def _merged(

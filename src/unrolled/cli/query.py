@@ -142,7 +142,7 @@ def evaluate(
             "--cache": cache, "--field": field, "--tokens": tokens, "--lower": lower is not None,
             "--invalid": invalid,
         }  # fmt: skip
-        if opened.kind == "tagger":
+        if opened.is_tagger:
             shared.check_unused(of_models, "with language models, and this is a tagger")
             layout = tagging.column_format(
                 word_column, tag_column, separator, comment=comment, names=tag_names

@@ -17,7 +17,7 @@ from unrolled.runtime.threads import usable_cores
 
 if TYPE_CHECKING:
     from unrolled.tagging.data.folds import Split
-    from unrolled.tagging.model import Tagger
+    from unrolled.tagging.neural_tagger import NeuralTagger
     from unrolled.tagging.scoring.overlap import OverlapScores
 
 _MOST_ON_A_GPU = 16  # runs at a time; each takes some hundred megabytes for itself
@@ -43,7 +43,7 @@ class TaggerRun:
     folder: str = ""
     device: str = "cpu"
 
-    def train(self, split: Split) -> tuple[Tagger, Split]:
+    def train(self, split: Split) -> tuple[NeuralTagger, Split]:
         """A tagger of the training part, chosen by the tuning part, and what it was trained on."""
         from unrolled.tagging.data.folds import Split
         from unrolled.tagging.training import train_tagger

@@ -28,9 +28,9 @@ from torch import Tensor
 from unrolled.errors import SettingError
 from unrolled.integrations.onnx_graph import Graph, write_onnx
 from unrolled.neural.cells import Cell
-from unrolled.tagging.model import Tagger
 from unrolled.tagging.net.characters import CharacterCNN
 from unrolled.tagging.net.stack import Layer
+from unrolled.tagging.neural_tagger import NeuralTagger
 
 Array = np.ndarray[Any, Any]
 
@@ -39,7 +39,7 @@ _GATES = {"lstm": (0, 3, 1, 2), "gru": (1, 0, 2), "elman": (0,), "irnn": (0,)}
 _OPERATORS = {"lstm": "LSTM", "gru": "GRU", "elman": "RNN", "irnn": "RNN"}
 
 
-def export_tagger(tagger: Tagger, path: str | os.PathLike[str]) -> None:
+def export_tagger(tagger: NeuralTagger, path: str | os.PathLike[str]) -> None:
     """Write a tagger as an ONNX file whose inputs, outputs and metadata are described above.
 
     Raises:
@@ -49,14 +49,14 @@ def export_tagger(tagger: Tagger, path: str | os.PathLike[str]) -> None:
     write_onnx(tagger_graph(tagger), path)
 
 
-def tagger_graph(tagger: Tagger) -> Any:
+def tagger_graph(tagger: NeuralTagger) -> Any:
     """The same as an ``onnx.ModelProto``."""
     graph = Graph(tagger.net, __doc__)
     _write(graph, tagger)
     return graph.model(tagger.name, _metadata(graph, tagger))
 
 
-def _write(graph: Graph, tagger: Tagger) -> None:
+def _write(graph: Graph, tagger: NeuralTagger) -> None:
     """From the features of each word to scores."""
     net = tagger.net
     if tagger.language is not None:
@@ -92,7 +92,7 @@ def _write(graph: Graph, tagger: Tagger) -> None:
     graph.output(scores, "scores", "FLOAT", "words", len(tagger.tags))
 
 
-def _vectors(graph: Graph, tagger: Tagger) -> str:
+def _vectors(graph: Graph, tagger: NeuralTagger) -> str:
     """(T, E): rows of one of two tables, the second of half precision."""
     words = graph.input("words", "INT64", "words")
     table = tagger.vectors
@@ -183,7 +183,7 @@ def _gates(array: Array, kind: str) -> Array:
     return ordered if array.shape[1] != 2 else np.ascontiguousarray(ordered.T).reshape(-1)
 
 
-def _metadata(graph: Graph, tagger: Tagger) -> dict[str, Any]:
+def _metadata(graph: Graph, tagger: NeuralTagger) -> dict[str, Any]:
     values: dict[str, Any] = {
         "name": tagger.name,
         "vocabulary": list(tagger.lexicon.vocabulary),

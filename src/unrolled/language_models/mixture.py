@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -32,8 +31,8 @@ from unrolled.language_models.protocol import (
 )
 from unrolled.language_models.state_rows import Layout, known_words, pack_rows, unpack_rows
 from unrolled.language_models.word_alignment import WordAlignment, united_words
-from unrolled.storage.loading import model_of, require_kind
-from unrolled.storage.model_file import ModelFile, arrays_under, prefixed
+from unrolled.storage.components import components_contents, components_of
+from unrolled.storage.model_file import ModelFile
 from unrolled.text.vocabulary import BOS
 
 if TYPE_CHECKING:
@@ -293,14 +292,10 @@ class Mixture(LanguageModel):
         Raises:
             SettingError: a model that cannot be stored.
         """
-        inner = [model.contents() for model in self.models]
-        arrays: dict[str, Array] = {}
-        for number, stored in enumerate(inner):
-            arrays |= prefixed(f"{number}/", stored.pop("arrays"))
-        config = {**self.config, "models": inner}
+        parts, arrays = components_contents(self.models)
         return {
             "kind": self.kind,
-            "config": config,
+            "config": {**self.config, "models": parts},
             "arrays": arrays,
             "provenance": self.provenance,
         }
@@ -314,15 +309,8 @@ class Mixture(LanguageModel):
         """
         where = str(file.path)
         try:
-            stored = list(file.config["models"])
-            models = [
-                require_kind(model_of(_inner(file, number, each)), LanguageModel, "a mixture")
-                for number, each in enumerate(stored)
-            ]
-            for model in models:
-                model.path = None  # it is not what that file holds
             return cls(
-                models,
+                components_of(file, file.config["models"], LanguageModel, "a mixture"),
                 file.config["weights"],
                 how=file.config["how"],
                 provenance=file.provenance,
@@ -377,18 +365,6 @@ def checked_weights(weights: Sequence[float] | Array, count: int, how: str = LIN
         raise SettingError(f"the weights {given.tolist()} of a linear mixture must sum to 1")
     shares: Array = given / given.sum()
     return shares
-
-
-def _inner(file: ModelFile, number: int, stored: dict[str, Any]) -> ModelFile:
-    """The part of a mixture's file that describes one of its models, as a file of its own."""
-    return replace(
-        file,
-        kind=stored["kind"],
-        config=stored["config"],
-        provenance=stored["provenance"],
-        arrays=arrays_under(f"{number}/", file.arrays),
-        crc32={},
-    )
 
 
 def _in_brackets(name: str) -> str:

@@ -236,7 +236,7 @@ def describe(served: ServedModel) -> dict[str, Any]:
     }
     if served.is_tagger:
         tagger = served.tagger("describe")
-        return {**found, "words": len(tagger.lexicon), "tags": list(tagger.tags.names),
+        return {**found, "words": len(tagger.vocabulary), "tags": list(tagger.tags.names),
                 "can": ["tag"]}  # fmt: skip
     language = served.language_model("describe")
     options = language.text_options

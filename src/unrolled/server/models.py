@@ -59,7 +59,7 @@ class ServedModel:
     @property
     def is_tagger(self) -> bool:
         """Whether it gives tags, and not probabilities."""
-        return self.model.kind == "tagger"
+        return self.model.is_tagger
 
     def language_model(self, purpose: str) -> LanguageModel:
         """The model, if it is a language model.

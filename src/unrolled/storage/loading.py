@@ -30,6 +30,7 @@ _READERS = {
     "cache": "unrolled.language_models.cache:CacheModel.from_file",
     "net": "unrolled.neural.model:NeuralModel.from_file",
     "tagger": "unrolled.tagging.reading:read_tagger",
+    "tagger-mixture": "unrolled.tagging.mixture:TaggerMixture.from_file",
 }
 _ARPA_READER = "unrolled.ngram.arpa.files:read_arpa"
 
@@ -40,6 +41,7 @@ class StoredModel(ABC):
     Attributes:
         kind: in the header of its file, a key of `load`'s table.
         kind_name: the kind in messages, such as "an n-gram model".
+        is_tagger: whether it gives tags, and not probabilities of words.
         vocabulary: its words, in the order of their ids.
         provenance: where it comes from: versions, data, training.
         path: its file; None if it was never stored.
@@ -47,6 +49,7 @@ class StoredModel(ABC):
 
     kind: ClassVar[str]
     kind_name: ClassVar[str]
+    is_tagger: ClassVar[bool] = False
     vocabulary: Collection[str]
     provenance: dict[str, Any]
     path: str | None

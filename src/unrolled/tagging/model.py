@@ -1,12 +1,12 @@
-"""`Tagger`: a trained tagger, from words or text to tags and spans."""
+"""`Tagger`: what all taggers do, from words or text to tags and spans."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -18,21 +18,14 @@ try:
 except ModuleNotFoundError:
     raise MissingExtraError("neural", "torch") from None
 
-from unrolled.neural.model import parameter_arrays
 from unrolled.runtime.torch_threads import run_torch_ahead
 from unrolled.storage.loading import StoredModel, load_as
-from unrolled.storage.model_file import prefixed
 from unrolled.tagging.data.batches import Packing, by_length, ranges
 from unrolled.tagging.data.columns import TaggedSentence
-from unrolled.tagging.data.features import Columns, Forms, Lexicon
-from unrolled.tagging.data.known_words import KnownWords
 from unrolled.tagging.data.tags import OUTSIDE, TagSet
-from unrolled.tagging.net.language_states import LanguageStates
-from unrolled.tagging.net.network import TaggerNet
-from unrolled.tagging.net.vectors import VectorTable
+from unrolled.tagging.net.crf import LinearChainCRF
 from unrolled.tagging.scoring.results import Found, Tagged, results_of
 from unrolled.tagging.scoring.scores import SpanScores, score_spans
-from unrolled.training.devices import device_of
 
 Array = np.ndarray[Any, Any]
 
@@ -43,60 +36,21 @@ MOST_TOKENS = 4096
 
 
 class Tagger(StoredModel):
-    """A net, its words and its tags.
+    """Scores the tags of each word, and finds the best ones: a net, or a mixture of taggers.
 
-    Args:
-        net: the net. lexicon, vectors: its words and their vectors.
-        characters: character -> id. columns: values of further columns. tags: the tags.
-        language: a language model that the net reads the states of.
+    Attributes:
+        tags: the tags.
+        crf: scores sequences of them; None: each tag is chosen alone.
     """
 
-    kind, kind_name = "tagger", "a tagger"
+    kind_name = "a tagger"
+    is_tagger: ClassVar[bool] = True
+    tags: TagSet
+    crf: LinearChainCRF | None
 
-    def __init__(
-        self,
-        net: TaggerNet,
-        lexicon: Lexicon,
-        vectors: VectorTable,
-        characters: Mapping[str, int],
-        columns: Columns,
-        tags: TagSet,
-        *,
-        language: LanguageStates | None = None,
-        settings: Mapping[str, Any] | None = None,
-        provenance: Mapping[str, Any] | None = None,
-        path: str | None = None,
-    ) -> None:
-        super().__init__(provenance, path)
-        self.net = net.eval()
-        self.lexicon, self.vectors = lexicon, vectors
-        self.vocabulary = lexicon.vocabulary
-        self.characters, self.columns, self.tags = dict(characters), columns, tags
-        self.config, self.language = net.config, language
-        self.settings = dict(settings or {})
-        self._known = KnownWords(net.token_width)
-        self._process = os.getpid()
-
-    @property
-    def name(self) -> str:
-        """Cell, width and output, such as ``lstm-200-crf``."""
-        config = self.config
-        layers = f"x{config.layers}" if config.layers != 1 else ""
-        return f"{config.cell}-{config.hidden}{layers}-{config.output_layer}"
-
-    @property
-    def parameters(self) -> int:
-        """Numbers that were trained: of the net, and of word vectors."""
-        trained = sum(parameter.numel() for parameter in self.net.parameters())
-        return trained + self.vectors.trained.size
-
-    @property
-    def device(self) -> torch.device:
-        """Where the net computes."""
-        return self.net.output.weight.device
-
+    @abstractmethod
     def to(self, device: str | torch.device) -> Tagger:
-        """Move the net to a device; returns the tagger itself.
+        """Move it to a device; returns the tagger itself.
 
         Args:
             device: ``cpu``, ``cuda``, or ``auto``: a GPU if there is one.
@@ -104,12 +58,20 @@ class Tagger(StoredModel):
         Raises:
             SettingError: another name, or no GPU.
         """
-        where = device_of(device)
-        self.net.to(where)
-        if self.language is not None:
-            self.language.model.net.to(where)
-        self.forget()
-        return self
+
+    @abstractmethod
+    def word_features(self, sentences: Sequence[TaggedSentence]) -> Any:
+        """What `tag_scores` needs of words, whatever sentences they are in."""
+
+    @abstractmethod
+    def tag_scores(
+        self, sentences: Sequence[TaggedSentence], features: Any, packing: Packing
+    ) -> Tensor:
+        """Scores (N, K) of the tags of sentences, none empty, which lie end to end.
+
+        Args:
+            features: what `word_features` gave for them. packing: how they lie.
+        """
 
     # -- tagging ---------------------------------------------------------------------------------
 
@@ -160,10 +122,10 @@ class Tagger(StoredModel):
 
     def _tag_probabilities(self, scores: Tensor, packing: Packing) -> Array:
         """(N, K) float64 of the tagger's own tags."""
-        if self.net.crf is None:
+        if self.crf is None:
             found: Array = scores.double().softmax(1).cpu().numpy()
         else:
-            found = self.net.crf.marginals(scores, packing.offsets)[0].numpy()
+            found = self.crf.marginals(scores, packing.offsets)[0].numpy()
         return found
 
     def n_best(
@@ -174,7 +136,7 @@ class Tagger(StoredModel):
         Raises:
             SettingError: the tagger has no CRF, or the count is below 1.
         """
-        if self.net.crf is None:
+        if self.crf is None:
             raise SettingError("only a tagger with a CRF has n best sequences")
         if count < 1:
             raise SettingError(f"count is {count}, allowed are 1 and more")
@@ -182,7 +144,7 @@ class Tagger(StoredModel):
         if not sentence.words:
             return [(1.0, [])]
         (_, scores, packing) = next(self._scored([sentence]))
-        few = self.net.crf.n_best(scores, count)
+        few = self.crf.n_best(scores, count)
         return [
             (float(np.exp(log_prob)), self.tags.decode(ids, packing.offsets)[0])
             for ids, log_prob in zip(few.tags, few.log_probs, strict=True)
@@ -229,33 +191,27 @@ class Tagger(StoredModel):
         Args:
             finish: what is to be given in place of the scores.
         """
-        if self._process != os.getpid():
-            # Threads do not survive a fork: a second one of OpenMP would be waited for for ever.
-            torch.set_num_threads(1)
-            self._process, self._known = os.getpid(), KnownWords(self.net.token_width)
         lengths = np.array([len(sentence.words) for sentence in sentences], np.int64)
         batches = list(
             by_length(lengths, BATCH_TOKENS, fewest=BATCH_SENTENCES, most_tokens=MOST_TOKENS)
         )
 
-        def read(batch: Array) -> tuple[Array, list[TaggedSentence], Array]:
+        def read(batch: Array) -> tuple[Array, list[TaggedSentence], Any]:
             chosen = [sentences[number] for number in batch.tolist()]
-            words = [word for sentence in chosen for word in sentence.words]
-            return batch, chosen, self._known.rows(words, self._token_rows)
+            return batch, chosen, self.word_features(chosen)
 
         @torch.no_grad()
-        def score(given: tuple[Array, list[TaggedSentence], Array]) -> tuple[Array, Any, Packing]:
-            batch, chosen, rows = given
-            packing, tokens = Packing(lengths[batch]), torch.from_numpy(rows).to(self.device)
-            scores = self.net(tokens, self.column_ids(chosen), packing, self.states(chosen))
-            return batch, finish(scores, packing), packing
+        def score(given: tuple[Array, list[TaggedSentence], Any]) -> tuple[Array, Any, Packing]:
+            batch, chosen, features = given
+            packing = Packing(lengths[batch])
+            return batch, finish(self.tag_scores(chosen, features, packing), packing), packing
 
         # Which new words are computed together depends on no thread.
         return run_torch_ahead(score, map(read, batches), len(batches))
 
     def _decoded(self, scores: Tensor, packing: Packing, confidences: bool) -> list[Array]:
         """Tag numbers and, with confidences, the other arrays of `Found`."""
-        crf, offsets = self.net.crf, packing.offsets
+        crf, offsets = self.crf, packing.offsets
         if crf is None:
             probabilities = scores.double().softmax(1).cpu().numpy() if confidences else None
             ids = scores.argmax(1).cpu().numpy()
@@ -275,7 +231,7 @@ class Tagger(StoredModel):
 
     def _chain(self, scores: Tensor, offsets: Array, ids: Array) -> tuple[Array, Array, Array]:
         """Marginals, log p of each tag given the one before, and log p that a span ends there."""
-        crf = self.net.crf
+        crf = self.crf
         assert crf is not None
         marginals, betas = (part.numpy() for part in crf.marginals(scores, offsets))
         transitions = crf.scores()[0].detach().cpu().double().numpy()
@@ -292,37 +248,6 @@ class Tagger(StoredModel):
         closed[inner] = np.log1p(-np.exp(np.minimum(log_on, -1e-12)))
         return np.minimum(marginals[every, ids], 1.0), chain, closed
 
-    # -- inputs ----------------------------------------------------------------------------------
-
-    def forget(self) -> None:
-        """Drop cached values of words: parameters have changed."""
-        self._known.forget()
-
-    def _token_rows(self, words: list[str]) -> Array:
-        forms = Forms(words, self.lexicon, self.characters)
-        letters = forms.letters(np.arange(len(words)), self.net.borders)
-        vectors = torch.from_numpy(self.vectors.take(forms.words)).to(self.device)
-        with torch.no_grad():
-            rows: Array = self.net.tokens(vectors, forms.shapes, letters).cpu().numpy()
-        return rows
-
-    def column_ids(self, sentences: Sequence[TaggedSentence]) -> list[Array]:
-        """Ids (N,) of the values of each further column.
-
-        Raises:
-            TextError: a sentence lacks a column.
-        """
-        return [
-            self.columns.ids(rank, _column(sentences, column))
-            for rank, column in enumerate(self.config.columns)
-        ]
-
-    def states(self, sentences: Sequence[TaggedSentence]) -> Array | None:
-        """States (N, W) of the language model, if there is one."""
-        if self.language is None:
-            return None
-        return self.language.rows([sentence.words for sentence in sentences])
-
     # -- storage ---------------------------------------------------------------------------------
 
     @classmethod
@@ -333,45 +258,6 @@ class Tagger(StoredModel):
             FormatError: the file cannot be read or is damaged. SettingError: another kind of model.
         """
         return load_as(path, cls, "tagging")
-
-    def info(self) -> dict[str, Any]:
-        """What ``unrolled info`` prints: sizes, tags, settings, where the tagger comes from."""
-        return {
-            **self.file_info(),
-            "words": len(self.lexicon),
-            "tags": list(self.tags.names),
-            "settings": self.settings,
-            "provenance": self.provenance,
-        }
-
-    def contents(self) -> dict[str, Any]:
-        """What a file of this model holds, as `write_model` takes it."""
-        arrays = parameter_arrays(self.net)
-        arrays |= {"vectors.trained": self.vectors.trained, "vectors.given": self.vectors.given}
-        arrays |= prefixed("words.", self.lexicon.vocabulary.arrays())
-        config = {
-            **asdict(self.config),
-            "columns": list(self.config.columns),
-            "tags": self.tags.names,
-            "tag_scheme": self.tags.scheme,
-            "output_scheme": self.tags.output_scheme,
-            "known_characters": list(self.characters),
-            "column_values": self.columns.values,
-            **self.settings,
-        }
-        if self.language is not None:
-            own = self.language.model.contents()
-            config["language_model"] = own["config"]
-            arrays |= prefixed("language.", own["arrays"])
-        return {
-            "kind": self.kind,
-            "config": config,
-            "arrays": arrays,
-            "provenance": self.provenance,
-        }
-
-    def __repr__(self) -> str:
-        return f"Tagger({self.name}, {len(self.tags)} tags, {self.parameters:,} parameters)"
 
 
 def _as_sentences(
@@ -394,20 +280,6 @@ def _as_sentences(
         sentences.append(sentence)
         places.append(where)
     return sentences, places
-
-
-def _column(sentences: Sequence[TaggedSentence], column: int) -> list[str]:
-    values: list[str] = []
-    for sentence in sentences:
-        if column >= len(sentence.columns):
-            raise TextError(
-                f"the tagger reads column {column} beside words and tags, and the sentence has "
-                f"{len(sentence.columns)}",
-                where=sentence.place or None,
-                hint="Give it sentences in columns, as in training: --input columns",
-            )
-        values += sentence.columns[column]
-    return values
 
 
 def _inner(offsets: Array, size: int) -> Array:

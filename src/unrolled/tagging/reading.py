@@ -14,14 +14,14 @@ from unrolled.storage.model_file import ModelFile, arrays_under
 from unrolled.tagging.config import TAG_SCHEMES, TaggerConfig, TaggerTraining
 from unrolled.tagging.data.features import Columns, Lexicon, checked_texts
 from unrolled.tagging.data.tags import TagSet
-from unrolled.tagging.model import Tagger
 from unrolled.tagging.net.language_states import LanguageStates
 from unrolled.tagging.net.network import TaggerNet
 from unrolled.tagging.net.vectors import VectorTable
+from unrolled.tagging.neural_tagger import NeuralTagger
 from unrolled.text.vocabulary import Vocabulary
 
 
-def read_tagger(file: ModelFile) -> Tagger:
+def read_tagger(file: ModelFile) -> NeuralTagger:
     """Tagger of an opened file.
 
     Raises:
@@ -75,7 +75,7 @@ def read_tagger(file: ModelFile) -> Tagger:
         for name, value in settings.items()
         if name in ("training", "scores", "overlap", "curve", "task")
     }
-    return Tagger(
+    return NeuralTagger(
         net, lexicon, vectors, known, columns, tags,
         language=_language(file, config.language_model_dim),
         settings=rest, provenance=file.provenance, path=where,

@@ -18,10 +18,10 @@ from unrolled.tagging.config import TaggerConfig, TaggerTraining
 from unrolled.tagging.data.batches import Packing, shuffled
 from unrolled.tagging.data.columns import TaggedSentence
 from unrolled.tagging.data.features import Forms, character_ids
-from unrolled.tagging.model import Tagger
 from unrolled.tagging.net.language_states import read_language_states
 from unrolled.tagging.net.network import TaggerNet
 from unrolled.tagging.net.vectors import TrainedVectors, words_of
+from unrolled.tagging.neural_tagger import NeuralTagger
 from unrolled.tagging.scoring.overlap import score_overlap
 from unrolled.tagging.scoring.scores import score_spans, token_accuracy
 from unrolled.tagging.training_data import (
@@ -84,7 +84,7 @@ class TaggerTask(Task):
             config, characters=len(characters) + 2, columns=columns.sizes, tags=len(tags),
             allowed=tags.allowed(),
         )  # fmt: skip
-        self.tagger = Tagger(
+        self.tagger = NeuralTagger(
             net, words.lexicon, words.table, characters, columns, tags, language=language
         ).to(device)
         self._vectors = TrainedVectors(words.table, training, device)
@@ -208,14 +208,14 @@ class TaggerTask(Task):
             return score_overlap(gold, predicted).proportional_f1
         return score_spans(gold, predicted).f1
 
-    def _current_tagger(self) -> Tagger:
+    def _current_tagger(self) -> NeuralTagger:
         """The tagger with the present parameters."""
         self.tagger.forget()
         self.tagger.net.eval()
         self._vectors.copy_to_host()
         return self.tagger
 
-    def finished(self, curve: Sequence[EpochRecord]) -> Tagger:
+    def finished(self, curve: Sequence[EpochRecord]) -> NeuralTagger:
         """The tagger with the present parameters, and how it was trained."""
         tagger = self._current_tagger()
         tagger.settings = {

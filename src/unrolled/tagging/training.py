@@ -11,7 +11,7 @@ from unrolled.runtime.threads import return_memory
 from unrolled.tagging.config import split_settings
 from unrolled.tagging.data.column_reader import ColumnFormat
 from unrolled.tagging.data.columns import TaggedSentence, all_columns, read_rows
-from unrolled.tagging.model import Tagger
+from unrolled.tagging.neural_tagger import NeuralTagger
 from unrolled.tagging.task import TaggerTask
 from unrolled.text.options import training_record
 from unrolled.training.devices import computing_on, device_of
@@ -40,7 +40,7 @@ def train_tagger(
     report: Callable[[str], None] | None = None,
     progress: Callable[[Progress], None] | None = None,
     **settings: Any,
-) -> Tagger:
+) -> NeuralTagger:
     """Train a tagger; by default a bidirectional LSTM over words and characters under a CRF.
 
     Args:

@@ -17,7 +17,7 @@ from unrolled.tagging.data.features import Columns
 from unrolled.tagging.data.notation import notation_named
 from unrolled.tagging.data.schemes import detect_scheme
 from unrolled.tagging.data.tags import TagSet
-from unrolled.tagging.model import Tagger
+from unrolled.tagging.neural_tagger import NeuralTagger
 
 Array = np.ndarray[Any, Any]
 
@@ -37,7 +37,7 @@ class TrainingData(NamedTuple):
 
     @classmethod
     def of(
-        cls, train: Sequence[TaggedSentence], tagger: Tagger, words: Sequence[str]
+        cls, train: Sequence[TaggedSentence], tagger: NeuralTagger, words: Sequence[str]
     ) -> TrainingData:
         """The numbers that a tagger gives them; a word's form is its place among the words."""
         number = {word: rank for rank, word in enumerate(words)}
