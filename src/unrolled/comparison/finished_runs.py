@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable
+import os
+import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from unrolled.comparison.provenance import file_facts
 from unrolled.storage.atomic import atomic_write
+
+if sys.platform != "win32":
+    import fcntl
 
 _NAME_LENGTH = 32
 
@@ -20,15 +26,57 @@ def parts_folder(output: Path, name: str, size: str) -> Path:
     return output / f"{name}-{size}-parts"
 
 
-def remove_parts(folder: Path) -> None:
-    """Delete the results in a folder, and the folder if nothing else is in it."""
-    if not folder.is_dir():
-        return
+@contextlib.contextmanager
+def kept_parts(folder: Path) -> Iterator[None]:
+    """Make the folder of results, and delete them when all is done, if no other process keeps them.
+
+    An error leaves what is finished, for the next run.
+    """
+    lock, done = _shared_lock(folder), False
+    try:
+        yield
+        done = True
+    finally:
+        if _is_alone(lock) and folder.is_dir():
+            if done:
+                _remove_results(folder)
+            if not any(folder.iterdir()):
+                folder.rmdir()
+        if lock is not None:
+            os.close(lock)
+
+
+def _remove_results(folder: Path) -> None:
+    """Delete what this module wrote, and nothing else."""
     for ending in (".json", ".safetensors"):
         for path in folder.glob("?" * _NAME_LENGTH + ending):
             path.unlink(missing_ok=True)
-    if not any(folder.iterdir()):
-        folder.rmdir()
+
+
+def _shared_lock(folder: Path) -> int | None:
+    """A descriptor of the folder, which is made, locked beside others until it is closed."""
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        if sys.platform == "win32":
+            return None
+        descriptor = os.open(folder, os.O_RDONLY)
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+        if os.fstat(descriptor).st_nlink:  # else another process removed it before it was locked
+            return descriptor
+        os.close(descriptor)
+
+
+def _is_alone(lock: int | None) -> bool:
+    """Whether nobody else has locked the folder, which then nobody else can."""
+    if sys.platform != "win32" and lock is not None:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:  # a file system without locks
+            return True
+    return True
 
 
 class FinishedRuns:
