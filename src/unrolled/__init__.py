@@ -86,6 +86,7 @@ if TYPE_CHECKING:
     from unrolled.tagging.data.columns import write_columns as write_columns
     from unrolled.tagging.mixture import TaggerMixture as TaggerMixture
     from unrolled.tagging.model import Tagger as Tagger
+    from unrolled.tagging.neural_tagger import NeuralTagger as NeuralTagger
     from unrolled.tagging.scoring.scores import score_spans as score_spans
     from unrolled.tagging.training import train_tagger as train_tagger
     from unrolled.text.corpus import Corpus as Corpus
@@ -110,6 +111,7 @@ _HOMES = {
     "MissingExtraError": "errors",
     "Mixture": "language_models.mixture",
     "NeuralModel": "neural.model",
+    "NeuralTagger": "tagging.neural_tagger",
     "NgramConfig": "ngram.estimation.config",
     "NgramModel": "ngram.model",
     "NotNormalisedError": "errors",

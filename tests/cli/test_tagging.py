@@ -132,7 +132,7 @@ def test_taggers_are_mixed_and_tag_as_one(run: Run, model: str, tmp_path: Path) 
     assert code == 0, err
     assert out.splitlines()[1:] == [f"0.2500\t{model}", f"0.7500\t{other}"]
     facts = json.loads(run("info", both, "--json", "--verify")[1])
-    assert facts["name"] == "1 x lstm-12-crf + 1 x lstm-7-crf"
+    assert facts["name"] == "lstm-12-crf + lstm-7-crf"
     assert [part["name"] for part in facts["models"]] == ["lstm-12-crf", "lstm-7-crf"]
     gold = tmp_path / "gold.txt"
     write_columns(sentences(20, seed=5), gold)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import subprocess
@@ -13,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from unrolled.comparison.finished_runs import FinishedRuns, kept_parts, parts_folder
+from unrolled.comparison.finished_runs import FinishedRuns, parts_folder, remove_parts
 from unrolled.errors import UnrolledError
 from unrolled.experiments import entity_sentiment, run_experiment
 from unrolled.experiments.taggers import TaggerRun
@@ -68,39 +67,28 @@ def test_results_in_the_data_folder_are_no_data(data: Path) -> None:
 
 def test_only_results_are_removed(data: Path, tmp_path: Path) -> None:
     folder = tmp_path / "parts"
-    with kept_parts(folder):
-        FinishedRuns(folder, [data]).save(_job(), 1)
-        (folder / "notes.json").touch()
+    remove_parts(folder)  # there are none
+    FinishedRuns(folder, [data]).save(_job(), 1)
+    (folder / "notes.json").touch()
+    remove_parts(folder)
     assert [path.name for path in folder.iterdir()] == ["notes.json"]
     (folder / "notes.json").unlink()
-    with kept_parts(folder):
-        pass
+    remove_parts(folder)
     assert not folder.exists()
 
 
-def test_results_stay_until_the_last_run_that_keeps_them_is_done(
-    data: Path, tmp_path: Path
-) -> None:
-    folder, kept = tmp_path / "parts", FinishedRuns(tmp_path / "parts", [data])
-    with kept_parts(folder):
-        with kept_parts(folder):
-            kept.save(_job(), 1)
-        assert kept.find(_job()) == 1
-        with contextlib.suppress(KeyError), kept_parts(folder):
-            raise KeyError
-        assert kept.find(_job()) == 1
-    assert not folder.exists()
-
-
-def test_an_error_leaves_results_and_no_empty_folder(data: Path, tmp_path: Path) -> None:
-    folder, kept = tmp_path / "parts", FinishedRuns(tmp_path / "parts", [data])
-    with contextlib.suppress(KeyError), kept_parts(folder):
-        raise KeyError
-    assert not folder.exists()
-    with contextlib.suppress(KeyError), kept_parts(folder):
-        kept.save(_job(), 1)
-        raise KeyError
-    assert kept.find(_job()) == 1
+def test_only_the_results_of_its_own_jobs_are_removed(data: Path, tmp_path: Path) -> None:
+    one, other = (FinishedRuns(tmp_path / "parts", [data]) for _ in range(2))
+    one.save(_job(fold=1), 1)
+    other.save(_job(fold=2), 2)
+    other.checkpoint(_job(fold=3)).touch()
+    one.checkpoint(_job(fold=4)).touch()
+    one.remove()
+    assert (one.find(_job(fold=1)), other.find(_job(fold=2))) == (None, 2)
+    assert other.checkpoint(_job(fold=3)).exists()
+    assert not one.checkpoint(_job(fold=4)).exists()
+    other.remove()
+    assert not (tmp_path / "parts").exists()
 
 
 def test_an_experiment_goes_on_where_it_was_ended(

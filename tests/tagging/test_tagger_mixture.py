@@ -13,7 +13,7 @@ import pytest
 
 import unrolled
 from tagging.small_taggers import sentences, small_tagger
-from unrolled.errors import FormatError, SettingError
+from unrolled.errors import FormatError, SettingError, TextError
 from unrolled.storage.model_file import read_model, write_model
 from unrolled.tagging.data.columns import TaggedSentence
 from unrolled.tagging.mixture import TaggerMixture
@@ -68,11 +68,10 @@ def test_probabilities_are_the_products_of_those_of_its_taggers(taggers: list[Ta
     np.testing.assert_allclose(every_sequence(mixture, words), product, rtol=1e-4, atol=1e-9)
     (found,) = mixture.tag([words])
     best = np.unravel_index(product.argmax(), product.shape)
-    names = mixture.tags.names
     marginals = [product.sum(axis=axes) for axes in ((1, 2), (0, 2), (0, 1))]
     expected = [own[tag] for own, tag in zip(marginals, best, strict=True)]
     np.testing.assert_allclose(found.confidences, expected, rtol=1e-4)
-    assert mixture.find([TaggedSentence(tuple(words), ())]).ids.tolist() == list(best), names
+    assert mixture.find([TaggedSentence(tuple(words), ())]).ids.tolist() == list(best)
     if mixture.crf is not None:
         probability, _ = mixture.n_best(words, 1)[0]
         assert probability == pytest.approx(product.max(), rel=1e-4)
@@ -107,16 +106,26 @@ def test_a_file_holds_all_of_it(taggers: list[Tagger], tmp_path: Path) -> None:
     assert facts["tags"] == mixture.tags.names
 
 
-def test_what_taggers_have_in_common_is_stored_once(tmp_path: Path) -> None:
-    seeds = [small_tagger(epochs=1, seed=seed) for seed in (1, 2)]
-    mixture, path = TaggerMixture(seeds), tmp_path / "t.safetensors"
-    mixture.save(path)
-    stored = read_model(path).arrays
-    assert any(name.startswith("0/words.") for name in stored)
-    assert not any(name.startswith("1/words.") for name in stored)
-    assert {"0/vectors.trained", "1/vectors.trained"} <= set(stored)
-    given = sentences(10, seed=3)
-    assert Tagger.load(path).tag(given) == mixture.tag(given)
+def test_names_say_how_many_of_each_there_are(taggers: list[Tagger]) -> None:
+    one, other = taggers
+    mixture = TaggerMixture([TaggerMixture([one, one]), other])
+    assert mixture.name == f"(2 x {one.name}) + {other.name}"
+    assert mixture.parameters > 2 * one.parameters + other.parameters
+
+
+def test_columns_sentences_without_words_and_devices() -> None:
+    of_columns = [small_tagger(columns=(0,), epochs=2, seed=seed) for seed in (1, 2)]
+    mixture = TaggerMixture(of_columns).to("cpu")
+    given = [*sentences(5, seed=8), TaggedSentence((), (), ((), ()))]
+    assert [len(found.tags) for found in mixture.tag(given)] == [len(one.words) for one in given]
+    with pytest.raises(TextError, match="reads column 0"):
+        mixture.tag([["Ann"]])
+
+
+def test_a_tagger_of_weight_0_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, unasked = (small_tagger(count=10, epochs=1, seed=seed) for seed in (1, 2))
+    monkeypatch.delattr(unasked, "net")
+    assert TaggerMixture([asked, unasked], [1, 0]).predict([["Ann"]]) == asked.predict([["Ann"]])
 
 
 def test_a_sentence_has_the_same_tags_whatever_is_tagged_with_it(taggers: list[Tagger]) -> None:
@@ -151,7 +160,9 @@ def test_taggers_that_do_not_fit_together_are_refused() -> None:
         {"models": 3},
         {"models": []},
         {"models": [{}]},
-        {"common": ["no such array"]},
+        {"weights": [10**400, 1]},
+        {"config": None},
+        {"provenance": 3},
         {"kind": "net"},
     ],
 )

@@ -30,6 +30,7 @@ from unrolled.language_models.scoring import score_sentences
 from unrolled.ngram.editing.quantization import quantize
 from unrolled.ngram.model import NgramModel
 from unrolled.storage.model_file import prefixed, write_model
+from unrolled.tagging.mixture import TaggerMixture
 
 SECONDS = 5
 BYTES = 1 << 30
@@ -72,6 +73,7 @@ def write_models(folder: Path) -> list[Path]:
         if name == "states":
             given["language_model"] = str(net)
         models[name] = small_tagger(20, **given)
+    models["taggers"] = TaggerMixture([small_tagger(20, epochs=1, seed=seed) for seed in (1, 2)])
     paths = []
     for name, model in models.items():
         paths.append(folder / f"{name}.safetensors")

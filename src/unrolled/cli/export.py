@@ -48,7 +48,7 @@ def export(
     opened = load(model)
     if opened.kind not in _EXPORTERS:  # checked first, as the exporters need torch
         raise SettingError(
-            f"only nets and taggers can be written as ONNX, and {opened.name} is "
+            f"only nets and taggers of one net can be written as ONNX, and {opened.name} is "
             f"{opened.kind_name}",
             where=model,
         )

@@ -6,17 +6,12 @@ import contextlib
 import dataclasses
 import hashlib
 import json
-import os
-import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from unrolled.comparison.provenance import file_facts
 from unrolled.storage.atomic import atomic_write
-
-if sys.platform != "win32":
-    import fcntl
 
 _NAME_LENGTH = 32
 
@@ -26,57 +21,18 @@ def parts_folder(output: Path, name: str, size: str) -> Path:
     return output / f"{name}-{size}-parts"
 
 
-@contextlib.contextmanager
-def kept_parts(folder: Path) -> Iterator[None]:
-    """Make the folder of results, and delete them when all is done, if no other process keeps them.
-
-    An error leaves what is finished, for the next run.
-    """
-    lock, done = _shared_lock(folder), False
-    try:
-        yield
-        done = True
-    finally:
-        if _is_alone(lock) and folder.is_dir():
-            if done:
-                _remove_results(folder)
-            if not any(folder.iterdir()):
-                folder.rmdir()
-        if lock is not None:
-            os.close(lock)
-
-
-def _remove_results(folder: Path) -> None:
-    """Delete what this module wrote, and nothing else."""
+def remove_parts(folder: Path) -> None:
+    """Delete all results in a folder, and the folder if nothing else is in it."""
     for ending in (".json", ".safetensors"):
         for path in folder.glob("?" * _NAME_LENGTH + ending):
             path.unlink(missing_ok=True)
+    remove_if_empty(folder)
 
 
-def _shared_lock(folder: Path) -> int | None:
-    """A descriptor of the folder, which is made, locked beside others until it is closed."""
-    while True:
-        folder.mkdir(parents=True, exist_ok=True)
-        if sys.platform == "win32":
-            return None
-        descriptor = os.open(folder, os.O_RDONLY)
-        with contextlib.suppress(OSError):  # a file system without locks
-            fcntl.flock(descriptor, fcntl.LOCK_SH)
-        if os.fstat(descriptor).st_nlink:  # else another process removed it before it was locked
-            return descriptor
-        os.close(descriptor)
-
-
-def _is_alone(lock: int | None) -> bool:
-    """Whether nobody else has locked the folder, which then nobody else can."""
-    if sys.platform != "win32" and lock is not None:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        except OSError:  # a file system without locks
-            return True
-    return True
+def remove_if_empty(folder: Path) -> None:
+    """Delete a folder, if it is there and has nothing in it."""
+    with contextlib.suppress(OSError):
+        folder.rmdir()
 
 
 class FinishedRuns:
@@ -93,6 +49,7 @@ class FinishedRuns:
         self.folder = folder
         program = Path(__file__).parents[1]
         read = [file for path in data for file in _files(Path(path)) if folder not in file.parents]
+        self._paths: set[Path] = set()
         self._common = [file_facts(str(file)) for file in [*_files(program, "*.py"), *read]]
 
     def find(self, job: Any) -> Any | None:
@@ -118,9 +75,21 @@ class FinishedRuns:
         self.folder.mkdir(parents=True, exist_ok=True)
         return self._path(job).with_suffix(".safetensors")
 
+    def remove(self) -> None:
+        """Delete the results and states of the jobs that were asked for, and no others.
+
+        The folder goes if nothing else is in it.
+        """
+        for path in self._paths:
+            path.unlink(missing_ok=True)
+            path.with_suffix(".safetensors").unlink(missing_ok=True)
+        remove_if_empty(self.folder)
+
     def _path(self, job: Any) -> Path:
         everything = json.dumps([_plain(job), self._common], sort_keys=True).encode()
-        return self.folder / f"{hashlib.sha256(everything).hexdigest()[:_NAME_LENGTH]}.json"
+        path = self.folder / f"{hashlib.sha256(everything).hexdigest()[:_NAME_LENGTH]}.json"
+        self._paths.add(path)
+        return path
 
 
 def _files(path: Path, pattern: str = "*") -> list[Path]:

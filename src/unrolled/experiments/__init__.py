@@ -109,7 +109,7 @@ def run_experiment(
     import json
     import time
 
-    from unrolled.comparison.finished_runs import kept_parts, parts_folder
+    from unrolled.comparison.finished_runs import parts_folder, remove_parts
     from unrolled.comparison.provenance import machine
     from unrolled.storage.atomic import atomic_write
 
@@ -130,29 +130,33 @@ def run_experiment(
     began = time.perf_counter()
     setup = Setup(name, size, output, data, jobs=jobs, device=device or "auto", rows=tuple(rows))
     setup = replace(setup, report=report) if report else setup
-    with kept_parts(parts):
-        results = experiment.run(setup)
-        earlier = _earlier_rows(
-            experiment, path, size, rows, data
-        )  # others may have been run since
-        if earlier is not None:
-            results = vars(experiment)["merge"](earlier, results)
-        record = {
-            "experiment": name,
-            "size": size,
-            "source": experiment.SOURCE,
-            "published": experiment.PUBLISHED,
-            "results": results,
-            **_spread(experiment, setup, results, seeds),
-            "seconds": time.perf_counter() - began,
-            "resumed": resumed,
-            "data": _data_facts(data),
-            "machine": machine(),
-        }
-        text = json.dumps(record, indent=1)
-        with atomic_write(path) as file:
-            file.write(text.encode() + b"\n")
-        write_pictures(json.loads(text), output)
+    results = experiment.run(setup)
+    record = {
+        "experiment": name,
+        "size": size,
+        "source": experiment.SOURCE,
+        "published": experiment.PUBLISHED,
+        "results": results,
+        **_spread(experiment, setup, results, seeds),
+        "seconds": time.perf_counter() - began,
+        "resumed": resumed,
+        "data": _data_facts(data),
+        "machine": machine(),
+    }
+    # Others may have been run since.
+    earlier = _earlier_rows(experiment, path, size, rows, data)
+    if earlier is not None:
+        record["results"] = vars(experiment)["merge"](earlier, results)
+        record["resumed"] = True
+    text = json.dumps(record, indent=1)
+    with atomic_write(path) as file:
+        file.write(text.encode() + b"\n")
+    write_pictures(json.loads(text), output)
+    if rows:  # what other rows keep to be continued from stays
+        for runs in setup.finished:
+            runs.remove()
+    else:
+        remove_parts(parts)
     return record
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 
-from unrolled.comparison.finished_runs import FinishedRuns, parts_folder
 from unrolled.errors import DivergedError, SettingError
 from unrolled.experiments.digit_training import DigitsTask, Start, accuracy
 from unrolled.experiments.mnist import Digits, read_mnist
@@ -183,8 +182,7 @@ class Trainer:
         self.settings = SETTINGS[setup.size]
         self.digits, self.report = digits, setup.report
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        parts = parts_folder(setup.output, setup.name, setup.size)
-        self.finished = FinishedRuns(parts, [setup.data] if setup.data else [])
+        self.finished = setup.finished_runs([setup.data] if setup.data else [])
 
     def best_first(self, row: Row) -> list[tuple[Start, float]]:
         """Starts and rates, those first that do best on held-out images after a short trial."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from unrolled.comparison.finished_runs import FinishedRuns, parts_folder
 
 Report = Callable[[str], None]
 Results = dict[str, Any]
@@ -27,6 +29,7 @@ class Setup:
         jobs, device: how many runs at a time, and where they compute, of parallel experiments.
         seed: added to every seed of the experiment.
         rows: of the table, those to run; none for all.
+        finished: what `finished_runs` gave.
     """
 
     name: str
@@ -38,6 +41,16 @@ class Setup:
     device: str = "auto"
     seed: int = 0
     rows: tuple[str, ...] = ()
+    finished: list[FinishedRuns] = field(default_factory=list)
+
+    def finished_runs(self, read: Iterable[Path | str]) -> FinishedRuns:
+        """Results of runs that are done, from which an interrupted experiment continues.
+
+        Args:
+            read: files and folders that the runs read.
+        """
+        self.finished.append(FinishedRuns(parts_folder(self.output, self.name, self.size), read))
+        return self.finished[-1]
 
     def report_row(self, name: str, row: Mapping[str, Any]) -> None:
         """Report a row of the table."""

@@ -8,7 +8,6 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from unrolled.comparison.finished_runs import FinishedRuns, parts_folder
 from unrolled.comparison.provenance import file_facts
 from unrolled.errors import SettingError
 from unrolled.experiments.parallel_runs import run_in_parallel
@@ -81,11 +80,10 @@ class TaggerExperiment:
         """The results of runs, finished ones from earlier; each new one is described in a line."""
         runs = [self._placed(run) for run in runs]
         report = self.setup.report
-        parts = parts_folder(self.setup.output, self.setup.name, self.setup.size)
         return run_in_parallel(
             train_and_test, runs, workers=self.workers,
             done=lambda run, result: report(describe(run, result)),
-            finished=FinishedRuns(parts, filter(None, [str(self.folder), self.vectors])),
+            finished=self.setup.finished_runs(filter(None, [str(self.folder), self.vectors])),
             report=report,
         )  # fmt: skip
 

@@ -8,7 +8,6 @@ from itertools import islice
 from pathlib import Path
 
 from unrolled.comparison.compare import Comparison, Row, compare_models, format_table
-from unrolled.comparison.finished_runs import FinishedRuns, parts_folder
 from unrolled.comparison.model_specs import ModelSpec
 from unrolled.errors import SettingError
 from unrolled.experiments.setup import Results, Setup
@@ -24,10 +23,9 @@ def compare(setup: Setup, models: Sequence[ModelSpec]) -> Comparison:
     An interrupted experiment continues after the models that it has finished.
     """
     texts = texts_of(setup)
-    finished = FinishedRuns(parts_folder(setup.output, setup.name, setup.size), texts)
     result = compare_models(
         *texts, output=setup.output / setup.name, models=[_seeded(spec, setup) for spec in models],
-        min_count=0, finished=finished, report=setup.report,
+        min_count=0, finished=setup.finished_runs(texts), report=setup.report,
     )  # fmt: skip
     setup.report(format_table(result))
     return result

@@ -28,6 +28,8 @@ from torch import Tensor
 from unrolled.errors import SettingError
 from unrolled.integrations.onnx_graph import Graph, write_onnx
 from unrolled.neural.cells import Cell
+from unrolled.storage.loading import require_kind
+from unrolled.tagging.model import Tagger
 from unrolled.tagging.net.characters import CharacterCNN
 from unrolled.tagging.net.stack import Layer
 from unrolled.tagging.neural_tagger import NeuralTagger
@@ -39,7 +41,7 @@ _GATES = {"lstm": (0, 3, 1, 2), "gru": (1, 0, 2), "elman": (0,), "irnn": (0,)}
 _OPERATORS = {"lstm": "LSTM", "gru": "GRU", "elman": "RNN", "irnn": "RNN"}
 
 
-def export_tagger(tagger: NeuralTagger, path: str | os.PathLike[str]) -> None:
+def export_tagger(tagger: Tagger, path: str | os.PathLike[str]) -> None:
     """Write a tagger as an ONNX file whose inputs, outputs and metadata are described above.
 
     Raises:
@@ -49,11 +51,12 @@ def export_tagger(tagger: NeuralTagger, path: str | os.PathLike[str]) -> None:
     write_onnx(tagger_graph(tagger), path)
 
 
-def tagger_graph(tagger: NeuralTagger) -> Any:
+def tagger_graph(tagger: Tagger) -> Any:
     """The same as an ``onnx.ModelProto``."""
-    graph = Graph(tagger.net, __doc__)
-    _write(graph, tagger)
-    return graph.model(tagger.name, _metadata(graph, tagger))
+    of_net = require_kind(tagger, NeuralTagger, "the ONNX graph of a tagger")
+    graph = Graph(of_net.net, __doc__)
+    _write(graph, of_net)
+    return graph.model(of_net.name, _metadata(graph, of_net))
 
 
 def _write(graph: Graph, tagger: NeuralTagger) -> None:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from unrolled.errors import FormatError, SettingError
+from unrolled.errors import SettingError
 from unrolled.language_models.protocol import (
     LanguageModel,
     State,
@@ -31,7 +31,7 @@ from unrolled.language_models.protocol import (
 )
 from unrolled.language_models.state_rows import Layout, known_words, pack_rows, unpack_rows
 from unrolled.language_models.word_alignment import WordAlignment, united_words
-from unrolled.storage.components import components_contents, components_of
+from unrolled.storage.components import components_contents, components_of, understood
 from unrolled.storage.model_file import ModelFile
 from unrolled.text.vocabulary import BOS
 
@@ -90,9 +90,9 @@ class Mixture(LanguageModel):
     def name(self) -> str:
         """Weights and names, as a sum of probabilities or a product of powers."""
         if self.how == LOG_LINEAR:
-            pairs = [f"{_in_brackets(model.name)}^{a:.2f}" for model, a in self._weighted()]
+            pairs = [f"{in_brackets(model.name)}^{a:.2f}" for model, a in self._weighted()]
             return " * ".join(pairs)
-        return " + ".join(f"{a:.2f} {_in_brackets(model.name)}" for model, a in self._weighted())
+        return " + ".join(f"{a:.2f} {in_brackets(model.name)}" for model, a in self._weighted())
 
     def _weighted(self) -> Iterator[tuple[LanguageModel, float]]:
         return zip(self.models, self.weights.tolist(), strict=True)
@@ -307,17 +307,14 @@ class Mixture(LanguageModel):
         Raises:
             FormatError: settings or a model inside it that make no sense.
         """
-        where = str(file.path)
-        try:
+        with understood(file):
             return cls(
-                components_of(file, file.config["models"], LanguageModel, "a mixture"),
+                components_of(file, LanguageModel, "a mixture"),
                 file.config["weights"],
                 how=file.config["how"],
                 provenance=file.provenance,
-                path=where,
+                path=str(file.path),
             )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise FormatError(f"the mixture is not understood: {error}", where=where) from None
 
 
 def check_models(models: Sequence[LanguageModel]) -> None:
@@ -362,12 +359,12 @@ def checked_weights(weights: Sequence[float] | Array, count: int, how: str = LIN
     if how == LOG_LINEAR:
         return given
     if not abs(given.sum() - 1) < 1e-3:
-        raise SettingError(f"the weights {given.tolist()} of a linear mixture must sum to 1")
+        raise SettingError(f"the weights {given.tolist()} must sum to 1")
     shares: Array = given / given.sum()
     return shares
 
 
-def _in_brackets(name: str) -> str:
+def in_brackets(name: str) -> str:
     """The name of a model in that of a mixture; brackets around one that is a mixture itself."""
     return f"({name})" if " " in name else name
 

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from unrolled.errors import FormatError, SettingError
-from unrolled.language_models.mixture import checked_weights
-from unrolled.storage.components import components_contents, components_of
+from unrolled.errors import SettingError
+from unrolled.language_models.mixture import checked_weights, in_brackets
+from unrolled.language_models.word_alignment import united_words
+from unrolled.storage.components import components_contents, components_of, understood
 from unrolled.storage.model_file import ModelFile
 from unrolled.tagging.data.batches import Packing
 from unrolled.tagging.data.columns import TaggedSentence
 from unrolled.tagging.model import Tagger
 from unrolled.tagging.net.crf import LinearChainCRF
+from unrolled.text.vocabulary import Vocabulary
 
 Array = np.ndarray[Any, Any]
 
@@ -62,8 +65,12 @@ class TaggerMixture(Tagger):
         self.weights = checked_weights(equal if weights is None else weights, len(models))
         self.tags = models[0].tags
         self.crf = self._mean_crf()
-        words = (word for model in models for word in model.vocabulary)
-        self.vocabulary = dict.fromkeys(words)
+        self._used = [number for number, weight in enumerate(self.weights) if weight > 0]
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary:  # type: ignore[override]
+        """The words of all taggers."""
+        return united_words([model.vocabulary for model in self.models])
 
     def _mean_crf(self) -> LinearChainCRF | None:
         given = [model.crf for model in self.models if model.crf is not None]
@@ -81,8 +88,10 @@ class TaggerMixture(Tagger):
     @property
     def name(self) -> str:
         """Of the taggers, such as ``4 x lstm-200-crf``."""
-        counts = Counter(model.name for model in self.models)
-        return " + ".join(f"{count} x {name}" for name, count in counts.items())
+        counts = Counter(in_brackets(model.name) for model in self.models)
+        return " + ".join(
+            f"{count} x {name}" if count > 1 else name for name, count in counts.items()
+        )
 
     @property
     def parameters(self) -> int:
@@ -98,17 +107,17 @@ class TaggerMixture(Tagger):
     # -- scores ----------------------------------------------------------------------------------
 
     def word_features(self, sentences: Sequence[TaggedSentence]) -> list[Any]:
-        """What each tagger needs of words."""
-        return [model.word_features(sentences) for model in self.models]
+        """What each tagger needs of words, if its weight is above 0."""
+        return [self.models[number].word_features(sentences) for number in self._used]
 
     def tag_scores(
         self, sentences: Sequence[TaggedSentence], features: list[Any], packing: Packing
     ) -> Tensor:
-        """Mean scores (N, K) of the tags of sentences; see `Tagger.tag_scores`."""
-        parts = zip(self.weights.tolist(), self.models, features, strict=True)
-        scores = [
-            weight * model.tag_scores(sentences, own, packing) for weight, model, own in parts
-        ]
+        """Mean scores (N, K) of the tags of sentences, on the CPU; see `Tagger.tag_scores`."""
+        scores = []
+        for number, own in zip(self._used, features, strict=True):
+            of_model = self.models[number].tag_scores(sentences, own, packing)
+            scores.append(float(self.weights[number]) * of_model.cpu())
         return torch.stack(scores).sum(0)
 
     # -- storage ---------------------------------------------------------------------------------
@@ -141,16 +150,13 @@ class TaggerMixture(Tagger):
         Raises:
             FormatError: settings or a tagger inside it that make no sense.
         """
-        where = str(file.path)
-        try:
+        with understood(file):
             return cls(
-                components_of(file, file.config["models"], Tagger, "a mixture of taggers"),
+                components_of(file, Tagger, "a mixture of taggers"),
                 list(file.config["weights"]),
                 provenance=file.provenance,
-                path=where,
+                path=str(file.path),
             )
-        except (KeyError, TypeError, ValueError, AttributeError, SettingError) as error:
-            raise FormatError(f"the mixture is not understood: {error}", where=where) from None
 
 
 def _check_taggers(models: Sequence[Tagger]) -> None:

@@ -26,6 +26,7 @@ from unrolled.tagging.data.tags import OUTSIDE, TagSet
 from unrolled.tagging.net.crf import LinearChainCRF
 from unrolled.tagging.scoring.results import Found, Tagged, results_of
 from unrolled.tagging.scoring.scores import SpanScores, score_spans
+from unrolled.text.vocabulary import Vocabulary
 
 Array = np.ndarray[Any, Any]
 
@@ -45,6 +46,7 @@ class Tagger(StoredModel):
 
     kind_name = "a tagger"
     is_tagger: ClassVar[bool] = True
+    vocabulary: Vocabulary
     tags: TagSet
     crf: LinearChainCRF | None
 

@@ -94,9 +94,7 @@ class NeuralTagger(Tagger):
 
     def word_features(self, sentences: Sequence[TaggedSentence]) -> Array:
         """Features (N, D) of words, which do not depend on their sentences."""
-        if self._process != os.getpid():
-            # Threads do not survive a fork: a second one of OpenMP would be waited for for ever.
-            torch.set_num_threads(1)
+        if self._process != os.getpid():  # another thread may have been changing them at the fork
             self._process, self._known = os.getpid(), KnownWords(self.net.token_width)
         words = [word for sentence in sentences for word in sentence.words]
         return self._known.rows(words, self._token_rows)

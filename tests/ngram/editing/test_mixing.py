@@ -221,7 +221,7 @@ def test_refusals(tmp_path):
         mix([model], [1])
     with pytest.raises(SettingError, match="3 weights were given for 2 models"):
         mix([model, model], [0.2, 0.2, 0.6])
-    with pytest.raises(SettingError, match="of a linear mixture must sum to 1"):
+    with pytest.raises(SettingError, match="must sum to 1"):
         mix([model, model], [0.5, 0.6])
     with pytest.raises(SettingError, match="must be at least 0, at least one above 0"):
         mix([model, model], [-0.5, 1.5])
