@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from report.drawn import Drawn
+from unrolled.comparison.finished_runs import parts_folder
 from unrolled.errors import DivergedError, FormatError, SettingError
 from unrolled.experiments import check_experiment, pixel_mnist, run_experiment
 from unrolled.experiments.digit_training import DigitsTask, Start
@@ -180,13 +181,18 @@ def test_what_another_run_adds_to_the_results_meanwhile_stays(folder: Path, tmp_
     name = "pixel-mnist-smoke.json"
     run_experiment("pixel-mnist", folder, size="smoke", output=theirs, rows=["ReLU RNN, plain"])
 
+    state = parts_folder(ours, "pixel-mnist", "smoke") / f"{'f' * 32}.safetensors"
+
     def add(line: str) -> None:
         (ours / name).write_bytes((theirs / name).read_bytes())
+        state.touch()  # of a third one that is not done yet
 
     record = run_experiment(
         "pixel-mnist", folder, size="smoke", output=ours, rows=["IRNN, plain"], report=add
     )
     assert list(record["results"]["table"]) == ["IRNN, plain", "ReLU RNN, plain"]
+    assert record["resumed"]
+    assert list(state.parent.iterdir()) == [state]
 
 
 def test_a_batch_whose_states_explode_moves_nothing(folder: Path) -> None:
