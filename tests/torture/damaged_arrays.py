@@ -68,7 +68,7 @@ def ask(path: Path, *, at_end: bool) -> None:
     file = read_model(path, verify=True)
     arrays = {name: guarded(array, at_end=at_end) for name, array in file.arrays.items()}
     model: Any = model_of(dataclasses.replace(file, arrays=arrays))
-    if file.kind == "tagger":
+    if model.is_tagger:
         _try(lambda: model.evaluate(sentences(3)))
         _try(lambda: model.predict([["Ann", "ran"]]))
         return
