@@ -14,6 +14,7 @@ from tagging.small_taggers import sentences, small_tagger
 from unrolled.errors import SettingError
 from unrolled.integrations.tagger_onnx import export_tagger
 from unrolled.tagging.data.features import candidates, shape_of
+from unrolled.tagging.mixture import TaggerMixture
 from unrolled.tagging.model import Tagger
 
 ort = pytest.importorskip("onnxruntime")
@@ -110,4 +111,7 @@ def test_vectors_of_a_file_go_along(tmp_path: Path) -> None:
 def test_what_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(SettingError, match="RNN of characters"):
         export_tagger(small_tagger(count=5, epochs=1, characters="rnn"), tmp_path / "t.onnx")
+    mixture = TaggerMixture([small_tagger(count=5, epochs=1)])
+    with pytest.raises(SettingError, match="ONNX graph of a tagger needs a tagger of one net, and"):
+        export_tagger(mixture, tmp_path / "t.onnx")
     assert not (tmp_path / "t.onnx").exists()

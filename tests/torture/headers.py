@@ -115,7 +115,7 @@ def changed(value: Any, path: tuple[Any, ...], new: Any) -> Any:
 def use(path: Path) -> None:
     """Load a model and ask it for everything that commands ask for."""
     model = unrolled.load(path)
-    if hasattr(model, "tags"):
+    if model.is_tagger:
         model.evaluate(sentences(2))
         return
     score_sentences(model, ["the cat ran"])
