@@ -29,9 +29,12 @@ def united_words(vocabularies: Sequence[Vocabulary]) -> Vocabulary:
     >>> united_words([one, one]) is one
     True
     """
-    first, *others = vocabularies
+    first = vocabularies[0]
+    others = [own for own in vocabularies if own != first]
+    if not others:  # no word is read then
+        return first
     known = set(first)
-    if all(own == first or known.issuperset(own) for own in others):
+    if all(known.issuperset(own) for own in others):
         return first
     return Vocabulary.from_words(dict.fromkeys(itertools.chain.from_iterable(vocabularies)))
 

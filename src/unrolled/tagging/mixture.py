@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,6 @@ from unrolled.tagging.data.batches import Packing
 from unrolled.tagging.data.columns import TaggedSentence
 from unrolled.tagging.model import Tagger
 from unrolled.tagging.net.crf import LinearChainCRF
-from unrolled.text.vocabulary import Vocabulary
 
 Array = np.ndarray[Any, Any]
 
@@ -63,14 +61,10 @@ class TaggerMixture(Tagger):
         self.models = tuple(models)
         equal = np.full(len(models), 1 / len(models))
         self.weights = checked_weights(equal if weights is None else weights, len(models))
+        self.vocabulary = united_words([model.vocabulary for model in models])
         self.tags = models[0].tags
         self.crf = self._mean_crf()
         self._used = [number for number, weight in enumerate(self.weights) if weight > 0]
-
-    @cached_property
-    def vocabulary(self) -> Vocabulary:  # type: ignore[override]
-        """The words of all taggers."""
-        return united_words([model.vocabulary for model in self.models])
 
     def _mean_crf(self) -> LinearChainCRF | None:
         given = [model.crf for model in self.models if model.crf is not None]
