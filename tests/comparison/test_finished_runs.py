@@ -101,11 +101,12 @@ def test_an_experiment_goes_on_where_it_was_ended(
     resumed: list[bool] = []
     fail = True
 
-    def train_and_test(run: TaggerRun) -> dict[str, float]:
+    def train_and_test(run: TaggerRun) -> dict[str, dict[str, float]]:
         if fail and run.name != "laptop14":
             raise UnrolledError("ended")
         ran.append(run.name)
-        return {"F1": len(ran) / 7, "spans alone": 1.0, "dev F1": 2.0}
+        name = f"{run.name}, {run.nets} nets"
+        return {name: {"F1": len(ran) / 7, "spans alone": 1.0, "dev F1": 2.0}}
 
     def start(said: list[str]) -> dict[str, Any]:
         record = run_experiment(
@@ -122,13 +123,16 @@ def test_an_experiment_goes_on_where_it_was_ended(
     fail = False
     said: list[str] = []
     table = start(said)
-    assert ran == ["laptop14", "twitter1"]
-    assert said[0] == "1 of 2 runs were finished earlier"
-    assert (table["laptop14"]["F1"], table["twitter"]["F1"]) == (1 / 7, 2 / 7)
+    assert ran == ["laptop14", "twitter1", "twitter1"]
+    assert said[0] == "1 of 3 runs were finished earlier"
+    scores = {row: found["F1"] for row, found in table.items()}
+    assert scores == {
+        "laptop14, 1 nets": 1 / 7, "twitter1, 1 nets": 2 / 7, "twitter1, 2 nets": 3 / 7
+    }  # fmt: skip
     assert not parts.exists()
     said.clear()
     start(said)  # all anew: it was done
-    assert len(ran) == 4
+    assert len(ran) == 6
     assert not any("earlier" in line for line in said)
     assert resumed == [True, False]
 

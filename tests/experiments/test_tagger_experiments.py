@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,8 @@ from unrolled.errors import SettingError
 from unrolled.experiments import run_experiment, taggers
 from unrolled.experiments.irsoy2014_depth import width_of
 from unrolled.experiments.taggers import TaggerRun, how_to_run, vectors_file
+from unrolled.tagging.data.columns import TaggedSentence
+from unrolled.tagging.data.folds import Split
 
 
 @pytest.fixture
@@ -34,6 +37,7 @@ def test_depth_on_mpqa(mpqa: Path, tmp_path: Path) -> None:
     assert outside_its_spread("irsoy2014-depth", results) == []
     assert list(results["table"]) == [
         "DSE, 3 k, 1 layer", "DSE, 3 k, 2 layers", "ESE, 3 k, 1 layer", "ESE, 3 k, 2 layers",
+        "DSE, 3 k, 2 layers, learns dev", "ESE, 3 k, 2 layers, learns dev",
     ]  # fmt: skip
     for row in results["table"].values():
         assert 0 <= row["proportional"] <= row["binary"] + 1e-9 <= 100
@@ -107,8 +111,11 @@ def test_sentiment(tmp_path: Path) -> None:
         "entity-sentiment", folder, size="smoke", output=tmp_path / "out"
     )["results"]  # fmt: skip
     assert outside_its_spread("entity-sentiment", results) == []
-    assert set(results["table"]) == {"laptop14", "twitter"}
-    assert results["table"]["twitter"]["spans alone"] >= results["table"]["twitter"]["F1"]
+    both = ["laptop14, both sets, mixed", "twitter, both sets, mixed"]
+    assert list(results["table"]) == ["laptop14", "twitter", *both]
+    for row in results["table"].values():
+        assert row["spans alone"] >= row["F1"]
+    assert list(results["runs"]["twitter1, seed 1, both sets, mixed"]) == both
 
 
 def test_sentiment_of_laptops_is_the_mean_of_three_seeds(
@@ -118,9 +125,14 @@ def test_sentiment_of_laptops_is_the_mean_of_three_seeds(
     (tmp_path / "laptop14_train.txt").touch()
     jobs: list[TaggerRun] = []
 
-    def run_in_parallel(run: object, given: list[TaggerRun], **_: object) -> list[dict[str, float]]:
+    def run_in_parallel(
+        run: object, given: list[TaggerRun], **_: object
+    ) -> list[dict[str, dict[str, float]]]:
         jobs.extend(given)
-        return [{"F1": float(number)} for number in range(len(given))]
+        return [
+            {"twitter" if run.name.startswith("twitter") else run.name: {"F1": float(number)}}
+            for number, run in enumerate(given)
+        ]
 
     monkeypatch.setattr(taggers, "run_in_parallel", run_in_parallel)
     table = run_experiment("entity-sentiment", tmp_path, output=tmp_path)["results"]["table"]
@@ -129,6 +141,28 @@ def test_sentiment_of_laptops_is_the_mean_of_three_seeds(
     assert [job.settings["seed"] for job in jobs] == [1, 2, 3] + [1] * 10
     assert table["laptop14"] == {"F1": 1.0, "deviation": pytest.approx((2 / 3) ** 0.5)}
     assert table["twitter"]["F1"] == 7.5
+
+
+def test_a_mixture_is_of_several_seeds_and_may_learn_the_tuning_part() -> None:
+    words = ("ann", "bob", "eve")
+    split = Split(*([TaggedSentence((word, "ran"), ("S-PER", "O"))] for word in words))
+    run = TaggerRun("row", {"hidden": 4, "epochs": 2, "seed": 3}, nets=2)
+    for learns_dev, known in ((False, ["ann"]), (True, ["ann", "bob"])):
+        mixture = replace(run, learns_dev=learns_dev).train_mixture(split)
+        assert [model.settings["training"]["seed"] for model in mixture.models] == [3, 4]
+        assert [word for word in words if word in mixture.vocabulary] == known
+        curve = mixture.models[0].settings["curve"]
+        assert (curve[-1]["score"] is None) == learns_dev
+
+
+def test_splits_are_shortened_changed_and_put_together() -> None:
+    one = TaggedSentence(("a",), ("O",))
+    split = Split([one] * 3, [one], [])
+    both = split.shortened(2) + split
+    assert [len(part) for part in (both.train, both.dev, both.test)] == [5, 2, 0]
+    assert split.shortened(None) == split
+    changed = split.changed(lambda sentence: replace(sentence, words=("b",)))
+    assert {sentence.words for sentence in changed.train + changed.dev} == {("b",)}
 
 
 def test_what_is_not_there_is_named(tmp_path: Path) -> None:

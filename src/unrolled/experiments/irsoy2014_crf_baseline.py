@@ -60,12 +60,12 @@ def with_features(sentence: TaggedSentence) -> TaggedSentence:
 
 def train_and_test(run: TaggerRun) -> dict[str, float]:
     """Proportional and binary F1 on the test part of a fold, in percent."""
-    from unrolled.tagging.data.folds import Split, read_mpqa_fold
+    from unrolled.tagging.data.folds import read_mpqa_fold
     from unrolled.tagging.scoring.overlap import score_overlap
 
-    plain = read_mpqa_fold(run.folder, run.name.lower(), run.fold)
-    parts = (plain.train, plain.dev, plain.test)
-    tagger, split = run.train(Split(*([with_features(item) for item in part] for part in parts)))
+    split = read_mpqa_fold(run.folder, run.name.lower(), run.fold).shortened(run.sentences)
+    split = split.changed(with_features)
+    tagger = run.train(split)
     found = tagger.tag(split.test, confidences=False)
     gold = [sentence.tags for sentence in split.test]
     return percent(score_overlap(gold, [result.tags for result in found]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -57,6 +58,7 @@ _KINDS = {
     "DSE": "Direct subjective expressions (DSE)", "ESE": "Expressive subjective expressions (ESE)"
 }  # fmt: skip
 _MEASURES = ("proportional", "binary")
+LEARNS_DEV = "learns dev"  # at the end of a row's name
 _SIZES: dict[str, dict[str, Any]] = {
     "smoke": {"folds": 1, "layers": (1, 2), "parameters": (3_000,), "epochs": 2},
     "laptop": {"folds": 3, "layers": (1, 3), "parameters": (200_000,), "epochs": 12},
@@ -87,16 +89,24 @@ def width_of(parameters: int, layers: int, inputs: int, tags: int = 3) -> int:
     return max(round(width), 1)
 
 
-def train_and_test(run: TaggerRun) -> tuple[list[list[float]], list[str], float]:
-    """Overlap counts (S, 6) of each test sentence, their documents, and the score on dev."""
+def train_and_test(run: TaggerRun) -> tuple[list[list[float]], list[str], float | None]:
+    """Overlap counts (S, 6) of each test sentence, their documents, and the score on dev.
+
+    There is no such score of a tagger that has learned from dev.
+    """
     from unrolled.tagging.data.folds import read_mpqa_fold
     from unrolled.tagging.scoring.overlap import count_overlap
 
-    tagger, split = run.train(read_mpqa_fold(run.folder, run.name[:3].lower(), run.fold))
+    split = read_mpqa_fold(run.folder, run.name[:3].lower(), run.fold).shortened(run.sentences)
+    tagger = run.train(split)
     predicted = tagger.predict([sentence.words for sentence in split.test])
     counts: Any = count_overlap([sentence.tags for sentence in split.test], predicted)
-    best = max(record["score"] for record in tagger.settings["curve"])
-    return counts.rows.tolist(), [sentence.document for sentence in split.test], best
+    dev = [record["score"] for record in tagger.settings["curve"] if record["score"] is not None]
+    return (
+        counts.rows.tolist(),
+        [sentence.document for sentence in split.test],
+        max(dev, default=None),
+    )
 
 
 def run(setup: Setup) -> Results:
@@ -125,10 +135,13 @@ def run(setup: Setup) -> Results:
         return f"{run.name}, fold {run.fold}: {in_words(_scores(result))}"
 
     results = experiment.run(train_and_test, runs, describe)
+    comparisons = _comparisons(runs, results, plan, setup.report)
+    again = _best_learning_dev(runs, comparisons, max(plan["parameters"]))
+    results += experiment.run(train_and_test, again, describe)
+    runs += again
     by_fold = [_scores(result) for result in results]
-    table = means_by_name(runs, by_fold)
     return {
-        "table": table,
+        "table": means_by_name(runs, by_fold),
         "folds": plan["folds"],
         **experiment.facts(),
         "by_fold": {
@@ -136,13 +149,31 @@ def run(setup: Setup) -> Results:
             for run, scores in zip(runs, by_fold, strict=True)
         },
         "intervals": _intervals(runs, results),
-        "deep_against_shallow": _comparisons(runs, results, plan, setup.report),
+        "deep_against_shallow": comparisons,
         "widths": {
             f"{parameters // 1000} k, {depth(layers)}": width
             for (parameters, layers), width in widths.items()
         },
         "settings": {**SETTINGS, "epochs": plan["epochs"]},
     }
+
+
+def _best_learning_dev(
+    runs: list[TaggerRun], comparisons: dict[str, dict[str, float]], parameters: int
+) -> list[TaggerRun]:
+    """Runs of the best depths of a size, which learn from the documents that chose it as well."""
+    size = f"{parameters // 1000} k"
+    best = [
+        row_of(
+            kind, parameters, int(comparisons[f"{kind.upper()}, {size}, proportional"]["layers"])
+        )
+        for kind in OPINIONS
+    ]
+    return [
+        replace(run, name=f"{run.name}, {LEARNS_DEV}", learns_dev=True)
+        for run in runs
+        if run.name in best
+    ]
 
 
 def _scores(result: Any) -> dict[str, float]:
@@ -217,7 +248,11 @@ def _compare(shallow: list[Any], deep: list[Any], measure: str) -> dict[str, flo
 
 def draw(results: Results) -> dict[str, str]:
     """F1 by number of layers in four panels, as on the lecture's slide, with intervals."""
-    rows = {tuple(name.split(", ")): row for name, row in results["table"].items()}
+    rows = {
+        tuple(name.split(", ")): row
+        for name, row in results["table"].items()
+        if not name.endswith(LEARNS_DEV)
+    }
     published = {tuple(name.split(", ")): row for name, row in PUBLISHED.items()}
     known = {
         tuple(name.split(", ")): row for name, row in results.get("intervals", {}).items()

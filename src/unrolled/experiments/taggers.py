@@ -16,6 +16,7 @@ from unrolled.runtime.threads import usable_cores
 
 if TYPE_CHECKING:
     from unrolled.tagging.data.folds import Split
+    from unrolled.tagging.mixture import TaggerMixture
     from unrolled.tagging.neural_tagger import NeuralTagger
     from unrolled.tagging.scoring.overlap import OverlapScores
 
@@ -26,12 +27,14 @@ OPINIONS = ("dse", "ese")  # kinds of opinion expressions in MPQA
 
 @dataclass(frozen=True)
 class TaggerRun:
-    """One tagger to train and test.
+    """One tagger to train and test, or a mixture of several.
 
     Attributes:
         name: of the row or data set. settings: as `train_tagger` takes them. fold: of the data.
         sentences: of each part that are used at most; None: all. output: file of the tagger.
         folder: of the data. device: ``cpu`` or ``cuda``.
+        learns_dev: the tuning part is learned from too, and the last epoch is the result.
+        nets: how many `train_mixture` mixes, of this seed and of those after it.
     """
 
     name: str
@@ -41,18 +44,26 @@ class TaggerRun:
     output: str = ""
     folder: str = ""
     device: str = "cpu"
+    learns_dev: bool = False
+    nets: int = 1
 
-    def train(self, split: Split) -> tuple[NeuralTagger, Split]:
-        """A tagger of the training part, chosen by the tuning part, and what it was trained on."""
-        from unrolled.tagging.data.folds import Split
+    def train(self, split: Split) -> NeuralTagger:
+        """A tagger of the training part, its epoch chosen by the tuning part; or of both parts."""
         from unrolled.tagging.training import train_tagger
 
-        parts = (split.train, split.dev, split.test)
-        used = Split(*(part[: self.sentences] for part in parts))
-        tagger = train_tagger(
-            used.train, valid=used.dev, threads=1, device=self.device, **self.settings
+        train, valid = (
+            (split.train + split.dev, None) if self.learns_dev else (split.train, split.dev)
         )
-        return tagger, used
+        return train_tagger(train, valid=valid, threads=1, device=self.device, **self.settings)
+
+    def train_mixture(self, split: Split) -> TaggerMixture:
+        """Taggers as `train` makes them, each from a seed of its own, as one."""
+        from unrolled.tagging.mixture import TaggerMixture
+
+        first = self.settings.get("seed", 1)
+        seeds = range(first, first + self.nets)
+        runs = [replace(self, settings={**self.settings, "seed": seed}) for seed in seeds]
+        return TaggerMixture([run.train(split) for run in runs])
 
 
 class TaggerExperiment:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,19 @@ class Split:
     train: list[TaggedSentence]
     dev: list[TaggedSentence]
     test: list[TaggedSentence]
+
+    def shortened(self, most: int | None) -> Split:
+        """Each part with so many sentences at most; None: with all."""
+        return Split(self.train[:most], self.dev[:most], self.test[:most])
+
+    def changed(self, change: Callable[[TaggedSentence], TaggedSentence]) -> Split:
+        """Each part with its sentences changed."""
+        parts = (self.train, self.dev, self.test)
+        return Split(*([change(sentence) for sentence in part] for part in parts))
+
+    def __add__(self, other: Split) -> Split:
+        """The parts of both."""
+        return Split(self.train + other.train, self.dev + other.dev, self.test + other.test)
 
 
 def read_mpqa(folder: str | os.PathLike[str], kind: str = "dse") -> list[TaggedSentence]:
