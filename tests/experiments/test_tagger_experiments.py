@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,8 @@ from experiments.small_data import (
 from report.drawn import Drawn
 from unrolled.errors import SettingError
 from unrolled.experiments import run_experiment, taggers
-from unrolled.experiments.irsoy2014_depth import width_of
+from unrolled.experiments.entity_sentiment import _with_source
+from unrolled.experiments.irsoy2014_depth import _best_learning_dev, row_of, width_of
 from unrolled.experiments.taggers import TaggerRun, how_to_run, vectors_file
 from unrolled.tagging.data.columns import TaggedSentence
 from unrolled.tagging.data.folds import Split
@@ -37,7 +39,7 @@ def test_depth_on_mpqa(mpqa: Path, tmp_path: Path) -> None:
     assert outside_its_spread("irsoy2014-depth", results) == []
     assert list(results["table"]) == [
         "DSE, 3 k, 1 layer", "DSE, 3 k, 2 layers", "ESE, 3 k, 1 layer", "ESE, 3 k, 2 layers",
-        "DSE, 3 k, 2 layers, learns dev", "ESE, 3 k, 2 layers, learns dev",
+        "DSE, 3 k, best depth, learns dev", "ESE, 3 k, best depth, learns dev",
     ]  # fmt: skip
     for row in results["table"].values():
         assert 0 <= row["proportional"] <= row["binary"] + 1e-9 <= 100
@@ -111,11 +113,11 @@ def test_sentiment(tmp_path: Path) -> None:
         "entity-sentiment", folder, size="smoke", output=tmp_path / "out"
     )["results"]  # fmt: skip
     assert outside_its_spread("entity-sentiment", results) == []
-    both = ["laptop14, both sets, mixed", "twitter, both sets, mixed"]
+    both = ["laptop14, both sets and dev, mixed", "twitter, both sets and dev, mixed"]
     assert list(results["table"]) == ["laptop14", "twitter", *both]
     for row in results["table"].values():
         assert row["spans alone"] >= row["F1"]
-    assert list(results["runs"]["twitter1, seed 1, both sets, mixed"]) == both
+    assert list(results["runs"]["twitter1, seed 1, both sets and dev, mixed"]) == both
 
 
 def test_sentiment_of_laptops_is_the_mean_of_three_seeds(
@@ -143,6 +145,48 @@ def test_sentiment_of_laptops_is_the_mean_of_three_seeds(
     assert table["twitter"]["F1"] == 7.5
 
 
+def test_the_best_deep_net_of_each_kind_learns_dev() -> None:
+    runs = [
+        TaggerRun(row_of(kind, 200_000, layers), {"layers": layers}, fold)
+        for kind in ("dse", "ese")
+        for layers in (1, 3, 4)
+        for fold in (0, 1)
+    ]
+    best = {
+        "DSE, 200 k, proportional": {"layers": 3.0},
+        "ESE, 200 k, proportional": {"layers": 4.0},
+    }
+    found = _best_learning_dev(runs, best, 200_000)
+    assert [(run.name[:3], run.settings["layers"], run.fold) for run in found] == [
+        ("DSE", 3, 0), ("DSE", 3, 1), ("ESE", 4, 0), ("ESE", 4, 1)
+    ]  # fmt: skip
+    assert {run.name[3:] for run in found} == {", 200 k, best depth, learns dev"}
+    assert all(run.learns_dev for run in found)
+
+
+def test_mixtures_learn_both_sets_with_seeds_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_sentiment(tmp_path / "data")
+    jobs: list[TaggerRun] = []
+
+    def run_in_parallel(run: object, given: list[TaggerRun], **_: object) -> list[dict[str, Any]]:
+        jobs.extend(given)
+        return [{"row": {"F1": 0.0}} for _ in given]
+
+    monkeypatch.setattr(taggers, "run_in_parallel", run_in_parallel)
+    run_experiment("entity-sentiment", folder, size="paper", output=tmp_path / "out")
+    assert [job.name for job in jobs] == [f"twitter{fold}" for fold in range(1, 11)]
+    assert all(job.learns_dev and job.settings["columns"] == (0,) for job in jobs)
+    seeds = [job.settings["seed"] + net for job in jobs for net in range(job.nets)]
+    assert len(set(seeds)) == len(seeds) == 40
+    tagged = _with_source(jobs[0], "laptop14").train + _with_source(jobs[0], "twitter1").dev
+    assert {column for sentence in tagged for column in sentence.columns[0]} == {
+        "laptop14", "twitter"
+    }  # fmt: skip
+    assert all(len(sentence.columns) == 1 for sentence in tagged)
+
+
 def test_a_mixture_is_of_several_seeds_and_may_learn_the_tuning_part() -> None:
     words = ("ann", "bob", "eve")
     split = Split(*([TaggedSentence((word, "ran"), ("S-PER", "O"))] for word in words))
@@ -153,16 +197,6 @@ def test_a_mixture_is_of_several_seeds_and_may_learn_the_tuning_part() -> None:
         assert [word for word in words if word in mixture.vocabulary] == known
         curve = mixture.models[0].settings["curve"]
         assert (curve[-1]["score"] is None) == learns_dev
-
-
-def test_splits_are_shortened_changed_and_put_together() -> None:
-    one = TaggedSentence(("a",), ("O",))
-    split = Split([one] * 3, [one], [])
-    both = split.shortened(2) + split
-    assert [len(part) for part in (both.train, both.dev, both.test)] == [5, 2, 0]
-    assert split.shortened(None) == split
-    changed = split.changed(lambda sentence: replace(sentence, words=("b",)))
-    assert {sentence.words for sentence in changed.train + changed.dev} == {("b",)}
 
 
 def test_what_is_not_there_is_named(tmp_path: Path) -> None:

@@ -142,9 +142,10 @@ def run(setup: Setup) -> Results:
     results = experiment.run(train_and_test, runs, describe)
     comparisons = _comparisons(runs, results, plan, setup.report)
     if plan["learn_dev"]:
-        again = _best_learning_dev(runs, comparisons, max(plan["parameters"]))
-        results += experiment.run(train_and_test, again, describe)
-        runs += again
+        dev_runs = _best_learning_dev(runs, comparisons, max(plan["parameters"]))
+        setup.report(f"{len(dev_runs)} more runs learn from dev as well")
+        results += experiment.run(train_and_test, dev_runs, describe)
+        runs += dev_runs
     by_fold = [_scores(result) for result in results]
     return {
         "table": means_by_name(runs, by_fold),
@@ -167,18 +168,14 @@ def run(setup: Setup) -> Results:
 def _best_learning_dev(
     runs: list[TaggerRun], comparisons: dict[str, dict[str, float]], parameters: int
 ) -> list[TaggerRun]:
-    """Runs of the best depths of a size, which learn from the documents that chose it as well."""
-    size = f"{parameters // 1000} k"
-    best = [
-        row_of(
-            kind, parameters, int(comparisons[f"{kind.upper()}, {size}, proportional"]["layers"])
-        )
-        for kind in OPINIONS
-    ]
+    """Runs of the deep nets of a size that are best on dev, which now learn from dev as well."""
+    names = {}
+    for kind in OPINIONS:
+        size = f"{kind.upper()}, {parameters // 1000} k"
+        best = int(comparisons[f"{size}, proportional"]["layers"])
+        names[row_of(kind, parameters, best)] = f"{size}, best depth, {LEARNS_DEV}"
     return [
-        replace(run, name=f"{run.name}, {LEARNS_DEV}", learns_dev=True)
-        for run in runs
-        if run.name in best
+        replace(run, name=names[run.name], learns_dev=True) for run in runs if run.name in names
     ]
 
 
@@ -191,8 +188,8 @@ def _scores(result: Any) -> dict[str, float]:
 
 def _rows_of(
     runs: list[TaggerRun], results: list[Any], row: str
-) -> list[tuple[np.ndarray[Any, Any], list[str], float]]:
-    """Of each fold of a row: overlap counts (S, 6), documents, and the score on dev."""
+) -> list[tuple[np.ndarray[Any, Any], list[str], Any]]:
+    """Of each fold of a row: overlap counts (S, 6), documents, and the score on dev, if any."""
     return [
         (np.array(counts), documents, dev)
         for run, (counts, documents, dev) in zip(runs, results, strict=True)

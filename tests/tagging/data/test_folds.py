@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from unrolled.errors import SettingError, TextError
+from unrolled.tagging.data.columns import TaggedSentence
 from unrolled.tagging.data.folds import (
+    Split,
     mpqa_fold,
     read_conll2003,
     read_mpqa,
@@ -76,3 +80,13 @@ def test_splits_of_three_files(tmp_path):
     for name in ("eng.train", "eng.testa", "eng.testb"):
         (tmp_path / name).write_text(f"{name} NN I-NP I-PER\n")
     assert read_conll2003(tmp_path).test[0].words == ("eng.testb",)
+
+
+def test_splits_are_shortened_changed_and_put_together() -> None:
+    one = TaggedSentence(("a",), ("O",))
+    split = Split([one] * 3, [one], [])
+    both = split.shortened(2) + split
+    assert [len(part) for part in (both.train, both.dev, both.test)] == [5, 2, 0]
+    assert split.shortened(None) == split
+    changed = split.changed(lambda sentence: replace(sentence, words=("b",)))
+    assert {sentence.words for sentence in changed.train + changed.dev} == {("b",)}
