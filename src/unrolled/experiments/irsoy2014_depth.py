@@ -48,8 +48,8 @@ def depth(layers: int) -> str:
 # of all nets alike and not counted (fixed, a net of one layer was 8 points worse after six epochs);
 # Adam with a rate that falls along a cosine, and 10 or 12 epochs, for momentum and 200.
 # Of no use on dev, where 3 layers of 200 k have 66.7 and 66.4 proportional F1 of DSE on the first
-# two folds: one net for both kinds, told apart by a column (66.6, 65.8), averages of weights with the
-# maximum over the sentence (66.5, 66.7), and a weight of O of 0.8 (66.7, 66.4).
+# two folds: one net for both kinds, told apart by a column (66.6, 65.8), averages of weights with
+# the maximum over the sentence (66.5, 66.7), and a weight of O of 0.8 (66.7, 66.4).
 SETTINGS: dict[str, Any] = {
     "cell": "elman", "nonlinearity": "relu", "output_from": "last", "output_layer": "softmax",
     "scheme": "same", "characters": "none", "casing_dim": 0, "label_weights": {"O": 0.6},
