@@ -39,10 +39,12 @@ def test_depth_on_mpqa(mpqa: Path, tmp_path: Path) -> None:
     assert outside_its_spread("irsoy2014-depth", results) == []
     assert list(results["table"]) == [
         "DSE, 3 k, 1 layer", "DSE, 3 k, 2 layers", "ESE, 3 k, 1 layer", "ESE, 3 k, 2 layers",
-        "DSE, 3 k, best depth, learns dev", "ESE, 3 k, best depth, learns dev",
+        "DSE, 3 k, best depth, learns dev", "DSE, 3 k, best depth, POS, learns dev",
+        "ESE, 3 k, best depth, learns dev", "ESE, 3 k, best depth, POS, learns dev",
     ]  # fmt: skip
     for row in results["table"].values():
-        assert 0 <= row["proportional"] <= row["binary"] + 1e-9 <= 100
+        assert 0 <= row["proportional"] <= row["binary"] + 1e-9
+        assert row["binary"] <= 100 + 1e-9
     comparison = results["deep_against_shallow"]["DSE, 3 k, proportional"]
     shallow = results["table"]["DSE, 3 k, 1 layer"]["proportional"]
     assert comparison["shallow"] == pytest.approx(shallow)
@@ -147,7 +149,7 @@ def test_sentiment_of_laptops_is_the_mean_of_three_seeds(
 
 def test_the_best_deep_net_of_each_kind_learns_dev() -> None:
     runs = [
-        TaggerRun(row_of(kind, 200_000, layers), {"layers": layers}, fold)
+        TaggerRun(row_of(kind, 200_000, layers), {"layers": layers, "hidden": 9}, fold)
         for kind in ("dse", "ese")
         for layers in (1, 3, 4)
         for fold in (0, 1)
@@ -156,12 +158,21 @@ def test_the_best_deep_net_of_each_kind_learns_dev() -> None:
         "DSE, 200 k, proportional": {"layers": 3.0},
         "ESE, 200 k, proportional": {"layers": 4.0},
     }
-    found = _best_learning_dev(runs, best, 200_000)
-    assert [(run.name[:3], run.settings["layers"], run.fold) for run in found] == [
-        ("DSE", 3, 0), ("DSE", 3, 1), ("ESE", 4, 0), ("ESE", 4, 1)
-    ]  # fmt: skip
-    assert {run.name[3:] for run in found} == {", 200 k, best depth, learns dev"}
+    found = _best_learning_dev(runs, best, 200_000, inputs=100)
+    plain, pos = ", 200 k, best depth, learns dev", ", 200 k, best depth, POS, learns dev"
+    assert [(run.name, run.settings["layers"], run.fold) for run in found] == [
+        (kind + row, layers, fold)
+        for kind, layers in (("DSE", 3), ("ESE", 4))
+        for row in (plain, pos)
+        for fold in (0, 1)
+    ]
     assert all(run.learns_dev for run in found)
+    assert {run.settings["hidden"] for run in found if run.name.endswith(plain)} == {9}
+    for run in found:
+        if run.name.endswith(pos):
+            widths = run.settings["column_dim"] + run.settings["casing_dim"]
+            wanted = width_of(200_000, run.settings["layers"], 100 + widths)
+            assert (run.settings["columns"], run.settings["hidden"]) == ((0,), wanted)
 
 
 def test_mixtures_learn_both_sets_with_seeds_of_their_own(
