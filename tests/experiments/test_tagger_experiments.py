@@ -170,8 +170,8 @@ def test_the_best_deep_net_of_each_kind_learns_dev() -> None:
     assert {run.settings["hidden"] for run in found if run.name.endswith(plain)} == {9}
     for run in found:
         if run.name.endswith(pos):
-            widths = run.settings["column_dim"] + run.settings["casing_dim"]
-            wanted = width_of(200_000, run.settings["layers"], 100 + widths)
+            read = run.settings["column_dim"] + run.settings["casing_dim"]
+            wanted = width_of(200_000, run.settings["layers"], 100 + read)
             assert (run.settings["columns"], run.settings["hidden"]) == ((0,), wanted)
 
 
