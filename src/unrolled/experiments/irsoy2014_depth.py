@@ -133,9 +133,8 @@ def run(setup: Setup) -> Results:
     experiment = TaggerExperiment(setup)
     plan, smoke = _SIZES[setup.size], setup.size == "smoke"
     inputs = int(read_vectors(experiment.vectors, 1)[1].shape[1])
-    shared = {**SETTINGS, "epochs": plan["epochs"], "vectors": experiment.vectors}
-    if smoke:
-        shared |= _SMOKE
+    settings = {**SETTINGS, "epochs": plan["epochs"], **(_SMOKE if smoke else {})}
+    shared = {**settings, "vectors": experiment.vectors}
     sizes = [(parameters, layers) for parameters in plan["parameters"] for layers in plan["layers"]]
     widths = {size: width_of(*size, inputs) for size in sizes}
     runs = [
@@ -173,7 +172,7 @@ def run(setup: Setup) -> Results:
             f"{parameters // 1000} k, {depth(layers)}": width
             for (parameters, layers), width in widths.items()
         },
-        "settings": {**SETTINGS, "epochs": plan["epochs"], "POS": POS_SETTINGS},
+        "settings": {**settings, "POS": POS_SETTINGS},
     }
 
 
