@@ -72,7 +72,7 @@ LEARNS_DEV = "learns dev"  # at the end of a row's name
 POS_SETTINGS: dict[str, Any] = {"columns": (0,), "column_dim": 25, "casing_dim": 8}
 _SIZES: dict[str, dict[str, Any]] = {
     "smoke": {
-        "folds": 1, "layers": (1, 2), "parameters": (3_000,), "epochs": 12, "learns_dev": True
+        "folds": 1, "layers": (1, 2), "parameters": (3_000,), "epochs": 5, "learns_dev": True
     },
     "laptop": {
         "folds": 3, "layers": (1, 3), "parameters": (200_000,), "epochs": 12, "learns_dev": False
